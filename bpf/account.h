@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * What is counted, all of it per CPU: verdicts per rule, frames without a rule, refusals per source, and sampled events.
+ */
+#ifndef EB_ACCOUNT_H
+#define EB_ACCOUNT_H
+
+#include "maps.h"
+#include "parse.h"
+#include "table.h"
+
+/* At most this many events a second and CPU. */
+#define EB_EVENT_INTERVAL_NS 5000000ULL
+
+/* Refusals that a tally holds before they are added to the bucket: one write to a line that all CPUs share for as many
+ * packets. */
+#define EB_TALLY_MAX 256
+
+static __always_inline void count_frame(enum eb_frame_kind kind, __u32 len)
+{
+	__u32 key = kind;
+	struct eb_frame_counter *counter = bpf_map_lookup_elem(&frames, &key);
+
+	if (counter) {
+		counter->packets++;
+		counter->bytes += len;
+	}
+}
+
+static __always_inline void count_verdict(const struct eb_rule *rule, enum eb_verdict verdict, __u32 len)
+{
+	__u32 slot = rule->slot;
+	struct eb_counters *counter = bpf_map_lookup_elem(&counters, &slot);
+
+	if (counter) {
+		counter->packets[verdict]++;
+		counter->bytes[verdict] += len;
+	}
+}
+
+static __always_inline struct eb_cpu *this_cpu(void)
+{
+	__u32 zero = 0;
+
+	return bpf_map_lookup_elem(&cpus, &zero);
+}
+
+static __always_inline void tally_flush_to(void *set, int words, const struct eb_tally *tally, const __u64 seed[2])
+{
+	__u64 *key = eb_set_key(set, words, tally->way & (EB_WAYS - 1));
+
+	if (eb_key_hash(key, words, seed) == tally->tag)
+		__sync_fetch_and_add(&eb_key_bucket(key, words)->dropped, tally->count);
+}
+
+/* Adds a tally to its bucket; if another source has the entry by now, nobody is left to ask for it. */
+static __always_inline void tally_flush(struct eb_tally *tally, const __u64 seed[2])
+{
+	void *set;
+
+	if (tally->family == 4) {
+		set = bpf_map_lookup_elem(&buckets_v4, &tally->set);
+		if (set)
+			tally_flush_to(set, EB_WORDS4, tally, seed);
+	} else if (tally->family == 6) {
+		set = bpf_map_lookup_elem(&buckets_v6, &tally->set);
+		if (set)
+			tally_flush_to(set, EB_WORDS6, tally, seed);
+	}
+	tally->count = 0;
+}
+
+/*
+ * Counts a refusal of one source: in a small write-combining cache of this CPU, so that a flood from one source on
+ * many CPUs does not write to its bucket, and with exact sums all the same.
+ */
+static __always_inline void count_refusal(struct eb_cpu *cpu, const struct eb_tally *refused, const __u64 seed[2])
+{
+	struct eb_tally *tally = &cpu->tallies[refused->tag & (EB_TALLIES - 1)];
+
+	if (tally->tag != refused->tag || tally->set != refused->set || tally->way != refused->way ||
+	    tally->count >= EB_TALLY_MAX) {
+		tally_flush(tally, seed);
+		*tally = *refused;
+	}
+	tally->count++;
+}
+
+/* Tells a watcher about this packet, unless one was told about a moment ago. */
+static __always_inline void sample_event(struct eb_cpu *cpu, const struct eb_rule *rule, const struct eb_packet *packet,
+					 enum eb_verdict verdict, __u64 ns)
+{
+	struct eb_event *event;
+
+	if (ns < cpu->next_event_at)
+		return;
+	cpu->next_event_at = ns + EB_EVENT_INTERVAL_NS;
+	event = bpf_ringbuf_reserve(&events, sizeof(*event), 0);
+	if (!event) {
+		cpu->events_lost++;
+		return;
+	}
+	event->time_ns = ns;
+	__builtin_memcpy(event->saddr, packet->saddr, sizeof(event->saddr));
+	__builtin_memcpy(event->daddr, packet->daddr, sizeof(event->daddr));
+	event->len = packet->len;
+	event->slot = rule->slot;
+	event->dport = packet->dport;
+	event->family = packet->family;
+	event->proto = packet->proto;
+	event->verdict = verdict;
+	__builtin_memset(event->pad, 0, sizeof(event->pad));
+	bpf_ringbuf_submit(event, 0);
+}
+
+#endif

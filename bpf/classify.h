@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Packet -> rule: Lakshman and Stiliadis' bit vectors (SIGCOMM 1998). Each dimension is one look-up that gives the set
+ * of rules which accept the packet's value; the lowest bit common to all sets is the first matching rule. The cost
+ * does not depend on the number of rules.
+ *
+ * A packet whose protocol and port cannot be known matches as if it had those that a rule asks for, unless the rule
+ * would allow it: the agent puts this into eb_policy.l4_unknown.
+ */
+#ifndef EB_CLASSIFY_H
+#define EB_CLASSIFY_H
+
+#include "maps.h"
+#include "parse.h"
+
+static __always_inline __u64 rules_of_prefix4(__u32 trie, const __u64 *addr, __u64 any)
+{
+	struct eb_lpm4 key = { .prefixlen = 32, .addr = *(const __be32 *)addr };
+	void *prefixes = bpf_map_lookup_elem(&prefixes_v4, &trie);
+	__u64 *rules = prefixes ? bpf_map_lookup_elem(prefixes, &key) : 0;
+
+	return rules ? *rules : any;
+}
+
+static __always_inline __u64 rules_of_prefix6(__u32 trie, const __u64 *addr, __u64 any)
+{
+	struct eb_lpm6 key = { .prefixlen = 128 };
+	void *prefixes = bpf_map_lookup_elem(&prefixes_v6, &trie);
+	__u64 *rules;
+
+	__builtin_memcpy(key.addr, addr, sizeof(key.addr));
+	rules = prefixes ? bpf_map_lookup_elem(prefixes, &key) : 0;
+	return rules ? *rules : any;
+}
+
+static __always_inline __u64 rules_of_addresses(const struct eb_policy *policy, __u32 index,
+						const struct eb_packet *packet)
+{
+	__u32 uses = policy->uses;
+	__u64 src = policy->src_any, dst = policy->dst_any;
+
+	if (packet->family == 4) {
+		if (uses & EB_USES_SRC4)
+			src = rules_of_prefix4(EB_TRIE(index, EB_TRIE_SRC), packet->saddr, src);
+		if (uses & EB_USES_DST4)
+			dst = rules_of_prefix4(EB_TRIE(index, EB_TRIE_DST), packet->daddr, dst);
+	} else {
+		if (uses & EB_USES_SRC6)
+			src = rules_of_prefix6(EB_TRIE(index, EB_TRIE_SRC), packet->saddr, src);
+		if (uses & EB_USES_DST6)
+			dst = rules_of_prefix6(EB_TRIE(index, EB_TRIE_DST), packet->daddr, dst);
+	}
+	return src & dst;
+}
+
+static __always_inline __u64 rules_of_port(const struct eb_policy *policy, __u32 index, __u16 port)
+{
+	__u32 key = EB_PORT(index, port);
+	__u64 *rules;
+
+	if (!(policy->uses & EB_USES_PORT))
+		return policy->port_any;
+	rules = bpf_map_lookup_elem(&ports, &key);
+	return rules ? *rules : 0;
+}
+
+static __always_inline __u64 rules_of_l4(const struct eb_policy *policy, __u32 index, const struct eb_packet *packet)
+{
+	if (packet->l4 == EB_L4_UNKNOWN)
+		return policy->l4_unknown;
+	if (packet->l4 == EB_L4_PORT)
+		return policy->proto[packet->proto] & rules_of_port(policy, index, packet->dport);
+	if (packet->l4 == EB_L4_LATER)
+		return policy->l4_unknown & policy->port_any;
+	return policy->proto[packet->proto] & policy->port_any;
+}
+
+/* The index of the lowest bit of a set that is not empty. clang 14 crashes on __builtin_ctzll for BPF (clang 16 does
+ * not); and BPF has no instruction for it, so nothing is lost. */
+static __always_inline __u32 lowest_bit(__u64 set)
+{
+	__u32 bit = 0;
+
+	for (int width = 32; width; width /= 2) {
+		if (set & ((1ULL << width) - 1))
+			continue;
+		set >>= width;
+		bit += width;
+	}
+	return bit;
+}
+
+/* The first rule that matches, or NULL. `index` is where `policy` was found. */
+static __always_inline const struct eb_rule *eb_classify(const struct eb_policy *policy, __u32 index,
+							 const struct eb_packet *packet)
+{
+	__u64 rules = rules_of_l4(policy, index, packet);
+
+	if (rules)
+		rules &= rules_of_addresses(policy, index, packet);
+	return rules ? &policy->rules[lowest_bit(rules) & (EB_RULES_MAX - 1)] : 0;
+}
+
+#endif

@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* The XDP program: parse, classify, charge, account, verdict. */
+#include <linux/bpf.h>
+#include <stdbool.h>
+
+#include <bpf/bpf_helpers.h>
+
+#include "account.h"
+#include "charge.h"
+#include "classify.h"
+#include "maps.h"
+#include "parse.h"
+
+/* Multi-buffer frames need Linux 5.18; the agent clears this on older kernels, where no frame has a second buffer. */
+const volatile bool multi_buffer = true;
+
+/* Drivers fill the first buffer, which is never shorter than this, before they begin a second one; or leave it empty.
+ * Asking for the length of every frame would cost small ones a tenth of their time. */
+#define FIRST_BUFFER_MIN 512
+
+static __always_inline __u32 frame_len(struct xdp_md *ctx)
+{
+	__u32 first = ctx->data_end - ctx->data;
+
+	if (multi_buffer && (first >= FIRST_BUFFER_MIN || first < ETH_ZLEN))
+		return bpf_xdp_get_buff_len(ctx);
+	return first;
+}
+
+static __always_inline struct eb_state *get_state(void)
+{
+	__u32 zero = 0;
+
+	return bpf_map_lookup_elem(&state, &zero);
+}
+
+static __always_inline int pass_frame(enum eb_frame_kind kind, __u32 len)
+{
+	count_frame(kind, len);
+	return XDP_PASS;
+}
+
+static __always_inline int decide_malformed(const struct eb_policy *policy, __u32 len)
+{
+	count_frame(EB_MALFORMED, len);
+	return policy->malformed_drop ? XDP_DROP : XDP_PASS;
+}
+
+/* The one place that turns a refusal into a verdict. */
+static __always_inline enum eb_verdict refuse(const struct eb_rule *rule)
+{
+	return rule->monitor ? EB_WOULD_DROP : EB_DROP;
+}
+
+/* The one place that decides about packets whose source got no bucket: fail open or closed, as the rule says. */
+static __always_inline int crowded_action(const struct eb_rule *rule)
+{
+	return rule->crowded_pass || rule->monitor ? XDP_PASS : XDP_DROP;
+}
+
+static __always_inline int finish(struct eb_cpu *cpu, const struct eb_rule *rule, const struct eb_packet *packet,
+				  enum eb_verdict verdict, __u64 ns)
+{
+	count_verdict(rule, verdict, packet->len);
+	if (verdict != EB_PASS)
+		sample_event(cpu, rule, packet, verdict, ns);
+	if (verdict == EB_CROWDED)
+		return crowded_action(rule);
+	return verdict == EB_DROP ? XDP_DROP : XDP_PASS;
+}
+
+static __always_inline int limit(struct eb_cpu *cpu, struct eb_state *state, const struct eb_rule *rule,
+				 const struct eb_packet *packet)
+{
+	__u64 ns = bpf_ktime_get_ns();
+	__u64 now = eb_gcra_now(ns);
+	struct eb_tally tally = {};
+	enum outcome outcome;
+
+	outcome = packet->family == 4 ? charge_source4(state, rule, packet, &tally, now)
+				      : charge_source6(state, rule, packet, &tally, now);
+	switch (outcome) {
+	case OUTCOME_ADMIT:
+		return finish(cpu, rule, packet, EB_PASS, ns);
+	case OUTCOME_REFUSE:
+		count_refusal(cpu, &tally, state->seed);
+		return finish(cpu, rule, packet, refuse(rule), ns);
+	case OUTCOME_TABLE_FULL:
+		count_frame(EB_TABLE_FULL, packet->len);
+		return finish(cpu, rule, packet, EB_CROWDED, ns);
+	case OUTCOME_CROWDED:
+		return finish(cpu, rule, packet, EB_CROWDED, ns);
+	default:
+		count_frame(EB_CONTENDED, packet->len);
+		return finish(cpu, rule, packet, refuse(rule), ns);
+	}
+}
+
+SEC("xdp.frags")
+int edgebucket(struct xdp_md *ctx)
+{
+	struct eb_packet packet = { .len = frame_len(ctx) };
+	struct eb_state *state = get_state();
+	const struct eb_policy *current;
+	const struct eb_rule *rule;
+	struct eb_cpu *cpu;
+	__u32 index;
+
+	if (!state)
+		return XDP_PASS;
+	index = EB_READ(state->active) & 1;
+	current = bpf_map_lookup_elem(&policy, &index);
+	cpu = this_cpu();
+	if (!current || !cpu)
+		return XDP_PASS;
+
+	switch (eb_parse_frame((void *)(long)ctx->data, (void *)(long)ctx->data_end, &packet)) {
+	case EB_PARSED_IP:
+		break;
+	case EB_PARSED_NOT_IP:
+		return pass_frame(EB_NOT_IP, packet.len);
+	case EB_PARSED_ND:
+		return pass_frame(EB_NEIGHBOUR_DISCOVERY, packet.len);
+	default:
+		return decide_malformed(current, packet.len);
+	}
+
+	rule = eb_classify(current, index, &packet);
+	if (!rule)
+		return pass_frame(EB_UNMATCHED, packet.len);
+	switch (rule->action) {
+	case EB_ALLOW:
+		return finish(cpu, rule, &packet, EB_PASS, 0);
+	case EB_DENY:
+		return finish(cpu, rule, &packet, refuse(rule), bpf_ktime_get_ns());
+	default:
+		return limit(cpu, state, rule, &packet);
+	}
+}
+
+char _license[] SEC("license") = "GPL";

@@ -1,0 +1,195 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * What the kernel side and the user side share: map keys and values, counters, events, names.
+ *
+ * Every record is declared here once; bpftool shows them by these names. Hashing and comparing work on whole
+ * 64-bit words, so padding is explicit and zero. Change EB_SCHEMA whenever the layout or the meaning of a record in a
+ * pinned map changes: an agent adopts pinned maps of its own schema only.
+ */
+#ifndef EB_EDGEBUCKET_H
+#define EB_EDGEBUCKET_H
+
+#include "gcra.h"
+
+#define EB_SCHEMA 1
+
+#define EB_RULES_MAX 64
+#define EB_RULE_NAME_MAX 32
+#define EB_SLOTS 128 /* two policies' worth, so that a new rule never inherits the counters of one just removed */
+
+#define EB_WAYS 4
+#define EB_LOCKS 1024 /* power of two */
+#define EB_TALLIES 64 /* power of two */
+
+enum eb_action { EB_ALLOW, EB_DENY, EB_LIMIT };
+
+enum eb_verdict { EB_PASS, EB_DROP, EB_WOULD_DROP, EB_CROWDED, EB_VERDICTS };
+
+/* Frames that no rule decided, and the exceptional outcomes of those that one did. */
+enum eb_frame_kind {
+	EB_NOT_IP,
+	EB_MALFORMED,
+	EB_UNMATCHED,
+	EB_NEIGHBOUR_DISCOVERY,
+	EB_CONTENDED,  /* compare-and-swap kept losing: refused, also counted as drop */
+	EB_TABLE_FULL, /* no bucket to spare for a new source: also counted as crowded */
+	EB_FRAME_KINDS,
+};
+
+/* A token bucket. `packets` and `bytes` are full_at times of gcra.h, EB_FULL where the rule has no such limit. */
+struct eb_bucket {
+	__u64 packets_full_at;
+	__u64 bytes_full_at;
+	__u64 dropped; /* packets refused, less what still stands in the CPUs' tallies */
+};
+
+/* Who a bucket belongs to. rule_id is a hash of the rule's name and limits (rules.h); 0 marks an empty entry.
+ * Addresses are masked and in network byte order. */
+struct eb_key4 {
+	__be32 addr;
+	__u32 rule_id;
+};
+
+struct eb_key6 {
+	__u8 addr[16];
+	__u32 rule_id;
+	__u32 pad;
+};
+
+#define EB_WORDS4 1 /* sizes of the keys in 64-bit words */
+#define EB_WORDS6 3
+
+struct eb_entry4 {
+	struct eb_key4 key;
+	struct eb_bucket bucket;
+};
+
+struct eb_entry6 {
+	struct eb_key6 key;
+	struct eb_bucket bucket;
+};
+
+/* A value of the maps buckets_v4 and buckets_v6: a source can be in any entry of two sets, see table.h. */
+struct eb_set4 {
+	struct eb_entry4 way[EB_WAYS];
+};
+
+struct eb_set6 {
+	struct eb_entry6 way[EB_WAYS];
+};
+
+_Static_assert(sizeof(struct eb_key4) == 8 * EB_WORDS4, "IPv4 key");
+_Static_assert(sizeof(struct eb_key6) == 8 * EB_WORDS6, "IPv6 key");
+_Static_assert(sizeof(struct eb_set4) == 128, "an IPv4 set is two cache lines");
+_Static_assert(sizeof(struct eb_set6) == 192, "an IPv6 set is three cache lines");
+
+/* The one value of the map `state`: what must outlive program, agent and policy. */
+struct eb_state {
+	__u32 schema;       /* EB_SCHEMA; 0 until the agent has finished making the maps */
+	__u32 active;       /* index into `policy`: the rules in force */
+	__u64 seed[2];      /* of the table's hash; random, so that nobody can aim at a set */
+	__u64 locks[EB_LOCKS]; /* held while a new source takes an entry, by hash of its key */
+	struct eb_bucket gates[EB_SLOTS] __attribute__((aligned(64))); /* how fast new sources may appear, by slot */
+};
+
+struct eb_rule {
+	__u8 action;       /* enum eb_action */
+	__u8 monitor;      /* count what would be dropped, pass it */
+	__u8 crowded_pass; /* pass packets of sources that got no bucket */
+	__u8 prefix4;      /* prefix lengths that make a source, for display */
+	__u8 prefix6;
+	__u8 pad[3];
+	__u32 slot;        /* of counters and gate: stable while the rule keeps its name; below EB_SLOTS */
+	__u32 id4, id6;    /* rule_id of its buckets */
+	__be32 mask4;
+	struct eb_limit packets;
+	struct eb_limit bytes;
+	struct eb_limit new_sources;
+	__u64 mask6[2];    /* network byte order */
+	__u64 pad2[2];
+};
+
+_Static_assert(sizeof(struct eb_rule) == 128, "a rule is two cache lines");
+
+/* Bits of struct eb_policy.uses: dimensions with a look-up worth making. */
+#define EB_USES_SRC4 (1 << 0)
+#define EB_USES_SRC6 (1 << 1)
+#define EB_USES_DST4 (1 << 2)
+#define EB_USES_DST6 (1 << 3)
+#define EB_USES_PORT (1 << 4)
+
+/* A value of the map `policy`, which has two: one in force, one to fill. Sets of rules have bit n for rule n. */
+struct eb_policy {
+	__u32 uses;
+	__u32 rule_count;
+	__u32 malformed_drop;
+	__u32 generation;    /* counts the policies put into force */
+	__u64 src_any;       /* rules that ask for no source */
+	__u64 dst_any;
+	__u64 port_any;      /* rules that ask for no port */
+	__u64 l4_unknown;    /* rules for a packet whose protocol and port cannot be known; see classify.h */
+	__u64 proto[256];    /* rules that accept this protocol */
+	struct eb_rule rules[EB_RULES_MAX];
+	char names[EB_RULES_MAX][EB_RULE_NAME_MAX]; /* NUL-padded, not terminated when 32 long */
+};
+
+/* Keys of the longest-prefix tries; addr in network byte order. The value is the set of rules, a __u64. */
+struct eb_lpm4 {
+	__u32 prefixlen;
+	__be32 addr;
+};
+
+struct eb_lpm6 {
+	__u32 prefixlen;
+	__u8 addr[16];
+};
+
+/* Indexes into the maps of tries and the map `ports`: both hold two policies. */
+#define EB_TRIE_SRC 0
+#define EB_TRIE_DST 1
+#define EB_TRIE(policy, side) (2 * (policy) + (side))
+#define EB_PORT(policy, port) (65536 * (policy) + (port))
+
+/* Per CPU, one of each rule's slot: map `counters`. */
+struct eb_counters {
+	__u64 packets[EB_VERDICTS];
+	__u64 bytes[EB_VERDICTS];
+};
+
+/* Per CPU, one of each enum eb_frame_kind: map `frames`. */
+struct eb_frame_counter {
+	__u64 packets;
+	__u64 bytes;
+};
+
+/* Refusals of one source that one CPU has not added to its bucket yet. */
+struct eb_tally {
+	__u64 tag;   /* hash of the bucket's key */
+	__u32 set;   /* where the bucket is */
+	__u16 way;
+	__u16 family; /* 4 or 6; 0 for an unused tally */
+	__u64 count;
+};
+
+/* The one per-CPU value of the map `cpus`. */
+struct eb_cpu {
+	__u64 next_event_at; /* ns since boot; no event before */
+	__u64 events_lost;   /* no room in the ring */
+	struct eb_tally tallies[EB_TALLIES];
+};
+
+/* A record of the ring buffer `events`: one refused packet out of many. */
+struct eb_event {
+	__u64 time_ns; /* CLOCK_MONOTONIC */
+	__u8 saddr[16]; /* network byte order; IPv4 in the first 4 bytes */
+	__u8 daddr[16];
+	__u32 len;
+	__u32 slot;    /* the rule's */
+	__u16 dport;   /* host byte order; 0 when there is none */
+	__u8 family;   /* 4 or 6 */
+	__u8 proto;
+	__u8 verdict;  /* enum eb_verdict */
+	__u8 pad[3];
+};
+
+#endif

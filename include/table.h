@@ -1,0 +1,294 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The table of buckets: finding, charging and creating them, without locks on the way of a packet that finds its
+ * bucket. The XDP program and the agent (on the memory-mapped maps) compile this same text.
+ *
+ * Why not BPF_MAP_TYPE_LRU_HASH: it evicts whom it has not seen lately, in debt or not, so a flood of invented
+ * sources wipes out real debts; an insertion costs ten look-ups; and an entry that is recycled under another CPU
+ * makes that CPU charge the wrong source. Here a bucket may only be taken over once it has been full for a while, that
+ * is, when it holds no information any more, and a look-up touches two adjacent cache lines of an array.
+ *
+ * Shape: the table is an array of sets of EB_WAYS entries. A key hashes to two sets and may be in any entry of both
+ * (two-choice hashing). With two entries for each bucket that the operator asked for, 2 in 10,000 new sources find no
+ * room on the way to all those buckets being in debt.
+ *
+ * Taking over an entry: the two times of a full bucket are first changed to EB_LOCKED by compare-and-swap, then the
+ * key is written, then the times become EB_FULL. A charge compares-and-swaps a time that it read before, so it fails
+ * once a takeover began; and it looks at the key again afterwards, so a takeover that came between finding the key
+ * and reading the time is noticed. Nothing is charged to nobody, and nobody is charged for free.
+ */
+#ifndef EB_TABLE_H
+#define EB_TABLE_H
+
+#include "edgebucket.h"
+
+#define EB_READ(x) (*(volatile __typeof__(x) *)&(x))
+#define EB_WRITE(x, v) (*(volatile __typeof__(x) *)&(x) = (v))
+
+/* Bounds for the verifier, and for a packet's patience. A loser of all rounds is refused (EB_BUSY): that can
+ * never admit more than the limit, and leaves the tokens to the winners. */
+#define EB_CAS_TRIES 8
+#define EB_LOCK_TRIES 16
+
+/* An entry can go to another source when its bucket has been full for this long. The second is for a CPU that was held
+ * up after it read the clock: when it charges at last, by the old reading, the bucket must not be gone. */
+#define EB_IDLE_MARGIN (1000000000ULL * EB_TICKS_PER_NS)
+
+/* A set takes new sources as long as this many of its entries are free; after that, the emptier of the two does. */
+#define EB_ROOMY 3
+
+/* Sets that a key's second one is chosen from; IPv4 sets of so many fill a page. A power of two. */
+#define EB_NEIGHBOURS 32u
+
+enum eb_charge { EB_ADMITTED, EB_REFUSED, EB_BUSY };
+
+/* Murmur3's 64-bit finalizer: a bijection in which every input bit reaches every output bit. */
+static __always_inline __u64 eb_mix(__u64 x)
+{
+	x ^= x >> 33;
+	x *= 0xff51afd7ed558ccdULL;
+	x ^= x >> 33;
+	x *= 0xc4ceb9fe1a85ec53ULL;
+	return x ^ (x >> 33);
+}
+
+static __always_inline __u64 eb_key_hash(const __u64 *key, int words, const __u64 seed[2])
+{
+	__u64 hash = seed[0];
+
+	for (int i = 0; i < words; i++)
+		hash = eb_mix(hash ^ key[i]) + seed[1];
+	return hash;
+}
+
+/* The two sets of a key, of `sets` in all. They may be the same one. The second is a neighbour of the first, in the
+ * same page of memory: a look-up that finds nothing then waits for one TLB miss, not two. */
+static __always_inline __u32 eb_first_set(__u64 hash, __u32 sets)
+{
+	return ((hash >> 32) * sets) >> 32;
+}
+
+static __always_inline __u32 eb_second_set(__u64 hash, __u32 sets)
+{
+	__u32 first = eb_first_set(hash, sets);
+	__u32 neighbours = first & ~(EB_NEIGHBOURS - 1);
+	__u32 count = sets - neighbours < EB_NEIGHBOURS ? sets - neighbours : EB_NEIGHBOURS;
+
+	return neighbours + (((hash & 0xffffffff) * count) >> 32);
+}
+
+/* Entries of both families are `words` of key followed by a struct eb_bucket. */
+static __always_inline __u64 *eb_set_key(void *set, int words, int way)
+{
+	return (__u64 *)((char *)set + way * (words * sizeof(__u64) + sizeof(struct eb_bucket)));
+}
+
+static __always_inline struct eb_bucket *eb_key_bucket(__u64 *key, int words)
+{
+	return (struct eb_bucket *)(key + words);
+}
+
+static __always_inline int eb_key_equal(const __u64 *a, const __u64 *b, int words)
+{
+	for (int i = 0; i < words; i++)
+		if (EB_READ(a[i]) != b[i])
+			return 0;
+	return 1;
+}
+
+/* Empty entries have an all-zero key; a key in use has a rule_id other than 0 in its last word's lower or upper half. */
+static __always_inline int eb_key_empty(const __u64 *key, int words)
+{
+	return EB_READ(key[words - 1]) == 0;
+}
+
+/* Where a key is or could be: 0 to EB_WAYS - 1 in its first set, EB_WAYS to 2 * EB_WAYS - 1 in its second. */
+enum { EB_PLACE_NONE = -1, EB_PLACE_FULL = -2, EB_PLACE_BUSY = -3 };
+
+static __always_inline __u64 *eb_place_key(void *first, void *second, int words, int place)
+{
+	return eb_set_key(place < EB_WAYS ? first : second, words, place & (EB_WAYS - 1));
+}
+
+static __always_inline int eb_set_find(void *set, const __u64 *key, int words)
+{
+	for (int way = 0; way < EB_WAYS; way++)
+		if (eb_key_equal(eb_set_key(set, words, way), key, words))
+			return way;
+	return EB_PLACE_NONE;
+}
+
+/* The place of a key's entry, or EB_PLACE_NONE. */
+static __always_inline int eb_table_find(void *first, void *second, const __u64 *key, int words)
+{
+	int way = eb_set_find(first, key, words);
+
+	if (way >= 0)
+		return way;
+	way = eb_set_find(second, key, words);
+	return way >= 0 ? EB_WAYS + way : EB_PLACE_NONE;
+}
+
+/* How long a time has been past, 0 while it is not for EB_IDLE_MARGIN yet. EB_FULL has always been. */
+static __always_inline __u64 eb_time_idle(__u64 full_at, __u64 now)
+{
+	__u64 since = now - EB_IDLE_MARGIN;
+
+	if (full_at == EB_FULL)
+		return ~0ULL;
+	return full_at == EB_LOCKED || eb_gcra_debt(full_at, since) ? 0 : since - full_at + 1;
+}
+
+/* How long a bucket has been without information, 0 while it has some. Nobody loses anything when another source gets
+ * one that is idle. */
+static __always_inline __u64 eb_bucket_idle(const struct eb_bucket *bucket, __u64 now)
+{
+	__u64 packets = eb_time_idle(EB_READ(bucket->packets_full_at), now);
+	__u64 bytes = eb_time_idle(EB_READ(bucket->bytes_full_at), now);
+
+	return packets < bytes ? packets : bytes;
+}
+
+/* Says how many entries of the set are free, and the best of them in *way (left alone when there is none): an empty
+ * one, else the one idle for longest, so that sources which come back keep theirs. */
+static __always_inline int eb_set_room(void *set, int words, __u64 now, int *way)
+{
+	__u64 longest = 0;
+	int room = 0;
+
+	for (int i = 0; i < EB_WAYS; i++) {
+		__u64 *key = eb_set_key(set, words, i);
+		__u64 idle = eb_key_empty(key, words) ? ~0ULL : eb_bucket_idle(eb_key_bucket(key, words), now);
+
+		if (idle == 0)
+			continue;
+		room++;
+		if (idle > longest) {
+			longest = idle;
+			*way = i;
+		}
+	}
+	return room;
+}
+
+/* Gives a free entry to `key`. The caller holds the key's lock (eb_lock), so nobody else is giving it one. Returns 0
+ * when somebody else was faster with this entry. */
+static __always_inline int eb_entry_take(__u64 *entry, const __u64 *key, int words, __u64 now)
+{
+	struct eb_bucket *bucket = eb_key_bucket(entry, words);
+	__u64 packets = EB_READ(bucket->packets_full_at);
+	__u64 bytes = EB_READ(bucket->bytes_full_at);
+
+	if (!eb_time_idle(packets, now) || !eb_time_idle(bytes, now))
+		return 0;
+	if (__sync_val_compare_and_swap(&bucket->packets_full_at, packets, EB_LOCKED) != packets)
+		return 0;
+	if (__sync_val_compare_and_swap(&bucket->bytes_full_at, bytes, EB_LOCKED) != bytes) {
+		__sync_val_compare_and_swap(&bucket->packets_full_at, EB_LOCKED, packets);
+		return 0;
+	}
+	for (int i = 0; i < words; i++)
+		EB_WRITE(entry[i], key[i]);
+	EB_WRITE(bucket->dropped, 0);
+	__sync_val_compare_and_swap(&bucket->bytes_full_at, EB_LOCKED, EB_FULL);
+	__sync_val_compare_and_swap(&bucket->packets_full_at, EB_LOCKED, EB_FULL);
+	return 1;
+}
+
+/* The lock that serializes the creation of one key's bucket: without it two CPUs could give a source two. */
+static __always_inline __u64 *eb_key_lock(struct eb_state *state, __u64 hash)
+{
+	return &state->locks[(hash ^ (hash >> 32)) & (EB_LOCKS - 1)];
+}
+
+static __always_inline int eb_lock(__u64 *lock)
+{
+	for (int i = 0; i < EB_LOCK_TRIES; i++)
+		if (__sync_val_compare_and_swap(lock, 0, 1) == 0)
+			return 1;
+	return 0;
+}
+
+static __always_inline void eb_unlock(__u64 *lock)
+{
+	__sync_val_compare_and_swap(lock, 1, 0);
+}
+
+/* A free place for a key, or EB_PLACE_FULL. */
+static __always_inline int eb_table_room(void *first, void *second, int words, __u64 now)
+{
+	int a = 0, b = 0;
+	int room_a = eb_set_room(first, words, now, &a);
+	int room_b;
+
+	if (room_a >= EB_ROOMY)
+		return a;
+	room_b = eb_set_room(second, words, now, &b);
+	if (room_a == 0 && room_b == 0)
+		return EB_PLACE_FULL;
+	return room_a >= room_b ? a : EB_WAYS + b;
+}
+
+/*
+ * Makes an entry for a key that was not in its two sets a moment ago, or finds the one that another CPU just made.
+ * Returns its place, EB_PLACE_FULL when every entry is in debt, or EB_PLACE_BUSY when others kept getting in the way.
+ */
+static __always_inline int eb_table_insert(void *first, void *second, const __u64 *key, int words, __u64 *lock,
+					   __u64 now)
+{
+	int place;
+
+	if (!eb_lock(lock))
+		return EB_PLACE_BUSY;
+	place = eb_table_find(first, second, key, words);
+	if (place == EB_PLACE_NONE) {
+		place = eb_table_room(first, second, words, now);
+		if (place >= 0 && !eb_entry_take(eb_place_key(first, second, words, place), key, words, now))
+			place = EB_PLACE_BUSY;
+	}
+	eb_unlock(lock);
+	return place;
+}
+
+/* Charges `tokens` to one limit of a bucket: all or nothing. */
+static __always_inline enum eb_charge eb_limit_charge(__u64 *full_at, const struct eb_limit *limit, __u64 tokens,
+						      __u64 now)
+{
+	__u64 cost = eb_gcra_cost(limit, tokens);
+
+	for (int i = 0; i < EB_CAS_TRIES; i++) {
+		__u64 seen = EB_READ(*full_at);
+		__u64 debt = eb_gcra_debt(seen, now);
+
+		if (seen == EB_LOCKED)
+			continue;
+		if (!eb_gcra_conforms(limit, debt, cost))
+			return EB_REFUSED;
+		if (__sync_val_compare_and_swap(full_at, seen, eb_gcra_full_at(now, debt + cost)) == seen)
+			return EB_ADMITTED;
+	}
+	return EB_BUSY;
+}
+
+/*
+ * Charges one packet of `len` bytes. A refusal charges neither limit and writes nothing. One race is accepted: when
+ * another CPU takes the last bytes between the look at the bytes and their charge, the refused packet has cost the
+ * source one packet token. It errs towards less.
+ */
+static __always_inline enum eb_charge eb_bucket_charge(struct eb_bucket *bucket, const struct eb_rule *rule, __u64 len,
+						       __u64 now)
+{
+	enum eb_charge charge = EB_ADMITTED;
+
+	if (rule->bytes.mult && rule->packets.mult &&
+	    !eb_gcra_conforms(&rule->bytes, eb_gcra_debt(EB_READ(bucket->bytes_full_at), now),
+			      eb_gcra_cost(&rule->bytes, len)))
+		return EB_REFUSED;
+	if (rule->packets.mult)
+		charge = eb_limit_charge(&bucket->packets_full_at, &rule->packets, 1, now);
+	if (charge == EB_ADMITTED && rule->bytes.mult)
+		charge = eb_limit_charge(&bucket->bytes_full_at, &rule->bytes, len, now);
+	return charge;
+}
+
+#endif

@@ -1,0 +1,28 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0-only
+# Installs the packages that building, testing and the demo need, if any is missing. Debian 12 and newer, Ubuntu 24.04
+# and newer.
+set -eu
+
+packages='gcc make pkg-config clang llvm libbpf-dev libxdp-dev libelf-dev zlib1g-dev linux-libc-dev libyaml-dev
+libjansson-dev libmnl-dev libsystemd-dev libcmocka-dev bpftool iproute2 iputils-ping nftables iptables ethtool jq
+python3-scapy xdp-tools mandoc procps util-linux'
+
+[ "$(id -u)" = 0 ] || { echo "run this as root: sudo make $*" >&2; exit 1; }
+
+missing=
+for package in $packages; do
+	# Ubuntu has bpftool in linux-tools-common.
+	[ "$package" = bpftool ] && command -v bpftool > /dev/null && continue
+	case $(dpkg-query -W -f '${Status}' "$package" 2> /dev/null) in
+	*' installed') ;;
+	*) missing="$missing $package" ;;
+	esac
+done
+[ -n "$missing" ] || exit 0
+
+echo "installing$missing"
+export DEBIAN_FRONTEND=noninteractive
+apt-get update -qq
+# shellcheck disable=SC2086 # a list of words
+apt-get install -y -qq --no-install-recommends $missing > /dev/null

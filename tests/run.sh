@@ -1,0 +1,77 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-only
+# Runs tests of the kinds named (unit, xdp, net) from $BUILD and closes with "N passed, N failed, N skipped".
+# Every cmocka test and every script counts as one. A skip counts as a failure in a full run: EB_ALLOW_SKIP=1 allows it.
+set -u
+cd "$(dirname "$0")/.." || exit 1
+: "${BUILD:=$PWD/build}"
+export BUILD EB_BPF_OBJECT="$BUILD/edgebucket.bpf.o"
+
+passed=0 failed=0 skipped=0
+logs=$(mktemp -d)
+trap 'rm -rf "$logs"' EXIT
+
+mount_bpffs() {
+	[ "$(id -u)" = 0 ] || return 0
+	[ "$(stat -f -c %T /sys/fs/bpf)" = bpf_fs ] || mount -t bpf bpf /sys/fs/bpf
+}
+
+# One cmocka program: its lines "[       OK ]", "[  FAILED  ]" and "[  SKIPPED ]" are counted.
+run_program() {
+	local name=${1##*/} log=$logs/${1##*/} status ok bad skip
+	"$1" > "$log" 2>&1
+	status=$?
+	ok=$(grep -c '^\[       OK \]' "$log")
+	bad=$(grep -c '^\[  FAILED  \] [a-z_0-9]*$' "$log")
+	skip=$(grep -c '^\[  SKIPPED \] [a-z_0-9]*$' "$log")
+	# cmocka repeats failures in its summary, so count names once.
+	bad=$(grep '^\[  FAILED  \] [a-z_0-9]*$' "$log" | sort -u | wc -l)
+	skip=$(grep '^\[  SKIPPED \] [a-z_0-9]*$' "$log" | sort -u | wc -l)
+	if [ $status != 0 ] && [ "$bad" = 0 ]; then
+		bad=1 # crashed, or a sanitizer stopped it
+	fi
+	if [ $status = 0 ] && [ $((ok + skip)) = 0 ]; then
+		bad=1
+		echo "no test ran" >> "$log"
+	fi
+	report "$name" "$ok" "$bad" "$skip" "$log"
+}
+
+run_script() {
+	local name=${1##*/} log=$logs/${1##*/}
+	"$1" > "$log" 2>&1
+	case $? in
+	0) report "$name" 1 0 0 "$log" ;;
+	77) report "$name" 0 0 1 "$log" ;;
+	*) report "$name" 0 1 0 "$log" ;;
+	esac
+}
+
+report() {
+	passed=$((passed + $2)) failed=$((failed + $3)) skipped=$((skipped + $4))
+	if [ "$3" != 0 ]; then
+		echo "FAIL  $1"
+		sed 's/^/      /' "$5" | tail -n 60
+	elif [ "$4" != 0 ]; then
+		echo "skip  $1: $(tail -n 1 "$5")"
+	else
+		echo "ok    $1 ($2)"
+	fi
+}
+
+mount_bpffs
+for kind in "$@"; do
+	case $kind in
+	unit | xdp) for test in "$BUILD"/tests/"$kind"_*; do
+		[ -f "$test" ] && [ -x "$test" ] && run_program "$test"
+	done ;;
+	net) for test in tests/net/net_*.sh; do run_script "$test"; done ;;
+	*)
+		echo "no such kind of test: $kind" >&2
+		exit 2
+		;;
+	esac
+done
+
+echo "$passed passed, $failed failed, $skipped skipped"
+[ "$failed" = 0 ] && [ "$passed" != 0 ] && { [ "$skipped" = 0 ] || [ -n "${EB_ALLOW_SKIP:-}" ]; }

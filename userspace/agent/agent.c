@@ -1,0 +1,347 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "agent.h"
+#include "log.h"
+#include "text.h"
+
+/* An attempt that failed is repeated after this long, if no notification comes first. */
+#define RETRY_US (5 * 1000000ULL)
+
+/* ---- rules ---- */
+
+static int apply_rules(struct eb_agent *agent, const struct eb_config *config, char **error)
+{
+	struct eb_policy *previous = calloc(1, sizeof(*previous));
+	struct eb_ruleset *ruleset = NULL;
+	int err;
+
+	if (!previous)
+		return eb_fail(-ENOMEM, error, "out of memory");
+	err = eb_maps_policy(eb_dataplane_maps(agent->dataplane), previous);
+	if (err)
+		eb_fail(err, error, "cannot read the rules in force: %s", strerror(-err));
+	else
+		err = eb_rules_compile(config, previous, &ruleset, error);
+	if (!err)
+		err = eb_dataplane_apply(agent->dataplane, ruleset, error);
+	eb_rules_free(ruleset);
+	free(previous);
+	return err;
+}
+
+/* ---- interfaces ---- */
+
+static int on_retry(sd_event_source *source, uint64_t usec, void *arg)
+{
+	struct eb_agent *agent = arg;
+
+	(void)source;
+	(void)usec;
+	agent->retry = sd_event_source_unref(agent->retry);
+	eb_agent_attach_all(agent);
+	return 0;
+}
+
+static void schedule_retry(struct eb_agent *agent)
+{
+	int err;
+
+	if (agent->retry)
+		return;
+	err = sd_event_add_time_relative(agent->loop, &agent->retry, CLOCK_MONOTONIC, RETRY_US, 0, on_retry, agent);
+	if (err < 0)
+		eb_error("cannot set a timer: %s", strerror(-err));
+}
+
+/* Logs a problem once, not at every attempt. Takes over `problem`. */
+static void note_problem(struct eb_interface *interface, enum eb_log_level level, char *problem)
+{
+	bool is_new = problem && (!interface->problem || strcmp(problem, interface->problem) != 0);
+
+	if (is_new)
+		eb_log(level, "%s", problem);
+	free(interface->problem);
+	interface->problem = problem;
+}
+
+static void note_attached(struct eb_interface *interface, const struct eb_attachment *now)
+{
+	const struct eb_attachment *before = &interface->attachment;
+
+	if (!before->attached || before->prog_id != now->prog_id || strcmp(before->mode, now->mode) != 0)
+		eb_info("%s: attached, %s mode%s, program %u", interface->name, now->mode,
+			now->dispatcher ? " behind a dispatcher" : "", now->prog_id);
+	interface->attachment = *now;
+	note_problem(interface, EB_LOG_INFO, NULL);
+}
+
+static void note_missing(struct eb_interface *interface)
+{
+	char *problem = NULL;
+
+	interface->attachment = (struct eb_attachment){ .mode = "" };
+	eb_fail(0, &problem, "%s: no such interface yet, waiting for it", interface->name);
+	note_problem(interface, EB_LOG_WARNING, problem);
+}
+
+static void attach_interface(struct eb_agent *agent, struct eb_interface *interface)
+{
+	struct eb_attachment now;
+	char *error = NULL;
+	int err = eb_dataplane_status(interface->name, eb_dataplane_maps(agent->dataplane), &now);
+
+	interface->exists = err != -ENODEV;
+	if (err == -ENODEV) {
+		note_missing(interface);
+		return;
+	}
+	if (!err && !now.attached && interface->attachment.attached)
+		eb_warning("%s: somebody took the program off, attaching again", interface->name);
+	if (!err && !now.attached)
+		interface->attachment = now;
+	err = eb_dataplane_attach(agent->dataplane, interface->name, agent->config->attach, &now, &error);
+	if (!err) {
+		note_attached(interface, &now);
+		return;
+	}
+	if (err == -ENODEV) {
+		free(error);
+		note_missing(interface);
+		return;
+	}
+	note_problem(interface, EB_LOG_ERROR, error);
+	schedule_retry(agent);
+}
+
+void eb_agent_attach_all(struct eb_agent *agent)
+{
+	if (agent->detached)
+		return;
+	for (size_t i = 0; i < agent->interface_count; i++)
+		attach_interface(agent, &agent->interfaces[i]);
+	eb_dataplane_settle(agent->dataplane);
+}
+
+void eb_agent_check_interface(struct eb_agent *agent, const char *name)
+{
+	if (agent->detached)
+		return;
+	for (size_t i = 0; i < agent->interface_count; i++)
+		if (strcmp(agent->interfaces[i].name, name) == 0)
+			attach_interface(agent, &agent->interfaces[i]);
+}
+
+int eb_agent_detach_all(struct eb_agent *agent, bool pause, char **error)
+{
+	int ret = 0;
+
+	agent->detached = pause;
+	for (size_t i = 0; i < agent->interface_count; i++) {
+		struct eb_interface *interface = &agent->interfaces[i];
+		char *text = NULL;
+		int err = eb_dataplane_detach(interface->name, eb_dataplane_maps(agent->dataplane), &text);
+
+		if (err && err != -ENODEV) {
+			ret = err;
+			free(*error);
+			*error = text;
+			continue;
+		}
+		free(text);
+		if (interface->attachment.attached)
+			eb_info("%s: detached", interface->name);
+		interface->attachment = (struct eb_attachment){ .mode = "" };
+	}
+	return ret;
+}
+
+static bool has_interface(const struct eb_config *config, const char *name)
+{
+	for (size_t i = 0; i < config->interface_count; i++)
+		if (strcmp(config->interfaces[i], name) == 0)
+			return true;
+	return false;
+}
+
+static void free_interfaces(struct eb_interface *interfaces, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		free(interfaces[i].problem);
+	free(interfaces);
+}
+
+/* Moves what is known of an interface that stays from the old list to the new one. */
+static void inherit(struct eb_agent *agent, struct eb_interface *interface)
+{
+	for (size_t i = 0; i < agent->interface_count; i++) {
+		if (strcmp(agent->interfaces[i].name, interface->name) != 0)
+			continue;
+		*interface = agent->interfaces[i];
+		agent->interfaces[i].problem = NULL;
+	}
+}
+
+static int make_interfaces(const struct eb_config *config, struct eb_interface **out)
+{
+	struct eb_interface *interfaces = calloc(config->interface_count, sizeof(*interfaces));
+
+	if (!interfaces)
+		return -ENOMEM;
+	for (size_t i = 0; i < config->interface_count; i++) {
+		memcpy(interfaces[i].name, config->interfaces[i], sizeof(interfaces[i].name));
+		interfaces[i].attachment.mode = "";
+	}
+	*out = interfaces;
+	return 0;
+}
+
+/* Takes over a configuration whose rules are in force already. */
+static void adopt_config(struct eb_agent *agent, struct eb_config *config, struct eb_interface *interfaces)
+{
+	for (size_t i = 0; i < agent->interface_count; i++) {
+		char *error = NULL;
+
+		if (has_interface(config, agent->interfaces[i].name))
+			continue;
+		if (eb_dataplane_detach(agent->interfaces[i].name, eb_dataplane_maps(agent->dataplane), &error) == 0)
+			eb_info("%s: detached, no longer configured", agent->interfaces[i].name);
+		else
+			eb_warning("%s", error ? error : agent->interfaces[i].name);
+		free(error);
+	}
+	for (size_t i = 0; i < config->interface_count; i++)
+		inherit(agent, &interfaces[i]);
+	free_interfaces(agent->interfaces, agent->interface_count);
+	agent->interfaces = interfaces;
+	agent->interface_count = config->interface_count;
+	eb_config_free(agent->config);
+	agent->config = config;
+}
+
+/* ---- life ---- */
+
+static void log_warnings(const struct eb_config *config)
+{
+	for (size_t i = 0; i < config->warning_count; i++)
+		eb_warning("%s", config->warnings[i]);
+}
+
+static void log_adopted(struct eb_agent *agent)
+{
+	struct eb_buckets *buckets = eb_dataplane_buckets(agent->dataplane);
+	struct eb_policy *policy = calloc(1, sizeof(*policy));
+	struct eb_bucket_count count;
+	uint64_t mended = 0;
+
+	if (policy && eb_maps_policy(eb_dataplane_maps(agent->dataplane), policy) == 0)
+		mended = eb_buckets_mend(buckets, policy);
+	free(policy);
+	eb_buckets_count(buckets, 0, &count);
+	eb_info("adopted the maps in %s: %lu buckets, %lu of them in debt, %lu mended", agent->config->pin_dir,
+		count.in_use, count.in_debt, mended);
+}
+
+int eb_agent_start(struct eb_agent *agent, struct eb_config *config, char **error)
+{
+	int err;
+
+	agent->config = config;
+	log_warnings(config);
+	err = make_interfaces(config, &agent->interfaces);
+	if (err)
+		return eb_fail(err, error, "out of memory");
+	agent->interface_count = config->interface_count;
+	err = eb_dataplane_open(config, &agent->dataplane, error);
+	if (err)
+		return err;
+	if (eb_dataplane_is_new(agent->dataplane))
+		eb_info("made new maps in %s: every bucket is full", config->pin_dir);
+	else
+		log_adopted(agent);
+	err = apply_rules(agent, config, error);
+	if (!err)
+		eb_info("%zu rules of %s in force", config->rule_count, config->path);
+	return err;
+}
+
+/* What cannot change under a running agent. */
+static int check_fixed(const struct eb_config *old, const struct eb_config *new, char **error)
+{
+	const struct {
+		const char *key, *old, *new;
+	} fixed[] = {
+		{ "node", old->node, new->node },
+		{ "pin_dir", old->pin_dir, new->pin_dir },
+		{ "run_dir", old->run_dir, new->run_dir },
+		{ "state_dir", old->state_dir, new->state_dir },
+		{ "metrics", old->metrics ? old->metrics : "off", new->metrics ? new->metrics : "off" },
+	};
+
+	for (size_t i = 0; i < sizeof(fixed) / sizeof(fixed[0]); i++)
+		if (strcmp(fixed[i].old, fixed[i].new) != 0)
+			return eb_fail(-EINVAL, error, "%s: %s cannot change from %s to %s by a reload: restart edgebucketd",
+				       new->path, fixed[i].key, fixed[i].old, fixed[i].new);
+	if (old->table_size != new->table_size)
+		return eb_fail(-EINVAL, error,
+			       "%s: table_size cannot change from %u to %u by a reload: restart edgebucketd, the buckets "
+			       "are kept",
+			       new->path, old->table_size, new->table_size);
+	return 0;
+}
+
+static int try_reload(struct eb_agent *agent, char **error)
+{
+	struct eb_interface *interfaces = NULL;
+	struct eb_config *config;
+	int err = eb_config_read(agent->config_path, agent->redis_path, &config, error);
+
+	if (err)
+		return err;
+	log_warnings(config);
+	err = check_fixed(agent->config, config, error);
+	if (!err) {
+		err = make_interfaces(config, &interfaces);
+		if (err)
+			eb_fail(err, error, "out of memory");
+	}
+	if (!err)
+		err = apply_rules(agent, config, error);
+	if (err) {
+		free(interfaces);
+		eb_config_free(config);
+		return err;
+	}
+	adopt_config(agent, config, interfaces);
+	agent->detached = false;
+	eb_agent_attach_all(agent);
+	return 0;
+}
+
+int eb_agent_reload(struct eb_agent *agent, char **error)
+{
+	int err = try_reload(agent, error);
+
+	free(agent->reload_error);
+	agent->reload_error = NULL;
+	if (err) {
+		agent->reload_failures++;
+		agent->reload_error = *error ? strdup(*error) : NULL;
+		eb_error("reload refused, the old rules stay in force: %s", *error ? *error : strerror(-err));
+		return err;
+	}
+	agent->reloads++;
+	eb_info("reloaded: %zu rules of %s in force", agent->config->rule_count, agent->config->path);
+	return 0;
+}
+
+void eb_agent_done(struct eb_agent *agent)
+{
+	sd_event_source_unref(agent->retry);
+	eb_dataplane_close(agent->dataplane);
+	free_interfaces(agent->interfaces, agent->interface_count);
+	eb_config_free(agent->config);
+	free(agent->reload_error);
+}

@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The agent's one object: the configuration in force, the kernel side, and what each interface is doing. main.c makes
+ * it in the order that matters; links.c and control_server.c call it when something happens.
+ */
+#ifndef EB_AGENT_H
+#define EB_AGENT_H
+
+#include <stdbool.h>
+#include <systemd/sd-event.h>
+
+#include "config.h"
+#include "dataplane.h"
+
+struct eb_interface {
+	char name[IF_NAMESIZE];
+	struct eb_attachment attachment;
+	bool exists;
+	char *problem; /* why it is not attached, as logged; NULL when it is */
+};
+
+struct eb_agent {
+	const char *config_path;
+	const char *redis_path; /* NULL for none */
+	sd_event *loop;
+	struct eb_config *config;
+	struct eb_dataplane *dataplane;
+	struct eb_interface *interfaces;
+	size_t interface_count;
+	sd_event_source *retry; /* runs while an interface could not be attached */
+	bool detached;          /* an operator asked for it; until the next reload */
+	unsigned int reloads, reload_failures;
+	char *reload_error;     /* of the last reload, NULL when it succeeded */
+};
+
+/* Makes or adopts the maps and puts the configuration's rules into force. The agent owns `config` from here on, also
+ * on failure. Returns 0 or negative errno with a malloc'ed line in *error. */
+int eb_agent_start(struct eb_agent *agent, struct eb_config *config, char **error);
+
+/* Attaches to all interfaces that are there; the others are waited for. */
+void eb_agent_attach_all(struct eb_agent *agent);
+
+/* Looks at one interface, and attaches if it should be and is not. `name` may be any interface's. */
+void eb_agent_check_interface(struct eb_agent *agent, const char *name);
+
+/* Reads the configuration again and puts it into force; on failure the old one stays, and *error says why. */
+int eb_agent_reload(struct eb_agent *agent, char **error);
+
+/* Takes the program off all interfaces. `pause`: and leaves it off until the next reload. */
+int eb_agent_detach_all(struct eb_agent *agent, bool pause, char **error);
+
+/* Frees everything; whether programs stay attached was decided before. */
+void eb_agent_done(struct eb_agent *agent);
+
+#endif

@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include <errno.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "control.h"
+#include "control_server.h"
+
+/* Who says nothing for this long is hung up on; more than so many at once are not let in. */
+#define PATIENCE_US (5 * 1000000ULL)
+#define CLIENTS_MAX 16
+
+struct client {
+	struct eb_control_server *server; /* NULL for a free place */
+	int fd;
+	sd_event_source *io, *timer;
+};
+
+struct eb_control_server {
+	sd_event *loop;
+	int fd;
+	sd_event_source *source;
+	struct sockaddr_un address;
+	eb_control_handler handler;
+	void *arg;
+	struct client clients[CLIENTS_MAX];
+};
+
+static void drop_client(struct client *client)
+{
+	if (!client->server)
+		return;
+	sd_event_source_disable_unref(client->io);
+	sd_event_source_disable_unref(client->timer);
+	close(client->fd);
+	*client = (struct client){ .fd = -1 };
+}
+
+static int on_patience_end(sd_event_source *source, uint64_t usec, void *arg)
+{
+	(void)source;
+	(void)usec;
+	drop_client(arg);
+	return 0;
+}
+
+static void answer(struct client *client, const char *request)
+{
+	json_t *reply = client->server->handler(request, client->server->arg);
+	char *text = reply ? json_dumps(reply, JSON_COMPACT) : NULL;
+
+	/* A client that does not read its one packet loses it. */
+	if (text)
+		(void)send(client->fd, text, strlen(text), MSG_NOSIGNAL | MSG_DONTWAIT);
+	free(text);
+	json_decref(reply);
+}
+
+static int on_request(sd_event_source *source, int fd, uint32_t events, void *arg)
+{
+	char request[EB_CONTROL_REQUEST_MAX + 1];
+	struct client *client = arg;
+	ssize_t len = recv(fd, request, sizeof(request) - 1, 0);
+
+	(void)source;
+	(void)events;
+	if (len < 0 && (errno == EAGAIN || errno == EINTR))
+		return 0;
+	if (len > 0) {
+		request[len] = '\0';
+		answer(client, request);
+	}
+	drop_client(client);
+	return 0;
+}
+
+static struct client *free_place(struct eb_control_server *server)
+{
+	for (int i = 0; i < CLIENTS_MAX; i++)
+		if (!server->clients[i].server)
+			return &server->clients[i];
+	return NULL;
+}
+
+static int on_connection(sd_event_source *source, int fd, uint32_t events, void *arg)
+{
+	struct eb_control_server *server = arg;
+	int client_fd = accept4(fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	struct client *client = free_place(server);
+
+	(void)source;
+	(void)events;
+	if (client_fd < 0)
+		return 0;
+	if (!client) {
+		close(client_fd);
+		return 0;
+	}
+	*client = (struct client){ .server = server, .fd = client_fd };
+	if (sd_event_add_io(server->loop, &client->io, client_fd, EPOLLIN, on_request, client) < 0 ||
+	    sd_event_add_time_relative(server->loop, &client->timer, CLOCK_MONOTONIC, PATIENCE_US, 0, on_patience_end,
+				       client) < 0)
+		drop_client(client);
+	return 0;
+}
+
+static int start_listening(struct eb_control_server *server)
+{
+	mode_t mask;
+	int ret;
+
+	server->fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (server->fd < 0)
+		return -errno;
+	(void)unlink(server->address.sun_path); /* of an agent that was killed; we hold the instance lock */
+	mask = umask(0177);
+	ret = bind(server->fd, (struct sockaddr *)&server->address, sizeof(server->address));
+	umask(mask);
+	if (ret < 0 || listen(server->fd, CLIENTS_MAX) < 0)
+		return -errno;
+	return sd_event_add_io(server->loop, &server->source, server->fd, EPOLLIN, on_connection, server);
+}
+
+int eb_control_server_open(sd_event *loop, const char *run_dir, eb_control_handler handler, void *arg,
+			   struct eb_control_server **out)
+{
+	struct eb_control_server *server = calloc(1, sizeof(*server));
+	int err;
+
+	if (!server)
+		return -ENOMEM;
+	server->loop = loop;
+	server->fd = -1;
+	server->handler = handler;
+	server->arg = arg;
+	err = eb_control_address(run_dir, &server->address);
+	if (!err)
+		err = start_listening(server);
+	if (err < 0) {
+		eb_control_server_close(server);
+		return err;
+	}
+	*out = server;
+	return 0;
+}
+
+void eb_control_server_close(struct eb_control_server *server)
+{
+	if (!server)
+		return;
+	for (int i = 0; i < CLIENTS_MAX; i++)
+		drop_client(&server->clients[i]);
+	sd_event_source_disable_unref(server->source);
+	if (server->fd >= 0) {
+		close(server->fd);
+		(void)unlink(server->address.sun_path);
+	}
+	free(server);
+}

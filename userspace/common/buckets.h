@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Typed access to the buckets: the memory-mapped maps buckets_v4 and buckets_v6, with the algorithms of table.h. No
+ * system call per bucket, no copy of the table, and safe beside a running XDP program.
+ */
+#ifndef EB_BUCKETS_H
+#define EB_BUCKETS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "edgebucket.h"
+#include "maps.h"
+
+struct eb_buckets; /* opaque */
+
+/* Whose bucket. addr is masked, in network byte order; IPv4 in the first 4 bytes, the rest 0. */
+struct eb_source {
+	uint8_t family; /* 4 or 6 */
+	uint8_t addr[16];
+	uint32_t rule_id; /* eb_rule.id4 or id6 */
+};
+
+/* A bucket as it was at one moment. Times are ticks, see gcra.h; read them with eb_gcra_debt(). */
+struct eb_bucket_view {
+	struct eb_source source;
+	uint64_t packets_full_at;
+	uint64_t bytes_full_at;
+	uint64_t dropped; /* packets refused, what CPUs have not written back included */
+};
+
+/* Maps the tables of `maps`, which the caller keeps open. `writable` is needed to reset, merge and sweep. Returns 0
+ * and an object for eb_buckets_close(), or negative errno. */
+int eb_buckets_open(const struct eb_maps *maps, bool writable, struct eb_buckets **out);
+
+/* Accepts NULL. */
+void eb_buckets_close(struct eb_buckets *buckets);
+
+/* Now, as the XDP program reads it: ticks of CLOCK_MONOTONIC. */
+uint64_t eb_buckets_now(void);
+
+/* How many buckets the tables hold (a table_size each has twice as many entries, so more may be found). */
+uint32_t eb_buckets_table_size(const struct eb_buckets *buckets, int family);
+
+/* Finds one source's bucket. -ENOENT when it has none, which is to say a full one. */
+int eb_buckets_find(const struct eb_buckets *buckets, const struct eb_source *source, struct eb_bucket_view *out);
+
+/*
+ * Calls `visit` for every bucket in use of a family (4 or 6; 0 for both), in no particular order; ends early when it
+ * returns other than 0, and returns that. The view is only valid during the call. `dropped` is exact as of the start of the call.
+ */
+int eb_buckets_each(const struct eb_buckets *buckets, int family,
+		    int (*visit)(const struct eb_bucket_view *view, void *arg), void *arg);
+
+struct eb_bucket_count {
+	uint64_t in_use; /* entries with a source */
+	uint64_t in_debt; /* of these, not full: cannot be given to another source */
+};
+
+void eb_buckets_count(const struct eb_buckets *buckets, int family, struct eb_bucket_count *out);
+
+/* Fills one source's bucket, or all. eb_buckets_reset() returns -ENOENT when there is none; eb_buckets_reset_all()
+ * says how many buckets were in debt. Their refusals are forgotten with them. */
+int eb_buckets_reset(struct eb_buckets *buckets, const struct eb_source *source);
+uint64_t eb_buckets_reset_all(struct eb_buckets *buckets);
+
+/*
+ * Gives a source's bucket a debt, making the bucket if needed. EB_MERGE_LATER keeps the later of the two times;
+ * EB_MERGE_ADD adds both debts, and caps the sum at the bursts of `rule` (of which only the limits are read). Safe
+ * while packets are charged. Returns 0, -ENOSPC when every place it could have is in debt, -EBUSY when packets kept
+ * getting in the way.
+ */
+enum eb_merge { EB_MERGE_LATER, EB_MERGE_ADD };
+int eb_buckets_merge(struct eb_buckets *buckets, const struct eb_bucket_view *view, enum eb_merge merge,
+		     const struct eb_rule *rule);
+
+/* Clears entries that have been full for a day: what is left of their times would be misread once the clock has wrapped (gcra.h).
+ * To be called daily. Returns how many. */
+uint64_t eb_buckets_sweep(struct eb_buckets *buckets);
+
+/*
+ * Sets times that no charge under `policy` can have made back to those of an empty bucket: left from before the clock
+ * wrapped while no agent ran, or damaged. To be called at start. Returns how many.
+ */
+uint64_t eb_buckets_mend(struct eb_buckets *buckets, const struct eb_policy *policy);
+
+/* Mends what an agent left half-done when it was killed inside eb_buckets_merge(): locks held, entries being taken. */
+void eb_buckets_recover(struct eb_buckets *buckets);
+
+#endif

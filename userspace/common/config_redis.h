@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * How to reach Redis: the section `redis` of the configuration, the file of --redis-config, and the environment.
+ *
+ * config.c reads it; the agent's redis/ uses what came out.
+ */
+#ifndef EB_CONFIG_REDIS_H
+#define EB_CONFIG_REDIS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "endpoint.h"
+#include "report.h"
+#include "yaml.h"
+
+enum eb_redis_kind { EB_REDIS_HOST, EB_REDIS_SOCKET, EB_REDIS_SENTINEL, EB_REDIS_CLUSTER };
+
+/* All but is_on may be NULL: the system's authorities, no client certificate, the name that was connected to. */
+struct eb_redis_tls {
+	bool is_on;
+	char *ca, *cert, *key; /* files; cert and key come together */
+	char *server_name;
+};
+
+/* Strings are NULL where they were left out. */
+struct eb_redis_config {
+	enum eb_redis_kind kind;
+	struct eb_endpoint *nodes; /* the one host; the sentinels; members of the cluster */
+	size_t node_count;         /* 0 for a socket */
+	char *socket;
+	char *username, *password;
+	struct eb_redis_tls tls;
+	char *sentinel_master;
+	char *sentinel_username, *sentinel_password;
+	struct eb_redis_tls sentinel_tls;
+	uint32_t db;
+	char *key;
+	uint64_t tick_ns;
+	uint64_t connect_timeout_ns;
+	uint64_t restore_timeout_ns; /* 0: do not wait */
+};
+
+/* Reads the section. `into` is a struct eb_redis_config *, to be freed with eb_redis_config_free(). */
+int eb_redis_config_read(const struct eb_yaml_value *value, void *into);
+
+/* Reads a file that holds nothing else, YAML or JSON. Returns 0 or negative errno. */
+int eb_redis_config_read_file(const char *path, struct eb_report *report, struct eb_redis_config **out);
+
+/* Applies REDIS_HOST and the others to *redis, which is made if it is NULL and REDIS_HOST is set. What belongs to the
+ * combination of file and environment is checked here. Returns 0 or negative errno. */
+int eb_redis_config_apply_env(struct eb_redis_config **redis, struct eb_report *report);
+
+/* Accepts NULL. */
+void eb_redis_config_free(struct eb_redis_config *redis);
+
+#endif

@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+#include <unistd.h>
+
+#include "control.h"
+
+int eb_control_address(const char *run_dir, struct sockaddr_un *out)
+{
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	int size = snprintf(address.sun_path, sizeof(address.sun_path), "%s/control.sock", run_dir);
+
+	if (size < 0 || (size_t)size >= sizeof(address.sun_path))
+		return -ENAMETOOLONG;
+	*out = address;
+	return 0;
+}
+
+/* Both kinds of timeout; the one for sending also bounds connect() to a socket whose queue is full. */
+static int set_timeouts(int fd, int timeout_ms)
+{
+	struct timeval timeout = { .tv_sec = timeout_ms / 1000, .tv_usec = timeout_ms % 1000 * 1000 };
+
+	if (setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &timeout, sizeof(timeout)) ||
+	    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof(timeout)))
+		return -errno;
+	return 0;
+}
+
+/* A timeout of the socket reads as EAGAIN. */
+static int socket_error(void)
+{
+	return errno == EAGAIN || errno == EINPROGRESS ? -ETIMEDOUT : -errno;
+}
+
+static int receive_reply(int fd, char **reply)
+{
+	ssize_t size;
+	char *text;
+
+	text = malloc(EB_CONTROL_REPLY_MAX + 1);
+	if (!text)
+		return -ENOMEM;
+	do
+		size = recv(fd, text, EB_CONTROL_REPLY_MAX + 1, 0);
+	while (size < 0 && errno == EINTR);
+	if (size <= 0 || size > EB_CONTROL_REPLY_MAX) {
+		int err = size < 0 ? socket_error() : size == 0 ? -ECONNRESET : -EMSGSIZE;
+
+		free(text);
+		return err;
+	}
+	text[size] = '\0';
+	*reply = text;
+	return 0;
+}
+
+static int ask(int fd, const struct sockaddr_un *address, const char *request, int timeout_ms, char **reply)
+{
+	int err = set_timeouts(fd, timeout_ms);
+
+	if (err)
+		return err;
+	if (connect(fd, (const struct sockaddr *)address, sizeof(*address)))
+		return socket_error();
+	if (send(fd, request, strlen(request), MSG_NOSIGNAL) < 0)
+		return errno == EPIPE ? -ECONNRESET : socket_error();
+	return receive_reply(fd, reply);
+}
+
+int eb_control_ask(const char *run_dir, const char *request, int timeout_ms, char **reply)
+{
+	struct sockaddr_un address;
+	int fd, err;
+
+	if (strlen(request) > EB_CONTROL_REQUEST_MAX)
+		return -EMSGSIZE;
+	err = eb_control_address(run_dir, &address);
+	if (err)
+		return err;
+	fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		return -errno;
+	err = ask(fd, &address, request, timeout_ms, reply);
+	close(fd);
+	return err;
+}

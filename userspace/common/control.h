@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Asking the running agent: the address of its control socket, and the client's side of it.
+ *
+ * The socket RUN_DIR/control.sock keeps packets apart (SOCK_SEQPACKET). A request is one packet of text, a word and
+ * optional arguments ("reload", "flush", "detach", "status"). The reply is one packet of JSON, {"ok": true, ...} or
+ * {"ok": false, "error": "text"}.
+ */
+#ifndef EB_CONTROL_H
+#define EB_CONTROL_H
+
+#include <sys/un.h>
+
+#define EB_CONTROL_REQUEST_MAX 1024
+#define EB_CONTROL_REPLY_MAX (128 * 1024)
+
+/* Returns 0, or -ENAMETOOLONG when no socket can have so long a path. */
+int eb_control_address(const char *run_dir, struct sockaddr_un *out);
+
+/*
+ * Sends a request and waits for its reply, at most `timeout_ms` in each step. Returns 0 with *reply malloc'ed and
+ * NUL-terminated, or negative errno: -ENOENT and -ECONNREFUSED say that no agent runs, -ETIMEDOUT that it did not
+ * answer, -ECONNRESET that it ended the connection instead.
+ */
+int eb_control_ask(const char *run_dir, const char *request, int timeout_ms, char **reply);
+
+#endif

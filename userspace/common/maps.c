@@ -1,0 +1,176 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+
+#include "maps.h"
+#include "text.h"
+
+static const char *const names[EB_MAPS] = {
+	[EB_MAP_BUCKETS_V4] = "buckets_v4",   [EB_MAP_BUCKETS_V6] = "buckets_v6",
+	[EB_MAP_STATE] = "state",             [EB_MAP_POLICY] = "policy",
+	[EB_MAP_PORTS] = "ports",             [EB_MAP_PREFIXES_V4] = "prefixes_v4",
+	[EB_MAP_PREFIXES_V6] = "prefixes_v6", [EB_MAP_COUNTERS] = "counters",
+	[EB_MAP_FRAMES] = "frames",           [EB_MAP_CPUS] = "cpus",
+	[EB_MAP_EVENTS] = "events",
+};
+
+const char *eb_map_name(enum eb_map map)
+{
+	return names[map];
+}
+
+void eb_maps_init(struct eb_maps *maps)
+{
+	for (int i = 0; i < EB_MAPS; i++)
+		maps->fd[i] = -1;
+}
+
+void eb_maps_close(struct eb_maps *maps)
+{
+	for (int i = 0; i < EB_MAPS; i++)
+		if (maps->fd[i] >= 0)
+			close(maps->fd[i]);
+	eb_maps_init(maps);
+}
+
+static int open_pin(const char *pin_dir, const char *name)
+{
+	char path[4096];
+
+	if (snprintf(path, sizeof(path), "%s/%s", pin_dir, name) >= (int)sizeof(path))
+		return -ENAMETOOLONG;
+	return bpf_obj_get(path);
+}
+
+/* Says whether the open maps are of this build's schema. Reads no more than the first word that all schemas share. */
+static int check_schema(const struct eb_maps *maps, const char *pin_dir, char **error)
+{
+	struct bpf_map_info info = {};
+	__u32 len = sizeof(info), zero = 0, schema = 0;
+	void *value;
+	int err;
+
+	err = bpf_obj_get_info_by_fd(maps->fd[EB_MAP_STATE], &info, &len);
+	if (err)
+		return eb_fail(err, error, "%s/state: %s", pin_dir, strerror(-err));
+	value = malloc(info.value_size);
+	if (!value)
+		return eb_fail(-ENOMEM, error, "out of memory");
+	err = bpf_map_lookup_elem(maps->fd[EB_MAP_STATE], &zero, value);
+	if (!err)
+		memcpy(&schema, value, sizeof(schema));
+	free(value);
+	if (err)
+		return eb_fail(err, error, "%s/state: %s", pin_dir, strerror(-err));
+	if (schema == 0)
+		return eb_fail(-ENOENT, error, "the maps in %s were never finished: start edgebucketd", pin_dir);
+	if (schema != EB_SCHEMA)
+		return eb_fail(-EPROTO, error,
+			       "the maps in %s have schema %u, this program has %d: use the version that made them",
+			       pin_dir, schema, EB_SCHEMA);
+	return 0;
+}
+
+static int open_all(const char *pin_dir, struct eb_maps *maps, char **error)
+{
+	for (int i = 0; i < EB_MAPS; i++) {
+		if (maps->fd[i] >= 0)
+			continue;
+		maps->fd[i] = open_pin(pin_dir, names[i]);
+		if (maps->fd[i] < 0)
+			return eb_fail(maps->fd[i], error, "%s/%s: %s", pin_dir, names[i], strerror(-maps->fd[i]));
+	}
+	return 0;
+}
+
+int eb_maps_open(const char *pin_dir, struct eb_maps *out, char **error)
+{
+	struct eb_maps maps;
+	int err;
+
+	eb_maps_init(&maps);
+	maps.fd[EB_MAP_STATE] = open_pin(pin_dir, names[EB_MAP_STATE]);
+	if (maps.fd[EB_MAP_STATE] == -ENOENT)
+		return eb_fail(-ENOENT, error, "no maps in %s: edgebucketd has not run since boot", pin_dir);
+	if (maps.fd[EB_MAP_STATE] < 0)
+		return eb_fail(maps.fd[EB_MAP_STATE], error, "%s/state: %s", pin_dir,
+			       strerror(-maps.fd[EB_MAP_STATE]));
+	err = check_schema(&maps, pin_dir, error);
+	if (!err)
+		err = open_all(pin_dir, &maps, error);
+	if (err) {
+		eb_maps_close(&maps);
+		return err;
+	}
+	*out = maps;
+	return 0;
+}
+
+int eb_maps_active(const struct eb_maps *maps, __u32 *out)
+{
+	struct eb_state *state = malloc(sizeof(*state));
+	__u32 zero = 0;
+	int err;
+
+	if (!state)
+		return -ENOMEM;
+	err = bpf_map_lookup_elem(maps->fd[EB_MAP_STATE], &zero, state);
+	if (!err)
+		*out = state->active & 1;
+	free(state);
+	return err;
+}
+
+int eb_maps_policy(const struct eb_maps *maps, struct eb_policy *out)
+{
+	__u32 active;
+	int err = eb_maps_active(maps, &active);
+
+	return err ? err : bpf_map_lookup_elem(maps->fd[EB_MAP_POLICY], &active, out);
+}
+
+int eb_maps_cpus(void)
+{
+	return libbpf_num_possible_cpus();
+}
+
+/* Adds up a per-CPU value that consists of 64-bit words. */
+static int sum_words(int fd, __u32 key, __u64 *out, size_t words)
+{
+	int cpus = eb_maps_cpus();
+	__u64 *values;
+	int err;
+
+	if (cpus < 0)
+		return cpus;
+	values = calloc(cpus, words * sizeof(*values));
+	if (!values)
+		return -ENOMEM;
+	err = bpf_map_lookup_elem(fd, &key, values);
+	if (!err)
+		memset(out, 0, words * sizeof(*out));
+	for (size_t i = 0; !err && i < cpus * words; i++)
+		out[i % words] += values[i];
+	free(values);
+	return err;
+}
+
+int eb_maps_counters(const struct eb_maps *maps, __u32 slot, struct eb_counters *out)
+{
+	return sum_words(maps->fd[EB_MAP_COUNTERS], slot, (__u64 *)out, sizeof(*out) / sizeof(__u64));
+}
+
+int eb_maps_frames(const struct eb_maps *maps, struct eb_frame_counter out[EB_FRAME_KINDS])
+{
+	int err = 0;
+
+	for (__u32 kind = 0; !err && kind < EB_FRAME_KINDS; kind++)
+		err = sum_words(maps->fd[EB_MAP_FRAMES], kind, (__u64 *)&out[kind], sizeof(*out) / sizeof(__u64));
+	return err;
+}

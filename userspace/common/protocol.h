@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * IP protocols by name and number.
+ */
+#ifndef EB_PROTOCOL_H
+#define EB_PROTOCOL_H
+
+#include <stdbool.h>
+
+#define EB_PROTOCOL_NAME_MAX 32
+
+/* "udp", "UDP" or "17". Returns the number, or -EINVAL. */
+int eb_protocol_parse(const char *text);
+
+/* Its name, or the number as text. Returns `out`. */
+char *eb_protocol_print(int proto, char out[EB_PROTOCOL_NAME_MAX]);
+
+/* True for those whose packets begin with a source and a destination port. */
+bool eb_protocol_has_port(int proto);
+
+#endif

@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Rules: struct eb_config -> the contents of the policy maps. Pure: makes values in memory; dataplane.h writes them.
+ */
+#ifndef EB_RULES_H
+#define EB_RULES_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "config.h"
+#include "edgebucket.h"
+
+/* One entry of a trie: addresses whose longest match is this prefix are accepted by these rules. */
+struct eb_trie_entry {
+	uint8_t addr[16]; /* network byte order; IPv4 in the first 4 bytes */
+	uint8_t len;
+	uint64_t rules;
+};
+
+struct eb_trie {
+	struct eb_trie_entry *items;
+	size_t count; /* 0: no rule asks for addresses of this family and side, eb_policy.src_any or dst_any serves */
+};
+
+struct eb_ruleset {
+	struct eb_policy policy; /* generation is left 0 */
+	uint64_t *ports;         /* 65536 sets, or NULL when no rule asks for a port */
+	struct eb_trie v4[2];    /* by EB_TRIE_SRC, EB_TRIE_DST */
+	struct eb_trie v6[2];
+};
+
+/*
+ * Compiles the rules of a checked configuration. `previous` is the policy in force, NULL when there is none: rules keep
+ * the slot that their name has there; new ones get a slot that no rule of `previous` uses.
+ *
+ * Returns 0 and a ruleset for eb_rules_free(), or negative errno with a malloc'ed line in *error (-EEXIST: two rules'
+ * names hash to one id; rename one).
+ */
+int eb_rules_compile(const struct eb_config *config, const struct eb_policy *previous, struct eb_ruleset **out,
+		     char **error);
+
+/* Accepts NULL. */
+void eb_rules_free(struct eb_ruleset *ruleset);
+
+/*
+ * The identity of a rule's buckets: FNV-1a (32 bits) over its name, prefix length and limits, never 0. Another agent,
+ * or the same one after a restart, computes the same. A rule whose limits change gets other buckets, into which the
+ * agent converts the debts (eb_rules_convert()).
+ */
+uint32_t eb_rules_id(const char *name, uint8_t family, uint8_t prefix_len, const struct eb_limit *packets,
+		     const struct eb_limit *bytes);
+
+/*
+ * The same debt under other limits: as many tokens are missing as before, at most the new burst. `full_at` and the
+ * result are ticks of gcra.h; returns EB_FULL for a full bucket, and when either limit is absent.
+ */
+uint64_t eb_rules_convert(uint64_t full_at, uint64_t now, const struct eb_limit *from, const struct eb_limit *to);
+
+
+/* As text. */
+const char *eb_action_name(enum eb_action action);   /* "allow" … */
+const char *eb_verdict_name(enum eb_verdict verdict); /* "pass", "drop", "would_drop", "crowded" */
+
+#endif
