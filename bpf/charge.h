@@ -15,7 +15,7 @@
 #include "parse.h"
 #include "table.h"
 
-/* Sets in buckets_v4 and buckets_v6; the agent sets them before loading, as the maps' max_entries. */
+/* Sets in buckets_v4 and buckets_v6; the agent sets them before loading, as the max_entries of these maps and of the tags. */
 const volatile __u32 sets_v4 = 1;
 const volatile __u32 sets_v6 = 1;
 
@@ -39,26 +39,53 @@ __noinline int gate_admits(struct eb_state *state, const struct eb_rule *rule, _
 	return eb_limit_charge(&gate->packets_full_at, &rule->new_sources, 1, now) == EB_ADMITTED;
 }
 
-/* eb_table_insert() of each family. */
-__noinline int insert4(struct eb_set4 *first, struct eb_set4 *second, const struct eb_key4 *key, __u64 *lock, __u64 now)
+/* The sets of a hash. False when the maps are smaller than the program was told, which cannot be. */
+static __always_inline int find_sets4(__u64 hash, struct eb_sets *out)
 {
-	if (!first || !second || !key || !lock)
-		return EB_PLACE_BUSY;
-	return eb_table_insert(first, second, (const __u64 *)key, EB_WORDS4, lock, now);
+	__u32 a = eb_first_set(hash, sets_v4), b = eb_second_set(hash, sets_v4);
+
+	out->first_tags = bpf_map_lookup_elem(&tags_v4, &a);
+	out->second_tags = bpf_map_lookup_elem(&tags_v4, &b);
+	out->first = bpf_map_lookup_elem(&buckets_v4, &a);
+	out->second = bpf_map_lookup_elem(&buckets_v4, &b);
+	return out->first && out->second && out->first_tags && out->second_tags;
 }
 
-__noinline int insert6(struct eb_set6 *first, struct eb_set6 *second, const struct eb_key6 *key, __u64 *lock, __u64 now)
+static __always_inline int find_sets6(__u64 hash, struct eb_sets *out)
 {
-	if (!first || !second || !key || !lock)
+	__u32 a = eb_first_set(hash, sets_v6), b = eb_second_set(hash, sets_v6);
+
+	out->first_tags = bpf_map_lookup_elem(&tags_v6, &a);
+	out->second_tags = bpf_map_lookup_elem(&tags_v6, &b);
+	out->first = bpf_map_lookup_elem(&buckets_v6, &a);
+	out->second = bpf_map_lookup_elem(&buckets_v6, &b);
+	return out->first && out->second && out->first_tags && out->second_tags;
+}
+
+/* eb_table_insert() of each family. */
+__noinline int insert4(struct eb_state *state, const struct eb_key4 *key, __u64 hash, __u64 now)
+{
+	struct eb_sets sets;
+
+	if (!state || !key || !find_sets4(hash, &sets))
 		return EB_PLACE_BUSY;
-	return eb_table_insert(first, second, (const __u64 *)key, EB_WORDS6, lock, now);
+	return eb_table_insert(&sets, (const __u64 *)key, EB_WORDS4, eb_tag(hash), eb_key_lock(state, hash), now);
+}
+
+__noinline int insert6(struct eb_state *state, const struct eb_key6 *key, __u64 hash, __u64 now)
+{
+	struct eb_sets sets;
+
+	if (!state || !key || !find_sets6(hash, &sets))
+		return EB_PLACE_BUSY;
+	return eb_table_insert(&sets, (const __u64 *)key, EB_WORDS6, eb_tag(hash), eb_key_lock(state, hash), now);
 }
 
 /* Charges the bucket at a place, if it still is the key's afterwards. */
-static __always_inline enum outcome charge_place(void *first, void *second, const __u64 *key, int words, int place,
+static __always_inline enum outcome charge_place(const struct eb_sets *sets, const __u64 *key, int words, int place,
 						 const struct eb_rule *rule, __u64 len, __u64 now)
 {
-	__u64 *entry = eb_place_key(first, second, words, place);
+	__u64 *entry = eb_place_key(sets, words, place);
 
 	switch (eb_bucket_charge(eb_key_bucket(entry, words), rule, len, now)) {
 	case EB_ADMITTED:
@@ -76,74 +103,61 @@ static __always_inline enum outcome outcome_of_no_place(int place)
 }
 
 /* Charges an IPv4 packet's source. *tally says whose bucket it was, for count_refusal(). */
-static __always_inline enum outcome charge_source4(struct eb_state *state, const struct eb_rule *rule, const struct eb_packet *packet,
-			      struct eb_tally *tally, __u64 now)
+static __always_inline enum outcome charge_source4(struct eb_state *state, const struct eb_rule *rule,
+						   const struct eb_packet *packet, struct eb_tally *tally, __u64 now)
 {
-	struct eb_set4 *first, *second;
-	struct eb_key4 key = {};
-	__u64 hash;
-	__u32 a, b;
+	struct eb_key4 key = {
+		.addr = *(const __be32 *)packet->saddr & rule->mask4,
+		.rule_id = rule->id4,
+	};
+	__u64 hash = eb_key_hash((__u64 *)&key, EB_WORDS4, state->seed);
+	struct eb_sets sets;
 	int place;
 
-	key.addr = *(const __be32 *)packet->saddr & rule->mask4;
-	key.rule_id = rule->id4;
-	hash = eb_key_hash((__u64 *)&key, EB_WORDS4, state->seed);
-	a = eb_first_set(hash, sets_v4);
-	b = eb_second_set(hash, sets_v4);
-	first = bpf_map_lookup_elem(&buckets_v4, &a);
-	second = bpf_map_lookup_elem(&buckets_v4, &b);
-	if (!first || !second)
+	if (!find_sets4(hash, &sets))
 		return OUTCOME_CONTENDED;
-
-	place = eb_table_find(first, second, (__u64 *)&key, EB_WORDS4);
+	place = eb_table_find(&sets, (__u64 *)&key, EB_WORDS4, eb_tag(hash));
 	if (place < 0) {
 		if (!gate_admits(state, rule, now))
 			return OUTCOME_CROWDED;
-		place = insert4(first, second, &key, eb_key_lock(state, hash), now);
+		place = insert4(state, &key, hash, now);
 		if (place < 0)
 			return outcome_of_no_place(place);
 	}
 	tally->tag = hash;
-	tally->set = place < EB_WAYS ? a : b;
+	tally->set = place < EB_WAYS ? eb_first_set(hash, sets_v4) : eb_second_set(hash, sets_v4);
 	tally->way = place & (EB_WAYS - 1);
 	tally->family = 4;
-	return charge_place(first, second, (__u64 *)&key, EB_WORDS4, place, rule, packet->len, now);
+	return charge_place(&sets, (__u64 *)&key, EB_WORDS4, place, rule, packet->len, now);
 }
 
 /* The same for IPv6. */
-static __always_inline enum outcome charge_source6(struct eb_state *state, const struct eb_rule *rule, const struct eb_packet *packet,
-			      struct eb_tally *tally, __u64 now)
+static __always_inline enum outcome charge_source6(struct eb_state *state, const struct eb_rule *rule,
+						   const struct eb_packet *packet, struct eb_tally *tally, __u64 now)
 {
-	struct eb_set6 *first, *second;
-	struct eb_key6 key = {};
+	struct eb_key6 key = { .rule_id = rule->id6 };
 	__u64 hash, *words = (__u64 *)&key;
-	__u32 a, b;
+	struct eb_sets sets;
 	int place;
 
 	words[0] = packet->saddr[0] & rule->mask6[0];
 	words[1] = packet->saddr[1] & rule->mask6[1];
-	key.rule_id = rule->id6;
 	hash = eb_key_hash(words, EB_WORDS6, state->seed);
-	a = eb_first_set(hash, sets_v6);
-	b = eb_second_set(hash, sets_v6);
-	first = bpf_map_lookup_elem(&buckets_v6, &a);
-	second = bpf_map_lookup_elem(&buckets_v6, &b);
-	if (!first || !second)
+	if (!find_sets6(hash, &sets))
 		return OUTCOME_CONTENDED;
-
-	place = eb_table_find(first, second, words, EB_WORDS6);
+	place = eb_table_find(&sets, words, EB_WORDS6, eb_tag(hash));
 	if (place < 0) {
 		if (!gate_admits(state, rule, now))
 			return OUTCOME_CROWDED;
-		place = insert6(first, second, &key, eb_key_lock(state, hash), now);
+		place = insert6(state, &key, hash, now);
 		if (place < 0)
 			return outcome_of_no_place(place);
 	}
 	tally->tag = hash;
-	tally->set = place < EB_WAYS ? a : b;
+	tally->set = place < EB_WAYS ? eb_first_set(hash, sets_v6) : eb_second_set(hash, sets_v6);
 	tally->way = place & (EB_WAYS - 1);
 	tally->family = 6;
-	return charge_place(first, second, words, EB_WORDS6, place, rule, packet->len, now);
+	return charge_place(&sets, words, EB_WORDS6, place, rule, packet->len, now);
 }
 
 #endif

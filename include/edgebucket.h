@@ -78,6 +78,12 @@ struct eb_set6 {
 	struct eb_entry6 way[EB_WAYS];
 };
 
+/* A value of the maps tags_v4 and tags_v6: 16 bits of the hash of each key in the set of the same index, 0 for an empty
+ * entry. Small enough to stay in the cache, so that a source without a bucket costs no access to the sets. */
+struct eb_tags {
+	__u16 way[EB_WAYS];
+};
+
 _Static_assert(sizeof(struct eb_key4) == 8 * EB_WORDS4, "IPv4 key");
 _Static_assert(sizeof(struct eb_key6) == 8 * EB_WORDS6, "IPv6 key");
 _Static_assert(sizeof(struct eb_set4) == 128, "an IPv4 set is two cache lines");

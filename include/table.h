@@ -6,14 +6,14 @@
  * Why not BPF_MAP_TYPE_LRU_HASH: it evicts whom it has not seen lately, in debt or not, so a flood of invented
  * sources wipes out real debts; an insertion costs ten look-ups; and an entry that is recycled under another CPU
  * makes that CPU charge the wrong source. Here a bucket may only be taken over once it has been full for a while, that
- * is, when it holds no information any more, and a look-up touches two adjacent cache lines of an array.
+ * is, when it holds no information any more, and a look-up touches one cache line and one tag.
  *
- * Shape: the table is an array of sets of EB_WAYS entries. A key hashes to two sets and may be in any entry of both
- * (two-choice hashing). With two entries for each bucket that the operator asked for, 2 in 10,000 new sources find no
+ * Shape: the table is an array of sets of EB_WAYS entries, with an array of tags beside it. A key hashes to two sets and
+ * may be in any entry of both (two-choice hashing); an entry is looked at when its tag fits. With two entries for each bucket that the operator asked for, 2 in 10,000 new sources find no
  * room on the way to all those buckets being in debt.
  *
- * Taking over an entry: the two times of a full bucket are first changed to EB_LOCKED by compare-and-swap, then the
- * key is written, then the times become EB_FULL. A charge compares-and-swaps a time that it read before, so it fails
+ * Taking over an entry: the two times of a full bucket are first changed to EB_LOCKED by compare-and-swap, then key and
+ * tag are written, then the times become EB_FULL. A charge compares-and-swaps a time that it read before, so it fails
  * once a takeover began; and it looks at the key again afterwards, so a takeover that came between finding the key
  * and reading the time is noticed. Nothing is charged to nobody, and nobody is charged for free.
  */
@@ -77,6 +77,18 @@ static __always_inline __u32 eb_second_set(__u64 hash, __u32 sets)
 	return neighbours + (((hash & 0xffffffff) * count) >> 32);
 }
 
+/* 16 bits that the choice of sets does not depend on much; never 0, which marks an empty entry. */
+static __always_inline __u16 eb_tag(__u64 hash)
+{
+	return (hash & 0xffff) | 1;
+}
+
+/* A key's two sets and their tags. */
+struct eb_sets {
+	void *first, *second;
+	struct eb_tags *first_tags, *second_tags;
+};
+
 /* Entries of both families are `words` of key followed by a struct eb_bucket. */
 static __always_inline __u64 *eb_set_key(void *set, int words, int way)
 {
@@ -96,7 +108,7 @@ static __always_inline int eb_key_equal(const __u64 *a, const __u64 *b, int word
 	return 1;
 }
 
-/* Empty entries have an all-zero key; a key in use has a rule_id other than 0 in its last word's lower or upper half. */
+/* Empty entries have an all-zero key; a key in use has a rule_id other than 0 in its last word. */
 static __always_inline int eb_key_empty(const __u64 *key, int words)
 {
 	return EB_READ(key[words - 1]) == 0;
@@ -105,27 +117,28 @@ static __always_inline int eb_key_empty(const __u64 *key, int words)
 /* Where a key is or could be: 0 to EB_WAYS - 1 in its first set, EB_WAYS to 2 * EB_WAYS - 1 in its second. */
 enum { EB_PLACE_NONE = -1, EB_PLACE_FULL = -2, EB_PLACE_BUSY = -3 };
 
-static __always_inline __u64 *eb_place_key(void *first, void *second, int words, int place)
+static __always_inline __u64 *eb_place_key(const struct eb_sets *sets, int words, int place)
 {
-	return eb_set_key(place < EB_WAYS ? first : second, words, place & (EB_WAYS - 1));
+	return eb_set_key(place < EB_WAYS ? sets->first : sets->second, words, place & (EB_WAYS - 1));
 }
 
-static __always_inline int eb_set_find(void *set, const __u64 *key, int words)
+/* Branches, not arithmetic: a processor that guesses the way right reads tag and entry at the same time. */
+static __always_inline int eb_set_find(void *set, const struct eb_tags *tags, const __u64 *key, int words, __u16 tag)
 {
 	for (int way = 0; way < EB_WAYS; way++)
-		if (eb_key_equal(eb_set_key(set, words, way), key, words))
+		if (EB_READ(tags->way[way]) == tag && eb_key_equal(eb_set_key(set, words, way), key, words))
 			return way;
 	return EB_PLACE_NONE;
 }
 
 /* The place of a key's entry, or EB_PLACE_NONE. */
-static __always_inline int eb_table_find(void *first, void *second, const __u64 *key, int words)
+static __always_inline int eb_table_find(const struct eb_sets *sets, const __u64 *key, int words, __u16 tag)
 {
-	int way = eb_set_find(first, key, words);
+	int way = eb_set_find(sets->first, sets->first_tags, key, words, tag);
 
 	if (way >= 0)
 		return way;
-	way = eb_set_find(second, key, words);
+	way = eb_set_find(sets->second, sets->second_tags, key, words, tag);
 	return way >= 0 ? EB_WAYS + way : EB_PLACE_NONE;
 }
 
@@ -171,9 +184,10 @@ static __always_inline int eb_set_room(void *set, int words, __u64 now, int *way
 	return room;
 }
 
-/* Gives a free entry to `key`. The caller holds the key's lock (eb_lock), so nobody else is giving it one. Returns 0
- * when somebody else was faster with this entry. */
-static __always_inline int eb_entry_take(__u64 *entry, const __u64 *key, int words, __u64 now)
+/* Gives a free entry and its tag to `key`. The caller holds the key's lock (eb_lock), so nobody else is giving it one.
+ * Returns 0 when somebody else was faster with this entry. */
+static __always_inline int eb_entry_take(__u64 *entry, __u16 *entry_tag, const __u64 *key, int words, __u16 tag,
+					 __u64 now)
 {
 	struct eb_bucket *bucket = eb_key_bucket(entry, words);
 	__u64 packets = EB_READ(bucket->packets_full_at);
@@ -189,6 +203,7 @@ static __always_inline int eb_entry_take(__u64 *entry, const __u64 *key, int wor
 	}
 	for (int i = 0; i < words; i++)
 		EB_WRITE(entry[i], key[i]);
+	EB_WRITE(*entry_tag, tag);
 	EB_WRITE(bucket->dropped, 0);
 	__sync_val_compare_and_swap(&bucket->bytes_full_at, EB_LOCKED, EB_FULL);
 	__sync_val_compare_and_swap(&bucket->packets_full_at, EB_LOCKED, EB_FULL);
@@ -215,35 +230,43 @@ static __always_inline void eb_unlock(__u64 *lock)
 }
 
 /* A free place for a key, or EB_PLACE_FULL. */
-static __always_inline int eb_table_room(void *first, void *second, int words, __u64 now)
+static __always_inline int eb_table_room(const struct eb_sets *sets, int words, __u64 now)
 {
 	int a = 0, b = 0;
-	int room_a = eb_set_room(first, words, now, &a);
+	int room_a = eb_set_room(sets->first, words, now, &a);
 	int room_b;
 
 	if (room_a >= EB_ROOMY)
 		return a;
-	room_b = eb_set_room(second, words, now, &b);
+	room_b = eb_set_room(sets->second, words, now, &b);
 	if (room_a == 0 && room_b == 0)
 		return EB_PLACE_FULL;
 	return room_a >= room_b ? a : EB_WAYS + b;
+}
+
+static __always_inline int eb_place_take(const struct eb_sets *sets, const __u64 *key, int words, __u16 tag, int place,
+					 __u64 now)
+{
+	struct eb_tags *tags = place < EB_WAYS ? sets->first_tags : sets->second_tags;
+
+	return eb_entry_take(eb_place_key(sets, words, place), &tags->way[place & (EB_WAYS - 1)], key, words, tag, now);
 }
 
 /*
  * Makes an entry for a key that was not in its two sets a moment ago, or finds the one that another CPU just made.
  * Returns its place, EB_PLACE_FULL when every entry is in debt, or EB_PLACE_BUSY when others kept getting in the way.
  */
-static __always_inline int eb_table_insert(void *first, void *second, const __u64 *key, int words, __u64 *lock,
-					   __u64 now)
+static __always_inline int eb_table_insert(const struct eb_sets *sets, const __u64 *key, int words, __u16 tag,
+					   __u64 *lock, __u64 now)
 {
 	int place;
 
 	if (!eb_lock(lock))
 		return EB_PLACE_BUSY;
-	place = eb_table_find(first, second, key, words);
+	place = eb_table_find(sets, key, words, tag);
 	if (place == EB_PLACE_NONE) {
-		place = eb_table_room(first, second, words, now);
-		if (place >= 0 && !eb_entry_take(eb_place_key(first, second, words, place), key, words, now))
+		place = eb_table_room(sets, words, now);
+		if (place >= 0 && !eb_place_take(sets, key, words, tag, place, now))
 			place = EB_PLACE_BUSY;
 	}
 	eb_unlock(lock);

@@ -26,6 +26,8 @@ struct table {
 	__u32 sets;
 	char *memory;
 	size_t length;
+	struct eb_tags *tags;
+	size_t tags_length;
 };
 
 struct eb_buckets {
@@ -54,12 +56,18 @@ static int map_memory(int fd, bool writable, struct bpf_map_info *info, void **m
 	return 0;
 }
 
-static int map_table(int fd, int family, bool writable, struct table *table)
+static int map_table(const struct eb_maps *maps, int family, bool writable, struct table *table)
 {
+	int buckets = maps->fd[family == 4 ? EB_MAP_BUCKETS_V4 : EB_MAP_BUCKETS_V6];
+	int tags = maps->fd[family == 4 ? EB_MAP_TAGS_V4 : EB_MAP_TAGS_V6];
 	struct bpf_map_info info;
 	void *memory;
-	int err = map_memory(fd, writable, &info, &memory, &table->length);
+	int err = map_memory(tags, writable, &info, &memory, &table->tags_length);
 
+	if (err)
+		return err;
+	table->tags = memory;
+	err = map_memory(buckets, writable, &info, &memory, &table->length);
 	if (err)
 		return err;
 	table->family = family;
@@ -80,9 +88,9 @@ int eb_buckets_open(const struct eb_maps *maps, bool writable, struct eb_buckets
 	if (!buckets)
 		return -ENOMEM;
 	buckets->cpus_fd = maps->fd[EB_MAP_CPUS];
-	err = map_table(maps->fd[EB_MAP_BUCKETS_V4], 4, writable, &buckets->tables[0]);
+	err = map_table(maps, 4, writable, &buckets->tables[0]);
 	if (!err)
-		err = map_table(maps->fd[EB_MAP_BUCKETS_V6], 6, writable, &buckets->tables[1]);
+		err = map_table(maps, 6, writable, &buckets->tables[1]);
 	if (!err)
 		err = map_memory(maps->fd[EB_MAP_STATE], writable, &info, &memory, &buckets->state_length);
 	if (err) {
@@ -98,9 +106,12 @@ void eb_buckets_close(struct eb_buckets *buckets)
 {
 	if (!buckets)
 		return;
-	for (int i = 0; i < 2; i++)
+	for (int i = 0; i < 2; i++) {
 		if (buckets->tables[i].memory)
 			munmap(buckets->tables[i].memory, buckets->tables[i].length);
+		if (buckets->tables[i].tags)
+			munmap(buckets->tables[i].tags, buckets->tables[i].tags_length);
+	}
 	if (buckets->state)
 		munmap(buckets->state, buckets->state_length);
 	free(buckets);
@@ -221,29 +232,57 @@ static int read_tallies(const struct eb_buckets *buckets, struct eb_tally **out,
 	return 0;
 }
 
+/* A source's key, and where it hashes to. */
+struct location {
+	__u64 key[EB_WORDS6];
+	__u64 hash;
+	struct eb_sets sets;
+};
+
+static void locate(const struct eb_buckets *buckets, const struct eb_source *source, struct location *out)
+{
+	const struct table *table = table_of(buckets, source->family);
+	__u32 first, second;
+
+	make_key(source, out->key);
+	out->hash = eb_key_hash(out->key, table->words, buckets->state->seed);
+	first = eb_first_set(out->hash, table->sets);
+	second = eb_second_set(out->hash, table->sets);
+	out->sets = (struct eb_sets){
+		.first = set_at(table, first),
+		.second = set_at(table, second),
+		.first_tags = &table->tags[first],
+		.second_tags = &table->tags[second],
+	};
+}
+
+/* The source's entry, or NULL. */
+static __u64 *find_entry(const struct table *table, const struct location *location)
+{
+	int place = eb_table_find(&location->sets, location->key, table->words, eb_tag(location->hash));
+
+	return place < 0 ? NULL : eb_place_key(&location->sets, table->words, place);
+}
+
 int eb_buckets_find(const struct eb_buckets *buckets, const struct eb_source *source, struct eb_bucket_view *out)
 {
 	const struct table *table = table_of(buckets, source->family);
-	__u64 key[EB_WORDS6], seen[EB_WORDS6], hash;
 	struct eb_tally *tallies = NULL;
 	struct eb_bucket_view view;
-	void *first, *second;
+	struct location location;
+	__u64 seen[EB_WORDS6], *entry;
 	size_t count = 0;
-	int place, err;
+	int err;
 
-	make_key(source, key);
-	hash = eb_key_hash(key, table->words, buckets->state->seed);
-	first = set_at(table, eb_first_set(hash, table->sets));
-	second = set_at(table, eb_second_set(hash, table->sets));
-	place = eb_table_find(first, second, key, table->words);
-	if (place < 0 || !read_entry(table, eb_place_key(first, second, table->words, place), seen, &view) ||
-	    !eb_key_equal(seen, key, table->words))
+	locate(buckets, source, &location);
+	entry = find_entry(table, &location);
+	if (!entry || !read_entry(table, entry, seen, &view) || !eb_key_equal(seen, location.key, table->words))
 		return -ENOENT;
 	err = read_tallies(buckets, &tallies, &count);
 	if (err)
 		return err;
 	for (size_t i = 0; i < count; i++)
-		if (tallies[i].tag == hash && tallies[i].family == source->family)
+		if (tallies[i].tag == location.hash && tallies[i].family == source->family)
 			view.dropped += tallies[i].count;
 	free(tallies);
 	*out = view;
@@ -311,17 +350,15 @@ int eb_buckets_each(const struct eb_buckets *buckets, int family,
 
 /* Calls `visit` for every entry of both tables, empty ones included. */
 static void each_entry(struct eb_buckets *buckets,
-		       void (*visit)(const struct table *table, __u64 *entry, struct eb_bucket *bucket, void *arg),
-		       void *arg)
+		       void (*visit)(const struct table *table, __u64 *entry, __u16 *tag, void *arg), void *arg)
 {
 	for (int i = 0; i < 2; i++) {
 		const struct table *table = &buckets->tables[i];
 
 		for (__u32 set = 0; set < table->sets; set++) {
 			for (int way = 0; way < EB_WAYS; way++) {
-				__u64 *entry = eb_set_key(set_at(table, set), table->words, way);
-
-				visit(table, entry, eb_key_bucket(entry, table->words), arg);
+				visit(table, eb_set_key(set_at(table, set), table->words, way),
+				      &table->tags[set].way[way], arg);
 			}
 		}
 	}
@@ -375,25 +412,23 @@ static void fill_bucket(struct eb_bucket *bucket)
 int eb_buckets_reset(struct eb_buckets *buckets, const struct eb_source *source)
 {
 	const struct table *table = table_of(buckets, source->family);
-	__u64 key[EB_WORDS6], hash;
-	void *first, *second;
-	int place;
+	struct location location;
+	__u64 *entry;
 
-	make_key(source, key);
-	hash = eb_key_hash(key, table->words, buckets->state->seed);
-	first = set_at(table, eb_first_set(hash, table->sets));
-	second = set_at(table, eb_second_set(hash, table->sets));
-	place = eb_table_find(first, second, key, table->words);
-	if (place < 0)
+	locate(buckets, source, &location);
+	entry = find_entry(table, &location);
+	if (!entry)
 		return -ENOENT;
-	fill_bucket(eb_key_bucket(eb_place_key(first, second, table->words, place), table->words));
+	fill_bucket(eb_key_bucket(entry, table->words));
 	return 0;
 }
 
-static void reset_entry(const struct table *table, __u64 *entry, struct eb_bucket *bucket, void *arg)
+static void reset_entry(const struct table *table, __u64 *entry, __u16 *tag, void *arg)
 {
+	struct eb_bucket *bucket = eb_key_bucket(entry, table->words);
 	struct count_args *args = arg;
 
+	(void)tag;
 	if (eb_key_empty(entry, table->words))
 		return;
 	args->count.in_debt += eb_gcra_debt(EB_READ(bucket->packets_full_at), args->now) ||
@@ -439,26 +474,22 @@ static int try_merge(struct eb_buckets *buckets, const struct eb_bucket_view *vi
 		     const struct eb_rule *rule)
 {
 	const struct table *table = table_of(buckets, view->source.family);
-	__u64 key[EB_WORDS6], hash, now = eb_buckets_now(), *entry;
-	void *first, *second;
+	__u64 now = eb_buckets_now(), *entry;
+	struct eb_bucket *bucket;
+	struct location location;
 	int place, err;
 
-	make_key(&view->source, key);
-	hash = eb_key_hash(key, table->words, buckets->state->seed);
-	first = set_at(table, eb_first_set(hash, table->sets));
-	second = set_at(table, eb_second_set(hash, table->sets));
-	place = eb_table_find(first, second, key, table->words);
-	if (place < 0)
-		place = eb_table_insert(first, second, key, table->words, eb_key_lock(buckets->state, hash), now);
+	locate(buckets, &view->source, &location);
+	place = eb_table_insert(&location.sets, location.key, table->words, eb_tag(location.hash),
+				eb_key_lock(buckets->state, location.hash), now);
 	if (place < 0)
 		return place == EB_PLACE_FULL ? -ENOSPC : -EBUSY;
-	entry = eb_place_key(first, second, table->words, place);
-	err = merge_time(&eb_key_bucket(entry, table->words)->packets_full_at, view->packets_full_at, merge,
-			 &rule->packets, now);
+	entry = eb_place_key(&location.sets, table->words, place);
+	bucket = eb_key_bucket(entry, table->words);
+	err = merge_time(&bucket->packets_full_at, view->packets_full_at, merge, &rule->packets, now);
 	if (!err)
-		err = merge_time(&eb_key_bucket(entry, table->words)->bytes_full_at, view->bytes_full_at, merge,
-				 &rule->bytes, now);
-	return err || eb_key_equal(entry, key, table->words) ? err : -EBUSY;
+		err = merge_time(&bucket->bytes_full_at, view->bytes_full_at, merge, &rule->bytes, now);
+	return err || eb_key_equal(entry, location.key, table->words) ? err : -EBUSY;
 }
 
 int eb_buckets_merge(struct eb_buckets *buckets, const struct eb_bucket_view *view, enum eb_merge merge,
@@ -476,14 +507,15 @@ static bool is_stale(__u64 full_at, uint64_t now)
 	return eb_time_idle(full_at, now) > SWEEP_AFTER;
 }
 
-static void sweep_entry(const struct table *table, __u64 *entry, struct eb_bucket *bucket, void *arg)
+static void sweep_entry(const struct table *table, __u64 *entry, __u16 *tag, void *arg)
 {
 	static const __u64 nobody[EB_WORDS6];
+	const struct eb_bucket *bucket = eb_key_bucket(entry, table->words);
 	struct count_args *args = arg;
 
 	if (!eb_key_empty(entry, table->words) && is_stale(EB_READ(bucket->packets_full_at), args->now) &&
 	    is_stale(EB_READ(bucket->bytes_full_at), args->now))
-		args->count.in_use += eb_entry_take(entry, nobody, table->words, args->now);
+		args->count.in_use += eb_entry_take(entry, tag, nobody, table->words, 0, args->now);
 }
 
 uint64_t eb_buckets_sweep(struct eb_buckets *buckets)
@@ -517,12 +549,14 @@ static void mend_time(__u64 *full_at, const struct eb_limit *limit, uint64_t *me
 		(*mended)++;
 }
 
-static void mend_entry(const struct table *table, __u64 *entry, struct eb_bucket *bucket, void *arg)
+static void mend_entry(const struct table *table, __u64 *entry, __u16 *tag, void *arg)
 {
+	struct eb_bucket *bucket = eb_key_bucket(entry, table->words);
 	struct mend_args *args = arg;
 	struct eb_source source;
 	const struct eb_rule *rule;
 
+	(void)tag;
 	if (eb_key_empty(entry, table->words))
 		return;
 	read_key(table, entry, &source);
@@ -541,17 +575,22 @@ uint64_t eb_buckets_mend(struct eb_buckets *buckets, const struct eb_policy *pol
 	return args.mended;
 }
 
-static void unlock_entry(const struct table *table, __u64 *entry, struct eb_bucket *bucket, void *arg)
+/* An entry whose taking was never finished: its key and tag may be half-written, so it becomes empty. */
+static void unlock_entry(const struct table *table, __u64 *entry, __u16 *tag, void *arg)
 {
+	struct eb_bucket *bucket = eb_key_bucket(entry, table->words);
 	bool *again = arg;
 
-	(void)table;
-	(void)entry;
-	if (EB_READ(bucket->packets_full_at) != EB_LOCKED && EB_READ(bucket->bytes_full_at) != EB_LOCKED)
+	if (EB_READ(bucket->packets_full_at) != EB_LOCKED)
 		return;
 	if (!*again)
 		usleep(LOCK_LOOKS * LOCK_LOOK_US);
 	*again = true;
+	if (EB_READ(bucket->packets_full_at) != EB_LOCKED)
+		return;
+	for (int i = 0; i < table->words; i++)
+		EB_WRITE(entry[i], 0);
+	EB_WRITE(*tag, 0);
 	__sync_val_compare_and_swap(&bucket->packets_full_at, EB_LOCKED, EB_FULL);
 	__sync_val_compare_and_swap(&bucket->bytes_full_at, EB_LOCKED, EB_FULL);
 }

@@ -114,6 +114,10 @@ static int open_skeleton(const struct eb_maps *maps, __u32 sets, struct edgebuck
 		err = bpf_map__set_max_entries(skeleton->maps.buckets_v4, sets);
 	if (!err && maps->fd[EB_MAP_BUCKETS_V6] < 0)
 		err = bpf_map__set_max_entries(skeleton->maps.buckets_v6, sets);
+	if (!err && maps->fd[EB_MAP_TAGS_V4] < 0)
+		err = bpf_map__set_max_entries(skeleton->maps.tags_v4, sets);
+	if (!err && maps->fd[EB_MAP_TAGS_V6] < 0)
+		err = bpf_map__set_max_entries(skeleton->maps.tags_v6, sets);
 	if (err) {
 		edgebucket_bpf__destroy(skeleton);
 		return err;
@@ -202,7 +206,7 @@ static int resize_tables(struct eb_dataplane *dataplane, uint32_t table_size, ch
 	int err;
 
 	eb_maps_init(&dataplane->old_maps);
-	for (int i = EB_MAP_BUCKETS_V4; i <= EB_MAP_BUCKETS_V6; i++) {
+	for (int i = EB_MAP_BUCKETS_V4; i <= EB_MAP_TAGS_V6; i++) {
 		dataplane->old_maps.fd[i] = maps->fd[i];
 		maps->fd[i] = -1;
 	}
@@ -217,8 +221,9 @@ static int resize_tables(struct eb_dataplane *dataplane, uint32_t table_size, ch
 		err = carry_buckets(dataplane);
 	if (err)
 		return eb_fail(err, error, "cannot change the table size to %u: %s", table_size, strerror(-err));
-	err = pin_map(maps->fd[EB_MAP_BUCKETS_V4], dataplane->pin_dir, EB_MAP_BUCKETS_V4, error);
-	return err ? err : pin_map(maps->fd[EB_MAP_BUCKETS_V6], dataplane->pin_dir, EB_MAP_BUCKETS_V6, error);
+	for (int i = EB_MAP_BUCKETS_V4; i <= EB_MAP_TAGS_V6 && !err; i++)
+		err = pin_map(maps->fd[i], dataplane->pin_dir, i, error);
+	return err;
 }
 
 static int adopt(struct eb_dataplane *dataplane, uint32_t table_size, char **error)

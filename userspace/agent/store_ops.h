@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * What a backend gives to store.c. Only store*.c include it.
+ */
+#ifndef EB_STORE_OPS_H
+#define EB_STORE_OPS_H
+
+#include "store.h"
+
+struct eb_store_ops {
+	const char *name;
+	int (*write)(struct eb_store *store, const struct eb_store_batch *batch, eb_store_done done, void *arg);
+	int (*write_meta)(struct eb_store *store, const struct eb_store_meta *meta, uint64_t expire_at_ns,
+			  eb_store_done done, void *arg);
+	int (*read_meta)(struct eb_store *store, eb_store_meta_done done, void *arg);
+	int (*scan)(struct eb_store *store, eb_store_visit visit, eb_store_done done, void *arg);
+	bool (*is_up)(const struct eb_store *store);
+	void (*free)(struct eb_store *store);
+};
+
+/* The beginning of each backend's own structure. */
+struct eb_store {
+	const struct eb_store_ops *ops;
+	struct eb_store_events events;
+	struct eb_store_counts counts;
+	char last_error[320];
+};
+
+void eb_store_init(struct eb_store *store, const struct eb_store_ops *ops, const struct eb_store_events *events);
+
+/* Keep the last error, count, and tell. */
+void eb_store_note_error(struct eb_store *store, const char *text);
+void eb_store_tell_down(struct eb_store *store, const char *text);
+
+/* The meta record as texts, in both backends. */
+#define EB_STORE_META_FIELDS 4
+struct eb_store_meta_text {
+	const char *names[EB_STORE_META_FIELDS];
+	char values[EB_STORE_META_FIELDS][40];
+};
+
+void eb_store_meta_format(const struct eb_store_meta *meta, struct eb_store_meta_text *out);
+
+/* Takes one field; ones that are unknown, damaged or too long are left out. */
+void eb_store_meta_take(struct eb_store_meta *meta, const char *name, const char *value);
+
+#endif
