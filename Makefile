@@ -20,11 +20,11 @@ endif
 export PATH := $(PATH):/usr/sbin:/sbin
 
 WARN     = -Wall -Wextra -Werror
-CPPFLAGS = -iquote include -iquote bpf -iquote userspace/common -iquote $(BUILD) -D_GNU_SOURCE \
+CPPFLAGS = -iquote include -iquote bpf -iquote userspace/common -iquote userspace/agent -iquote userspace/agent/redis -iquote $(BUILD) -D_GNU_SOURCE \
 	   -DEB_VERSION='"$(VERSION)"'
 CFLAGS  ?= -O2 -g
 ALL_CFLAGS = -std=gnu11 $(CFLAGS) $(WARN) -fno-strict-aliasing $(SANITIZE) -MMD -MP
-LIBS     = -lxdp -lbpf -lyaml -ljansson -lmnl -lsystemd -lelf -lz -lpthread
+LIBS     = -lxdp -lbpf -lyaml -ljansson -lmnl -lsystemd -lhiredis -lssl -lcrypto -llmdb -lelf -lz -lpthread
 LDFLAGS += $(SANITIZE)
 
 MULTIARCH := $(shell $(CC) -print-multiarch)
@@ -33,7 +33,7 @@ BPF_CFLAGS = -O2 -g -target bpf -mcpu=v3 $(WARN) -fno-strict-aliasing -iquote in
 
 objects = $(patsubst %.c,$(BUILD)/%.o,$(wildcard $(addsuffix /*.c,$(1))))
 COMMON  = $(call objects,userspace/common)
-AGENT   = $(call objects,userspace/agent)
+AGENT   = $(call objects,userspace/agent userspace/agent/redis)
 CLI     = $(call objects,userspace/cli)
 CLI_MODULES = $(filter-out %/main.o,$(CLI))
 

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "agent.h"
+#include "config_redis.h"
 #include "log.h"
 #include "text.h"
 
@@ -98,8 +99,10 @@ static void attach_interface(struct eb_agent *agent, struct eb_interface *interf
 		note_missing(interface);
 		return;
 	}
-	if (!err && !now.attached && interface->attachment.attached)
+	if (!err && !now.attached && interface->attachment.attached) {
 		eb_warning("%s: somebody took the program off, attaching again", interface->name);
+		(void)eb_persist_fault(agent->persist, EB_PASS_DETACHED);
+	}
 	if (!err && !now.attached)
 		interface->attachment = now;
 	err = eb_dataplane_attach(agent->dataplane, interface->name, agent->config->attach, &now, &error);
@@ -118,20 +121,40 @@ static void attach_interface(struct eb_agent *agent, struct eb_interface *interf
 
 void eb_agent_attach_all(struct eb_agent *agent)
 {
-	if (agent->detached)
+	if (agent->detached || !agent->enforcing)
 		return;
 	for (size_t i = 0; i < agent->interface_count; i++)
 		attach_interface(agent, &agent->interfaces[i]);
 	eb_dataplane_settle(agent->dataplane);
 }
 
-void eb_agent_check_interface(struct eb_agent *agent, const char *name)
+void eb_agent_check_interface(struct eb_agent *agent, const char *name, bool running)
 {
-	if (agent->detached)
+	for (size_t i = 0; i < agent->interface_count; i++) {
+		struct eb_interface *interface = &agent->interfaces[i];
+
+		if (strcmp(interface->name, name) != 0)
+			continue;
+		if (interface->running && !running)
+			(void)eb_persist_fault(agent->persist, EB_PASS_LINK_DOWN);
+		interface->running = running;
+		if (!agent->detached && agent->enforcing)
+			attach_interface(agent, interface);
+	}
+}
+
+void eb_agent_check_pressure(struct eb_agent *agent)
+{
+	struct eb_frame_counter frames[EB_FRAME_KINDS];
+
+	if (eb_maps_frames(eb_dataplane_maps(agent->dataplane), frames))
 		return;
-	for (size_t i = 0; i < agent->interface_count; i++)
-		if (strcmp(agent->interfaces[i].name, name) == 0)
-			attach_interface(agent, &agent->interfaces[i]);
+	if (frames[EB_TABLE_FULL].packets > agent->table_full) {
+		eb_warning("table pressure: %llu packets of new sources found no room; raise table_size or lower bursts",
+			   frames[EB_TABLE_FULL].packets - agent->table_full);
+		(void)eb_persist_fault(agent->persist, EB_PASS_TABLE_PRESSURE);
+	}
+	agent->table_full = frames[EB_TABLE_FULL].packets;
 }
 
 int eb_agent_detach_all(struct eb_agent *agent, bool pause, char **error)
@@ -258,7 +281,7 @@ int eb_agent_start(struct eb_agent *agent, struct eb_config *config, char **erro
 	if (err)
 		return err;
 	if (eb_dataplane_is_new(agent->dataplane))
-		eb_info("made new maps in %s: every bucket is full", config->pin_dir);
+		eb_info("made new maps in %s", config->pin_dir);
 	else
 		log_adopted(agent);
 	err = apply_rules(agent, config, error);
@@ -284,6 +307,10 @@ static int check_fixed(const struct eb_config *old, const struct eb_config *new,
 		if (strcmp(fixed[i].old, fixed[i].new) != 0)
 			return eb_fail(-EINVAL, error, "%s: %s cannot change from %s to %s by a reload: restart edgebucketd",
 				       new->path, fixed[i].key, fixed[i].old, fixed[i].new);
+	if (!eb_redis_config_equal(old->redis, new->redis))
+		return eb_fail(-EINVAL, error,
+			       "%s: the redis part cannot change by a reload: restart edgebucketd, the buckets are kept",
+			       new->path);
 	if (old->table_size != new->table_size)
 		return eb_fail(-EINVAL, error,
 			       "%s: table_size cannot change from %u to %u by a reload: restart edgebucketd, the buckets "
@@ -315,6 +342,7 @@ static int try_reload(struct eb_agent *agent, char **error)
 		return err;
 	}
 	adopt_config(agent, config, interfaces);
+	(void)eb_persist_reloaded(agent->persist, config);
 	agent->detached = false;
 	eb_agent_attach_all(agent);
 	return 0;
@@ -340,6 +368,7 @@ int eb_agent_reload(struct eb_agent *agent, char **error)
 void eb_agent_done(struct eb_agent *agent)
 {
 	sd_event_source_unref(agent->retry);
+	eb_persist_free(agent->persist);
 	eb_dataplane_close(agent->dataplane);
 	free_interfaces(agent->interfaces, agent->interface_count);
 	eb_config_free(agent->config);

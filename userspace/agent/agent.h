@@ -11,11 +11,13 @@
 
 #include "config.h"
 #include "dataplane.h"
+#include "persist.h"
 
 struct eb_interface {
 	char name[IF_NAMESIZE];
 	struct eb_attachment attachment;
 	bool exists;
+	bool running;  /* as last notified */
 	char *problem; /* why it is not attached, as logged; NULL when it is */
 };
 
@@ -25,11 +27,14 @@ struct eb_agent {
 	sd_event *loop;
 	struct eb_config *config;
 	struct eb_dataplane *dataplane;
+	struct eb_persist *persist;
+	bool enforcing; /* the restore was decided */
 	struct eb_interface *interfaces;
 	size_t interface_count;
 	sd_event_source *retry; /* runs while an interface could not be attached */
 	bool detached;          /* an operator asked for it; until the next reload */
 	unsigned int reloads, reload_failures;
+	uint64_t table_full;    /* packets so far whose source found no room */
 	char *reload_error;     /* of the last reload, NULL when it succeeded */
 };
 
@@ -41,7 +46,10 @@ int eb_agent_start(struct eb_agent *agent, struct eb_config *config, char **erro
 void eb_agent_attach_all(struct eb_agent *agent);
 
 /* Looks at one interface, and attaches if it should be and is not. `name` may be any interface's. */
-void eb_agent_check_interface(struct eb_agent *agent, const char *name);
+void eb_agent_check_interface(struct eb_agent *agent, const char *name, bool running);
+
+/* Looks whether new sources find no room; to be called about every second. */
+void eb_agent_check_pressure(struct eb_agent *agent);
 
 /* Reads the configuration again and puts it into force; on failure the old one stays, and *error says why. */
 int eb_agent_reload(struct eb_agent *agent, char **error);

@@ -11,12 +11,14 @@
 #include "control.h"
 #include "control_server.h"
 
-/* Who says nothing for this long is hung up on; more than so many at once are not let in. */
-#define PATIENCE_US (5 * 1000000ULL)
+/* A client that says nothing, or cannot be answered, for this long is hung up on; more than so many at once are not let
+ * in. */
+#define PATIENCE_US (30 * 1000000ULL)
 #define CLIENTS_MAX 16
 
 struct client {
 	struct eb_control_server *server; /* NULL for a free place */
+	eb_control_client number;
 	int fd;
 	sd_event_source *io, *timer;
 };
@@ -29,6 +31,7 @@ struct eb_control_server {
 	eb_control_handler handler;
 	void *arg;
 	struct client clients[CLIENTS_MAX];
+	eb_control_client last_number;
 };
 
 static void drop_client(struct client *client)
@@ -49,9 +52,9 @@ static int on_patience_end(sd_event_source *source, uint64_t usec, void *arg)
 	return 0;
 }
 
-static void answer(struct client *client, const char *request)
+/* Sends the one reply and hangs up. Takes over `reply`. */
+static void finish(struct client *client, json_t *reply)
 {
-	json_t *reply = client->server->handler(request, client->server->arg);
 	char *text = reply ? json_dumps(reply, JSON_COMPACT) : NULL;
 
 	/* A client that does not read its one packet loses it. */
@@ -59,6 +62,7 @@ static void answer(struct client *client, const char *request)
 		(void)send(client->fd, text, strlen(text), MSG_NOSIGNAL | MSG_DONTWAIT);
 	free(text);
 	json_decref(reply);
+	drop_client(client);
 }
 
 static int on_request(sd_event_source *source, int fd, uint32_t events, void *arg)
@@ -66,17 +70,32 @@ static int on_request(sd_event_source *source, int fd, uint32_t events, void *ar
 	char request[EB_CONTROL_REQUEST_MAX + 1];
 	struct client *client = arg;
 	ssize_t len = recv(fd, request, sizeof(request) - 1, 0);
+	json_t *reply;
 
-	(void)source;
 	(void)events;
 	if (len < 0 && (errno == EAGAIN || errno == EINTR))
 		return 0;
-	if (len > 0) {
-		request[len] = '\0';
-		answer(client, request);
+	if (len <= 0) {
+		drop_client(client);
+		return 0;
 	}
-	drop_client(client);
+	request[len] = '\0';
+	(void)sd_event_source_set_enabled(source, SD_EVENT_OFF); /* one request each */
+	reply = client->server->handler(request, client->number, client->server->arg);
+	if (reply)
+		finish(client, reply);
 	return 0;
+}
+
+void eb_control_reply(struct eb_control_server *server, eb_control_client number, json_t *reply)
+{
+	for (int i = 0; i < CLIENTS_MAX; i++) {
+		if (server->clients[i].server && server->clients[i].number == number) {
+			finish(&server->clients[i], reply);
+			return;
+		}
+	}
+	json_decref(reply);
 }
 
 static struct client *free_place(struct eb_control_server *server)
@@ -101,7 +120,7 @@ static int on_connection(sd_event_source *source, int fd, uint32_t events, void 
 		close(client_fd);
 		return 0;
 	}
-	*client = (struct client){ .server = server, .fd = client_fd };
+	*client = (struct client){ .server = server, .number = ++server->last_number, .fd = client_fd };
 	if (sd_event_add_io(server->loop, &client->io, client_fd, EPOLLIN, on_request, client) < 0 ||
 	    sd_event_add_time_relative(server->loop, &client->timer, CLOCK_MONOTONIC, PATIENCE_US, 0, on_patience_end,
 				       client) < 0)

@@ -4,16 +4,24 @@
 #define EB_CONTROL_SERVER_H
 
 #include <jansson.h>
+#include <stdint.h>
 #include <systemd/sd-event.h>
 
 struct eb_control_server; /* opaque */
 
-/* Answers a request, a NUL-terminated text: returns the reply, which the server frees. */
-typedef json_t *(*eb_control_handler)(const char *request, void *arg);
+/* Who asked, for a reply that takes time. Its client may be gone by then; the number is never used again. */
+typedef uint64_t eb_control_client;
+
+/* Answers a request, a NUL-terminated text: returns the reply, which the server frees, or NULL to call
+ * eb_control_reply() later. */
+typedef json_t *(*eb_control_handler)(const char *request, eb_control_client client, void *arg);
 
 /* Listens in `run_dir`, for root alone. Returns 0 and an object for eb_control_server_close(), or negative errno. */
 int eb_control_server_open(sd_event *loop, const char *run_dir, eb_control_handler handler, void *arg,
 			   struct eb_control_server **out);
+
+/* Sends a reply that was put off, and frees it. */
+void eb_control_reply(struct eb_control_server *server, eb_control_client client, json_t *reply);
 
 /* Accepts NULL. */
 void eb_control_server_close(struct eb_control_server *server);

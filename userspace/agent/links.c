@@ -5,6 +5,7 @@
 #include <sys/socket.h> /* before linux/rtnetlink.h, which needs its types */
 
 #include <libmnl/libmnl.h>
+#include <linux/if.h>
 #include <linux/if_link.h>
 #include <linux/rtnetlink.h>
 
@@ -13,7 +14,7 @@
 struct eb_links {
 	struct mnl_socket *socket;
 	sd_event_source *source;
-	void (*changed)(const char *name, void *arg);
+	void (*changed)(const char *name, bool running, void *arg);
 	void *arg;
 };
 
@@ -28,6 +29,7 @@ static int read_name(const struct nlattr *attribute, void *arg)
 
 static int on_message(const struct nlmsghdr *message, void *arg)
 {
+	const struct ifinfomsg *info = mnl_nlmsg_get_payload(message);
 	struct eb_links *links = arg;
 	const char *name = NULL;
 
@@ -35,7 +37,7 @@ static int on_message(const struct nlmsghdr *message, void *arg)
 		return MNL_CB_OK;
 	mnl_attr_parse(message, sizeof(struct ifinfomsg), read_name, &name);
 	if (name)
-		links->changed(name, links->arg);
+		links->changed(name, message->nlmsg_type == RTM_NEWLINK && (info->ifi_flags & IFF_RUNNING), links->arg);
 	return MNL_CB_OK;
 }
 
@@ -50,13 +52,14 @@ static int on_readable(sd_event_source *source, int fd, uint32_t events, void *a
 	(void)events;
 	len = mnl_socket_recvfrom(links->socket, buffer, sizeof(buffer));
 	if (len < 0 && (errno == ENOBUFS || errno == ENOSPC))
-		links->changed(NULL, links->arg);
+		links->changed(NULL, false, links->arg);
 	if (len > 0)
 		(void)mnl_cb_run(buffer, len, 0, 0, on_message, links);
 	return 0;
 }
 
-int eb_links_open(sd_event *loop, void (*changed)(const char *name, void *arg), void *arg, struct eb_links **out)
+int eb_links_open(sd_event *loop, void (*changed)(const char *name, bool running, void *arg), void *arg,
+		  struct eb_links **out)
 {
 	struct eb_links *links = calloc(1, sizeof(*links));
 	int err;

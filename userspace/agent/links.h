@@ -3,13 +3,15 @@
 #ifndef EB_LINKS_H
 #define EB_LINKS_H
 
+#include <stdbool.h>
 #include <systemd/sd-event.h>
 
 struct eb_links; /* opaque */
 
-/* `changed` is called with the name of the interface; with NULL when notifications were lost and all need a look.
- * Returns 0 and an object for eb_links_close(), or negative errno. */
-int eb_links_open(sd_event *loop, void (*changed)(const char *name, void *arg), void *arg, struct eb_links **out);
+/* `changed` is called with the name of the interface, and whether it is there and running; with NULL when notifications
+ * were lost and all need a look. Returns 0 and an object for eb_links_close(), or negative errno. */
+int eb_links_open(sd_event *loop, void (*changed)(const char *name, bool running, void *arg), void *arg,
+		  struct eb_links **out);
 
 /* Accepts NULL. */
 void eb_links_close(struct eb_links *links);

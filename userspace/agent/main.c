@@ -14,8 +14,16 @@
 #include "links.h"
 #include "lock.h"
 #include "log.h"
+#include "text.h"
 
 #define SWEEP_US (24 * 3600 * 1000000ULL)
+#define PRESSURE_US 1000000ULL
+
+/* How long a stop waits for the stores: longer than they need to give up by themselves, shorter than a supervisor's
+ * patience. */
+#define STOP_DEADLINE_US (8 * 1000000ULL)
+
+#define FLUSHERS_MAX 16
 
 struct options {
 	const char *config_path;
@@ -90,21 +98,20 @@ static int parse_options(int argc, char **argv, struct options *out)
 	return EXIT_MISUSE;
 }
 
-/* ---- what the loop calls ---- */
+/* The agent with what main() alone needs. */
+struct program {
+	struct eb_agent agent;
+	struct eb_control_server *control;
+	bool stopping;
+	eb_control_client flushers[FLUSHERS_MAX]; /* who waits for a flush */
+	size_t flusher_count;
+};
 
-static void on_link(const char *name, void *arg)
-{
-	if (name)
-		eb_agent_check_interface(arg, name);
-	else
-		eb_agent_attach_all(arg);
-}
+/* ---- replies ---- */
 
-static int on_stop(sd_event_source *source, const struct signalfd_siginfo *info, void *arg)
+static json_t *reply_error(const char *text)
 {
-	(void)arg;
-	eb_info("stopping: signal %s", strsignal(info->ssi_signo));
-	return sd_event_exit(sd_event_source_get_event(source), 0);
+	return json_pack("{s:b, s:s}", "ok", 0, "error", text ? text : "out of memory");
 }
 
 static int reload(struct eb_agent *agent, char **error)
@@ -115,32 +122,6 @@ static int reload(struct eb_agent *agent, char **error)
 	err = eb_agent_reload(agent, error);
 	(void)sd_notify(0, "READY=1");
 	return err;
-}
-
-static int on_hangup(sd_event_source *source, const struct signalfd_siginfo *info, void *arg)
-{
-	char *error = NULL;
-
-	(void)source;
-	(void)info;
-	(void)reload(arg, &error);
-	free(error);
-	return 0;
-}
-
-static int on_sweep(sd_event_source *source, uint64_t usec, void *arg)
-{
-	struct eb_agent *agent = arg;
-
-	(void)usec;
-	eb_debug("swept %lu entries", eb_buckets_sweep(eb_dataplane_buckets(agent->dataplane)));
-	(void)sd_event_source_set_time_relative(source, SWEEP_US);
-	return sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
-}
-
-static json_t *reply_error(const char *text)
-{
-	return json_pack("{s:b, s:s}", "ok", 0, "error", text ? text : "out of memory");
 }
 
 static json_t *answer_reload(struct eb_agent *agent)
@@ -168,9 +149,19 @@ static json_t *answer_detach(struct eb_agent *agent)
 	return reply;
 }
 
+static json_t *answer_flush(struct program *program, eb_control_client client)
+{
+	if (program->flusher_count == FLUSHERS_MAX)
+		return reply_error("too many flushes at once");
+	if (!eb_persist_fault(program->agent.persist, EB_PASS_FLUSH))
+		return reply_error(program->agent.enforcing ? "there is no store to write to" : "still restoring");
+	program->flushers[program->flusher_count++] = client;
+	return NULL;
+}
+
 static json_t *answer_status(const struct eb_agent *agent)
 {
-	json_t *interfaces = json_array();
+	json_t *interfaces = json_array(), *status;
 
 	for (size_t i = 0; i < agent->interface_count; i++) {
 		const struct eb_interface *interface = &agent->interfaces[i];
@@ -180,80 +171,213 @@ static json_t *answer_status(const struct eb_agent *agent)
 						interface->attachment.mode, "attached",
 						interface->attachment.attached, "problem", interface->problem));
 	}
-	return json_pack("{s:b, s:i, s:s, s:s, s:s, s:b, s:i, s:i, s:s?, s:o}", "ok", 1, "pid", (int)getpid(),
-			 "version", EB_VERSION, "node", agent->config->node, "config", agent->config->path, "detached",
-			 agent->detached, "reloads", (int)agent->reloads, "reload_failures",
-			 (int)agent->reload_failures, "reload_error", agent->reload_error, "interfaces", interfaces);
+	status = json_pack("{s:b, s:i, s:s, s:s, s:s, s:b, s:b, s:i, s:i, s:s?, s:o}", "ok", 1, "pid", (int)getpid(),
+			   "version", EB_VERSION, "node", agent->config->node, "config", agent->config->path,
+			   "enforcing", agent->enforcing, "detached", agent->detached, "reloads", (int)agent->reloads,
+			   "reload_failures", (int)agent->reload_failures, "reload_error", agent->reload_error,
+			   "interfaces", interfaces);
+	json_object_update_new(status, eb_persist_status(agent->persist));
+	return status;
 }
 
-static json_t *on_request(const char *request, void *arg)
+static json_t *on_request(const char *request, eb_control_client client, void *arg)
 {
+	struct program *program = arg;
+
 	if (strcmp(request, "status") == 0)
-		return answer_status(arg);
+		return answer_status(&program->agent);
 	if (strcmp(request, "reload") == 0)
-		return answer_reload(arg);
+		return answer_reload(&program->agent);
 	if (strcmp(request, "detach") == 0)
-		return answer_detach(arg);
+		return answer_detach(&program->agent);
 	if (strcmp(request, "flush") == 0)
-		return reply_error("there is no store to write to");
+		return answer_flush(program, client);
 	return reply_error("unknown request");
+}
+
+/* ---- what the loop calls ---- */
+
+static void on_link(const char *name, bool running, void *arg)
+{
+	struct program *program = arg;
+
+	if (name)
+		eb_agent_check_interface(&program->agent, name, running);
+	else
+		eb_agent_attach_all(&program->agent);
+}
+
+static void on_restored(void *arg)
+{
+	struct program *program = arg;
+
+	eb_dataplane_commit(program->agent.dataplane);
+	program->agent.enforcing = true;
+	eb_agent_attach_all(&program->agent);
+	(void)sd_notify(0, "READY=1");
+}
+
+static void on_fault_done(enum eb_pass_reason reason, uint64_t fields_set, uint64_t fields_deleted, const char *text,
+			  void *arg)
+{
+	struct program *program = arg;
+
+	if (program->stopping && reason == EB_PASS_SHUTDOWN)
+		(void)sd_event_exit(program->agent.loop, 0);
+	if (reason != EB_PASS_FLUSH)
+		return;
+	for (size_t i = 0; i < program->flusher_count; i++)
+		eb_control_reply(program->control, program->flushers[i],
+				 text[0] ? reply_error(text)
+					 : json_pack("{s:b, s:I, s:I}", "ok", 1, "set", (json_int_t)fields_set,
+						     "deleted", (json_int_t)fields_deleted));
+	program->flusher_count = 0;
+}
+
+static int on_stop_deadline(sd_event_source *source, uint64_t usec, void *arg)
+{
+	(void)usec;
+	(void)arg;
+	eb_error("the stores did not take the buckets in time; they stay in the maps until the next reboot");
+	return sd_event_exit(sd_event_source_get_event(source), 0);
+}
+
+static int on_stop(sd_event_source *source, const struct signalfd_siginfo *info, void *arg)
+{
+	struct program *program = arg;
+	sd_event *loop = sd_event_source_get_event(source);
+
+	eb_info("stopping: signal %s", strsignal(info->ssi_signo));
+	(void)sd_notify(0, "STOPPING=1");
+	if (program->stopping || !eb_persist_fault(program->agent.persist, EB_PASS_SHUTDOWN))
+		return sd_event_exit(loop, 0);
+	program->stopping = true;
+	return sd_event_add_time_relative(loop, NULL, CLOCK_MONOTONIC, STOP_DEADLINE_US, 0, on_stop_deadline, NULL);
+}
+
+static int on_hangup(sd_event_source *source, const struct signalfd_siginfo *info, void *arg)
+{
+	struct program *program = arg;
+	char *error = NULL;
+
+	(void)source;
+	(void)info;
+	(void)reload(&program->agent, &error);
+	free(error);
+	return 0;
+}
+
+static int on_flush_signal(sd_event_source *source, const struct signalfd_siginfo *info, void *arg)
+{
+	struct program *program = arg;
+
+	(void)source;
+	(void)info;
+	if (!eb_persist_fault(program->agent.persist, EB_PASS_FLUSH))
+		eb_warning("nothing to flush to");
+	return 0;
+}
+
+static int again(sd_event_source *source, uint64_t after_us)
+{
+	(void)sd_event_source_set_time_relative(source, after_us);
+	return sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
+}
+
+static int on_sweep(sd_event_source *source, uint64_t usec, void *arg)
+{
+	struct program *program = arg;
+
+	(void)usec;
+	eb_debug("swept %lu entries", eb_buckets_sweep(eb_dataplane_buckets(program->agent.dataplane)));
+	return again(source, SWEEP_US);
+}
+
+static int on_pressure_timer(sd_event_source *source, uint64_t usec, void *arg)
+{
+	struct program *program = arg;
+
+	(void)usec;
+	eb_agent_check_pressure(&program->agent);
+	return again(source, PRESSURE_US);
 }
 
 /* ---- life ---- */
 
-static int add_signals(struct eb_agent *agent)
+static int block_signals(void)
 {
 	static const int signals[] = { SIGTERM, SIGINT, SIGHUP, SIGUSR1 };
 	sigset_t set;
-	int err;
 
 	sigemptyset(&set);
 	for (size_t i = 0; i < sizeof(signals) / sizeof(signals[0]); i++)
 		sigaddset(&set, signals[i]);
-	if (sigprocmask(SIG_BLOCK, &set, NULL) < 0)
-		return -errno;
-	err = sd_event_add_signal(agent->loop, NULL, SIGTERM, on_stop, agent);
+	return sigprocmask(SIG_BLOCK, &set, NULL) < 0 ? -errno : 0;
+}
+
+static int add_sources(struct program *program)
+{
+	sd_event *loop = program->agent.loop;
+	int err = sd_event_add_signal(loop, NULL, SIGTERM, on_stop, program);
+
 	if (err >= 0)
-		err = sd_event_add_signal(agent->loop, NULL, SIGINT, on_stop, agent);
+		err = sd_event_add_signal(loop, NULL, SIGINT, on_stop, program);
 	if (err >= 0)
-		err = sd_event_add_signal(agent->loop, NULL, SIGHUP, on_hangup, agent);
+		err = sd_event_add_signal(loop, NULL, SIGHUP, on_hangup, program);
+	if (err >= 0)
+		err = sd_event_add_signal(loop, NULL, SIGUSR1, on_flush_signal, program);
+	if (err >= 0)
+		err = sd_event_add_time_relative(loop, NULL, CLOCK_MONOTONIC, SWEEP_US, 0, on_sweep, program);
+	if (err >= 0)
+		err = sd_event_add_time_relative(loop, NULL, CLOCK_MONOTONIC, PRESSURE_US, 0, on_pressure_timer,
+						 program);
 	return err < 0 ? err : 0;
 }
 
-static int run_loop(struct eb_agent *agent)
+static int start_persistence(struct program *program, char **error)
 {
-	struct eb_control_server *control = NULL;
-	struct eb_links *links = NULL;
-	char *error = NULL;
-	int err = eb_links_open(agent->loop, on_link, agent, &links);
+	struct eb_agent *agent = &program->agent;
+	const struct eb_persist_events events = {
+		.restored = on_restored,
+		.fault_done = on_fault_done,
+		.arg = program,
+	};
+	int err = eb_persist_new(agent->loop, agent->config, agent->dataplane, &events, &agent->persist, error);
 
-	if (err) {
-		eb_error("cannot listen for changes of interfaces: %s", strerror(-err));
-		return err;
-	}
-	err = eb_control_server_open(agent->loop, agent->config->run_dir, on_request, agent, &control);
 	if (err)
-		eb_error("cannot listen in %s: %s", agent->config->run_dir, strerror(-err));
-	if (!err)
-		err = sd_event_add_time_relative(agent->loop, NULL, CLOCK_MONOTONIC, SWEEP_US, 0, on_sweep, agent);
-	if (err >= 0) {
-		/* Listening came first: what changes while we attach is not missed. */
-		eb_agent_attach_all(agent);
-		(void)sd_event_set_watchdog(agent->loop, true);
-		(void)sd_notify(0, "READY=1");
-		err = sd_event_loop(agent->loop);
-	}
-	(void)sd_notify(0, "STOPPING=1");
-	if (err == 0 && agent->config->detach_on_exit && eb_agent_detach_all(agent, true, &error))
-		eb_error("%s", error ? error : "cannot detach");
-	free(error);
-	eb_control_server_close(control);
-	eb_links_close(links);
+		return err;
+	err = eb_persist_start(agent->persist, eb_dataplane_is_new(agent->dataplane));
+	return err ? eb_fail(err, error, "cannot begin the restore: %s", strerror(-err)) : 0;
+}
+
+/* Listening comes before attaching: what changes meanwhile is not missed. */
+static int run_loop(struct program *program, struct eb_links **links, char **error)
+{
+	struct eb_agent *agent = &program->agent;
+	int err = eb_links_open(agent->loop, on_link, program, links);
+
+	if (err)
+		return eb_fail(err, error, "cannot listen for changes of interfaces: %s", strerror(-err));
+	err = start_persistence(program, error);
+	if (err)
+		return err;
+	err = eb_control_server_open(agent->loop, agent->config->run_dir, on_request, program, &program->control);
+	if (err)
+		return eb_fail(err, error, "cannot listen in %s: %s", agent->config->run_dir, strerror(-err));
+	err = add_sources(program);
+	if (err)
+		return eb_fail(err, error, "cannot set up the event loop: %s", strerror(-err));
+	(void)sd_event_set_watchdog(agent->loop, true);
+	err = sd_event_loop(agent->loop);
+	if (err == 0 && agent->config->detach_on_exit)
+		err = eb_agent_detach_all(agent, true, error);
 	return err;
 }
 
-static int run(struct eb_agent *agent, struct eb_config *config)
+static int run(struct program *program, struct eb_config *config)
 {
+	struct eb_agent *agent = &program->agent;
+	struct eb_links *links = NULL;
 	char *error = NULL;
 	int lock = -1, err;
 
@@ -261,13 +385,15 @@ static int run(struct eb_agent *agent, struct eb_config *config)
 	if (err) {
 		eb_config_free(config);
 	} else {
-		err = sd_event_default(&agent->loop);
-		if (err >= 0)
-			err = add_signals(agent);
+		err = block_signals();
+		if (!err)
+			err = sd_event_default(&agent->loop);
 		if (err >= 0)
 			err = eb_agent_start(agent, config, &error);
 		if (!err)
-			err = run_loop(agent);
+			err = run_loop(program, &links, &error);
+		eb_control_server_close(program->control);
+		eb_links_close(links);
 		eb_agent_done(agent);
 		sd_event_unref(agent->loop);
 	}
@@ -289,7 +415,7 @@ static int check(const struct eb_config *config)
 
 int main(int argc, char **argv)
 {
-	struct eb_agent agent = {};
+	struct program program = {};
 	struct eb_config *config;
 	struct options options;
 	char *error = NULL;
@@ -307,7 +433,7 @@ int main(int argc, char **argv)
 		eb_config_free(config);
 		return code;
 	}
-	agent.config_path = options.config_path;
-	agent.redis_path = options.redis_path;
-	return run(&agent, config) == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+	program.agent.config_path = options.config_path;
+	program.agent.redis_path = options.redis_path;
+	return run(&program, config) == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }

@@ -18,6 +18,9 @@
 #define EB_STORE_FIELD_MAX 128 /* with the NUL; the longest field has 32 + 1 + 43 bytes */
 #define EB_STORE_VALUE_MAX 64
 
+/* Version of fields and values; another one's are not restored. */
+#define EB_STORE_SCHEMA 1
+
 struct eb_store; /* opaque */
 
 struct eb_store_item {

@@ -609,6 +609,12 @@ static void finish_job(struct store_lmdb *store, struct job *job)
 	free_job(job);
 }
 
+static void cancel(struct job *job)
+{
+	job->error = -ECANCELED;
+	snprintf(job->text, sizeof(job->text), "the store was closed");
+}
+
 static void take_back(struct store_lmdb *store, struct job *job)
 {
 	tell_state(store, job);
@@ -619,6 +625,8 @@ static void take_back(struct store_lmdb *store, struct job *job)
 			return;
 		}
 	}
+	if (store->freed && job->kind == JOB_SCAN)
+		cancel(job);
 	finish_job(store, job);
 }
 
@@ -631,24 +639,29 @@ static void tell_writable(struct store_lmdb *store)
 		store->base.events.writable(store->base.events.arg);
 }
 
+static struct job *next_done(struct store_lmdb *store)
+{
+	struct job *job;
+
+	pthread_mutex_lock(&store->lock);
+	job = queue_take(&store->done);
+	pthread_mutex_unlock(&store->lock);
+	return job;
+}
+
 static int on_done(sd_event_source *source, int fd, uint32_t revents, void *arg)
 {
 	struct store_lmdb *store = arg;
-	struct job *jobs, *next;
+	struct job *job;
 	uint64_t count;
 
 	(void)source;
 	(void)revents;
 	(void)!read(fd, &count, sizeof(count));
-	pthread_mutex_lock(&store->lock);
-	jobs = store->done.first;
-	queue_init(&store->done);
-	pthread_mutex_unlock(&store->lock);
 	store->depth++;
-	for (; jobs; jobs = next) {
-		next = jobs->next;
-		take_back(store, jobs);
-	}
+	/* One by one: who frees the store in a callback finds the rest still there. */
+	while (!store->freed && (job = next_done(store)))
+		take_back(store, job);
 	tell_writable(store);
 	leave(store);
 	return 0;
@@ -738,8 +751,7 @@ static void cancel_jobs(struct store_lmdb *store, struct queue *queue)
 	struct job *job;
 
 	while ((job = queue_take(queue))) {
-		job->error = -ECANCELED;
-		snprintf(job->text, sizeof(job->text), "the store was closed");
+		cancel(job);
 		finish_job(store, job);
 	}
 }
@@ -761,7 +773,7 @@ static void free_store(struct eb_store *base)
 	}
 	store->source = sd_event_source_disable_unref(store->source);
 	/* What was written before the end is told as such. */
-	while ((job = queue_take(&store->done)))
+	while ((job = next_done(store)))
 		take_back(store, job);
 	cancel_jobs(store, &store->todo);
 	if (store->fd >= 0)

@@ -18,28 +18,39 @@
 #define LOCK_LOOKS 100
 #define LOCK_LOOK_US 20
 
-/* One family's table in memory. */
+/* A walk maps so many sets at a time: whole pages in both families, and little enough that a million buckets do not
+ * count as memory of this process. */
+#define WINDOW_SETS 16384u
+
+/* One family's table. */
 struct table {
 	int family;
 	int words;      /* of the key */
+	int fd;
+	int protection; /* of mappings */
 	size_t set_size;
 	__u32 sets;
-	char *memory;
-	size_t length;
+	char *memory;   /* the whole table; NULL until a bucket is looked up by its key */
 	struct eb_tags *tags;
 	size_t tags_length;
 };
 
 struct eb_buckets {
-	struct table tables[2]; /* IPv4, IPv6 */
+	struct table *tables; /* IPv4, IPv6 */
 	struct eb_state *state;
 	size_t state_length;
 	int cpus_fd;
 };
 
-static int map_memory(int fd, bool writable, struct bpf_map_info *info, void **memory, size_t *length)
+static size_t page_round(size_t length)
 {
 	size_t page = sysconf(_SC_PAGESIZE);
+
+	return (length + page - 1) / page * page;
+}
+
+static int map_memory(int fd, bool writable, struct bpf_map_info *info, void **memory, size_t *length)
+{
 	__u32 len = sizeof(*info);
 	int err;
 
@@ -47,7 +58,7 @@ static int map_memory(int fd, bool writable, struct bpf_map_info *info, void **m
 	err = bpf_obj_get_info_by_fd(fd, info, &len);
 	if (err)
 		return err;
-	*length = ((size_t)info->max_entries * info->value_size + page - 1) / page * page;
+	*length = page_round((size_t)info->max_entries * info->value_size);
 	*memory = mmap(NULL, *length, PROT_READ | (writable ? PROT_WRITE : 0), MAP_SHARED, fd, 0);
 	if (*memory == MAP_FAILED) {
 		*memory = NULL;
@@ -56,26 +67,35 @@ static int map_memory(int fd, bool writable, struct bpf_map_info *info, void **m
 	return 0;
 }
 
-static int map_table(const struct eb_maps *maps, int family, bool writable, struct table *table)
+/* Sets `first` to `first + count - 1` of a table in memory, or NULL with errno. `first` is a multiple of WINDOW_SETS. */
+static char *map_sets(const struct table *table, __u32 first, __u32 count)
 {
-	int buckets = maps->fd[family == 4 ? EB_MAP_BUCKETS_V4 : EB_MAP_BUCKETS_V6];
+	char *memory = mmap(NULL, page_round(count * table->set_size), table->protection, MAP_SHARED, table->fd,
+			    first * table->set_size);
+
+	return memory == MAP_FAILED ? NULL : memory;
+}
+
+static int init_table(const struct eb_maps *maps, int family, bool writable, struct table *table)
+{
 	int tags = maps->fd[family == 4 ? EB_MAP_TAGS_V4 : EB_MAP_TAGS_V6];
 	struct bpf_map_info info;
+	__u32 len = sizeof(info);
 	void *memory;
 	int err = map_memory(tags, writable, &info, &memory, &table->tags_length);
 
 	if (err)
 		return err;
 	table->tags = memory;
-	err = map_memory(buckets, writable, &info, &memory, &table->length);
-	if (err)
-		return err;
 	table->family = family;
 	table->words = family == 4 ? EB_WORDS4 : EB_WORDS6;
+	table->fd = maps->fd[family == 4 ? EB_MAP_BUCKETS_V4 : EB_MAP_BUCKETS_V6];
+	table->protection = PROT_READ | (writable ? PROT_WRITE : 0);
+	memset(&info, 0, sizeof(info));
+	err = bpf_obj_get_info_by_fd(table->fd, &info, &len);
 	table->set_size = info.value_size;
 	table->sets = info.max_entries;
-	table->memory = memory;
-	return 0;
+	return err;
 }
 
 int eb_buckets_open(const struct eb_maps *maps, bool writable, struct eb_buckets **out)
@@ -88,9 +108,10 @@ int eb_buckets_open(const struct eb_maps *maps, bool writable, struct eb_buckets
 	if (!buckets)
 		return -ENOMEM;
 	buckets->cpus_fd = maps->fd[EB_MAP_CPUS];
-	err = map_table(maps, 4, writable, &buckets->tables[0]);
+	buckets->tables = calloc(2, sizeof(*buckets->tables));
+	err = buckets->tables ? init_table(maps, 4, writable, &buckets->tables[0]) : -ENOMEM;
 	if (!err)
-		err = map_table(maps, 6, writable, &buckets->tables[1]);
+		err = init_table(maps, 6, writable, &buckets->tables[1]);
 	if (!err)
 		err = map_memory(maps->fd[EB_MAP_STATE], writable, &info, &memory, &buckets->state_length);
 	if (err) {
@@ -102,18 +123,30 @@ int eb_buckets_open(const struct eb_maps *maps, bool writable, struct eb_buckets
 	return 0;
 }
 
+void eb_buckets_unmap(struct eb_buckets *buckets)
+{
+	for (int i = 0; i < 2; i++) {
+		struct table *table = &buckets->tables[i];
+
+		if (table->memory)
+			munmap(table->memory, page_round(table->sets * table->set_size));
+		table->memory = NULL;
+	}
+}
+
 void eb_buckets_close(struct eb_buckets *buckets)
 {
 	if (!buckets)
 		return;
-	for (int i = 0; i < 2; i++) {
-		if (buckets->tables[i].memory)
-			munmap(buckets->tables[i].memory, buckets->tables[i].length);
-		if (buckets->tables[i].tags)
-			munmap(buckets->tables[i].tags, buckets->tables[i].tags_length);
+	if (buckets->tables) {
+		eb_buckets_unmap(buckets);
+		for (int i = 0; i < 2; i++)
+			if (buckets->tables[i].tags)
+				munmap(buckets->tables[i].tags, buckets->tables[i].tags_length);
 	}
 	if (buckets->state)
 		munmap(buckets->state, buckets->state_length);
+	free(buckets->tables);
 	free(buckets);
 }
 
@@ -125,7 +158,7 @@ uint64_t eb_buckets_now(void)
 	return eb_gcra_now(now.tv_sec * 1000000000ULL + now.tv_nsec);
 }
 
-static const struct table *table_of(const struct eb_buckets *buckets, int family)
+static struct table *table_of(const struct eb_buckets *buckets, int family)
 {
 	return &buckets->tables[family == 6];
 }
@@ -135,9 +168,9 @@ uint32_t eb_buckets_table_size(const struct eb_buckets *buckets, int family)
 	return table_of(buckets, family)->sets * (EB_WAYS / 2);
 }
 
-static void *set_at(const struct table *table, __u32 set)
+static void *set_at(const struct table *table, char *memory, __u32 set)
 {
-	return table->memory + set * table->set_size;
+	return memory + set * table->set_size;
 }
 
 /* A source as the table's key. */
@@ -239,21 +272,26 @@ struct location {
 	struct eb_sets sets;
 };
 
-static void locate(const struct eb_buckets *buckets, const struct eb_source *source, struct location *out)
+static int locate(const struct eb_buckets *buckets, const struct eb_source *source, struct location *out)
 {
-	const struct table *table = table_of(buckets, source->family);
+	struct table *table = table_of(buckets, source->family);
 	__u32 first, second;
 
+	if (!table->memory)
+		table->memory = map_sets(table, 0, table->sets);
+	if (!table->memory)
+		return -errno;
 	make_key(source, out->key);
 	out->hash = eb_key_hash(out->key, table->words, buckets->state->seed);
 	first = eb_first_set(out->hash, table->sets);
 	second = eb_second_set(out->hash, table->sets);
 	out->sets = (struct eb_sets){
-		.first = set_at(table, first),
-		.second = set_at(table, second),
+		.first = set_at(table, table->memory, first),
+		.second = set_at(table, table->memory, second),
 		.first_tags = &table->tags[first],
 		.second_tags = &table->tags[second],
 	};
+	return 0;
 }
 
 /* The source's entry, or NULL. */
@@ -272,9 +310,10 @@ int eb_buckets_find(const struct eb_buckets *buckets, const struct eb_source *so
 	struct location location;
 	__u64 seen[EB_WORDS6], *entry;
 	size_t count = 0;
-	int err;
+	int err = locate(buckets, source, &location);
 
-	locate(buckets, source, &location);
+	if (err)
+		return err;
 	entry = find_entry(table, &location);
 	if (!entry || !read_entry(table, entry, seen, &view) || !eb_key_equal(seen, location.key, table->words))
 		return -ENOENT;
@@ -310,58 +349,127 @@ static uint64_t take_tallies(struct tally_cursor *cursor, const struct eb_bucket
 	return sum;
 }
 
-static int walk_table(const struct eb_buckets *buckets, const struct table *table, struct tally_cursor *cursor,
-		      int (*visit)(const struct eb_bucket_view *view, void *arg), void *arg)
+/* Where a walk has come to. */
+struct position {
+	const struct table *table;
+	__u32 set;
+	int way;
+};
+
+/*
+ * Calls `visit` for the entries of a table, by default those with a tag; all = also those without. Ends early when it
+ * returns other than 0, and returns that, or negative errno. Maps a window at a time.
+ */
+static int walk_table(const struct table *table, __u32 from, bool all,
+		      int (*visit)(const struct position *position, __u64 *entry, __u16 *tag, void *arg), void *arg)
 {
-	struct eb_bucket_view view;
-	__u64 key[EB_WORDS6];
 	int ret = 0;
 
-	for (__u32 set = 0; set < table->sets; set++) {
-		for (int way = 0; way < EB_WAYS && !ret; way++) {
-			if (!read_entry(table, eb_set_key(set_at(table, set), table->words, way), key, &view))
-				continue;
-			view.dropped += take_tallies(cursor, buckets, table, set, way, key);
-			ret = visit(&view, arg);
+	for (__u32 first = from / WINDOW_SETS * WINDOW_SETS; first < table->sets && !ret; first += WINDOW_SETS) {
+		__u32 count = table->sets - first < WINDOW_SETS ? table->sets - first : WINDOW_SETS;
+		char *memory = map_sets(table, first, count);
+
+		if (!memory)
+			return -errno;
+		for (__u32 set = from > first ? from : first; set < first + count && !ret; set++) {
+			for (int way = 0; way < EB_WAYS && !ret; way++) {
+				struct position position = { table, set, way };
+				__u16 *tag = &table->tags[set].way[way];
+
+				if (all || EB_READ(*tag))
+					ret = visit(&position,
+						    eb_set_key(set_at(table, memory, set - first), table->words, way),
+						    tag, arg);
+			}
 		}
+		munmap(memory, page_round(count * table->set_size));
+	}
+	return ret;
+}
+
+static int walk_tables(const struct eb_buckets *buckets, int family, bool all,
+		       int (*visit)(const struct position *position, __u64 *entry, __u16 *tag, void *arg), void *arg)
+{
+	int ret = 0;
+
+	for (int i = 0; i < 2 && !ret; i++)
+		if (family == 0 || family == buckets->tables[i].family)
+			ret = walk_table(&buckets->tables[i], 0, all, visit, arg);
+	return ret;
+}
+
+struct view_args {
+	const struct eb_buckets *buckets;
+	struct tally_cursor tallies;
+	int (*visit)(const struct eb_bucket_view *view, void *arg);
+	void *arg;
+};
+
+static int visit_view(const struct position *position, __u64 *entry, __u16 *tag, void *arg)
+{
+	struct view_args *args = arg;
+	struct eb_bucket_view view;
+	__u64 key[EB_WORDS6];
+
+	(void)tag;
+	if (!read_entry(position->table, entry, key, &view))
+		return 0;
+	view.dropped += take_tallies(&args->tallies, args->buckets, position->table, position->set, position->way, key);
+	return args->visit(&view, args->arg);
+}
+
+int eb_buckets_each(const struct eb_buckets *buckets, int family,
+		    int (*visit)(const struct eb_bucket_view *view, void *arg), void *arg)
+{
+	struct view_args args = { .buckets = buckets, .visit = visit, .arg = arg };
+	struct eb_tally *tallies;
+	size_t count;
+	int ret = read_tallies(buckets, &tallies, &count);
+
+	if (ret)
+		return ret;
+	args.tallies = (struct tally_cursor){ .next = tallies, .end = tallies + count };
+	ret = walk_tables(buckets, family, false, visit_view, &args);
+	free(tallies);
+	return ret;
+}
+
+struct walk_args {
+	struct eb_bucket_cursor *cursor;
+	int (*visit)(const struct eb_bucket_view *view, uint32_t index, void *arg);
+	void *arg;
+};
+
+static int visit_indexed(const struct position *position, __u64 *entry, __u16 *tag, void *arg)
+{
+	struct walk_args *args = arg;
+	struct eb_bucket_view view;
+	__u64 key[EB_WORDS6];
+
+	(void)tag;
+	args->cursor->set = position->set;
+	if (!read_entry(position->table, entry, key, &view))
+		return 0;
+	return args->visit(&view, position->set * EB_WAYS + position->way, args->arg);
+}
+
+int eb_buckets_walk(const struct eb_buckets *buckets, struct eb_bucket_cursor *cursor,
+		    int (*visit)(const struct eb_bucket_view *view, uint32_t index, void *arg), void *arg)
+{
+	struct walk_args args = { .cursor = cursor, .visit = visit, .arg = arg };
+	int ret = 0;
+
+	for (; cursor->family_index < 2; cursor->family_index++, cursor->set = 0) {
+		ret = walk_table(&buckets->tables[cursor->family_index], cursor->set, false, visit_indexed, &args);
 		if (ret)
 			return ret;
 	}
 	return 0;
 }
 
-int eb_buckets_each(const struct eb_buckets *buckets, int family,
-		    int (*visit)(const struct eb_bucket_view *view, void *arg), void *arg)
+uint32_t eb_buckets_entries(const struct eb_buckets *buckets, int family)
 {
-	struct eb_tally *tallies;
-	struct tally_cursor cursor;
-	size_t count;
-	int ret = read_tallies(buckets, &tallies, &count);
-
-	if (ret)
-		return ret;
-	cursor = (struct tally_cursor){ .next = tallies, .end = tallies + count };
-	for (int i = 0; i < 2 && !ret; i++)
-		if (family == 0 || family == buckets->tables[i].family)
-			ret = walk_table(buckets, &buckets->tables[i], &cursor, visit, arg);
-	free(tallies);
-	return ret;
-}
-
-/* Calls `visit` for every entry of both tables, empty ones included. */
-static void each_entry(struct eb_buckets *buckets,
-		       void (*visit)(const struct table *table, __u64 *entry, __u16 *tag, void *arg), void *arg)
-{
-	for (int i = 0; i < 2; i++) {
-		const struct table *table = &buckets->tables[i];
-
-		for (__u32 set = 0; set < table->sets; set++) {
-			for (int way = 0; way < EB_WAYS; way++) {
-				visit(table, eb_set_key(set_at(table, set), table->words, way),
-				      &table->tags[set].way[way], arg);
-			}
-		}
-	}
+	return table_of(buckets, family)->sets * EB_WAYS;
 }
 
 struct count_args {
@@ -369,12 +477,17 @@ struct count_args {
 	struct eb_bucket_count count;
 };
 
-static int count_bucket(const struct eb_bucket_view *view, void *arg)
+static int count_entry(const struct position *position, __u64 *entry, __u16 *tag, void *arg)
 {
+	struct eb_bucket_view view;
 	struct count_args *args = arg;
+	__u64 key[EB_WORDS6];
 
+	(void)tag;
+	if (!read_entry(position->table, entry, key, &view))
+		return 0;
 	args->count.in_use++;
-	if (eb_gcra_debt(view->packets_full_at, args->now) || eb_gcra_debt(view->bytes_full_at, args->now))
+	if (eb_gcra_debt(view.packets_full_at, args->now) || eb_gcra_debt(view.bytes_full_at, args->now))
 		args->count.in_debt++;
 	return 0;
 }
@@ -382,11 +495,8 @@ static int count_bucket(const struct eb_bucket_view *view, void *arg)
 void eb_buckets_count(const struct eb_buckets *buckets, int family, struct eb_bucket_count *out)
 {
 	struct count_args args = { .now = eb_buckets_now() };
-	struct tally_cursor none = {};
 
-	for (int i = 0; i < 2; i++)
-		if (family == 0 || family == buckets->tables[i].family)
-			walk_table(buckets, &buckets->tables[i], &none, count_bucket, &args);
+	(void)walk_tables(buckets, family, false, count_entry, &args);
 	*out = args.count;
 }
 
@@ -414,8 +524,10 @@ int eb_buckets_reset(struct eb_buckets *buckets, const struct eb_source *source)
 	const struct table *table = table_of(buckets, source->family);
 	struct location location;
 	__u64 *entry;
+	int err = locate(buckets, source, &location);
 
-	locate(buckets, source, &location);
+	if (err)
+		return err;
 	entry = find_entry(table, &location);
 	if (!entry)
 		return -ENOENT;
@@ -423,24 +535,26 @@ int eb_buckets_reset(struct eb_buckets *buckets, const struct eb_source *source)
 	return 0;
 }
 
-static void reset_entry(const struct table *table, __u64 *entry, __u16 *tag, void *arg)
+static int reset_entry(const struct position *position, __u64 *entry, __u16 *tag, void *arg)
 {
+	const struct table *table = position->table;
 	struct eb_bucket *bucket = eb_key_bucket(entry, table->words);
 	struct count_args *args = arg;
 
 	(void)tag;
 	if (eb_key_empty(entry, table->words))
-		return;
+		return 0;
 	args->count.in_debt += eb_gcra_debt(EB_READ(bucket->packets_full_at), args->now) ||
 			       eb_gcra_debt(EB_READ(bucket->bytes_full_at), args->now);
 	fill_bucket(bucket);
+	return 0;
 }
 
 uint64_t eb_buckets_reset_all(struct eb_buckets *buckets)
 {
 	struct count_args args = { .now = eb_buckets_now() };
 
-	each_entry(buckets, reset_entry, &args);
+	(void)walk_tables(buckets, 0, false, reset_entry, &args);
 	return args.count.in_debt;
 }
 
@@ -477,9 +591,10 @@ static int try_merge(struct eb_buckets *buckets, const struct eb_bucket_view *vi
 	__u64 now = eb_buckets_now(), *entry;
 	struct eb_bucket *bucket;
 	struct location location;
-	int place, err;
+	int place, err = locate(buckets, &view->source, &location);
 
-	locate(buckets, &view->source, &location);
+	if (err)
+		return err;
 	place = eb_table_insert(&location.sets, location.key, table->words, eb_tag(location.hash),
 				eb_key_lock(buckets->state, location.hash), now);
 	if (place < 0)
@@ -507,22 +622,24 @@ static bool is_stale(__u64 full_at, uint64_t now)
 	return eb_time_idle(full_at, now) > SWEEP_AFTER;
 }
 
-static void sweep_entry(const struct table *table, __u64 *entry, __u16 *tag, void *arg)
+static int sweep_entry(const struct position *position, __u64 *entry, __u16 *tag, void *arg)
 {
 	static const __u64 nobody[EB_WORDS6];
+	const struct table *table = position->table;
 	const struct eb_bucket *bucket = eb_key_bucket(entry, table->words);
 	struct count_args *args = arg;
 
 	if (!eb_key_empty(entry, table->words) && is_stale(EB_READ(bucket->packets_full_at), args->now) &&
 	    is_stale(EB_READ(bucket->bytes_full_at), args->now))
 		args->count.in_use += eb_entry_take(entry, tag, nobody, table->words, 0, args->now);
+	return 0;
 }
 
 uint64_t eb_buckets_sweep(struct eb_buckets *buckets)
 {
 	struct count_args args = { .now = eb_buckets_now() };
 
-	each_entry(buckets, sweep_entry, &args);
+	(void)walk_tables(buckets, 0, false, sweep_entry, &args);
 	return args.count.in_use;
 }
 
@@ -549,8 +666,9 @@ static void mend_time(__u64 *full_at, const struct eb_limit *limit, uint64_t *me
 		(*mended)++;
 }
 
-static void mend_entry(const struct table *table, __u64 *entry, __u16 *tag, void *arg)
+static int mend_entry(const struct position *position, __u64 *entry, __u16 *tag, void *arg)
 {
+	const struct table *table = position->table;
 	struct eb_bucket *bucket = eb_key_bucket(entry, table->words);
 	struct mend_args *args = arg;
 	struct eb_source source;
@@ -558,41 +676,44 @@ static void mend_entry(const struct table *table, __u64 *entry, __u16 *tag, void
 
 	(void)tag;
 	if (eb_key_empty(entry, table->words))
-		return;
+		return 0;
 	read_key(table, entry, &source);
 	rule = rule_of(args->policy, table->family, source.rule_id);
 	if (!rule)
-		return;
+		return 0;
 	mend_time(&bucket->packets_full_at, &rule->packets, &args->mended);
 	mend_time(&bucket->bytes_full_at, &rule->bytes, &args->mended);
+	return 0;
 }
 
 uint64_t eb_buckets_mend(struct eb_buckets *buckets, const struct eb_policy *policy)
 {
 	struct mend_args args = { .policy = policy };
 
-	each_entry(buckets, mend_entry, &args);
+	(void)walk_tables(buckets, 0, false, mend_entry, &args);
 	return args.mended;
 }
 
 /* An entry whose taking was never finished: its key and tag may be half-written, so it becomes empty. */
-static void unlock_entry(const struct table *table, __u64 *entry, __u16 *tag, void *arg)
+static int unlock_entry(const struct position *position, __u64 *entry, __u16 *tag, void *arg)
 {
+	const struct table *table = position->table;
 	struct eb_bucket *bucket = eb_key_bucket(entry, table->words);
 	bool *again = arg;
 
 	if (EB_READ(bucket->packets_full_at) != EB_LOCKED)
-		return;
+		return 0;
 	if (!*again)
 		usleep(LOCK_LOOKS * LOCK_LOOK_US);
 	*again = true;
 	if (EB_READ(bucket->packets_full_at) != EB_LOCKED)
-		return;
+		return 0;
 	for (int i = 0; i < table->words; i++)
 		EB_WRITE(entry[i], 0);
 	EB_WRITE(*tag, 0);
 	__sync_val_compare_and_swap(&bucket->packets_full_at, EB_LOCKED, EB_FULL);
 	__sync_val_compare_and_swap(&bucket->bytes_full_at, EB_LOCKED, EB_FULL);
+	return 0;
 }
 
 /* True when a lock was held at every look in a time that is a thousand times what its holder needs. */
@@ -613,5 +734,5 @@ void eb_buckets_recover(struct eb_buckets *buckets)
 	for (int i = 0; i < EB_LOCKS; i++)
 		if (is_abandoned(&buckets->state->locks[i]))
 			eb_unlock(&buckets->state->locks[i]);
-	each_entry(buckets, unlock_entry, &waited);
+	(void)walk_tables(buckets, 0, true, unlock_entry, &waited);
 }

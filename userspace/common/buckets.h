@@ -34,6 +34,9 @@ struct eb_bucket_view {
  * and an object for eb_buckets_close(), or negative errno. */
 int eb_buckets_open(const struct eb_maps *maps, bool writable, struct eb_buckets **out);
 
+/* Looking buckets up by their source maps the whole tables; this gives the memory back until the next look-up. */
+void eb_buckets_unmap(struct eb_buckets *buckets);
+
 /* Accepts NULL. */
 void eb_buckets_close(struct eb_buckets *buckets);
 
@@ -52,6 +55,21 @@ int eb_buckets_find(const struct eb_buckets *buckets, const struct eb_source *so
  */
 int eb_buckets_each(const struct eb_buckets *buckets, int family,
 		    int (*visit)(const struct eb_bucket_view *view, void *arg), void *arg);
+
+/* Where a walk that is done in pieces has come to; begins zeroed. */
+struct eb_bucket_cursor {
+	uint32_t family_index; /* 0 IPv4, 1 IPv6, 2 at the end */
+	uint32_t set;
+};
+
+/*
+ * As eb_buckets_each(), in pieces and without the refusals: when `visit` returns other than 0, the walk ends with that,
+ * and the next call begins again with the set of that bucket. Visits name the entry by `index`, below
+ * eb_buckets_entries() of its family. Returns 0 at the end of both tables.
+ */
+int eb_buckets_walk(const struct eb_buckets *buckets, struct eb_bucket_cursor *cursor,
+		    int (*visit)(const struct eb_bucket_view *view, uint32_t index, void *arg), void *arg);
+uint32_t eb_buckets_entries(const struct eb_buckets *buckets, int family);
 
 struct eb_bucket_count {
 	uint64_t in_use; /* entries with a source */

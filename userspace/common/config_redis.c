@@ -666,3 +666,37 @@ void eb_redis_config_free(struct eb_redis_config *redis)
 	free(redis->key);
 	free(redis);
 }
+
+static bool text_equal(const char *a, const char *b)
+{
+	return a && b ? strcmp(a, b) == 0 : a == b;
+}
+
+static bool tls_equal(const struct eb_redis_tls *a, const struct eb_redis_tls *b)
+{
+	return a->is_on == b->is_on && text_equal(a->ca, b->ca) && text_equal(a->cert, b->cert) &&
+	       text_equal(a->key, b->key) && text_equal(a->server_name, b->server_name);
+}
+
+static bool nodes_equal(const struct eb_redis_config *a, const struct eb_redis_config *b)
+{
+	if (a->node_count != b->node_count)
+		return false;
+	for (size_t i = 0; i < a->node_count; i++)
+		if (!text_equal(a->nodes[i].host, b->nodes[i].host) || a->nodes[i].port != b->nodes[i].port)
+			return false;
+	return true;
+}
+
+bool eb_redis_config_equal(const struct eb_redis_config *a, const struct eb_redis_config *b)
+{
+	if (!a || !b)
+		return a == b;
+	return a->kind == b->kind && nodes_equal(a, b) && text_equal(a->socket, b->socket) &&
+	       text_equal(a->username, b->username) && text_equal(a->password, b->password) &&
+	       tls_equal(&a->tls, &b->tls) && text_equal(a->sentinel_master, b->sentinel_master) &&
+	       text_equal(a->sentinel_username, b->sentinel_username) &&
+	       text_equal(a->sentinel_password, b->sentinel_password) && tls_equal(&a->sentinel_tls, &b->sentinel_tls) &&
+	       a->db == b->db && text_equal(a->key, b->key) && a->tick_ns == b->tick_ns &&
+	       a->connect_timeout_ns == b->connect_timeout_ns && a->restore_timeout_ns == b->restore_timeout_ns;
+}

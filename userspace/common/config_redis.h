@@ -52,6 +52,9 @@ int eb_redis_config_read_file(const char *path, struct eb_report *report, struct
  * combination of file and environment is checked here. Returns 0 or negative errno. */
 int eb_redis_config_apply_env(struct eb_redis_config **redis, struct eb_report *report);
 
+/* Either may be NULL. */
+bool eb_redis_config_equal(const struct eb_redis_config *a, const struct eb_redis_config *b);
+
 /* Accepts NULL. */
 void eb_redis_config_free(struct eb_redis_config *redis);
 

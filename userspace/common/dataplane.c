@@ -366,6 +366,11 @@ struct eb_buckets *eb_dataplane_buckets(const struct eb_dataplane *dataplane)
 	return dataplane->buckets;
 }
 
+void eb_dataplane_commit(struct eb_dataplane *dataplane)
+{
+	EB_WRITE(dataplane->state->schema, EB_SCHEMA);
+}
+
 bool eb_dataplane_is_new(const struct eb_dataplane *dataplane)
 {
 	return dataplane->is_new;
@@ -515,11 +520,19 @@ struct conversion {
 	const struct eb_rule *from, *to;
 };
 
+/* What an old bucket was when its debt was converted: packets that came later, before the switch, are added after it. */
+struct converted {
+	struct eb_source source;
+	uint64_t packets_full_at, bytes_full_at;
+};
+
 struct conversions {
 	struct eb_dataplane *dataplane;
-	uint64_t now;
 	int count;
 	struct conversion items[EB_RULES_MAX];
+	uint64_t now; /* of the first pass */
+	struct converted *done;
+	size_t done_count, done_room;
 };
 
 static void find_conversions(const struct eb_policy *old, const struct eb_policy *new, struct conversions *out)
@@ -555,16 +568,16 @@ static void mask_source(struct eb_source *source, const struct eb_rule *rule)
 	memcpy(source->addr, words, sizeof(words));
 }
 
-static void convert_bucket(struct conversions *conversions, const struct conversion *conversion,
-			   const struct eb_bucket_view *view)
+/* Gives the new bucket of a source what the debts are worth under the new limits. */
+static void merge_converted(struct conversions *conversions, const struct conversion *conversion,
+			    const struct eb_bucket_view *view, enum eb_merge merge, uint64_t now)
 {
 	const struct eb_rule *from = conversion->from, *to = conversion->to;
 	bool is_v4 = view->source.family == 4;
 	struct eb_bucket_view converted = {
 		.source = view->source,
-		.packets_full_at = eb_rules_convert(view->packets_full_at, conversions->now, &from->packets,
-						    &to->packets),
-		.bytes_full_at = eb_rules_convert(view->bytes_full_at, conversions->now, &from->bytes, &to->bytes),
+		.packets_full_at = eb_rules_convert(view->packets_full_at, now, &from->packets, &to->packets),
+		.bytes_full_at = eb_rules_convert(view->bytes_full_at, now, &from->bytes, &to->bytes),
 	};
 
 	/* Sources that become finer cannot be told apart in what the coarser bucket owes. */
@@ -572,29 +585,109 @@ static void convert_bucket(struct conversions *conversions, const struct convers
 		return;
 	converted.source.rule_id = is_v4 ? to->id4 : to->id6;
 	mask_source(&converted.source, to);
-	(void)eb_buckets_merge(conversions->dataplane->buckets, &converted, EB_MERGE_LATER, to);
+	(void)eb_buckets_merge(conversions->dataplane->buckets, &converted, merge, to);
 }
 
-static int visit_for_conversion(const struct eb_bucket_view *view, void *arg)
+static const struct conversion *conversion_of(const struct conversions *conversions, const struct eb_source *source)
 {
-	struct conversions *conversions = arg;
-
 	for (int i = 0; i < conversions->count; i++) {
-		const struct conversion *conversion = &conversions->items[i];
-		uint32_t id = view->source.family == 4 ? conversion->from->id4 : conversion->from->id6;
+		const struct eb_rule *from = conversions->items[i].from;
 
-		if (view->source.rule_id == id)
-			convert_bucket(conversions, conversion, view);
+		if (source->rule_id == (source->family == 4 ? from->id4 : from->id6))
+			return &conversions->items[i];
 	}
+	return NULL;
+}
+
+static int remember(struct conversions *conversions, const struct eb_bucket_view *view)
+{
+	if (conversions->done_count == conversions->done_room) {
+		size_t room = conversions->done_room ? conversions->done_room * 2 : 1024;
+		struct converted *done = realloc(conversions->done, room * sizeof(*done));
+
+		if (!done)
+			return -ENOMEM;
+		conversions->done = done;
+		conversions->done_room = room;
+	}
+	conversions->done[conversions->done_count++] = (struct converted){
+		.source = view->source,
+		.packets_full_at = view->packets_full_at,
+		.bytes_full_at = view->bytes_full_at,
+	};
 	return 0;
 }
 
-static int convert_buckets(struct conversions *conversions)
+static int convert_first(const struct eb_bucket_view *view, void *arg)
+{
+	struct conversions *conversions = arg;
+	const struct conversion *conversion = conversion_of(conversions, &view->source);
+
+	if (!conversion)
+		return 0;
+	merge_converted(conversions, conversion, view, EB_MERGE_LATER, conversions->now);
+	return remember(conversions, view);
+}
+
+static int compare_converted(const void *a, const void *b)
+{
+	const struct eb_source *x = &((const struct converted *)a)->source, *y = &((const struct converted *)b)->source;
+
+	if (x->family != y->family)
+		return x->family < y->family ? -1 : 1;
+	if (x->rule_id != y->rule_id)
+		return x->rule_id < y->rule_id ? -1 : 1;
+	return memcmp(x->addr, y->addr, sizeof(x->addr));
+}
+
+/* A time that is as far ahead of `now` as `full_at` came on since the first pass; a bucket that was full then counts
+ * from then on, which can only be too much. */
+static uint64_t progress(const struct conversions *conversions, uint64_t full_at, uint64_t before, uint64_t now)
+{
+	uint64_t debt = eb_gcra_debt(full_at, conversions->now);
+	uint64_t debt_before = eb_gcra_debt(before, conversions->now);
+
+	return debt > debt_before ? eb_gcra_full_at(now, debt - debt_before) : EB_FULL;
+}
+
+static int convert_rest(const struct eb_bucket_view *view, void *arg)
+{
+	struct conversions *conversions = arg;
+	const struct conversion *conversion = conversion_of(conversions, &view->source);
+	struct converted key = { .source = view->source };
+	const struct converted *before;
+	struct eb_bucket_view rest = *view;
+	uint64_t now = eb_buckets_now();
+
+	if (!conversion)
+		return 0;
+	before = conversions->done_count ? bsearch(&key, conversions->done, conversions->done_count,
+						   sizeof(*conversions->done), compare_converted)
+					 : NULL;
+	if (!before)
+		before = &key; /* EB_FULL */
+	rest.packets_full_at = progress(conversions, view->packets_full_at, before->packets_full_at, now);
+	rest.bytes_full_at = progress(conversions, view->bytes_full_at, before->bytes_full_at, now);
+	if (rest.packets_full_at != EB_FULL || rest.bytes_full_at != EB_FULL)
+		merge_converted(conversions, conversion, &rest, EB_MERGE_ADD, now);
+	return 0;
+}
+
+/* Before the switch: converts what is owed. */
+static int begin_conversions(struct conversions *conversions)
 {
 	conversions->now = eb_buckets_now();
-	return conversions->count ? eb_buckets_each(conversions->dataplane->buckets, 0, visit_for_conversion,
-						    conversions)
-				  : 0;
+	return conversions->count ? eb_buckets_each(conversions->dataplane->buckets, 0, convert_first, conversions) : 0;
+}
+
+/* After it, when no packet is charged to the old buckets any more: adds what was charged meanwhile. */
+static void finish_conversions(struct conversions *conversions)
+{
+	if (!conversions->count)
+		return;
+	if (conversions->done_count)
+		qsort(conversions->done, conversions->done_count, sizeof(*conversions->done), compare_converted);
+	(void)eb_buckets_each(conversions->dataplane->buckets, 0, convert_rest, conversions);
 }
 
 static int fill_idle(struct eb_dataplane *dataplane, const struct eb_ruleset *ruleset, const struct eb_policy *old,
@@ -629,16 +722,16 @@ static int switch_policy(struct eb_dataplane *dataplane, const struct eb_ruleset
 	if (!err)
 		err = clear_new_slots(dataplane, old, &ruleset->policy);
 	if (!err)
-		err = convert_buckets(&conversions);
-	if (err)
-		return err;
-	EB_WRITE(dataplane->state->active, 1 - active);
-	EB_WRITE(dataplane->state->schema, EB_SCHEMA);
-	wait_for_packets();
-	/* What was charged under the old limits between the conversion and the switch. */
-	(void)convert_buckets(&conversions);
-	(void)write_tries(dataplane, &nothing, active);
-	return 0;
+		err = begin_conversions(&conversions);
+	if (!err) {
+		EB_WRITE(dataplane->state->active, 1 - active);
+		wait_for_packets();
+		finish_conversions(&conversions);
+		(void)write_tries(dataplane, &nothing, active);
+	}
+	free(conversions.done);
+	eb_buckets_unmap(dataplane->buckets);
+	return err;
 }
 
 int eb_dataplane_apply(struct eb_dataplane *dataplane, const struct eb_ruleset *ruleset, char **error)

@@ -32,6 +32,9 @@ struct eb_buckets *eb_dataplane_buckets(const struct eb_dataplane *dataplane);
 /* True when the maps were made by this eb_dataplane_open(): their buckets are all full. */
 bool eb_dataplane_is_new(const struct eb_dataplane *dataplane);
 
+/* Declares new maps finished: with rules, and with what was restored. Until then another agent makes them anew. */
+void eb_dataplane_commit(struct eb_dataplane *dataplane);
+
 /*
  * Puts a ruleset into force: every packet sees the rules before or these, never a mixture. Buckets of rules whose
  * limits changed keep as many tokens missing as before. On failure the rules before stay in force.

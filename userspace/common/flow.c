@@ -198,40 +198,82 @@ static int find_protocol(const struct eb_policy *policy, uint64_t bit, bool has_
 	return -ENOENT;
 }
 
+/* The rules that match whatever is open, and those that match for some of it. */
+static int match(const struct look *look, struct sets *out)
+{
+	uint64_t exist = first_rules(look->policy->rule_count);
+	struct sets address, l4;
+	int err;
+
+	err = addresses(look, &address);
+	if (!err)
+		err = transport(look, &l4);
+	if (err)
+		return err;
+	out->sure = address.sure & l4.sure & exist;
+	out->possible = address.possible & l4.possible & exist;
+	return 0;
+}
+
 /* Completes a flow so that a rule matches it. Returns -ENOENT when that cannot be. */
 static int complete(const struct look *look, int rule, struct eb_flow_candidate *out)
 {
 	const struct eb_flow *flow = look->flow;
-	struct eb_flow_candidate candidate = { .rule = rule, .proto = -1, .dport = -1 };
 	uint64_t bit = 1ULL << rule;
 
+	*out = (struct eb_flow_candidate){ .rule = rule, .proto = -1, .dport = -1 };
 	if (!flow->has_dst && !(look->policy->dst_any & bit)) {
-		int err = find_destination(look, bit, candidate.dst);
+		int err = find_destination(look, bit, out->dst);
 
 		if (err)
 			return err;
-		candidate.has_dst = true;
+		out->has_dst = true;
 	}
 	if (flow->dport < 0 && !(look->policy->port_any & bit)) {
-		candidate.dport = find_port(look, bit);
-		if (candidate.dport < 0)
-			return candidate.dport;
+		out->dport = find_port(look, bit);
+		if (out->dport < 0)
+			return out->dport;
 	}
 	if (flow->proto < 0) {
-		candidate.proto = find_protocol(look->policy, bit, candidate.dport >= 0 || flow->dport >= 0);
-		if (candidate.proto == -ENOENT)
+		out->proto = find_protocol(look->policy, bit, out->dport >= 0 || flow->dport >= 0);
+		if (out->proto == -ENOENT)
 			return -ENOENT;
 	}
-	*out = candidate;
 	return 0;
+}
+
+/* Whether the completed flow is decided by the very rule: an earlier one may take it as well. */
+static int check_candidate(const struct look *look, const struct eb_flow_candidate *candidate)
+{
+	struct eb_flow flow = *look->flow;
+	struct look completed = *look;
+	struct sets sets;
+	int err;
+
+	if (candidate->has_dst) {
+		memcpy(flow.dst, candidate->dst, sizeof(flow.dst));
+		flow.has_dst = true;
+	}
+	if (candidate->proto >= 0)
+		flow.proto = candidate->proto;
+	if (candidate->dport >= 0)
+		flow.dport = candidate->dport;
+	completed.flow = &flow;
+	err = match(&completed, &sets);
+	if (err)
+		return err;
+	return sets.sure && __builtin_ctzll(sets.sure) == candidate->rule ? 0 : -ENOENT;
 }
 
 static int find_candidates(const struct look *look, uint64_t rules, struct eb_flow_rule *out)
 {
 	out->candidate_count = 0;
 	for (; rules; rules &= rules - 1) {
-		int err = complete(look, __builtin_ctzll(rules), &out->candidates[out->candidate_count]);
+		struct eb_flow_candidate *candidate = &out->candidates[out->candidate_count];
+		int err = complete(look, __builtin_ctzll(rules), candidate);
 
+		if (!err)
+			err = check_candidate(look, candidate);
 		if (!err)
 			out->candidate_count++;
 		else if (err != -ENOENT)
@@ -242,19 +284,18 @@ static int find_candidates(const struct look *look, uint64_t rules, struct eb_fl
 
 static int classify(const struct look *look, struct eb_flow_rule *out)
 {
-	uint64_t exist = first_rules(look->policy->rule_count), sure, ahead;
-	struct sets address, l4;
-	int err;
+	uint64_t ahead = UINT64_MAX;
+	struct sets sets;
+	int err = match(look, &sets);
 
-	err = addresses(look, &address);
-	if (!err)
-		err = transport(look, &l4);
 	if (err)
 		return err;
-	sure = address.sure & l4.sure & exist;
-	out->rule = sure ? __builtin_ctzll(sure) : -1;
-	ahead = sure ? (sure & -sure) - 1 : exist;
-	return find_candidates(look, address.possible & l4.possible & ahead, out);
+	out->rule = -1;
+	if (sets.sure) {
+		out->rule = __builtin_ctzll(sets.sure);
+		ahead = (1ULL << out->rule) - 1;
+	}
+	return find_candidates(look, sets.possible & ahead, out);
 }
 
 /* The policy in force and where it is. */

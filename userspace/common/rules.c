@@ -12,7 +12,7 @@
 #include "rules.h"
 
 #define PORTS 65536
-#define SETS_OF_SIDE 129 /* prefixes that can cover one address: one of each length from 0 to 128 */
+#define COVERING_MAX 129 /* prefixes that can cover one address: one of each length from 0 to 128 */
 
 #define FNV_BASIS 2166136261u
 #define FNV_PRIME 16777619u
@@ -334,7 +334,7 @@ static bool entry_covers(const struct eb_trie_entry *outer, const struct eb_trie
  */
 static void complete_entries(struct eb_trie *trie, uint64_t any)
 {
-	struct eb_trie_entry *items = trie->items, *covering[SETS_OF_SIDE];
+	struct eb_trie_entry *items = trie->items, *covering[COVERING_MAX];
 	size_t depth = 0, kept = 0;
 
 	for (size_t i = 0; i < trie->count; i++) {

@@ -1,0 +1,24 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0-only
+# Builds the benchmark into $BUILD/bench, with the shipped object $BUILD/edgebucket.bpf.o inside.
+set -e
+cd "$(dirname "$0")/.."
+out=$BUILD/bench
+clang=${CLANG:-clang}
+mkdir -p "$out"
+
+skeleton() { # object name
+	bpftool gen skeleton "$1" name "$2_bpf" > "$out/$2.skel.h" 2> "$out/bpftool.log" || {
+		cat "$out/bpftool.log" >&2
+		return 1
+	}
+}
+
+for name in contestants traffic; do
+	$clang -O2 -g -target bpf -mcpu=v3 -Wall -Wextra -Werror -fno-strict-aliasing -I include -I bpf \
+		-I "/usr/include/$(gcc -print-multiarch)" -c "bench/$name.bpf.c" -o "$out/$name.bpf.o"
+	skeleton "$out/$name.bpf.o" "$name"
+done
+skeleton "$BUILD/edgebucket.bpf.o" edgebucket
+${CC:-gcc} -std=gnu11 -D_GNU_SOURCE -O2 -g -Wall -Wextra -Werror -fno-strict-aliasing -I include -I "$out" $(ls bench/*.c | grep -v "\.bpf\.c$") -o "$out/bench" \
+	-lbpf

@@ -1,0 +1,306 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include "contestant.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <linux/if_link.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+
+#include "contestants.skel.h"
+#include "edgebucket.h"
+#include "edgebucket.skel.h"
+
+#define TICKS_PER_SECOND (1000000000.0 * EB_TICKS_PER_NS)
+
+/* The frames' addresses and port, see traffic.c. */
+#define RULE_PORT 53
+#define RULE_PROTO 17
+
+static struct eb_limit make_limit(double rate, double burst)
+{
+	struct eb_limit limit = { .mult = TICKS_PER_SECOND / rate };
+	double ticks = burst * (double)limit.mult;
+
+	limit.burst = ticks < EB_BURST_MAX ? ticks : EB_BURST_MAX;
+	return limit;
+}
+
+static void make_limit_rule(struct eb_rule *rule, const struct contestant_limit *limit)
+{
+	rule->action = EB_LIMIT;
+	rule->prefix4 = 32;
+	rule->prefix6 = 128;
+	rule->id4 = 77;
+	rule->id6 = 78;
+	rule->mask4 = ~0U;
+	rule->mask6[0] = rule->mask6[1] = ~0ULL;
+	rule->packets = make_limit(limit->rate, limit->burst);
+	rule->new_sources = make_limit(limit->new_sources, limit->new_sources);
+}
+
+static int map_fd(const struct contestant *contestant, const char *name)
+{
+	return bpf_object__find_map_fd_by_name(contestant->object, name);
+}
+
+/* Puts a trie with these prefixes where policy 0 looks for it. */
+static int set_trie(const struct contestant *contestant, uint32_t side, const struct eb_lpm4 *prefixes,
+		    const uint64_t *rules, int count)
+{
+	LIBBPF_OPTS(bpf_map_create_opts, opts, .map_flags = BPF_F_NO_PREALLOC);
+	int trie = bpf_map_create(BPF_MAP_TYPE_LPM_TRIE, NULL, sizeof(*prefixes), sizeof(*rules), count, &opts);
+	uint32_t index = EB_TRIE(0, side);
+	int err = trie < 0 ? trie : 0;
+
+	for (int i = 0; !err && i < count; i++)
+		err = bpf_map_update_elem(trie, &prefixes[i], &rules[i], BPF_ANY);
+	if (!err)
+		err = bpf_map_update_elem(map_fd(contestant, "prefixes_v4"), &index, &trie, BPF_ANY);
+	if (trie >= 0)
+		close(trie);
+	return err;
+}
+
+/*
+ * Every rule but the last asks for something else that the frames do not have, in turn: a source, a destination, a
+ * port, a protocol. Half of the addresses' rules accept every address, in two halves, and ask for another protocol, so
+ * that the tries have something to find.
+ */
+struct dimensions {
+	struct eb_lpm4 prefixes[2][EB_RULES_MAX];
+	uint64_t accepts[2][EB_RULES_MAX];
+	int count[2];
+	uint64_t ports[65536];
+};
+
+static void add_prefix(struct dimensions *dims, int side, uint32_t addr, uint32_t len, uint64_t rules)
+{
+	int n = dims->count[side]++;
+
+	dims->prefixes[side][n] = (struct eb_lpm4){ .prefixlen = len, .addr = htonl(addr) };
+	dims->accepts[side][n] = rules;
+}
+
+static void add_rule(struct eb_policy *policy, struct dimensions *dims, int n, uint64_t everywhere[2])
+{
+	uint64_t bit = 1ULL << n;
+	int side = n % 4;
+
+	policy->rules[n].action = EB_DENY;
+	policy->rules[n].slot = n;
+	if (side == 0 || side == 1) {
+		if (n & 4)
+			everywhere[side] |= bit;
+		else
+			add_prefix(dims, side, (198U << 24) + (18U << 16) + (n << 8), 24, bit);
+	}
+	if (side == 2)
+		dims->ports[1000 + n] |= bit;
+	if (side == 2)
+		policy->proto[RULE_PROTO] |= bit;
+	else
+		policy->proto[6] |= bit;
+	if (side != 0)
+		policy->src_any |= bit;
+	if (side != 1)
+		policy->dst_any |= bit;
+	if (side != 2)
+		policy->port_any |= bit;
+}
+
+/* The limiting rule, which asks for the frames' port and protocol. */
+static void add_last_rule(struct eb_policy *policy, struct dimensions *dims, int n)
+{
+	uint64_t bit = 1ULL << n;
+
+	policy->rules[n].slot = n;
+	policy->proto[RULE_PROTO] |= bit;
+	policy->src_any |= bit;
+	policy->dst_any |= bit;
+	dims->ports[RULE_PORT] |= bit;
+}
+
+static int set_dimensions(const struct contestant *contestant, struct eb_policy *policy, struct dimensions *dims,
+			  const uint64_t everywhere[2])
+{
+	uint64_t any[2] = { policy->src_any, policy->dst_any };
+	int err = 0;
+
+	for (int side = 0; !err && side < 2; side++) {
+		for (int i = 0; i < dims->count[side]; i++)
+			dims->accepts[side][i] |= any[side] | everywhere[side];
+		add_prefix(dims, side, 0, 1, any[side] | everywhere[side]);
+		add_prefix(dims, side, 1U << 31, 1, any[side] | everywhere[side]);
+		err = set_trie(contestant, side, dims->prefixes[side], dims->accepts[side], dims->count[side]);
+	}
+	for (uint32_t port = 0; !err && port < 65536; port++) {
+		uint64_t rules = dims->ports[port] | policy->port_any;
+
+		err = bpf_map_update_elem(map_fd(contestant, "ports"), &port, &rules, BPF_ANY);
+	}
+	policy->uses = EB_USES_SRC4 | EB_USES_DST4 | EB_USES_PORT;
+	return err;
+}
+
+static int set_many_rules(const struct contestant *contestant, struct eb_policy *policy, int count)
+{
+	struct dimensions *dims = calloc(1, sizeof(*dims));
+	uint64_t everywhere[2] = {};
+	int err;
+
+	if (!dims)
+		return -ENOMEM;
+	for (int n = 0; n < count - 1; n++)
+		add_rule(policy, dims, n, everywhere);
+	add_last_rule(policy, dims, count - 1);
+	err = set_dimensions(contestant, policy, dims, everywhere);
+	free(dims);
+	return err;
+}
+
+static void set_one_rule(struct eb_policy *policy)
+{
+	policy->src_any = policy->dst_any = policy->port_any = 1;
+	for (int proto = 0; proto < 256; proto++)
+		policy->proto[proto] = 1;
+}
+
+static int set_policy(const struct contestant *contestant, const struct contestant_limit *limit)
+{
+	struct eb_policy *policy = calloc(1, sizeof(*policy));
+	uint32_t first = 0;
+	int err = 0;
+
+	if (!policy)
+		return -ENOMEM;
+	policy->rule_count = limit->rules;
+	policy->malformed_drop = 1;
+	make_limit_rule(&policy->rules[limit->rules - 1], limit);
+	if (limit->rules == 1)
+		set_one_rule(policy);
+	else
+		err = set_many_rules(contestant, policy, limit->rules);
+	if (!err)
+		err = bpf_map_update_elem(map_fd(contestant, "policy"), &first, policy, BPF_ANY);
+	free(policy);
+	return err;
+}
+
+static int set_seed(const struct contestant *contestant)
+{
+	struct eb_state *state = calloc(1, sizeof(*state));
+	uint32_t zero = 0;
+	int err;
+
+	if (!state)
+		return -ENOMEM;
+	state->schema = EB_SCHEMA;
+	state->seed[0] = 0x9e3779b97f4a7c15;
+	state->seed[1] = 0xbf58476d1ce4e5b9;
+	err = bpf_map_update_elem(map_fd(contestant, "state"), &zero, state, BPF_ANY);
+	free(state);
+	return err;
+}
+
+static int load_edgebucket(const struct contestant_limit *limit, struct contestant *out)
+{
+	struct edgebucket_bpf *skeleton = edgebucket_bpf__open();
+	uint32_t sets = limit->table_size * 2 / EB_WAYS;
+	int err;
+
+	if (!skeleton)
+		return -errno;
+	skeleton->rodata->sets_v4 = sets;
+	skeleton->rodata->sets_v6 = sets;
+	bpf_map__set_max_entries(skeleton->maps.buckets_v4, sets);
+	bpf_map__set_max_entries(skeleton->maps.tags_v4, sets);
+	bpf_map__set_max_entries(skeleton->maps.tags_v6, sets);
+	bpf_map__set_max_entries(skeleton->maps.buckets_v6, sets);
+	err = edgebucket_bpf__load(skeleton);
+	if (!err) {
+		out->edgebucket = skeleton;
+		out->object = skeleton->obj;
+		out->fd = bpf_program__fd(skeleton->progs.edgebucket);
+		err = set_seed(out);
+	}
+	if (!err)
+		err = set_policy(out, limit);
+	if (err) {
+		edgebucket_bpf__destroy(skeleton);
+		*out = (struct contestant){ .fd = -1 };
+	}
+	return err;
+}
+
+/* Only the program asked for is loaded, and so only its maps take memory. */
+static int load_other(const char *name, const struct contestant_limit *limit, struct contestant *out)
+{
+	struct contestants_bpf *skeleton = contestants_bpf__open();
+	struct bpf_program *program, *chosen = NULL;
+	int err = -ENOENT;
+
+	if (!skeleton)
+		return -errno;
+	bpf_object__for_each_program(program, skeleton->obj) {
+		int is_chosen = strcmp(bpf_program__name(program), name) == 0;
+
+		bpf_program__set_autoload(program, is_chosen);
+		if (is_chosen)
+			chosen = program;
+	}
+	skeleton->rodata->cost_ns = 1e9 / limit->rate;
+	skeleton->rodata->burst_ns = limit->burst * skeleton->rodata->cost_ns;
+	if (chosen)
+		err = contestants_bpf__load(skeleton);
+	if (err) {
+		contestants_bpf__destroy(skeleton);
+		return err;
+	}
+	out->contestants = skeleton;
+	out->object = skeleton->obj;
+	out->fd = bpf_program__fd(chosen);
+	return 0;
+}
+
+int contestant_load(const char *name, const struct contestant_limit *limit, struct contestant *out)
+{
+	*out = (struct contestant){ .fd = -1 };
+	if (strcmp(name, "none") == 0)
+		return 0;
+	return strcmp(name, "edgebucket") == 0 ? load_edgebucket(limit, out) : load_other(name, limit, out);
+}
+
+int contestant_set_limit(const struct contestant *contestant, const struct contestant_limit *limit)
+{
+	return contestant->edgebucket ? set_policy(contestant, limit) : 0;
+}
+
+int contestant_is_limiter(const struct contestant *contestant)
+{
+	return contestant->contestants == NULL ||
+	       (contestant->fd != bpf_program__fd(contestant->contestants->progs.drop) &&
+		contestant->fd != bpf_program__fd(contestant->contestants->progs.parse));
+}
+
+int contestant_attach(const struct contestant *contestant, int ifindex)
+{
+	return contestant->fd < 0 ? 0 : bpf_xdp_attach(ifindex, contestant->fd, XDP_FLAGS_DRV_MODE, NULL);
+}
+
+void contestant_detach(const struct contestant *contestant, int ifindex)
+{
+	if (contestant->fd >= 0)
+		(void)bpf_xdp_detach(ifindex, XDP_FLAGS_DRV_MODE, NULL);
+}
+
+void contestant_unload(struct contestant *contestant)
+{
+	edgebucket_bpf__destroy(contestant->edgebucket);
+	contestants_bpf__destroy(contestant->contestants);
+	*contestant = (struct contestant){ .fd = -1 };
+}

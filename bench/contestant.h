@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* Owns the loaded XDP program of one contestant, edgebucket among them, with one limit for every source. */
+#ifndef EB_BENCH_CONTESTANT_H
+#define EB_BENCH_CONTESTANT_H
+
+#include <stdint.h>
+
+struct bpf_object;
+struct contestants_bpf;
+struct edgebucket_bpf;
+
+struct contestant_limit {
+	uint32_t rules;       /* edgebucket: 1, or as many as 64, of which the last limits */
+	uint32_t table_size;  /* edgebucket: buckets */
+	double rate;          /* packets per second and source */
+	double burst;         /* packets */
+	double new_sources;   /* edgebucket: new sources per second, and burst of it */
+};
+
+struct contestant {
+	struct edgebucket_bpf *edgebucket; /* at most one of the two is set */
+	struct contestants_bpf *contestants;
+	struct bpf_object *object; /* the other's */
+	int fd;                    /* of the program; belongs to the object */
+};
+
+/* `name` is "edgebucket", a program of contestants.bpf.c, or "none", which loads and attaches nothing. Returns 0 or
+ * negative errno with nothing to unload. */
+int contestant_load(const char *name, const struct contestant_limit *limit, struct contestant *out);
+
+/* Changes the limit in force, of edgebucket alone. */
+int contestant_set_limit(const struct contestant *contestant, const struct contestant_limit *limit);
+
+/* False for those that drop everything. */
+int contestant_is_limiter(const struct contestant *contestant);
+
+/* In native mode. */
+int contestant_attach(const struct contestant *contestant, int ifindex);
+void contestant_detach(const struct contestant *contestant, int ifindex);
+
+void contestant_unload(struct contestant *contestant);
+
+#endif

@@ -1,0 +1,242 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-only
+#
+# The benchmark: measures in rounds, each contestant once a round, and reports medians as a table and as JSON. See
+# README.md. Everything happens in a network and a mount namespace of this script's own, which end with it.
+#
+#   BUILD                   where edgebucket.bpf.o is; results go to $BUILD/bench.json
+#   EB_BENCH_PARTS          of "cost flood exact"
+#   EB_BENCH_CONTESTANTS    of those that bench/report.awk lists, for cost and flood
+#   EB_BENCH_SOURCES        of "one 65536 new", for flood
+#   EB_BENCH_ROUNDS         3
+#   EB_BENCH_SECONDS        of one flood measurement, 0.7
+#   EB_BENCH_EXACT_SECONDS  5
+#   EB_BENCH_SEND_CPU, EB_BENCH_RECEIVE_CPU    0, 1
+
+set -euo pipefail
+cd "$(dirname "$0")"
+: "${BUILD:?where edgebucket.bpf.o is}"
+
+parts=${EB_BENCH_PARTS:-cost flood exact}
+contestants=${EB_BENCH_CONTESTANTS:-drop parse xdp-filter edgebucket edgebucket-64 gcra-lru spin-lock nftables hashlimit}
+sources=${EB_BENCH_SOURCES:-one 65536 new}
+rounds=${EB_BENCH_ROUNDS:-3}
+seconds=${EB_BENCH_SECONDS:-0.7}
+exact_seconds=${EB_BENCH_EXACT_SECONDS:-5}
+table_size=1048576 # BENCH_TABLE_SIZE of bench.h
+bench=$BUILD/bench/bench
+raw=$BUILD/bench/raw.tsv
+
+if [ "${1:-}" != inside ]; then
+	[ "$(id -u)" = 0 ] || { echo "bench: must be root" >&2; exit 1; }
+	[ "$(nproc)" -ge 2 ] || { echo "bench: needs two CPUs" >&2; exit 1; }
+	./build.sh
+	exec unshare --net --mount --propagation private -- "$PWD/run.sh" inside
+fi
+
+# The interfaces' threads are found by name, and names are seen from every namespace.
+id=$(($$ % 100000))
+from=g$id to=r$id
+from2=h$id to2=s$id
+
+make_pair() { # sender receiver
+	ip link add "$1" type veth peer name "$2"
+	# An interface of which no program takes frames works in NAPI with GRO only, and only then takes frames from XDP.
+	ethtool -K "$1" gro on
+	ethtool -K "$2" gro on
+	ip link set "$1" up
+	ip link set "$2" up
+}
+
+drop_pair() { # sender
+	ip link del "$1"
+}
+
+list() {
+	local IFS=,
+	echo "$*"
+}
+
+# What passes a contestant is counted and dropped at the first place behind it.
+drop_behind() { # receivers
+	nft -f - <<-END
+		table netdev bench {
+			counter admitted { }
+			chain early {
+				type filter hook ingress devices = { $(list "$@") } priority 0; policy accept;
+				ip saddr 10.0.0.1 counter name admitted
+				drop
+			}
+		}
+	END
+}
+
+# The set that the manual page of nft shows for limits per source, where it costs least.
+limit_by_nftables() { # rate burst receivers
+	local rate=$1 burst=$2
+	shift 2
+	nft -f - <<-END
+		table netdev bench {
+			counter admitted { }
+			set over {
+				type ipv4_addr
+				size $table_size
+				flags dynamic, timeout
+				timeout 1m
+			}
+			chain early {
+				type filter hook ingress devices = { $(list "$@") } priority 0; policy accept;
+				update @over { ip saddr limit rate over $rate/second burst $burst packets } drop
+				ip saddr 10.0.0.1 counter name admitted
+				drop
+			}
+		}
+	END
+}
+
+limit_by_hashlimit() { # rate burst
+	iptables -w -t raw -A PREROUTING -m hashlimit --hashlimit-above "$1/second" --hashlimit-burst "$2" \
+		--hashlimit-mode srcip --hashlimit-name "eb$id" --hashlimit-htable-size $table_size \
+		--hashlimit-htable-max $table_size -j DROP
+	iptables -w -t raw -A PREROUTING -s 10.0.0.1 -j DROP
+	iptables -w -t raw -A PREROUTING -j DROP
+}
+
+forget_limits() {
+	nft delete table netdev bench 2>/dev/null || true
+	iptables -w -t raw -F PREROUTING 2>/dev/null || true
+}
+
+# The name of the program that limits, for bench; and its rules.
+program_of() { # contestant
+	case $1 in
+	xdp-filter | nftables | hashlimit) echo none 1 ;;
+	edgebucket-64) echo edgebucket 64 ;;
+	gcra-lru) echo gcra_lru 1 ;;
+	spin-lock) echo spin_hash 1 ;;
+	*) echo "$1" 1 ;;
+	esac
+}
+
+is_available() { # contestant
+	case $1 in
+	xdp-filter) command -v xdp-filter ;;
+	nftables) command -v nft ;;
+	hashlimit) command -v iptables ;;
+	esac >/dev/null
+}
+
+set_up() { # contestant rate burst receivers
+	local contestant=$1 rate=$2 burst=$3
+	shift 3
+	case $contestant in
+	nftables) limit_by_nftables "$rate" "$burst" "$@" ;;
+	hashlimit) limit_by_hashlimit "$rate" "$burst" ;;
+	xdp-filter)
+		drop_behind "$@"
+		xdp-filter load --mode native --policy deny --features ipv4 "$1" >/dev/null
+		;;
+	*) drop_behind "$@" ;;
+	esac
+}
+
+tear_down() { # contestant receiver
+	[ "$1" != xdp-filter ] || xdp-filter unload "$2" >/dev/null
+	forget_limits
+}
+
+# Who inserts every new source refuses none.
+refuses() { # contestant sources
+	[[ $2 != new || $1 != gcra-lru && $1 != spin-lock ]]
+}
+
+run_cost() {
+	local contestant source program
+	for source in one 65536 million new; do
+		for contestant in $contestants; do
+			read -ra program < <(program_of "$contestant")
+			[ "${program[0]}" != none ] || continue
+			program+=("$contestant")
+			"$bench" cost "${program[@]}" admitted "$source"
+			if refuses "$contestant" "$source"; then "$bench" cost "${program[@]}" refused "$source"; fi
+		done
+	done
+}
+
+run_flood() {
+	local contestant source program
+	make_pair "$from" "$to"
+	echo 1 > "/sys/class/net/$to/threaded"
+	for source in $sources; do
+		for contestant in $contestants; do
+			is_available "$contestant" || continue
+			read -ra program < <(program_of "$contestant")
+			set_up "$contestant" 1 5 "$to"
+			"$bench" flood "${program[@]}" "$contestant" "$source" "$seconds" "$from" "$to"
+			tear_down "$contestant" "$to"
+		done
+	done
+	drop_pair "$from"
+}
+
+admitted_by() { # contestant
+	if [ "$1" = hashlimit ]; then
+		iptables -w -t raw -L PREROUTING 2 -v -x -n | awk '{ print $1 }'
+	else
+		nft list counter netdev bench admitted | awk '/packets/ { print $2 }'
+	fi
+}
+
+exactness_of() { # contestant scenario
+	local program
+	is_available "$1" || return 0
+	read -ra program < <(program_of "$1")
+	make_pair "$from" "$to"
+	make_pair "$from2" "$to2"
+	set_up "$1" 1000 1000 "$to" "$to2"
+	printf '%s\t%s\n' "$("$bench" exact "${program[0]}" "$1" "$2" "$exact_seconds" "$from" "$to" "$from2" "$to2")" \
+		"$(admitted_by "$1")"
+	tear_down "$1" "$to"
+	drop_pair "$from"
+	drop_pair "$from2"
+}
+
+run_exact() {
+	local contestant
+	for contestant in edgebucket gcra-lru spin-lock nftables hashlimit; do
+		exactness_of $contestant two-cpus
+	done
+	for contestant in edgebucket gcra-lru nftables; do
+		exactness_of $contestant spoofed
+	done
+}
+
+has_part() { # part
+	[[ " $parts " = *" $1 "* ]]
+}
+
+describe_machine() {
+	printf 'machine\t%s\n' "$(lscpu | sed -n 's/^Model name: *//p'), $(nproc) CPUs"
+	printf 'kernel\t%s\n' "$(uname -r)"
+	printf 'clang\t%s\n' "$(${CLANG:-clang} --version | sed -n '1s/.*version \([0-9.]*\).*/\1/p')"
+	printf 'rounds\t%s\n' "$rounds"
+}
+
+measure() {
+	describe_machine
+	for ((round = 1; round <= rounds; round++)); do
+		echo "bench: round $round of $rounds" >&2
+		if has_part cost; then run_cost; fi
+		if has_part flood; then run_flood; fi
+	done
+	if has_part exact; then
+		echo "bench: exactness" >&2
+		run_exact
+	fi
+}
+
+mount -t sysfs sysfs /sys
+mount -t bpf bpf /sys/fs/bpf
+ip link set lo up
+measure > "$raw"
+awk -v json="$BUILD/bench.json" -f report.awk "$raw"

@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The programs that make the traffic: both write the next source into the frame. `generate` sends it (test runs with
+ * live frames); `vary` hands it to the contestant in `contestant` (ordinary test runs), so that every contestant
+ * carries the same extra cost.
+ */
+#include <linux/bpf.h>
+#include <linux/if_ether.h>
+#include <linux/ip.h>
+
+#include <bpf/bpf_endian.h>
+#include <bpf/bpf_helpers.h>
+
+#include "pattern.h"
+
+const volatile struct pattern pattern;
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct progress);
+} progress SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PROG_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, __u32);
+} contestant SEC(".maps");
+
+static __always_inline void note_one(struct progress *at)
+{
+	__u64 now = bpf_ktime_get_ns();
+
+	at->of_one++;
+	at->last_ns = now;
+	if (!at->first_ns)
+		at->first_ns = now;
+}
+
+static __always_inline __u32 next_source(struct progress *at)
+{
+	if (!at->is_started) {
+		at->is_started = 1;
+		at->x = PATTERN_CPU_START(pattern.start, bpf_get_smp_processor_id());
+	}
+	if (pattern.mix && at->until_one == 0) {
+		at->until_one = pattern.mix - 1;
+		note_one(at);
+		return pattern.one;
+	}
+	at->until_one--;
+	at->x = PATTERN_NEXT(at->x);
+	return pattern.base | (at->x & pattern.mask);
+}
+
+/* The header has 0 as source and a checksum that fits; adding the source to both keeps it so. */
+static __always_inline __u16 checksum_with(__u16 checksum_of_zero, __u32 saddr)
+{
+	__u32 sum = (__u16)~checksum_of_zero + (saddr >> 16) + (saddr & 0xffff);
+
+	sum = (sum & 0xffff) + (sum >> 16);
+	sum = (sum & 0xffff) + (sum >> 16);
+	return ~sum;
+}
+
+const volatile __u16 checksum_of_zero;
+
+static __always_inline int write_source(struct xdp_md *ctx)
+{
+	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
+	struct iphdr *ip = data + sizeof(struct ethhdr);
+	__u32 zero = 0, saddr;
+	struct progress *at = bpf_map_lookup_elem(&progress, &zero);
+
+	if (!at || (void *)(ip + 1) > end)
+		return -1;
+	saddr = next_source(at);
+	ip->saddr = bpf_htonl(saddr);
+	ip->check = bpf_htons(checksum_with(checksum_of_zero, saddr));
+	return 0;
+}
+
+SEC("xdp.frags")
+int generate(struct xdp_md *ctx)
+{
+	return write_source(ctx) ? XDP_ABORTED : XDP_TX;
+}
+
+SEC("xdp.frags")
+int vary(struct xdp_md *ctx)
+{
+	if (write_source(ctx) == 0)
+		bpf_tail_call(ctx, &contestant, 0);
+	return XDP_ABORTED;
+}
+
+char _license[] SEC("license") = "GPL";

@@ -1,0 +1,97 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-only
+# Reloads while frames arrive: rules that stay keep their buckets, new limits take the debts over, nothing is refilled,
+# and no frame goes by no rule at all.
+# shellcheck source=tests/net/lib.sh
+. "$(dirname "$0")/lib.sh"
+
+# rules OTHER: the rule that stays, and another before it or not.
+rules() {
+	write_config <<- END
+		${1:-}
+		  - name: stays
+		    match: { src: [10.8.0.0/16, "2001:db8:8::/48"] }
+		    action: limit
+		    packets: { rate: 1/h, burst: 50 }
+	END
+}
+
+limit() {
+	write_config <<- END
+		  - name: changes
+		    match: { src: [10.9.0.0/16] }
+		    action: limit
+		    packets: { rate: ${2:-1}/h, burst: $1 }
+	END
+}
+
+reload() { eb reload > "$dir/reload" 2>&1 || fail "reload: $(cat "$dir/reload")"; }
+
+hang_up() {
+	local before
+	before=$(grep -c reloaded: "$log" || true)
+	kill -HUP "$agent_pid"
+	until_true "a reload on SIGHUP" test_reloads "$before"
+}
+
+test_reloads() { [ "$(grep -c reloaded: "$log")" -gt "$1" ]; }
+
+make_network
+rules
+start_agent
+start_fire 10.8.0.1
+until_true "refusals" is_empty 10.8.0.1/32
+for _ in 1 2 3 4 5; do
+	rules '  - { name: other, match: { src: [10.99.0.0/16] }, action: deny }'
+	reload
+	rules '  - { name: third, match: { dst: [10.99.0.0/16], proto: udp, dport: 53 }, action: allow }'
+	hang_up
+	rules
+	reload
+done
+stop_fire
+say "$sent frames during 15 reloads"
+counted stays 10.8.0.1 50 $((sent - 50))
+equal "the counters went on" $((sent - 50)) rule stays drop.packets
+
+# Out of force and back: the debt was kept.
+write_config <<< '  []'
+reload
+send 10.8.0.1 -n 10
+equal "passed without rules" 60 passed 10.8.0.1
+rules
+reload
+send 10.8.0.1 -n 10
+equal "passed with the rule again" 60 passed 10.8.0.1
+
+# Other limits: as many tokens are missing as before.
+limit 50
+reload
+send 10.9.0.1 -n 40
+limit 80
+reload
+equal "tokens after a larger burst" 40 bucket 10.9.0.1/32 .packets.tokens
+send 10.9.0.1 -n 100
+equal "passed after a larger burst" 80 passed 10.9.0.1
+for burst in 20 80 50 80; do
+	limit $burst
+	reload
+	send 10.9.0.1 -n 100
+	equal "passed after going to $burst" 80 passed 10.9.0.1
+done
+
+# The same under fire, from a source that has tokens all the while.
+limit 60000 60
+reload
+start_fire 10.9.0.2 -r 0
+for _ in 1 2 3 4 5 6 7 8 9 10; do
+	limit 60001 60
+	reload
+	limit 60000 60
+	reload
+done
+until_true "the end of the tokens" is_empty 10.9.0.2/32
+stop_fire
+got=$(passed 10.9.0.2)
+say "$got of $sent frames passed while limits changed 20 times"
+within "passed while limits changed" 60000 "60001 + ($last_high - $first_low) / 60" "$got"

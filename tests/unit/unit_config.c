@@ -1,0 +1,1658 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * config.c and its sections: what is refused, with the message it gives, and what is accepted, with what comes out.
+ */
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "config.h"
+#include "config_redis.h"
+#include "prefix.h"
+
+#define SECOND_NS 1000000000ULL
+
+/* Line 2 is the first of `text`. The interface does not exist anywhere, so that frames have 1514 bytes. */
+#define CONFIG(text) "interfaces: [none0]\n" text
+/* Line 4, */
+#define RULE(text) CONFIG("rules:\n  - name: dns\n" text)
+/* line 6, */
+#define LIMIT(text) RULE("    action: limit\n    packets: { rate: 200/s, burst: 400 }\n" text)
+/* line 5, */
+#define MATCH(text) RULE("    action: deny\n    match: { " text " }\n")
+/* and line 3. */
+#define REDIS(text) CONFIG("redis:\n" text)
+
+static const char *const variables[] = {
+	"EDGEBUCKET_NODE", "REDIS_HOST", "REDIS_PORT", "REDIS_USERNAME", "REDIS_PASSWORD", "REDIS_TLS",
+};
+
+static char directory[] = "/tmp/unit_config.XXXXXX";
+
+static int clear_environment(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < sizeof(variables) / sizeof(variables[0]); i++)
+		unsetenv(variables[i]);
+	return 0;
+}
+
+static int make_directory(void **state)
+{
+	strcpy(directory, "/tmp/unit_config.XXXXXX");
+	return mkdtemp(directory) ? clear_environment(state) : -1;
+}
+
+static int remove_directory(void **state)
+{
+	static const char *const names[] = { "a.yaml", "redis.json", "list.txt", "password", "ca.pem" };
+	char path[64];
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		snprintf(path, sizeof(path), "%s/%s", directory, names[i]);
+		unlink(path);
+	}
+	rmdir(directory);
+	return clear_environment(state);
+}
+
+/* Returns the path, in a buffer of its own for each name's first letter. */
+static const char *write_file(const char *name, const char *text, mode_t mode)
+{
+	static char paths[26][64];
+	char *path = paths[name[0] - 'a'];
+	FILE *file;
+
+	snprintf(path, sizeof(paths[0]), "%s/%s", directory, name);
+	file = fopen(path, "w");
+	assert_non_null(file);
+	assert_true(fputs(text, file) >= 0);
+	assert_int_equal(fclose(file), 0);
+	assert_int_equal(chmod(path, mode), 0);
+	return path;
+}
+
+static struct eb_config *parse(const char *text)
+{
+	struct eb_config *config = NULL;
+	char *error = NULL;
+	int err = eb_config_parse(text, strlen(text), "test.yaml", NULL, &config, &error);
+
+	if (err)
+		fail_msg("%s", error);
+	assert_null(error);
+	return config;
+}
+
+static struct eb_config *read_files(const char *path, const char *redis_path)
+{
+	struct eb_config *config = NULL;
+	char *error = NULL;
+
+	if (eb_config_read(path, redis_path, &config, &error))
+		fail_msg("%s", error);
+	return config;
+}
+
+/* Returns the message, to be freed. */
+static char *refuse(const char *text)
+{
+	struct eb_config *config = (void *)&variables;
+	char *error = NULL;
+
+	assert_int_equal(eb_config_parse(text, strlen(text), "test.yaml", NULL, &config, &error), -EINVAL);
+	assert_ptr_equal(config, &variables);
+	assert_non_null(error);
+	assert_null(strchr(error, '\n'));
+	return error;
+}
+
+static void expect_refused(const char *text, const char *message)
+{
+	char *error = refuse(text);
+
+	assert_string_equal(error, message);
+	free(error);
+}
+
+static void expect_files_refused(const char *path, const char *redis_path, int expected, const char *format, ...)
+{
+	struct eb_config *config = NULL;
+	char *error = NULL, *message;
+	va_list args;
+
+	va_start(args, format);
+	assert_true(vasprintf(&message, format, args) >= 0);
+	va_end(args);
+	assert_int_equal(eb_config_read(path, redis_path, &config, &error), expected);
+	assert_null(config);
+	assert_string_equal(error, message);
+	free(error);
+	free(message);
+}
+
+/* --- refused --- */
+
+struct refused {
+	const char *name;
+	const char *text;
+	const char *message; /* behind "test.yaml:" */
+};
+
+/* clang-format off */
+static const struct refused refused[] = {
+	{ "empty file", "",
+	  "1: the file is empty" },
+	{ "only a comment", "# nothing\n",
+	  "1: the file is empty" },
+	{ "not a mapping", "[a, b]\n",
+	  "1: is a list; expected a mapping with keys like \"interfaces\"" },
+	{ "a single value", "hello\n",
+	  "1: is a single value; expected a mapping with keys like \"interfaces\"" },
+	{ "syntax",
+	  "interfaces: [lo\n"
+	  "node: x\n",
+	  "2: not valid YAML: did not find expected ',' or ']', while parsing a flow sequence from "
+	  "line 1 on" },
+	{ "tab",
+	  "interfaces:\n"
+	  "\t- lo\n",
+	  "2: not valid YAML: found character that cannot start any token, while scanning for the "
+	  "next token from line 2 on" },
+	{ "control character", "node: \001\n",
+	  "1: not valid YAML: control characters are not allowed" },
+	{ "anchor",
+	  "node: &a x\n"
+	  "interfaces: [none0]\n",
+	  "1: anchors and aliases (& and *) are not supported; write the value out, or in quotes "
+	  "where it is a text" },
+	{ "alias", CONFIG("node: *a\n"),
+	  "2: anchors and aliases (& and *) are not supported; write the value out, or in quotes "
+	  "where it is a text" },
+	{ "tag", "interfaces: !!seq [lo]\n",
+	  "1: tags (!) are not supported; write the value without one, or in quotes where it is a "
+	  "text" },
+	{ "two documents",
+	  CONFIG("---\n"
+	         "interfaces: [none0]\n"),
+	  "2: a second document (---); put everything into one" },
+	{ "key is a list",
+	  "? [a]\n"
+	  ": 1\n",
+	  "1: a list or a mapping stands where a key is expected" },
+	{ "NUL in a key", "\"node\\0\": x\n",
+	  "1: a key holds a NUL character" },
+	{ "unknown key", CONFIG("colour: red\n"),
+	  "2: unknown key \"colour\"; known are interfaces, node, attach, on_exit, pin_dir, run_dir, "
+	  "state_dir, table_size, malformed, metrics, rules, redis" },
+	{ "typo", CONFIG("tabel_size: 4096\n"),
+	  "2: unknown key \"tabel_size\"; did you mean \"table_size\"?" },
+	{ "typo in a rule", LIMIT("    pakets: { rate: 1/s, burst: 1 }\n"),
+	  "6: rule \"dns\": unknown key \"pakets\"; did you mean \"packets\"?" },
+	{ "key twice",
+	  CONFIG("node: a\n"
+	         "attach: auto\n"
+	         "node: b\n"),
+	  "4: key \"node\" is there twice, first with a value in line 2" },
+	{ "key twice in a rule", LIMIT("    packets: { rate: 200/s, burst: 400 }\n"),
+	  "6: rule \"dns\": key \"packets\" is there twice, first with a value in line 5" },
+	{ "no interfaces", "node: a\n",
+	  "1: required key \"interfaces\" is missing" },
+	{ "interfaces empty", "interfaces: []\n",
+	  "1: interfaces: is empty; name at least one interface, as in [eth0]" },
+	{ "interfaces a text", "interfaces: eth0\n",
+	  "1: interfaces: is a single value; expected a list, as in [a, b]" },
+	{ "interfaces nothing", "interfaces:\n",
+	  "1: interfaces: is nothing; expected a list, as in [a, b]" },
+	{ "interface a list", "interfaces: [[lo]]\n",
+	  "1: interfaces[0]: is a list; expected a single value" },
+	{ "interface too long", "interfaces: [abcdefghijklmnop]\n",
+	  "1: interfaces[0]: \"abcdefghijklmnop\" is not an interface's name; 1 to 15 characters "
+	  "without spaces, / and :" },
+	{ "interface with slash", "interfaces: [lo, a/b]\n",
+	  "1: interfaces[1]: \"a/b\" is not an interface's name; 1 to 15 characters without spaces, "
+	  "/ and :" },
+	{ "interface with space",
+	  "interfaces:\n"
+	  "  - lo\n"
+	  "  - a b\n",
+	  "3: interfaces[1]: \"a b\" is not an interface's name; 1 to 15 characters without spaces, "
+	  "/ and :" },
+	{ "interface twice",
+	  "interfaces:\n"
+	  "  - lo\n"
+	  "  - lo\n",
+	  "3: interfaces[1]: \"lo\" is there twice" },
+	{ "interface NUL", "interfaces: [\"lo\\0x\"]\n",
+	  "1: interfaces[0]: holds a NUL character" },
+	{ "node with braces", CONFIG("node: a{b}\n"),
+	  "2: node: \"a{b}\" is not a node's name; up to 255 letters, digits and . _ : @ / + -" },
+	{ "node with space", CONFIG("node: a b\n"),
+	  "2: node: \"a b\" is not a node's name; up to 255 letters, digits and . _ : @ / + -" },
+	{ "node with escape", CONFIG("node: \"a\\eb\"\n"),
+	  "2: node: \"a\\x1bb\" is not a node's name; up to 255 letters, digits and . _ : @ / + -" },
+	{ "node nothing", CONFIG("node:\n"),
+	  "2: node: has no value; give it one or leave the key out" },
+	{ "node null", CONFIG("node: null\n"),
+	  "2: node: has no value; give it one or leave the key out" },
+	{ "node a mapping", CONFIG("node: { a: b }\n"),
+	  "2: node: is a mapping; expected a single value" },
+	{ "attach", CONFIG("attach: offload\n"),
+	  "2: attach: \"offload\" is not one of auto, native, generic" },
+	{ "on_exit", CONFIG("on_exit: true\n"),
+	  "2: on_exit: \"true\" is not one of keep, detach" },
+	{ "pin_dir relative", CONFIG("pin_dir: fs/bpf\n"),
+	  "2: pin_dir: \"fs/bpf\" is not an absolute path below / of at most 1024 characters" },
+	{ "pin_dir root", CONFIG("pin_dir: //\n"),
+	  "2: pin_dir: \"//\" is not an absolute path below / of at most 1024 characters" },
+	{ "run_dir long",
+	  CONFIG("run_dir: "
+	         "/rrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrr\n"),
+	  "2: run_dir: \"/rrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrr...\" is not an "
+	  "absolute path below / of at most 80 characters" },
+	{ "state_dir relative", CONFIG("state_dir: state\n"),
+	  "2: state_dir: \"state\" is not an absolute path below / of at most 1024 characters" },
+	{ "table_size small", CONFIG("table_size: 1023\n"),
+	  "2: table_size: \"1023\" is out of range; from 1024 to 16777216" },
+	{ "table_size large", CONFIG("table_size: 16777217\n"),
+	  "2: table_size: \"16777217\" is out of range; from 1024 to 16777216" },
+	{ "table_size text", CONFIG("table_size: many\n"),
+	  "2: table_size: \"many\" is not a whole number; write digits, with k, M, G, Ki, Mi or Gi "
+	  "if you like" },
+	{ "table_size fraction", CONFIG("table_size: 4096.5\n"),
+	  "2: table_size: \"4096.5\" is not a whole number" },
+	{ "table_size overflow", CONFIG("table_size: 999999999999999Gi\n"),
+	  "2: table_size: \"999999999999999Gi\" is too large" },
+	{ "malformed", CONFIG("malformed: yes\n"),
+	  "2: malformed: \"yes\" is not one of pass, drop" },
+	{ "metrics without port", CONFIG("metrics: 127.0.0.1\n"),
+	  "2: metrics: \"127.0.0.1\" is not an address with a port; write it like 127.0.0.1:9464, "
+	  "[::1]:9464, unix:/run/metrics.sock, or off" },
+	{ "metrics without host", CONFIG("metrics: ':9464'\n"),
+	  "2: metrics: \":9464\" is not an address with a port; write it like 127.0.0.1:9464, "
+	  "[::1]:9464, unix:/run/metrics.sock, or off" },
+	{ "metrics port", CONFIG("metrics: 127.0.0.1:65536\n"),
+	  "2: metrics: \"127.0.0.1:65536\" is not an address with a port; write it like "
+	  "127.0.0.1:9464, [::1]:9464, unix:/run/metrics.sock, or off" },
+	{ "metrics IPv6 bare", CONFIG("metrics: ::1:9464\n"),
+	  "2: metrics: \"::1:9464\" is not an address with a port; write it like 127.0.0.1:9464, "
+	  "[::1]:9464, unix:/run/metrics.sock, or off" },
+	{ "metrics unix relative", CONFIG("metrics: unix:sock\n"),
+	  "2: metrics: \"unix:sock\" is not an address with a port; write it like 127.0.0.1:9464, "
+	  "[::1]:9464, unix:/run/metrics.sock, or off" },
+	{ "rules a mapping", CONFIG("rules: { a: b }\n"),
+	  "2: rules: is a mapping; expected a list, as in [a, b]" },
+	{ "rule a text", CONFIG("rules: [dns]\n"),
+	  "2: rules[0]: is a single value; expected a mapping with keys like \"name\"" },
+	{ "rule without name",
+	  CONFIG("rules:\n"
+	         "  - action: deny\n"),
+	  "3: rules[0]: required key \"name\" is missing" },
+	{ "rule without action", RULE(""),
+	  "3: rule \"dns\": required key \"action\" is missing" },
+	{ "rule name upper case",
+	  CONFIG("rules:\n"
+	         "  - { name: DNS, action: deny }\n"),
+	  "3: rules[0].name: \"DNS\" is not a rule's name; 1 to 32 characters of a-z 0-9 - _" },
+	{ "rule name long",
+	  CONFIG("rules:\n"
+	         "  - { name: aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa, action: deny }\n"),
+	  "3: rules[0].name: \"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\" is not a rule's name; 1 to 32 "
+	  "characters of a-z 0-9 - _" },
+	{ "rule name twice",
+	  CONFIG("rules:\n"
+	         "  - { name: a, action: deny }\n"
+	         "  - { name: a, action: allow }\n"),
+	  "4: rule \"a\": name: \"a\" is the name of the rule in line 3 already" },
+	{ "action", RULE("    action: reject\n"),
+	  "4: rule \"dns\": action: \"reject\" is not one of allow, deny, limit" },
+	{ "limit without limits", RULE("    action: limit\n"),
+	  "3: rule \"dns\": action: limit needs at least one of packets and bytes" },
+	{ "packets with allow",
+	  RULE("    action: allow\n"
+	       "    packets: { rate: 200/s, burst: 400 }\n"),
+	  "5: rule \"dns\": packets: only for rules with action: limit" },
+	{ "bytes with deny",
+	  RULE("    action: deny\n"
+	       "    bytes: { rate: 1MB/s, burst: 1MB }\n"),
+	  "5: rule \"dns\": bytes: only for rules with action: limit" },
+	{ "per with deny",
+	  RULE("    action: deny\n"
+	       "    per: { ipv4: 24 }\n"),
+	  "5: rule \"dns\": per: only for rules with action: limit" },
+	{ "new_sources with allow",
+	  RULE("    action: allow\n"
+	       "    new_sources: { rate: 1/s, burst: 1 }\n"),
+	  "5: rule \"dns\": new_sources: only for rules with action: limit" },
+	{ "when_crowded with deny",
+	  RULE("    action: deny\n"
+	       "    when_crowded: drop\n"),
+	  "5: rule \"dns\": when_crowded: only for rules with action: limit" },
+	{ "mode with allow",
+	  RULE("    action: allow\n"
+	       "    mode: monitor\n"),
+	  "5: rule \"dns\": mode: only for rules with action: limit or deny" },
+	{ "mode", LIMIT("    mode: monitored\n"),
+	  "6: rule \"dns\": mode: \"monitored\" is not one of enforce, monitor" },
+	{ "when_crowded", LIMIT("    when_crowded: block\n"),
+	  "6: rule \"dns\": when_crowded: \"block\" is not one of drop, pass" },
+	{ "per ipv4", LIMIT("    per: { ipv4: 33 }\n"),
+	  "6: rule \"dns\": per.ipv4: \"33\" is out of range; from 0 to 32" },
+	{ "per ipv6", LIMIT("    per: { ipv6: 129 }\n"),
+	  "6: rule \"dns\": per.ipv6: \"129\" is out of range; from 0 to 128" },
+	{ "per negative", LIMIT("    per: { ipv4: -1 }\n"),
+	  "6: rule \"dns\": per.ipv4: \"-1\" is not a whole number" },
+	{ "per a number", LIMIT("    per: 24\n"),
+	  "6: rule \"dns\": per: is a single value; expected a mapping with keys like \"ipv4\"" },
+	{ "packets a text",
+	  RULE("    action: limit\n"
+	       "    packets: 200/s\n"),
+	  "5: rule \"dns\": packets: is a single value; expected a mapping with keys like \"rate\"" },
+	{ "packets without rate",
+	  RULE("    action: limit\n"
+	       "    packets: { burst: 400 }\n"),
+	  "5: rule \"dns\": packets: required key \"rate\" is missing" },
+	{ "packets without burst",
+	  RULE("    action: limit\n"
+	       "    packets: { rate: 200/s }\n"),
+	  "5: rule \"dns\": packets: required key \"burst\" is missing" },
+	{ "packets rate without unit",
+	  RULE("    action: limit\n"
+	       "    packets: { rate: 200, burst: 400 }\n"),
+	  "5: rule \"dns\": packets.rate: \"200\" is not a rate of packets; write it like 200/s, "
+	  "10k/min or 1/h" },
+	{ "packets rate unit",
+	  RULE("    action: limit\n"
+	       "    packets: { rate: 200/d, burst: 400 }\n"),
+	  "5: rule \"dns\": packets.rate: \"200/d\" is not a rate of packets; write it like 200/s, "
+	  "10k/min or 1/h" },
+	{ "packets rate in bytes",
+	  RULE("    action: limit\n"
+	       "    packets: { rate: 8Mbit/s, burst: 400 }\n"),
+	  "5: rule \"dns\": packets.rate: \"8Mbit/s\" is not a rate of packets; write it like 200/s, "
+	  "10k/min or 1/h" },
+	{ "packets rate nought",
+	  RULE("    action: limit\n"
+	       "    packets: { rate: 0/s, burst: 400 }\n"),
+	  "5: rule \"dns\": packets.rate: \"0/s\" is below the lowest rate, 1/h; to pass nothing use "
+	  "action: deny" },
+	{ "packets rate negative",
+	  RULE("    action: limit\n"
+	       "    packets: { rate: -1/s, burst: 400 }\n"),
+	  "5: rule \"dns\": packets.rate: \"-1/s\" is not a rate of packets; write it like 200/s, "
+	  "10k/min or 1/h" },
+	{ "packets rate low",
+	  RULE("    action: limit\n"
+	       "    packets: { rate: 0.9/h, burst: 400 }\n"),
+	  "5: rule \"dns\": packets.rate: \"0.9/h\" is below the lowest rate, 1/h; to pass nothing "
+	  "use action: deny" },
+	{ "packets rate high",
+	  RULE("    action: limit\n"
+	       "    packets: { rate: 100000001/s, burst: 400 }\n"),
+	  "5: rule \"dns\": packets.rate: \"100000001/s\" is above the highest rate, 100M/s" },
+	{ "packets rate overflow",
+	  RULE("    action: limit\n"
+	       "    packets: { rate: 99999999999999999999/s, burst: 400 }\n"),
+	  "5: rule \"dns\": packets.rate: \"99999999999999999999/s\" is not a rate of packets; write "
+	  "it like 200/s, 10k/min or 1/h" },
+	{ "packets rate digits",
+	  RULE("    action: limit\n"
+	       "    packets: { rate: 999999999999999.999999/h, burst: 400 }\n"),
+	  "5: rule \"dns\": packets.rate: \"999999999999999.999999/h\" has too many digits" },
+	{ "packets rate decimals",
+	  RULE("    action: limit\n"
+	       "    packets: { rate: 1.0000001/s, burst: 400 }\n"),
+	  "5: rule \"dns\": packets.rate: \"1.0000001/s\" is not a rate of packets; write it like "
+	  "200/s, 10k/min or 1/h" },
+	{ "packets burst nought",
+	  RULE("    action: limit\n"
+	       "    packets: { rate: 1/s, burst: 0 }\n"),
+	  "5: rule \"dns\": packets.burst: \"0\" would pass nothing; use at least 1, or action: deny" },
+	{ "packets burst text",
+	  RULE("    action: limit\n"
+	       "    packets: { rate: 1/s, burst: lots }\n"),
+	  "5: rule \"dns\": packets.burst: \"lots\" is not a whole number; write digits, with k, M, "
+	  "G, Ki, Mi or Gi if you like" },
+	{ "packets burst in bytes",
+	  RULE("    action: limit\n"
+	       "    packets: { rate: 1/s, burst: 1MB }\n"),
+	  "5: rule \"dns\": packets.burst: \"1MB\" is not a whole number; write digits, with k, M, "
+	  "G, Ki, Mi or Gi if you like" },
+	{ "packets burst fraction",
+	  RULE("    action: limit\n"
+	       "    packets: { rate: 1/s, burst: 1.5 }\n"),
+	  "5: rule \"dns\": packets.burst: \"1.5\" is not a whole number" },
+	{ "packets burst refill",
+	  RULE("    action: limit\n"
+	       "    packets: { rate: 1/h, burst: 1251 }\n"),
+	  "5: rule \"dns\": packets.burst: \"1251\" would take more than 52 days to refill; lower it "
+	  "or raise the rate" },
+	{ "packets burst overflow",
+	  RULE("    action: limit\n"
+	       "    packets: { rate: 1/h, burst: 999999999999999G }\n"),
+	  "5: rule \"dns\": packets.burst: \"999999999999999G\" is too large" },
+	{ "packets key",
+	  RULE("    action: limit\n"
+	       "    packets: { rate: 1/s, burst: 1, unit: x }\n"),
+	  "5: rule \"dns\": packets: unknown key \"unit\"; known are rate, burst" },
+	{ "bytes rate in packets",
+	  RULE("    action: limit\n"
+	       "    bytes: { rate: 200/s, burst: 1MB }\n"),
+	  "5: rule \"dns\": bytes.rate: \"200/s\" is not a rate of bytes; write it like 8Mbit/s, "
+	  "1MB/s or 100kB/min" },
+	{ "bytes rate unit",
+	  RULE("    action: limit\n"
+	       "    bytes: { rate: 8mbit/s, burst: 1MB }\n"),
+	  "5: rule \"dns\": bytes.rate: \"8mbit/s\" is not a rate of bytes; write it like 8Mbit/s, "
+	  "1MB/s or 100kB/min" },
+	{ "bytes rate low",
+	  RULE("    action: limit\n"
+	       "    bytes: { rate: 7bit/s, burst: 1MB }\n"),
+	  "5: rule \"dns\": bytes.rate: \"7bit/s\" is below the lowest rate, 1B/s; to pass nothing "
+	  "use action: deny" },
+	{ "bytes rate high",
+	  RULE("    action: limit\n"
+	       "    bytes: { rate: 401Gbit/s, burst: 1MB }\n"),
+	  "5: rule \"dns\": bytes.rate: \"401Gbit/s\" is above the highest rate, 400Gbit/s" },
+	{ "bytes rate digits",
+	  RULE("    action: limit\n"
+	       "    bytes: { rate: 999999999999.999999bit/h, burst: 1MB }\n"),
+	  "5: rule \"dns\": bytes.rate: \"999999999999.999999bit/h\" has too many digits" },
+	{ "bytes burst nought",
+	  RULE("    action: limit\n"
+	       "    bytes: { rate: 1MB/s, burst: 0B }\n"),
+	  "5: rule \"dns\": bytes.burst: \"0B\" would pass nothing; use at least 1, or action: deny" },
+	{ "bytes burst unit",
+	  RULE("    action: limit\n"
+	       "    bytes: { rate: 1MB/s, burst: 1mb }\n"),
+	  "5: rule \"dns\": bytes.burst: \"1mb\" is not a size; write it like 1500, 64KiB, 1MB or "
+	  "8Mbit" },
+	{ "bytes burst bits",
+	  RULE("    action: limit\n"
+	       "    bytes: { rate: 1MB/s, burst: 12345bit }\n"),
+	  "5: rule \"dns\": bytes.burst: \"12345bit\" is not a whole number of bytes" },
+	{ "bytes burst refill",
+	  RULE("    action: limit\n"
+	       "    bytes: { rate: 1B/s, burst: 4503540 }\n"),
+	  "5: rule \"dns\": bytes.burst: \"4503540\" would take more than 52 days to refill; lower "
+	  "it or raise the rate" },
+	{ "bytes burst tiny",
+	  RULE("    action: limit\n"
+	       "    bytes: { rate: 400Gbit/s, burst: 40 }\n"),
+	  "5: rule \"dns\": bytes.burst: \"40\" is less than two nanoseconds of the rate; raise it" },
+	{ "new_sources without burst", LIMIT("    new_sources: { rate: 10/s }\n"),
+	  "6: rule \"dns\": new_sources: required key \"burst\" is missing" },
+	{ "match a list",
+	  RULE("    action: deny\n"
+	       "    match: [a]\n"),
+	  "5: rule \"dns\": match: is a list; expected a mapping with keys like \"src\"" },
+	{ "match nothing",
+	  RULE("    action: deny\n"
+	       "    match:\n"),
+	  "5: rule \"dns\": match: is nothing; expected a mapping with keys like \"src\"" },
+	{ "match key", MATCH("sport: 53"),
+	  "5: rule \"dns\": match: unknown key \"sport\"; did you mean \"dport\"?" },
+	{ "src empty", MATCH("src: []"),
+	  "5: rule \"dns\": match.src: is empty; leave the key out to match any" },
+	{ "src text", MATCH("src: [example.com]"),
+	  "5: rule \"dns\": match.src[0]: \"example.com\" is not a prefix; write it like "
+	  "192.0.2.0/24, 192.0.2.1 or 2001:db8::/32" },
+	{ "src length", MATCH("src: [192.0.2.0/33]"),
+	  "5: rule \"dns\": match.src[0]: \"192.0.2.0/33\" has no valid prefix length; from /0 to /32" },
+	{ "src netmask", MATCH("src: [192.0.2.0/255.255.255.0]"),
+	  "5: rule \"dns\": match.src[0]: \"192.0.2.0/255.255.255.0\" has no valid prefix length; "
+	  "from /0 to /32" },
+	{ "src IPv6 length", MATCH("src: ['2001:db8::/129']"),
+	  "5: rule \"dns\": match.src[0]: \"2001:db8::/129\" has no valid prefix length; from /0 to "
+	  "/128" },
+	{ "src host bits", MATCH("src: [192.0.2.0/24, 192.0.2.77/24]"),
+	  "5: rule \"dns\": match.src[1]: \"192.0.2.77/24\" has bits set beyond its length; did you "
+	  "mean 192.0.2.0/24?" },
+	{ "src host bits IPv6", MATCH("src: ['2001:db8::1/33']"),
+	  "5: rule \"dns\": match.src[0]: \"2001:db8::1/33\" has bits set beyond its length; did you "
+	  "mean 2001:db8::/33?" },
+	{ "src no length", MATCH("src: 192.0.2.0/"),
+	  "5: rule \"dns\": match.src: \"192.0.2.0/\" has no valid prefix length; from /0 to /32" },
+	{ "src zone", MATCH("src: ['fe80::1%eth0']"),
+	  "5: rule \"dns\": match.src[0]: \"fe80::1%eth0\" is not a prefix; write it like "
+	  "192.0.2.0/24, 192.0.2.1 or 2001:db8::/32" },
+	{ "dst host bits", MATCH("dst: 10.1.0.0/8"),
+	  "5: rule \"dns\": match.dst: \"10.1.0.0/8\" has bits set beyond its length; did you mean "
+	  "10.0.0.0/8?" },
+	{ "dst_file", MATCH("dst_file: /f"),
+	  "5: rule \"dns\": match: unknown key \"dst_file\"; known are src, src_file, dst, proto, "
+	  "dport" },
+	{ "src_file missing", MATCH("src_file: /nonexistent/file"),
+	  "5: rule \"dns\": match.src_file: \"/nonexistent/file\" cannot be read: No such file or "
+	  "directory" },
+	{ "src_file directory", MATCH("src_file: /tmp"),
+	  "5: rule \"dns\": match.src_file: \"/tmp\" cannot be read: Is a directory" },
+	{ "src_file device", MATCH("src_file: /dev/zero"),
+	  "5: rule \"dns\": match.src_file: \"/dev/zero\" cannot be read: Not a regular file" },
+	{ "src_file empty name", MATCH("src_file: ''"),
+	  "5: rule \"dns\": match.src_file: is empty; expected a file's path" },
+	{ "proto", MATCH("proto: tpc"),
+	  "5: rule \"dns\": match.proto: \"tpc\" is not a protocol; write a name like udp or a "
+	  "number from 0 to 255" },
+	{ "proto ip", MATCH("proto: ip"),
+	  "5: rule \"dns\": match.proto: \"ip\" is not a protocol; write a name like udp or a number "
+	  "from 0 to 255" },
+	{ "proto number", MATCH("proto: 256"),
+	  "5: rule \"dns\": match.proto: \"256\" is not a protocol; write a name like udp or a "
+	  "number from 0 to 255" },
+	{ "dport of icmp", MATCH("proto: icmp, dport: 53"),
+	  "5: rule \"dns\": match.dport: protocol 1 has no ports; use tcp, udp, sctp, dccp or udplite" },
+	{ "dport range", MATCH("dport: 65536"),
+	  "5: rule \"dns\": match.dport: \"65536\" is not within 0 to 65535, the lower port first" },
+	{ "dport reversed", MATCH("dport: [53, 2000-1000]"),
+	  "5: rule \"dns\": match.dport[1]: \"2000-1000\" is not within 0 to 65535, the lower port "
+	  "first" },
+	{ "dport text", MATCH("dport: [domain]"),
+	  "5: rule \"dns\": match.dport[0]: \"domain\" is not a port; write a number, or a range "
+	  "like \"1000-2000\"" },
+	{ "dport open range", MATCH("dport: '1000-'"),
+	  "5: rule \"dns\": match.dport: \"1000-\" is not a port; write a number, or a range like "
+	  "\"1000-2000\"" },
+	{ "dport empty", MATCH("dport: []"),
+	  "5: rule \"dns\": match.dport: is empty; leave the key out to match any" },
+	{ "dport negative", MATCH("dport: -1"),
+	  "5: rule \"dns\": match.dport: \"-1\" is not a port; write a number, or a range like "
+	  "\"1000-2000\"" },
+	{ "redis nothing", CONFIG("redis:\n"),
+	  "2: redis: is nothing; expected a mapping with keys like \"host\"" },
+	{ "redis a text", CONFIG("redis: hunter2\n"),
+	  "2: redis: is a single value; expected a mapping with keys like \"host\"" },
+	{ "redis key", REDIS("  hosts: a\n"),
+	  "3: redis: unknown key \"hosts\"; did you mean \"host\"?" },
+	{ "redis host with port", REDIS("  host: 127.0.0.1:6379\n"),
+	  "3: redis.host: is not a host name or an address; the port has a key of its own" },
+	{ "redis host URL", REDIS("  host: 'redis://u:hunter2@h'\n"),
+	  "3: redis.host: is not a host name or an address; the port has a key of its own" },
+	{ "redis port", REDIS("  port: 0\n"),
+	  "3: redis.port: \"0\" is out of range; from 1 to 65535" },
+	{ "redis port text", REDIS("  port: redis\n"),
+	  "3: redis.port: \"redis\" is not a whole number" },
+	{ "redis socket relative", REDIS("  socket: redis.sock\n"),
+	  "3: redis.socket: is not an absolute path of at most 107 characters" },
+	{ "redis host and socket",
+	  REDIS("  host: h\n"
+	        "  socket: /s\n"),
+	  "3: redis: has more than one of host and port, socket, sentinel, cluster; keep one" },
+	{ "redis port and cluster",
+	  REDIS("  port: 1\n"
+	        "  cluster: [a]\n"),
+	  "3: redis: has more than one of host and port, socket, sentinel, cluster; keep one" },
+	{ "redis sentinel and cluster",
+	  REDIS("  sentinel: { master: m, nodes: [a] }\n"
+	        "  cluster: [a]\n"),
+	  "3: redis: has more than one of host and port, socket, sentinel, cluster; keep one" },
+	{ "redis sentinel without master", REDIS("  sentinel: { nodes: [a] }\n"),
+	  "3: redis.sentinel: required key \"master\" is missing" },
+	{ "redis sentinel nodes empty", REDIS("  sentinel: { master: m, nodes: [] }\n"),
+	  "3: redis.sentinel.nodes: is empty; expected at least one address with a port" },
+	{ "redis sentinel node", REDIS("  sentinel: { master: m, nodes: [ 'a:b' ] }\n"),
+	  "3: redis.sentinel.nodes[0]: is not an address with a port, like 10.0.0.1:26379" },
+	{ "redis sentinel username alone", REDIS("  sentinel: { master: m, nodes: [a], username: u }\n"),
+	  "3: redis.sentinel: has a username but no password; add password_file" },
+	{ "redis sentinel tls", REDIS("  sentinel: { master: m, nodes: [a], tls: maybe }\n"),
+	  "3: redis.sentinel.tls: \"maybe\" is neither true nor false" },
+	{ "redis cluster a text", REDIS("  cluster: a:7000\n"),
+	  "3: redis.cluster: is a single value; expected a list, as in [a, b]" },
+	{ "redis cluster db",
+	  REDIS("  cluster: [a]\n"
+	        "  db: 1\n"),
+	  "3: redis: a cluster has no db but 0" },
+	{ "redis username alone", REDIS("  username: u\n"),
+	  "3: redis: has a username but no password; add password_file" },
+	{ "redis username space",
+	  REDIS("  username: u v\n"
+	        "  password: p\n"),
+	  "3: redis.username: must have 1 to 255 characters of printable ASCII without spaces" },
+	{ "redis password twice",
+	  REDIS("  password: hunter2\n"
+	        "  password_file: /dev/null\n"),
+	  "4: redis.password_file: \"/dev/null\" cannot be read: Not a regular file" },
+	{ "redis password empty", REDIS("  password: ''\n"),
+	  "3: redis.password: must have 1 to 4096 characters" },
+	{ "redis password a list", REDIS("  password: [hunter2]\n"),
+	  "3: redis.password: is a list; expected a single value" },
+	{ "redis password_file missing", REDIS("  password_file: /nonexistent/file\n"),
+	  "3: redis.password_file: \"/nonexistent/file\" cannot be read: No such file or directory" },
+	{ "redis password_file directory", REDIS("  password_file: /tmp\n"),
+	  "3: redis.password_file: \"/tmp\" cannot be read: Is a directory" },
+	{ "redis db", REDIS("  db: -1\n"),
+	  "3: redis.db: \"-1\" is not a whole number" },
+	{ "redis tls", REDIS("  tls: perhaps\n"),
+	  "3: redis.tls: \"perhaps\" is neither true nor false" },
+	{ "redis tls with socket",
+	  REDIS("  socket: /s\n"
+	        "  tls: true\n"),
+	  "3: redis: tls does not go with a socket" },
+	{ "redis tls cert alone", REDIS("  tls: { cert: /dev/null }\n"),
+	  "3: redis.tls.cert: \"/dev/null\" cannot be read: Not a regular file" },
+	{ "redis tls ca missing", REDIS("  tls: { ca: /nonexistent/file }\n"),
+	  "3: redis.tls.ca: \"/nonexistent/file\" cannot be read: No such file or directory" },
+	{ "redis tls key", REDIS("  tls: { verify: false }\n"),
+	  "3: redis.tls: unknown key \"verify\"; known are ca, cert, key, server_name" },
+	{ "redis tls server_name", REDIS("  tls: { server_name: 'a b' }\n"),
+	  "3: redis.tls.server_name: is not a host name or an address" },
+	{ "redis key braces", REDIS("  key: 'a{b}'\n"),
+	  "3: redis.key: must not contain braces" },
+	{ "redis key space", REDIS("  key: 'a b'\n"),
+	  "3: redis.key: must have 1 to 255 characters of printable ASCII without spaces" },
+	{ "redis tick unit", REDIS("  tick: 1\n"),
+	  "3: redis.tick: \"1\" is not a duration; write it like 500ms, 1s, 2min or 1h" },
+	{ "redis tick short", REDIS("  tick: 1ms\n"),
+	  "3: redis.tick: \"1ms\" is out of range; from 100ms to 1h" },
+	{ "redis tick long", REDIS("  tick: 2h\n"),
+	  "3: redis.tick: \"2h\" is out of range; from 100ms to 1h" },
+	{ "redis connect_timeout", REDIS("  connect_timeout: 2min\n"),
+	  "3: redis.connect_timeout: \"2min\" is out of range; from 10ms to 60s" },
+	{ "redis restore_timeout", REDIS("  restore_timeout: forever\n"),
+	  "3: redis.restore_timeout: \"forever\" is not a duration; write it like 500ms, 1s, 2min or "
+	  "1h" },
+	{ "redis restore_timeout fraction", REDIS("  restore_timeout: 0.0000001s\n"),
+	  "3: redis.restore_timeout: \"0.0000001s\" is not a duration; write it like 500ms, 1s, 2min "
+	  "or 1h" },
+};
+/* clang-format on */
+
+static void test_refused(void **state)
+{
+	unsigned int wrong = 0;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(refused) / sizeof(refused[0]); i++) {
+		char *error = refuse(refused[i].text);
+
+		if (strncmp(error, "test.yaml:", 10) || strcmp(error + 10, refused[i].message)) {
+			print_error("%s:\n  got      %s\n  expected test.yaml:%s\n", refused[i].name, error,
+				    refused[i].message);
+			wrong++;
+		}
+		free(error);
+	}
+	assert_int_equal(wrong, 0);
+}
+
+static void test_passwords_stay_out_of_messages(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < sizeof(refused) / sizeof(refused[0]); i++) {
+		char *error = refuse(refused[i].text);
+
+		assert_null(strstr(error, "hunter2"));
+		free(error);
+	}
+}
+
+/* `unit` so many times between head and tail; a '#' in it becomes the number of the repetition. */
+static char *repeat(const char *head, const char *unit, unsigned int count, const char *tail)
+{
+	char *text = NULL;
+	size_t size;
+	FILE *out = open_memstream(&text, &size);
+
+	assert_non_null(out);
+	fputs(head, out);
+	for (unsigned int i = 0; i < count; i++)
+		for (const char *c = unit; *c; c++)
+			*c == '#' ? fprintf(out, "%u", i) : fputc(*c, out);
+	fputs(tail, out);
+	assert_int_equal(fclose(out), 0);
+	return text;
+}
+
+static void expect_repeated_refused(const char *head, const char *unit, unsigned int count, const char *tail,
+				    const char *message)
+{
+	char *text = repeat(head, unit, count, tail);
+
+	expect_refused(text, message);
+	free(text);
+}
+
+static void test_too_many(void **state)
+{
+	struct eb_config *config;
+	char *text;
+
+	(void)state;
+	expect_repeated_refused("interfaces: [a", ", i#", 64, "]\n",
+				"test.yaml:1: interfaces[64]: more than 64 interfaces");
+	expect_repeated_refused(CONFIG("rules:\n"), " - { name: r#, action: deny, match: { proto: # } }\n", 65, "",
+				"test.yaml:67: rules[64]: more than 64 rules");
+	expect_repeated_refused(CONFIG("redis: { cluster: [a"), ", n#", 64, "] }\n",
+				"test.yaml:2: redis.cluster[64]: more than 64 nodes");
+	text = repeat(CONFIG("rules:\n"), " - { name: r#, action: deny, match: { proto: # } }\n", 64, "");
+	config = parse(text);
+	assert_int_equal(config->rule_count, 64);
+	assert_string_equal(config->rules[63].name, "r63");
+	eb_config_free(config);
+	free(text);
+}
+
+/* What would take a parser's memory, its stack or its time. */
+static void test_hostile(void **state)
+{
+	static const char *const units[] = { "[", "{", "{a: ", "- ", "? ", "\"", "'", "&a ", "*a ", "[a,", "# ", "%" };
+	const unsigned int count = EB_YAML_SIZE_MAX / 4;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(units) / sizeof(units[0]); i++) {
+		char *text = repeat("", units[i], count, "");
+
+		free(refuse(text));
+		free(text);
+	}
+	expect_repeated_refused("", "[", 17, "\n", "test.yaml:1: nested too deep");
+	expect_repeated_refused("#", "x", EB_YAML_SIZE_MAX, "\n",
+				"test.yaml: larger than 1 MiB; put long lists of prefixes into a src_file");
+}
+
+static void test_file_errors(void **state)
+{
+	(void)state;
+	expect_files_refused("/nonexistent/file", NULL, -ENOENT,
+			     "/nonexistent/file: cannot be read: No such file or directory");
+	expect_files_refused("/tmp", NULL, -EISDIR, "/tmp: cannot be read: Is a directory");
+	expect_files_refused("/dev/zero", NULL, -EINVAL,
+			     "/dev/zero: larger than 1 MiB; put long lists of prefixes into a src_file");
+	expect_files_refused(write_file("a.yaml", "", 0600), NULL, -EINVAL, "%s/a.yaml:1: the file is empty",
+			     directory);
+}
+
+/* --- accepted --- */
+
+static void test_defaults(void **state)
+{
+	struct eb_config *config = parse("interfaces: [none0]\nrules: [{ name: a, action: limit, "
+					 "packets: { rate: 1/s, burst: 1 } }]\n");
+	const struct eb_rule_config *rule = &config->rules[0];
+	char host[256];
+
+	(void)state;
+	assert_int_equal(gethostname(host, sizeof(host)), 0);
+	assert_string_equal(config->path, "test.yaml");
+	assert_string_equal(config->node, host);
+	assert_int_equal(config->interface_count, 1);
+	assert_string_equal(config->interfaces[0], "none0");
+	assert_int_equal(config->attach, EB_ATTACH_AUTO);
+	assert_false(config->detach_on_exit);
+	assert_string_equal(config->pin_dir, "/sys/fs/bpf/edgebucket");
+	assert_string_equal(config->run_dir, "/run/edgebucket");
+	assert_string_equal(config->state_dir, "/var/lib/edgebucket");
+	assert_int_equal(config->table_size, 1048576);
+	assert_true(config->malformed_drop);
+	assert_string_equal(config->metrics, "127.0.0.1:9464");
+	assert_null(config->redis);
+	assert_int_equal(config->warning_count, 0);
+
+	assert_int_equal(config->rule_count, 1);
+	assert_int_equal(rule->action, EB_LIMIT);
+	assert_false(rule->monitor);
+	assert_false(rule->crowded_pass);
+	assert_int_equal(rule->per_ipv4, 32);
+	assert_int_equal(rule->per_ipv6, 64);
+	assert_int_equal(rule->match.proto, -1);
+	assert_false(rule->match.has_src);
+	assert_false(rule->match.has_dst);
+	assert_int_equal(rule->match.dport_count, 0);
+	assert_int_equal(rule->bytes.tokens, 0);
+	assert_int_equal(rule->bytes.period_ns, 0);
+	assert_int_equal(rule->bytes.burst, 0);
+	assert_int_equal(rule->new_sources.tokens, 104857);
+	assert_int_equal(rule->new_sources.period_ns, SECOND_NS);
+	assert_int_equal(rule->new_sources.burst, 209715);
+	assert_int_equal(rule->line, 2);
+	eb_config_free(config);
+}
+
+static void expect_prefix(const struct eb_prefix *prefix, const char *expected)
+{
+	char text[EB_PREFIX_TEXT_MAX];
+
+	assert_string_equal(eb_prefix_print(prefix, text), expected);
+}
+
+static void expect_rate(const struct eb_rate *rate, uint64_t tokens, uint64_t period_ns, uint64_t burst)
+{
+	assert_int_equal(rate->tokens, tokens);
+	assert_int_equal(rate->period_ns, period_ns);
+	assert_int_equal(rate->burst, burst);
+}
+
+/* The example of the contract, paths apart. */
+static const char example[] =
+	"node: edge-01                       # identity in Redis; default: the host name\n"
+	"interfaces: [eth0]                  # one agent, several interfaces, one set of buckets\n"
+	"attach: auto                        # auto | native | generic\n"
+	"on_exit: keep                       # keep | detach\n"
+	"pin_dir: /sys/fs/bpf/edgebucket\n"
+	"run_dir: /run/edgebucket            # lock and control socket\n"
+	"state_dir: /var/lib/edgebucket      # embedded store; \"\" for none\n"
+	"table_size: 1048576                 # buckets per address family\n"
+	"malformed: drop                     # drop | pass\n"
+	"metrics: 127.0.0.1:9464             # or off\n"
+	"\n"
+	"rules:                              # first match decides; nothing matches: pass\n"
+	"  - name: office\n"
+	"    match: { src: [192.0.2.0/24, \"2001:db8::/32\"] }\n"
+	"    action: allow\n"
+	"  - name: blocked\n"
+	"    match: { src_file: list.txt }   # one prefix a line, # comments\n"
+	"    action: deny\n"
+	"  - name: dns\n"
+	"    match: { dst: [198.51.100.53], proto: udp, dport: [53, 5353] }\n"
+	"    action: limit\n"
+	"    per: { ipv4: 32, ipv6: 64 }     # prefix length that makes a source; these are the defaults\n"
+	"    packets: { rate: 200/s, burst: 400 }        # /s /min /h\n"
+	"    bytes: { rate: 8Mbit/s, burst: 1MB }        # bit or B; k M G decimal, Ki Mi Gi binary\n"
+	"    new_sources: { rate: 100000/s, burst: 200000 }   # left out: a tenth of table_size a second\n"
+	"    when_crowded: drop              # drop | pass\n"
+	"    mode: enforce                   # enforce | monitor (count what would be dropped, pass it)\n"
+	"  - name: everyone\n"
+	"    action: limit\n"
+	"    packets: { rate: 10000/s, burst: 20000 }\n"
+	"\n"
+	"redis:                              # left out: the embedded store alone\n"
+	"  host: 127.0.0.1\n"
+	"  port: 6379\n"
+	"  # socket: /run/redis/redis.sock\n"
+	"  username: edgebucket\n"
+	"  password_file: password           # or password:\n"
+	"  db: 0\n"
+	"  tls: true                         # or { ca: F, cert: F, key: F, server_name: N }\n"
+	"  key: token_bucket_fallback\n"
+	"  tick: 1s\n"
+	"  connect_timeout: 500ms\n"
+	"  restore_timeout: 2s\n";
+
+static void check_example_rules(const struct eb_config *config)
+{
+	const struct eb_rule_config *rules = config->rules;
+
+	assert_int_equal(config->rule_count, 4);
+	assert_string_equal(rules[0].name, "office");
+	assert_int_equal(rules[0].action, EB_ALLOW);
+	assert_true(rules[0].match.has_src);
+	assert_int_equal(rules[0].match.src.count, 2);
+	expect_prefix(&rules[0].match.src.items[0], "192.0.2.0/24");
+	expect_prefix(&rules[0].match.src.items[1], "2001:db8::/32");
+	assert_int_equal(rules[1].action, EB_DENY);
+	assert_int_equal(rules[1].match.src.count, 2);
+	expect_prefix(&rules[1].match.src.items[0], "203.0.113.7/32");
+	expect_prefix(&rules[1].match.src.items[1], "2001:db8:1::/48");
+	assert_false(rules[2].match.has_src);
+	assert_true(rules[2].match.has_dst);
+	assert_int_equal(rules[2].match.dst.count, 1);
+	expect_prefix(&rules[2].match.dst.items[0], "198.51.100.53/32");
+	assert_int_equal(rules[2].match.proto, 17);
+	assert_int_equal(rules[2].match.dport_count, 2);
+	assert_int_equal(rules[2].match.dports[0].first, 53);
+	assert_int_equal(rules[2].match.dports[0].last, 53);
+	assert_int_equal(rules[2].match.dports[1].first, 5353);
+	expect_rate(&rules[2].packets, 200, SECOND_NS, 400);
+	expect_rate(&rules[2].bytes, 8000000, 8 * SECOND_NS, 1000000);
+	expect_rate(&rules[2].new_sources, 100000, SECOND_NS, 200000);
+	assert_string_equal(rules[3].name, "everyone");
+	assert_int_equal(rules[3].line, 28);
+	expect_rate(&rules[3].packets, 10000, SECOND_NS, 20000);
+}
+
+static void test_example(void **state)
+{
+	const struct eb_redis_config *redis;
+	struct eb_config *config;
+
+	(void)state;
+	write_file("list.txt", "# blocked\n203.0.113.7\n\n  2001:db8:1::/48  # a net\r\n", 0644);
+	write_file("password", "hunter2\n", 0600);
+	config = read_files(write_file("a.yaml", example, 0644), NULL);
+	redis = config->redis;
+	assert_int_equal(config->warning_count, 0);
+	assert_string_equal(config->node, "edge-01");
+	assert_string_equal(config->interfaces[0], "eth0");
+	check_example_rules(config);
+	assert_non_null(redis);
+	assert_int_equal(redis->kind, EB_REDIS_HOST);
+	assert_int_equal(redis->node_count, 1);
+	assert_string_equal(redis->nodes[0].host, "127.0.0.1");
+	assert_int_equal(redis->nodes[0].port, 6379);
+	assert_string_equal(redis->username, "edgebucket");
+	assert_string_equal(redis->password, "hunter2");
+	assert_true(redis->tls.is_on);
+	assert_null(redis->tls.ca);
+	eb_config_free(config);
+}
+
+static void test_other_settings(void **state)
+{
+	struct eb_config *config = parse("interfaces: [eth0, \"eth1.5\", br-lan]\nnode: \"\"\nattach: generic\n"
+					 "on_exit: detach\npin_dir: /sys/fs/bpf/other//\nrun_dir: /tmp/run/\n"
+					 "state_dir: \"\"\ntable_size: 4Ki\nmalformed: pass\nmetrics: off\n"
+					 "redis: {}\nrules: [{ name: a, action: deny }]\n");
+
+	(void)state;
+	assert_int_equal(config->interface_count, 3);
+	assert_string_equal(config->interfaces[1], "eth1.5");
+	assert_string_equal(config->interfaces[2], "br-lan");
+	assert_string_equal(config->node, "");
+	assert_int_equal(config->attach, EB_ATTACH_GENERIC);
+	assert_true(config->detach_on_exit);
+	assert_string_equal(config->pin_dir, "/sys/fs/bpf/other");
+	assert_string_equal(config->run_dir, "/tmp/run");
+	assert_string_equal(config->state_dir, "");
+	assert_int_equal(config->table_size, 4096);
+	assert_false(config->malformed_drop);
+	assert_null(config->metrics);
+	assert_int_equal(config->warning_count, 0);
+	eb_config_free(config);
+}
+
+static void test_metrics(void **state)
+{
+	static const char *const accepted[] = { "0.0.0.0:9464", "[::1]:9464", "localhost:1", "unix:/run/metrics.sock" };
+	char text[128];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(accepted) / sizeof(accepted[0]); i++) {
+		struct eb_config *config;
+
+		snprintf(text, sizeof(text), "interfaces: [none0]\nmetrics: '%s'\n", accepted[i]);
+		config = parse(text);
+		assert_string_equal(config->metrics, accepted[i]);
+		eb_config_free(config);
+	}
+}
+
+static void test_ends_of_settings(void **state)
+{
+	struct eb_config *config;
+
+	(void)state;
+	config = parse(CONFIG("table_size: 1024\nattach: native\n") "rules: [{ name: a, action: limit, "
+		       "per: { ipv4: 0, ipv6: 128 }, packets: { rate: 1/h, burst: 1250 } }]\n");
+	assert_int_equal(config->table_size, 1024);
+	assert_int_equal(config->attach, EB_ATTACH_NATIVE);
+	assert_int_equal(config->rules[0].per_ipv4, 0);
+	assert_int_equal(config->rules[0].per_ipv6, 128);
+	expect_rate(&config->rules[0].new_sources, 102, SECOND_NS, 204);
+	eb_config_free(config);
+	config = parse(CONFIG("table_size: 16Mi\n"));
+	assert_int_equal(config->table_size, 16777216);
+	eb_config_free(config);
+}
+
+static void test_rule_switches(void **state)
+{
+	struct eb_config *config = parse(LIMIT("    mode: monitor\n    when_crowded: pass\n"
+					       "  - { name: b_1-x, action: deny, mode: monitor }\n"));
+
+	(void)state;
+	assert_true(config->rules[0].monitor);
+	assert_true(config->rules[0].crowded_pass);
+	assert_true(config->rules[1].monitor);
+	assert_int_equal(config->rules[1].action, EB_DENY);
+	eb_config_free(config);
+}
+
+struct rate_form {
+	const char *text;
+	uint64_t tokens, period_ns;
+};
+
+static void test_packet_rates(void **state)
+{
+	static const struct rate_form forms[] = {
+		{ "200/s", 200, SECOND_NS },         { "10/min", 10, 60 * SECOND_NS },
+		{ "1/h", 1, 3600 * SECOND_NS },      { "10k/s", 10000, SECOND_NS },
+		{ "100M/s", 100000000, SECOND_NS },  { "0.1G/s", 100000000, SECOND_NS },
+		{ "1Ki/s", 1024, SECOND_NS },        { "0.5/s", 5, 10 * SECOND_NS },
+		{ "1.5k/min", 1500, 60 * SECOND_NS }, { "0.25/s", 25, 100 * SECOND_NS },
+		{ "200 /s", 200, SECOND_NS },        { "360G/h", 360000000000, 3600 * SECOND_NS },
+		{ "1.50/s", 15, 10 * SECOND_NS },    { "1.000001/h", 1000001, 3600000000 * SECOND_NS },
+	};
+	char text[256];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(forms) / sizeof(forms[0]); i++) {
+		struct eb_config *config;
+
+		snprintf(text, sizeof(text), RULE("    action: limit\n    packets: { rate: %s, burst: 2k }\n"),
+			 forms[i].text);
+		if (forms[i].period_ns >= 3600 * SECOND_NS)
+			memcpy(strstr(text, "2k"), "20", 2);
+		config = parse(text);
+		expect_rate(&config->rules[0].packets, forms[i].tokens, forms[i].period_ns,
+			    forms[i].period_ns >= 3600 * SECOND_NS ? 20 : 2000);
+		eb_config_free(config);
+	}
+}
+
+static void test_byte_rates(void **state)
+{
+	static const struct rate_form forms[] = {
+		{ "8Mbit/s", 8000000, 8 * SECOND_NS },       { "1MB/s", 1000000, SECOND_NS },
+		{ "100kB/min", 100000, 60 * SECOND_NS },     { "400Gbit/s", 400000000000, 8 * SECOND_NS },
+		{ "50GB/s", 50000000000, SECOND_NS },        { "1B/s", 1, SECOND_NS },
+		{ "8bit/s", 8, 8 * SECOND_NS },              { "1.544Mbit/s", 1544000, 8 * SECOND_NS },
+		{ "64KiB/s", 65536, SECOND_NS },             { "1 Gbit/s", 1000000000, 8 * SECOND_NS },
+		{ "1GiB/h", 1073741824, 3600 * SECOND_NS },
+	};
+	char text[256];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(forms) / sizeof(forms[0]); i++) {
+		struct eb_config *config;
+
+		snprintf(text, sizeof(text), RULE("    action: limit\n    bytes: { rate: %s, burst: 64KiB }\n"),
+			 forms[i].text);
+		config = parse(text);
+		expect_rate(&config->rules[0].bytes, forms[i].tokens, forms[i].period_ns, 65536);
+		eb_config_free(config);
+	}
+}
+
+static void test_byte_bursts(void **state)
+{
+	static const struct {
+		const char *text;
+		uint64_t burst;
+	} forms[] = {
+		{ "1514", 1514 },   { "2000B", 2000 },     { "1MB", 1000000 }, { "64KiB", 65536 },
+		{ "1M", 1000000 },  { "8Mbit", 1000000 },  { "1.5kB", 1500 },  { "1", 1 },
+		{ "2 MiB", 2097152 },
+	};
+	char text[256];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(forms) / sizeof(forms[0]); i++) {
+		struct eb_config *config;
+
+		snprintf(text, sizeof(text), RULE("    action: limit\n    bytes: { rate: 1MB/s, burst: %s }\n"),
+			 forms[i].text);
+		config = parse(text);
+		assert_int_equal(config->rules[0].bytes.burst, forms[i].burst);
+		eb_config_free(config);
+	}
+}
+
+static void test_match_forms(void **state)
+{
+	struct eb_config *config = parse(MATCH("src: ['::/0', 0.0.0.0/0, 10.0.0.0/9, '2001:db8::1'], dst: 192.0.2.1, "
+					       "proto: TCP, dport: [80, '8000-8999', 443, 0-0, 65535]"));
+	const struct eb_match *match = &config->rules[0].match;
+
+	(void)state;
+	assert_int_equal(match->src.count, 4);
+	expect_prefix(&match->src.items[0], "::/0");
+	assert_int_equal(match->src.items[0].family, 6);
+	expect_prefix(&match->src.items[1], "0.0.0.0/0");
+	assert_int_equal(match->src.items[1].family, 4);
+	expect_prefix(&match->src.items[2], "10.0.0.0/9");
+	expect_prefix(&match->src.items[3], "2001:db8::1/128");
+	assert_int_equal(match->dst.count, 1);
+	expect_prefix(&match->dst.items[0], "192.0.2.1/32");
+	assert_int_equal(match->proto, 6);
+	assert_int_equal(match->dport_count, 5);
+	assert_int_equal(match->dports[1].first, 8000);
+	assert_int_equal(match->dports[1].last, 8999);
+	assert_int_equal(match->dports[3].last, 0);
+	assert_int_equal(match->dports[4].first, 65535);
+	eb_config_free(config);
+}
+
+static void test_protocols(void **state)
+{
+	static const struct {
+		const char *text;
+		int number;
+	} forms[] = {
+		{ "tcp", 6 },        { "udp", 17 },   { "icmp", 1 },  { "icmpv6", 58 },   { "ipv6-icmp", 58 },
+		{ "sctp", 132 },     { "dccp", 33 },  { "gre", 47 },  { "udplite", 136 }, { "esp", 50 },
+		{ "ah", 51 },        { "igmp", 2 },   { "ospf", 89 }, { "UDP", 17 },      { "0", 0 },
+		{ "255", 255 },      { "'17'", 17 },
+	};
+	char text[256];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(forms) / sizeof(forms[0]); i++) {
+		struct eb_config *config;
+
+		snprintf(text, sizeof(text), MATCH("proto: %s"), forms[i].text);
+		config = parse(text);
+		assert_int_equal(config->rules[0].match.proto, forms[i].number);
+		eb_config_free(config);
+	}
+}
+
+/* --- prefix files --- */
+
+static const char file_rule[] = MATCH("src: 192.0.2.1, src_file: list.txt");
+
+static void test_src_file_joins_src(void **state)
+{
+	struct eb_config *config;
+
+	(void)state;
+	write_file("list.txt", "\t10.0.0.0/8\n#\n   # x\n::1", 0644);
+	config = read_files(write_file("a.yaml", file_rule, 0644), NULL);
+	assert_int_equal(config->rules[0].match.src.count, 3);
+	expect_prefix(&config->rules[0].match.src.items[1], "10.0.0.0/8");
+	expect_prefix(&config->rules[0].match.src.items[2], "::1/128");
+	eb_config_free(config);
+}
+
+/* Nobody is blocked; not everybody. */
+static void test_empty_src_file(void **state)
+{
+	struct eb_config *config;
+
+	(void)state;
+	write_file("list.txt", "", 0644);
+	config = read_files(write_file("a.yaml", MATCH("src_file: list.txt"), 0644), NULL);
+	assert_true(config->rules[0].match.has_src);
+	assert_int_equal(config->rules[0].match.src.count, 0);
+	eb_config_free(config);
+}
+
+static void test_src_file_refused(void **state)
+{
+	const char *path = write_file("a.yaml", file_rule, 0644);
+	char line[6000];
+
+	(void)state;
+	write_file("list.txt", "10.0.0.0/8\n\n10.0.0.1/8 # x\n", 0644);
+	expect_files_refused(path, NULL, -EINVAL, "%s/list.txt:3: \"10.0.0.1/8\" has bits set beyond its length; did "
+						  "you mean 10.0.0.0/8?", directory);
+	write_file("list.txt", "10.0.0.0/8, 10.0.0.1\n", 0644);
+	expect_files_refused(path, NULL, -EINVAL, "%s/list.txt:1: \"10.0.0.0/8, 10.0.0.1\" has no valid prefix length; "
+						  "from /0 to /32", directory);
+	write_file("list.txt", "10.0.0.0/8\n\x1b[2J\n", 0644);
+	expect_files_refused(path, NULL, -EINVAL, "%s/list.txt:2: \"\\x1b[2J\" is not a prefix; write it like "
+						  "192.0.2.0/24, 192.0.2.1 or 2001:db8::/32", directory);
+	memset(line, ' ', sizeof(line) - 1);
+	line[sizeof(line) - 1] = '\0';
+	write_file("list.txt", line, 0644);
+	expect_files_refused(path, NULL, -EINVAL, "%s/list.txt:1: a line longer than 4094 characters, or not a text "
+						  "file", directory);
+	unlink(write_file("list.txt", "", 0644));
+	expect_files_refused(path, NULL, -EINVAL, "%s:5: rule \"dns\": match.src_file: \"%s/list.txt\" cannot be read: "
+						  "No such file or directory", path, directory);
+}
+
+static void write_prefixes(unsigned int count)
+{
+	char path[64];
+	FILE *file;
+
+	snprintf(path, sizeof(path), "%s/list.txt", directory);
+	file = fopen(path, "w");
+	assert_non_null(file);
+	for (unsigned int i = 0; i < count; i++)
+		fprintf(file, "%u.%u.%u.%u/32\n", i >> 24, i >> 16 & 255, i >> 8 & 255, i & 255);
+	assert_int_equal(fclose(file), 0);
+}
+
+static void test_a_million_prefixes(void **state)
+{
+	const char *path = write_file("a.yaml", MATCH("src_file: list.txt"), 0644);
+	struct eb_config *config;
+
+	(void)state;
+	write_prefixes(1000000);
+	config = read_files(path, NULL);
+	assert_int_equal(config->rules[0].match.src.count, 1000000);
+	expect_prefix(&config->rules[0].match.src.items[0], "0.0.0.0/32");
+	expect_prefix(&config->rules[0].match.src.items[999999], "0.15.66.63/32");
+	eb_config_free(config);
+}
+
+static void test_too_many_prefixes(void **state)
+{
+	(void)state;
+	write_prefixes(2000001);
+	expect_files_refused(write_file("a.yaml", MATCH("src_file: list.txt"), 0644), NULL, -EINVAL,
+			     "%s/list.txt:2000001: more than 2000000 prefixes in one rule", directory);
+}
+
+/* --- warnings --- */
+
+static void expect_warnings(const char *text, const char *first, const char *second)
+{
+	struct eb_config *config = parse(text);
+	const char *expected[] = { first, second };
+	size_t count = !!first + !!second;
+
+	assert_int_equal(config->warning_count, count);
+	for (size_t i = 0; i < count; i++)
+		assert_string_equal(config->warnings[i], expected[i]);
+	eb_config_free(config);
+}
+
+static void test_warnings(void **state)
+{
+	(void)state;
+	expect_warnings(CONFIG(""), "test.yaml: there are no rules: everything passes", NULL);
+	expect_warnings(CONFIG("rules: []\n"), "test.yaml: there are no rules: everything passes", NULL);
+	expect_warnings(CONFIG("rules:\n"), "test.yaml: there are no rules: everything passes", NULL);
+	expect_warnings(CONFIG("state_dir: ''\n"), "test.yaml: there are no rules: everything passes",
+			"test.yaml: neither redis nor state_dir: a reboot gives every source a full bucket");
+	expect_warnings(RULE("    action: limit\n    bytes: { rate: 1MB/s, burst: 1513 }\n"),
+			"test.yaml:5: rule \"dns\": bytes: a burst of 1513 bytes never passes a full frame of none0, "
+			"1514 bytes (VLAN tags add up to 8)", NULL);
+	expect_warnings(RULE("    action: limit\n    bytes: { rate: 1MB/s, burst: 1514 }\n"), NULL, NULL);
+	expect_warnings(LIMIT("    new_sources: { rate: 1/s, burst: 1048577 }\n"),
+			"test.yaml:6: rule \"dns\": new_sources: a burst of 1048577 new sources is more than the table "
+			"holds (table_size: 1048576)", NULL);
+	expect_warnings(LIMIT("    new_sources: { rate: 1/s, burst: 1048576 }\n"), NULL, NULL);
+	expect_warnings(LIMIT("  - { name: b, action: deny }\n"),
+			"test.yaml:3: rules: rule \"dns\" matches everything; the rules after it, from \"b\" on, never "
+			"decide", NULL);
+	expect_warnings(REDIS("  password: hunter2\nrules: [{ name: a, action: deny }]\n"), NULL, NULL);
+}
+
+/* The loopback interface's frames are larger, if it is there: 65550 bytes with Linux's own MTU. */
+static void test_frame_of_interface(void **state)
+{
+	struct eb_config *config;
+
+	(void)state;
+	if (access("/sys/class/net/lo", F_OK))
+		skip();
+	config = parse("interfaces: [none0, lo]\nrules: [{ name: a, action: limit, "
+		       "bytes: { rate: 1MB/s, burst: 1514 } }]\n");
+	assert_int_equal(config->warning_count, 1);
+	assert_non_null(strstr(config->warnings[0], "full frame of lo, "));
+	eb_config_free(config);
+}
+
+static void test_password_readable_by_all(void **state)
+{
+	struct eb_config *config;
+	char expected[256];
+
+	(void)state;
+	write_file("password", "hunter2\n", 0644);
+	config = read_files(write_file("a.yaml", REDIS("  password_file: password\n"
+						       "rules: [{ name: a, action: deny }]\n"), 0644), NULL);
+	snprintf(expected, sizeof(expected), "%s/a.yaml:3: redis.password_file: every user of this machine can read "
+		 "\"%s/password\"; use chmod o-r", directory, directory);
+	assert_int_equal(config->warning_count, 1);
+	assert_string_equal(config->warnings[0], expected);
+	assert_string_equal(config->redis->password, "hunter2");
+	eb_config_free(config);
+
+	config = read_files(write_file("a.yaml", REDIS("  password: hunter2\nrules: [{ name: a, action: deny }]\n"),
+				       0644), NULL);
+	snprintf(expected, sizeof(expected), "%s/a.yaml:3: redis.password: every user of this machine can read this "
+		 "file; use chmod o-r or password_file", directory);
+	assert_int_equal(config->warning_count, 1);
+	assert_string_equal(config->warnings[0], expected);
+	eb_config_free(config);
+}
+
+/* --- redis --- */
+
+static void test_redis_defaults(void **state)
+{
+	struct eb_config *config = parse(CONFIG("redis: {}\n"));
+	const struct eb_redis_config *redis = config->redis;
+
+	(void)state;
+	assert_int_equal(redis->kind, EB_REDIS_HOST);
+	assert_int_equal(redis->node_count, 1);
+	assert_string_equal(redis->nodes[0].host, "127.0.0.1");
+	assert_int_equal(redis->nodes[0].port, 6379);
+	assert_null(redis->socket);
+	assert_null(redis->username);
+	assert_null(redis->password);
+	assert_false(redis->tls.is_on);
+	assert_int_equal(redis->db, 0);
+	assert_string_equal(redis->key, "token_bucket_fallback");
+	assert_int_equal(redis->tick_ns, SECOND_NS);
+	assert_int_equal(redis->connect_timeout_ns, SECOND_NS / 2);
+	assert_int_equal(redis->restore_timeout_ns, 2 * SECOND_NS);
+	eb_config_free(config);
+}
+
+static void test_redis_settings(void **state)
+{
+	struct eb_config *config = parse(REDIS("  host: '2001:db8::1'\n  port: 6380\n  db: 3\n  key: edge:buckets\n"
+					       "  tick: 100ms\n  connect_timeout: 1.5s\n  restore_timeout: 0s\n"
+					       "  tls: off\n  username: u\n  password: 'p w'\n"));
+	const struct eb_redis_config *redis = config->redis;
+
+	(void)state;
+	assert_string_equal(redis->nodes[0].host, "2001:db8::1");
+	assert_int_equal(redis->nodes[0].port, 6380);
+	assert_int_equal(redis->db, 3);
+	assert_string_equal(redis->key, "edge:buckets");
+	assert_int_equal(redis->tick_ns, SECOND_NS / 10);
+	assert_int_equal(redis->connect_timeout_ns, 3 * SECOND_NS / 2);
+	assert_int_equal(redis->restore_timeout_ns, 0);
+	assert_false(redis->tls.is_on);
+	assert_string_equal(redis->username, "u");
+	assert_string_equal(redis->password, "p w");
+	eb_config_free(config);
+}
+
+static void test_redis_socket(void **state)
+{
+	struct eb_config *config = parse(REDIS("  socket: /run/redis/redis.sock\n"));
+
+	(void)state;
+	assert_int_equal(config->redis->kind, EB_REDIS_SOCKET);
+	assert_string_equal(config->redis->socket, "/run/redis/redis.sock");
+	assert_int_equal(config->redis->node_count, 0);
+	eb_config_free(config);
+}
+
+static void test_redis_sentinel(void **state)
+{
+	const struct eb_redis_config *redis;
+	struct eb_config *config;
+
+	(void)state;
+	write_file("password", "hunter2\r\n", 0600);
+	config = read_files(write_file("a.yaml", REDIS("  sentinel: { master: edge, nodes: [ \"10.0.0.1:26380\", s2, "
+						       "'[::1]' ], username: s, password_file: password, tls: true }\n"
+						       "  password: other\n"), 0600), NULL);
+	redis = config->redis;
+	assert_int_equal(redis->kind, EB_REDIS_SENTINEL);
+	assert_string_equal(redis->sentinel_master, "edge");
+	assert_int_equal(redis->node_count, 3);
+	assert_string_equal(redis->nodes[0].host, "10.0.0.1");
+	assert_int_equal(redis->nodes[0].port, 26380);
+	assert_string_equal(redis->nodes[1].host, "s2");
+	assert_int_equal(redis->nodes[1].port, 26379);
+	assert_string_equal(redis->nodes[2].host, "::1");
+	assert_string_equal(redis->sentinel_username, "s");
+	assert_string_equal(redis->sentinel_password, "hunter2");
+	assert_true(redis->sentinel_tls.is_on);
+	assert_string_equal(redis->password, "other");
+	assert_false(redis->tls.is_on);
+	eb_config_free(config);
+}
+
+static void test_redis_cluster(void **state)
+{
+	struct eb_config *config = parse(REDIS("  cluster: [ \"10.0.0.1:7000\", \"[2001:db8::2]:7001\" ]\n"));
+
+	(void)state;
+	assert_int_equal(config->redis->kind, EB_REDIS_CLUSTER);
+	assert_int_equal(config->redis->node_count, 2);
+	assert_string_equal(config->redis->nodes[1].host, "2001:db8::2");
+	assert_int_equal(config->redis->nodes[1].port, 7001);
+	eb_config_free(config);
+}
+
+static void test_redis_tls(void **state)
+{
+	struct eb_config *config;
+	char expected[64];
+
+	(void)state;
+	snprintf(expected, sizeof(expected), "%s", write_file("ca.pem", "x", 0644));
+	config = read_files(write_file("a.yaml", REDIS("  tls: { ca: ca.pem, cert: ca.pem, key: ca.pem, "
+						       "server_name: redis.example }\n"), 0644), NULL);
+	assert_true(config->redis->tls.is_on);
+	assert_string_equal(config->redis->tls.ca, expected);
+	assert_string_equal(config->redis->tls.cert, expected);
+	assert_string_equal(config->redis->tls.key, expected);
+	assert_string_equal(config->redis->tls.server_name, "redis.example");
+	eb_config_free(config);
+}
+
+static void test_password_files_refused(void **state)
+{
+	const char *path = write_file("a.yaml", REDIS("  password_file: password\n"), 0644);
+	char place[128], *text = repeat("", "hunter2", 1000, "");
+
+	(void)state;
+	snprintf(place, sizeof(place), "%s:3: redis.password_file: \"%s/password\"", path, directory);
+	write_file("password", "\n", 0600);
+	expect_files_refused(path, NULL, -EINVAL, "%s is empty; expected a password", place);
+	write_file("password", "hunter2\nhunter2\n", 0600);
+	expect_files_refused(path, NULL, -EINVAL, "%s holds more than one line; expected a password alone", place);
+	write_file("password", text, 0600);
+	expect_files_refused(path, NULL, -EINVAL, "%s cannot be read: File too large", place);
+	free(text);
+}
+
+static void test_redis_file(void **state)
+{
+	const char *path = write_file("a.yaml", CONFIG("rules: [{ name: a, action: deny }]\n"), 0644);
+	struct eb_config *config;
+
+	(void)state;
+	config = read_files(path, write_file("redis.json", "{\n\t\"host\": \"r.example\",\n\t\"port\": 6390, "
+					     "\"password\":\"hunt\\/er2\",\"tls\":true\n}\n", 0600));
+	assert_string_equal(config->redis->nodes[0].host, "r.example");
+	assert_int_equal(config->redis->nodes[0].port, 6390);
+	assert_string_equal(config->redis->password, "hunt/er2");
+	assert_true(config->redis->tls.is_on);
+	assert_int_equal(config->warning_count, 0);
+	eb_config_free(config);
+}
+
+static void test_redis_file_replaces_section(void **state)
+{
+	const char *path = write_file("a.yaml", REDIS("  host: a\n  db: 2\n"
+						      "rules: [{ name: a, action: deny }]\n"), 0644);
+	const char *redis_path = write_file("redis.json", "{ \"host\": \"b\" }", 0600);
+	struct eb_config *config = read_files(path, redis_path);
+	char expected[256];
+
+	(void)state;
+	snprintf(expected, sizeof(expected), "%s: redis: has no effect; %s takes its place", path, redis_path);
+	assert_string_equal(config->redis->nodes[0].host, "b");
+	assert_int_equal(config->redis->db, 0);
+	assert_int_equal(config->warning_count, 1);
+	assert_string_equal(config->warnings[0], expected);
+	eb_config_free(config);
+}
+
+static void test_redis_file_refused(void **state)
+{
+	const char *path = write_file("a.yaml", CONFIG(""), 0644), *redis_path;
+
+	(void)state;
+	redis_path = write_file("redis.json", "{ \"host\": \"b\",\n  \"redis_port\": 1 }", 0600);
+	expect_files_refused(path, redis_path, -EINVAL,
+			     "%s:2: unknown key \"redis_port\"; known are host, port, socket, sentinel, cluster, "
+			     "username, password, password_file, db, tls, key, tick, connect_timeout, restore_timeout",
+			     redis_path);
+	redis_path = write_file("redis.json", "{ \"host\": \"b\", \"password\": null }", 0600);
+	expect_files_refused(path, redis_path, -EINVAL,
+			     "%s:1: password: has no value; give it one or leave the key out", redis_path);
+	expect_files_refused(path, "/nonexistent/file", -ENOENT,
+			     "/nonexistent/file: cannot be read: No such file or directory");
+}
+
+/* --- the environment --- */
+
+static void test_environment_node(void **state)
+{
+	struct eb_config *config;
+
+	(void)state;
+	setenv("EDGEBUCKET_NODE", "other", 1);
+	config = parse(CONFIG("node: edge-01\n"));
+	assert_string_equal(config->node, "other");
+	eb_config_free(config);
+	setenv("EDGEBUCKET_NODE", "", 1);
+	config = parse(CONFIG("node: edge-01\n"));
+	assert_string_equal(config->node, "edge-01");
+	eb_config_free(config);
+	setenv("EDGEBUCKET_NODE", "a{b}", 1);
+	expect_refused(CONFIG(""), "environment variable EDGEBUCKET_NODE: \"a{b}\" is not a node's name; up to 255 "
+				   "letters, digits and . _ : @ / + -");
+}
+
+static void test_environment_redis(void **state)
+{
+	const struct eb_redis_config *redis;
+	struct eb_config *config;
+
+	(void)state;
+	setenv("REDIS_HOST", "env.example", 1);
+	setenv("REDIS_PORT", "7000", 1);
+	setenv("REDIS_USERNAME", "env", 1);
+	setenv("REDIS_PASSWORD", "hunter2", 1);
+	setenv("REDIS_TLS", "true", 1);
+	config = parse(REDIS("  host: file\n  port: 1\n  username: file\n  db: 2\n"
+			     "  password_file: /nonexistent/file\n"));
+	redis = config->redis;
+	assert_string_equal(redis->nodes[0].host, "env.example");
+	assert_int_equal(redis->nodes[0].port, 7000);
+	assert_string_equal(redis->username, "env");
+	assert_string_equal(redis->password, "hunter2");
+	assert_true(redis->tls.is_on);
+	assert_int_equal(redis->db, 2);
+	eb_config_free(config);
+
+	config = parse(CONFIG(""));
+	assert_non_null(config->redis);
+	assert_string_equal(config->redis->nodes[0].host, "env.example");
+	eb_config_free(config);
+}
+
+static void test_environment_over_other_kinds(void **state)
+{
+	struct eb_config *config;
+
+	(void)state;
+	setenv("REDIS_PORT", "7000", 1);
+	config = parse(REDIS("  socket: /s\nrules: [{ name: a, action: deny }]\n"));
+	assert_int_equal(config->redis->kind, EB_REDIS_SOCKET);
+	assert_int_equal(config->warning_count, 1);
+	assert_string_equal(config->warnings[0],
+			    "environment variable REDIS_PORT: has no effect with a socket, sentinel or cluster");
+	eb_config_free(config);
+
+	unsetenv("REDIS_PORT");
+	setenv("REDIS_HOST", "h", 1);
+	config = parse(REDIS("  cluster: [a, b]\nrules: [{ name: a, action: deny }]\n"));
+	assert_int_equal(config->redis->kind, EB_REDIS_HOST);
+	assert_int_equal(config->redis->node_count, 1);
+	assert_string_equal(config->redis->nodes[0].host, "h");
+	assert_int_equal(config->redis->nodes[0].port, 6379);
+	assert_int_equal(config->warning_count, 1);
+	assert_string_equal(config->warnings[0], "environment variable REDIS_HOST: takes the place of the configured "
+						 "socket, sentinel or cluster");
+	eb_config_free(config);
+}
+
+static void test_environment_without_redis(void **state)
+{
+	struct eb_config *config;
+
+	(void)state;
+	setenv("REDIS_PORT", "tcp://10.0.0.1:6379", 1);
+	config = parse(CONFIG("rules: [{ name: a, action: deny }]\n"));
+	assert_null(config->redis);
+	assert_int_equal(config->warning_count, 0);
+	eb_config_free(config);
+	setenv("REDIS_PASSWORD", "hunter2", 1);
+	config = parse(CONFIG("rules: [{ name: a, action: deny }]\n"));
+	assert_null(config->redis);
+	assert_int_equal(config->warning_count, 1);
+	assert_string_equal(config->warnings[0],
+			    "environment variable REDIS_PASSWORD: has no effect without a section redis or REDIS_HOST");
+	eb_config_free(config);
+}
+
+static void test_environment_refused(void **state)
+{
+	static const struct {
+		const char *name, *value, *text, *message;
+	} rows[] = {
+		{ "REDIS_HOST", "redis://:hunter2@h", CONFIG(""), "not a host name or an address" },
+		{ "REDIS_PORT", "0", REDIS("  host: h\n"), "not a port; from 1 to 65535" },
+		{ "REDIS_PORT", "65536", REDIS("  host: h\n"), "not a port; from 1 to 65535" },
+		{ "REDIS_PORT", "tcp://10.0.0.1:6379", REDIS("  host: h\n"),
+		  "not a port; looks like a service link of Kubernetes, see enableServiceLinks" },
+		{ "REDIS_USERNAME", "a b", REDIS("  password: p\n"),
+		  "must have 1 to 255 characters of printable ASCII without spaces" },
+		{ "REDIS_USERNAME", "a", REDIS("  host: h\n"),
+		  "there is no password to go with it; set REDIS_PASSWORD" },
+		{ "REDIS_TLS", "maybe", REDIS("  host: h\n"), "neither true nor false" },
+		{ "REDIS_TLS", "1", REDIS("  socket: /s\n"), "TLS does not go with the configured socket" },
+	};
+	char expected[256];
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		clear_environment(state);
+		setenv(rows[i].name, rows[i].value, 1);
+		snprintf(expected, sizeof(expected), "environment variable %s: %s", rows[i].name, rows[i].message);
+		expect_refused(rows[i].text, expected);
+	}
+}
+
+static void test_free_nothing(void **state)
+{
+	(void)state;
+	eb_config_free(NULL);
+	eb_redis_config_free(NULL);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, make_directory, remove_directory)
+
+int main(void)
+{
+	static const struct CMUnitTest tests[] = {
+		TEST(test_refused),
+		TEST(test_passwords_stay_out_of_messages),
+		TEST(test_too_many),
+		TEST(test_hostile),
+		TEST(test_file_errors),
+		TEST(test_defaults),
+		TEST(test_example),
+		TEST(test_other_settings),
+		TEST(test_metrics),
+		TEST(test_ends_of_settings),
+		TEST(test_rule_switches),
+		TEST(test_packet_rates),
+		TEST(test_byte_rates),
+		TEST(test_byte_bursts),
+		TEST(test_match_forms),
+		TEST(test_protocols),
+		TEST(test_src_file_joins_src),
+		TEST(test_empty_src_file),
+		TEST(test_src_file_refused),
+		TEST(test_a_million_prefixes),
+		TEST(test_too_many_prefixes),
+		TEST(test_warnings),
+		TEST(test_frame_of_interface),
+		TEST(test_password_readable_by_all),
+		TEST(test_redis_defaults),
+		TEST(test_redis_settings),
+		TEST(test_redis_socket),
+		TEST(test_redis_sentinel),
+		TEST(test_redis_cluster),
+		TEST(test_redis_tls),
+		TEST(test_password_files_refused),
+		TEST(test_redis_file),
+		TEST(test_redis_file_replaces_section),
+		TEST(test_redis_file_refused),
+		TEST(test_environment_node),
+		TEST(test_environment_redis),
+		TEST(test_environment_over_other_kinds),
+		TEST(test_environment_without_redis),
+		TEST(test_environment_refused),
+		TEST(test_free_nothing),
+	};
+
+	return cmocka_run_group_tests_name("config", tests, NULL, NULL);
+}

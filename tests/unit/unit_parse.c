@@ -1,0 +1,418 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * The parser of the XDP program against a second one, slow and plain, that was written from the RFCs: over frames made
+ * at random, mostly well-formed ones, each in a buffer of its exact size, so that a sanitizer sees every byte too far.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "../../bpf/parse.h"
+#include "random.h"
+
+#define FRAMES 1500000
+#define FRAME_MAX 12000
+
+/* --- The plain parser --- */
+
+struct view {
+	const uint8_t *data;
+	size_t first; /* bytes that can be read */
+	size_t end;   /* of the packet, padding not counted */
+	size_t at;
+};
+
+enum where { HERE, ELSEWHERE, BEYOND }; /* can be read, in another buffer, not in the packet */
+
+static enum where find(const struct view *view, size_t size)
+{
+	if (view->at + size > view->end)
+		return BEYOND;
+	return view->at + size > view->first ? ELSEWHERE : HERE;
+}
+
+static unsigned int byte_at(const struct view *view, size_t offset)
+{
+	return view->data[view->at + offset];
+}
+
+static unsigned int word_at(const struct view *view, size_t offset)
+{
+	return byte_at(view, offset) << 8 | byte_at(view, offset + 1);
+}
+
+static enum eb_parsed hidden(struct eb_packet *out)
+{
+	out->l4 = EB_L4_UNKNOWN;
+	out->proto = 0;
+	return EB_PARSED_IP;
+}
+
+/* What is not here: of a fragment it can come later, of a frame in several buffers it is somewhere else. */
+static enum eb_parsed missing(enum where where, bool is_fragment, struct eb_packet *out)
+{
+	return where == ELSEWHERE || is_fragment ? hidden(out) : EB_PARSED_MALFORMED;
+}
+
+static enum eb_parsed plain_transport(const struct view *view, unsigned int proto, bool is_fragment,
+				      struct eb_packet *out)
+{
+	out->proto = proto;
+	out->l4 = EB_L4_NO_PORT;
+	switch (proto) {
+	case 6:   /* TCP, RFC 9293 */
+	case 17:  /* UDP, RFC 768 */
+	case 33:  /* DCCP, RFC 4340 */
+	case 132: /* SCTP, RFC 9260 */
+	case 136: /* UDP-Lite, RFC 3828 */
+		if (find(view, 4) != HERE)
+			return missing(find(view, 4), is_fragment, out);
+		out->l4 = EB_L4_PORT;
+		out->dport = word_at(view, 2);
+	}
+	return EB_PARSED_IP;
+}
+
+static enum eb_parsed plain_ip4(struct view *view, struct eb_packet *out)
+{
+	size_t frame_left = view->end - view->at, header, total;
+	unsigned int proto, fragment;
+
+	if (find(view, 20) != HERE || byte_at(view, 0) >> 4 != 4)
+		return EB_PARSED_MALFORMED;
+	header = 4 * (byte_at(view, 0) & 15);
+	total = word_at(view, 2);
+	if (!total && frame_left >= 65536)
+		total = frame_left;
+	if (header < 20 || total < header || total > frame_left)
+		return EB_PARSED_MALFORMED;
+	view->end = view->at + total;
+	out->family = 4;
+	memcpy(out->saddr, view->data + view->at + 12, 4);
+	memcpy(out->daddr, view->data + view->at + 16, 4);
+	proto = byte_at(view, 9);
+	fragment = word_at(view, 6);
+	if (fragment % 8192) {
+		out->proto = proto;
+		out->l4 = EB_L4_NO_PORT;
+		return EB_PARSED_IP;
+	}
+	if (find(view, header) != HERE)
+		return hidden(out);
+	view->at += header;
+	return plain_transport(view, proto, fragment & 0x2000, out);
+}
+
+static bool is_extension(unsigned int proto)
+{
+	return proto == 0 || proto == 43 || proto == 44 || proto == 51 || proto == 60;
+}
+
+static enum eb_parsed plain_extensions(struct view *view, unsigned int proto, struct eb_packet *out)
+{
+	bool is_fragment = false;
+	int walked = 0;
+
+	while (is_extension(proto)) {
+		unsigned int next;
+		size_t size;
+
+		if (walked++ == 8)
+			return hidden(out);
+		if (find(view, 8) != HERE)
+			return missing(find(view, 8), is_fragment, out);
+		next = byte_at(view, 0);
+		size = 8 * (byte_at(view, 1) + 1); /* RFC 8200 */
+		if (proto == 51)
+			size = 4 * (byte_at(view, 1) + 2); /* RFC 4302 */
+		if (proto == 44) {
+			size = 8;
+			if (word_at(view, 2) >> 3) {
+				out->l4 = EB_L4_LATER;
+				return EB_PARSED_IP;
+			}
+			is_fragment |= word_at(view, 2) & 1;
+		}
+		if (find(view, size) != HERE)
+			return missing(find(view, size), is_fragment, out);
+		view->at += size;
+		proto = next;
+	}
+	return plain_transport(view, proto, is_fragment, out);
+}
+
+static enum eb_parsed plain_ip6(struct view *view, struct eb_packet *out)
+{
+	unsigned int payload, next;
+
+	if (find(view, 40) != HERE || byte_at(view, 0) >> 4 != 6)
+		return EB_PARSED_MALFORMED;
+	payload = word_at(view, 4);
+	next = byte_at(view, 6);
+	if (view->at + 40 + payload > view->end)
+		return EB_PARSED_MALFORMED;
+	if (payload || (next != 0 && view->end - view->at - 40 < 65536))
+		view->end = view->at + 40 + payload;
+	out->family = 6;
+	memcpy(out->saddr, view->data + view->at + 8, 16);
+	memcpy(out->daddr, view->data + view->at + 24, 16);
+	if (next == 58 && byte_at(view, 7) == 255 && find(view, 41) == HERE && byte_at(view, 40) >= 133 &&
+	    byte_at(view, 40) <= 137)
+		return EB_PARSED_ND;
+	view->at += 40;
+	return plain_extensions(view, next, out);
+}
+
+static bool is_tag(unsigned int type)
+{
+	return type == 0x8100 || type == 0x88a8;
+}
+
+static enum eb_parsed plain_frame(const uint8_t *data, size_t first, size_t len, struct eb_packet *out)
+{
+	struct view view = { .data = data, .first = first, .end = len };
+	unsigned int type;
+
+	if (find(&view, 14) != HERE)
+		return EB_PARSED_MALFORMED;
+	type = word_at(&view, 12);
+	view.at = 14;
+	for (int tags = 0; is_tag(type); tags++) {
+		if (tags == 2 || find(&view, 4) != HERE)
+			return EB_PARSED_MALFORMED;
+		type = word_at(&view, 2);
+		view.at += 4;
+	}
+	if (type == 0x0800)
+		return plain_ip4(&view, out);
+	if (type == 0x86dd)
+		return plain_ip6(&view, out);
+	return EB_PARSED_NOT_IP;
+}
+
+/* --- Frames at random --- */
+
+struct maker {
+	uint8_t data[FRAME_MAX];
+	size_t len;
+};
+
+static void put(struct maker *maker, unsigned int byte)
+{
+	if (maker->len < FRAME_MAX)
+		maker->data[maker->len++] = byte;
+}
+
+static void put_word(struct maker *maker, unsigned int word)
+{
+	put(maker, word >> 8);
+	put(maker, word);
+}
+
+static void put_random(struct maker *maker, size_t count)
+{
+	while (count--)
+		put(maker, draw());
+}
+
+static unsigned int draw_proto(void)
+{
+	static const uint8_t protos[] = { 0, 43, 44, 51, 60, 0, 43, 44, 51, 60, 6, 17, 17, 33, 132, 136, 1, 58, 59, 50 };
+
+	return one_in(16) ? draw() & 255 : protos[draw() % sizeof(protos)];
+}
+
+static unsigned int draw_fragment(void)
+{
+	static const uint16_t words[] = { 0, 0, 1, 0x2000, 0x4000, 8, 9, 0x1fff, 0x2001, 6 };
+
+	return one_in(8) ? draw() & 0xffff : words[draw() % 10];
+}
+
+static void put_ethernet(struct maker *maker)
+{
+	static const uint16_t types[] = { 0x0800, 0x86dd, 0x86dd, 0x86dd, 0x0806 };
+
+	put_random(maker, 12);
+	for (int tags = draw() % 8; tags > 4; tags--) {
+		put_word(maker, one_in(2) ? 0x8100 : 0x88a8);
+		put_random(maker, 2);
+	}
+	put_word(maker, one_in(50) ? draw() & 0xffff : types[draw() % (one_in(50) ? 5 : 4)]);
+}
+
+static void put_chain(struct maker *maker, unsigned int proto)
+{
+	for (int i = draw() % 12; i && is_extension(proto); i--) {
+		unsigned int len = one_in(20) ? draw() & 255 : draw() % 3;
+
+		size_t more = proto == 51 ? 4 * len : proto == 44 ? 0 : 8 * len;
+
+		proto = draw_proto();
+		put(maker, proto);
+		put(maker, len);
+		put_word(maker, draw_fragment());
+		put_random(maker, 4 + more);
+	}
+	put_random(maker, draw() % (one_in(10) ? 2000 : 40));
+}
+
+static void put_ip4(struct maker *maker)
+{
+	size_t at = maker->len, len;
+	unsigned int options = one_in(3) ? draw() % 11 : 0;
+
+	put(maker, one_in(50) ? draw() : 0x45 + options);
+	put(maker, 0);
+	put_word(maker, 0);
+	put_word(maker, draw());
+	put_word(maker, draw_fragment());
+	put(maker, 64);
+	put(maker, draw_proto());
+	put_random(maker, 10 + 4 * options);
+	put_chain(maker, 59);
+	len = maker->len - at;
+	if (one_in(10))
+		len = one_in(2) ? len + draw() % 5 : draw() % (len + 2);
+	maker->data[at + 2] = len >> 8;
+	maker->data[at + 3] = len;
+}
+
+static void put_ip6(struct maker *maker)
+{
+	size_t at = maker->len, len;
+	unsigned int proto = draw_proto();
+	bool is_nd = one_in(10);
+
+	put_word(maker, one_in(50) ? draw() : 0x6000);
+	put_word(maker, 0);
+	put_word(maker, 0);
+	put(maker, is_nd ? 58 : proto);
+	put(maker, is_nd || one_in(10) ? 255 : 64);
+	put_random(maker, 32);
+	if (is_nd)
+		put(maker, 131 + draw() % 9);
+	put_chain(maker, is_nd ? 58 : proto);
+	len = maker->len - at - 40;
+	if (one_in(10))
+		len = one_in(2) ? len + draw() % 5 : draw() % (len + 2);
+	maker->data[at + 4] = len >> 8;
+	maker->data[at + 5] = len;
+}
+
+static void make_frame(struct maker *maker)
+{
+	maker->len = 0;
+	put_ethernet(maker);
+	if (maker->data[maker->len - 2] == 0x08)
+		put_ip4(maker);
+	else
+		put_ip6(maker);
+	if (one_in(4))
+		put_random(maker, draw() % 50);
+	if (one_in(6))
+		maker->len = draw() % (maker->len + 1);
+	for (int i = one_in(8) ? draw() % 8 : 0; i && maker->len; i--)
+		maker->data[draw() % maker->len] = draw();
+}
+
+/* --- Comparing --- */
+
+static void fail_frame(const uint8_t *data, size_t first, size_t len, const struct eb_packet *is, int is_parsed,
+		       const struct eb_packet *should, int should_parsed)
+{
+	for (size_t i = 0; i < first && i < 400; i++)
+		fprintf(stderr, "%02x%s", data[i], i % 32 == 31 ? "\n" : " ");
+	fail_msg("%zu of %zu bytes: result %d, family %d, l4 %d, proto %d, port %d; should be %d, %d, %d, %d, %d", first,
+		 len, is_parsed, is->family, is->l4, is->proto, is->dport, should_parsed, should->family, should->l4,
+		 should->proto, should->dport);
+}
+
+static unsigned long outcomes[EB_PARSED_ND + 1], classes[EB_L4_UNKNOWN + 1];
+
+/* `len` may be more than is there: the rest is in other buffers. */
+static void check_frame(const uint8_t *frame, size_t first, size_t len)
+{
+	struct eb_packet is = { .len = len }, should = { .len = len };
+	/* IP headers are aligned as in the kernel, two bytes off. */
+	uint8_t *buffer = malloc(first + 2), *data = buffer + 2;
+	int is_parsed, should_parsed;
+
+	assert_non_null(buffer);
+	memcpy(data, frame, first);
+	is_parsed = eb_parse_frame(data, data + first, &is);
+	should_parsed = plain_frame(data, first, len, &should);
+	if (is_parsed != should_parsed || (is_parsed == EB_PARSED_IP && memcmp(&is, &should, sizeof(is))))
+		fail_frame(data, first, len, &is, is_parsed, &should, should_parsed);
+	free(buffer);
+	outcomes[is_parsed]++;
+	if (is_parsed == EB_PARSED_IP)
+		classes[is.l4]++;
+}
+
+static void test_random(void **state)
+{
+	static struct maker maker;
+
+	(void)state;
+	for (int i = 0; i < FRAMES; i++) {
+		make_frame(&maker);
+		check_frame(maker.data, maker.len, maker.len);
+		if (one_in(4))
+			check_frame(maker.data, draw() % (maker.len + 1), maker.len);
+		if (one_in(4))
+			check_frame(maker.data, maker.len, maker.len + draw() % 70000);
+	}
+	/* The frames must not be so random that hardly any gets far. */
+	for (int i = 0; i <= EB_PARSED_ND; i++)
+		assert_true(outcomes[i] > FRAMES / 100);
+	for (int i = 0; i <= EB_L4_UNKNOWN; i++)
+		assert_true(classes[i] > FRAMES / 100);
+}
+
+/* Every length of a frame with a bit of everything, alone and with the rest in another buffer. */
+static void test_every_length(void **state)
+{
+	static struct maker maker;
+
+	(void)state;
+	for (int i = 0; i < 200; i++) {
+		make_frame(&maker);
+		for (size_t len = 0; len <= maker.len && len < 400; len++) {
+			check_frame(maker.data, len, len);
+			check_frame(maker.data, len, maker.len);
+		}
+	}
+}
+
+/* Frames of noise alone. */
+static void test_noise(void **state)
+{
+	static struct maker maker;
+
+	(void)state;
+	for (int i = 0; i < FRAMES / 10; i++) {
+		maker.len = 0;
+		put_random(&maker, draw() % 200);
+		if (maker.len >= 14 && one_in(2))
+			memcpy(maker.data + 12, one_in(2) ? "\x08\x00" : "\x86\xdd", 2);
+		check_frame(maker.data, maker.len, maker.len);
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_random),
+		cmocka_unit_test(test_every_length),
+		cmocka_unit_test(test_noise),
+	};
+
+	return cmocka_run_group_tests_name("parse", tests, random_start, NULL);
+}

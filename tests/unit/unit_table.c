@@ -1,0 +1,558 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* The table of buckets, on the host: the text that the XDP program and the agent compile, with a clock of our own. */
+#include <pthread.h>
+#include <sched.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "random.h"
+#include "table.h"
+
+#define SECOND (1000000000ULL * EB_TICKS_PER_NS)
+
+/* --- A table of either family --- */
+
+struct table {
+	struct eb_state state;
+	uint32_t sets;
+	int words;
+	char *memory;
+	struct eb_tags *tags;
+};
+
+static struct table *table_new(uint32_t sets, int words)
+{
+	struct table *table = aligned_alloc(64, (sizeof(*table) + 63) & ~63UL);
+
+	assert_non_null(table);
+	memset(table, 0, sizeof(*table));
+	table->sets = sets;
+	table->words = words;
+	table->state.seed[0] = 0x243f6a8885a308d3;
+	table->state.seed[1] = 0x13198a2e03707344;
+	table->memory = calloc(sets, EB_WAYS * (words * 8 + sizeof(struct eb_bucket)));
+	table->tags = calloc(sets, sizeof(*table->tags));
+	assert_non_null(table->memory);
+	assert_non_null(table->tags);
+	return table;
+}
+
+static void table_free(struct table *table)
+{
+	free(table->memory);
+	free(table->tags);
+	free(table);
+}
+
+static void *table_set(const struct table *table, uint32_t set)
+{
+	return table->memory + set * EB_WAYS * (table->words * 8 + sizeof(struct eb_bucket));
+}
+
+struct slot {
+	__u64 key[EB_WORDS6];
+	struct eb_sets sets;
+	__u64 hash;
+};
+
+static struct slot slot_of(const struct table *table, uint64_t number)
+{
+	struct slot slot = { .key = { number | 1ULL << 63 } };
+	uint32_t first, second;
+
+	if (table->words == EB_WORDS6) {
+		slot.key[1] = number * 7;
+		slot.key[2] = 99;
+	}
+	slot.hash = eb_key_hash(slot.key, table->words, table->state.seed);
+	first = eb_first_set(slot.hash, table->sets);
+	second = eb_second_set(slot.hash, table->sets);
+	slot.sets = (struct eb_sets){
+		.first = table_set(table, first), .first_tags = &table->tags[first],
+		.second = table_set(table, second), .second_tags = &table->tags[second],
+	};
+	return slot;
+}
+
+static int find(const struct table *table, const struct slot *slot)
+{
+	return eb_table_find(&slot->sets, slot->key, table->words, eb_tag(slot->hash));
+}
+
+static int find_or_insert(struct table *table, const struct slot *slot, uint64_t now)
+{
+	int place = find(table, slot);
+
+	if (place == EB_PLACE_NONE)
+		place = eb_table_insert(&slot->sets, slot->key, table->words, eb_tag(slot->hash),
+					eb_key_lock(&table->state, slot->hash), now);
+	return place;
+}
+
+static struct eb_bucket *bucket_at(const struct table *table, const struct slot *slot, int place)
+{
+	return eb_key_bucket(eb_place_key(&slot->sets, table->words, place), table->words);
+}
+
+/* As the XDP program does it, gate aside. *place is where, or why not. */
+static enum eb_charge charge(struct table *table, uint64_t number, const struct eb_rule *rule, uint64_t len,
+			     uint64_t now, int *place)
+{
+	struct slot slot = slot_of(table, number);
+	enum eb_charge outcome;
+
+	*place = find_or_insert(table, &slot, now);
+	if (*place < 0)
+		return EB_BUSY;
+	outcome = eb_bucket_charge(bucket_at(table, &slot, *place), rule, len, now);
+	if (outcome == EB_ADMITTED &&
+	    !eb_key_equal(eb_place_key(&slot.sets, table->words, *place), slot.key, table->words))
+		return EB_BUSY;
+	return outcome;
+}
+
+static void check_unlocked(const struct table *table)
+{
+	for (int i = 0; i < EB_LOCKS; i++)
+		assert_int_equal(table->state.locks[i], 0);
+	for (uint32_t set = 0; set < table->sets; set++) {
+		for (int way = 0; way < EB_WAYS; way++) {
+			__u64 *key = eb_set_key(table_set(table, set), table->words, way);
+
+			assert_int_not_equal(eb_key_bucket(key, table->words)->packets_full_at, EB_LOCKED);
+			assert_int_not_equal(eb_key_bucket(key, table->words)->bytes_full_at, EB_LOCKED);
+		}
+	}
+}
+
+static int count_entries(const struct table *table, uint64_t number)
+{
+	struct slot slot = slot_of(table, number);
+	int count = 0;
+
+	for (uint32_t set = 0; set < table->sets; set++)
+		for (int way = 0; way < EB_WAYS; way++)
+			count += eb_key_equal(eb_set_key(table_set(table, set), table->words, way), slot.key,
+					      table->words);
+	return count;
+}
+
+/* --- Hash and fill --- */
+
+/* Consecutive addresses, as in a scan, spread over the sets as if drawn at random: chi squared, 1000 cells, six sigma. */
+static void check_spread(uint32_t (*set_of)(__u64 hash, __u32 sets), int words, int step)
+{
+	enum { CELLS = 1000, KEYS = 1000000 };
+	struct table *table = table_new(CELLS, words);
+	uint32_t *cells = calloc(CELLS, sizeof(*cells));
+	double sum = 0, mean = KEYS / CELLS;
+
+	for (uint64_t i = 0; i < KEYS; i++)
+		cells[set_of(slot_of(table, i << step).hash, CELLS)]++;
+	for (int i = 0; i < CELLS; i++)
+		sum += (cells[i] - mean) * (cells[i] - mean) / mean;
+	assert_true(sum > CELLS - 6 * 45 && sum < CELLS + 6 * 45); /* sigma is sqrt(2 * CELLS) */
+	free(cells);
+	table_free(table);
+}
+
+static uint32_t first_set(__u64 hash, __u32 sets)
+{
+	return eb_first_set(hash, sets);
+}
+
+static void test_spread(void **state)
+{
+	(void)state;
+	check_spread(first_set, EB_WORDS4, 0);
+	check_spread(first_set, EB_WORDS4, 12);
+	check_spread(first_set, EB_WORDS6, 0);
+	check_spread(first_set, EB_WORDS6, 40);
+}
+
+/* Every set is inside, whatever their number, and the low bits serve the tallies. */
+static void test_ranges(void **state)
+{
+	static const uint32_t sizes[] = { 1, 2, 3, 31, 32, 33, 63, 1000, 524288, 8388608, 16777215 };
+	uint32_t tallies[EB_TALLIES] = { 0 };
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+		static const __u64 edges[] = { 0, UINT32_MAX, 0xffffffff00000000, UINT64_MAX, 0x7fffffff80000000 };
+
+		for (int k = 0; k < 10000; k++) {
+			__u64 hash = k < 5 ? edges[k] : draw() ^ draw() << 20;
+
+			assert_true(eb_first_set(hash, sizes[i]) < sizes[i]);
+			assert_true(eb_second_set(hash, sizes[i]) < sizes[i]);
+		}
+	}
+	for (uint64_t i = 0; i < 64000; i++) {
+		__u64 seeds[2] = { 1, 2 };
+
+		tallies[eb_key_hash((const __u64 *)&i, 1, seeds) % EB_TALLIES]++;
+	}
+	for (int i = 0; i < EB_TALLIES; i++)
+		assert_true(tallies[i] > 800 && tallies[i] < 1200);
+}
+
+/* As many sources in debt as the operator asked for: hardly any finds no room, and none below three quarters. */
+static void check_fill(uint32_t size, int words)
+{
+	struct table *table = table_new(size / (EB_WAYS / 2), words);
+	uint64_t now = 1000 * SECOND;
+	uint32_t refused = 0, early = 0;
+
+	for (uint32_t i = 0; i < size; i++) {
+		struct slot slot = slot_of(table, i);
+		int place = find_or_insert(table, &slot, now);
+
+		assert_int_not_equal(place, EB_PLACE_BUSY);
+		if (place == EB_PLACE_FULL) {
+			refused++;
+			early += i < size / 4 * 3;
+		} else {
+			bucket_at(table, &slot, place)->packets_full_at = now + SECOND;
+		}
+	}
+	print_message("%u of %u refused (%.4f %%), %u of them below three quarters\n", refused, size,
+		      100.0 * refused / size, early);
+	assert_true(refused < size / 5000);
+	assert_true(early <= size / 100000);
+	/* They are all found again. */
+	for (uint32_t i = 0; i < size; i++) {
+		struct slot slot = slot_of(table, i);
+
+		refused -= find(table, &slot) == EB_PLACE_NONE;
+	}
+	assert_int_equal(refused, 0);
+	check_unlocked(table);
+	table_free(table);
+}
+
+static void test_fill(void **state)
+{
+	(void)state;
+	check_fill(1 << 18, EB_WORDS4);
+	check_fill(100000, EB_WORDS6);
+}
+
+/* --- Taking over --- */
+
+/* Time of an entry against now, and whether another source may have it. */
+static void test_idle(void **state)
+{
+	static const struct {
+		uint64_t packets, bytes; /* EB_FULL and EB_LOCKED as they are; others relative to now */
+		bool is_free;
+	} rows[] = {
+		{ EB_FULL, EB_FULL, true },
+		{ -EB_IDLE_MARGIN, EB_FULL, true },
+		{ EB_FULL, -EB_IDLE_MARGIN, true },
+		{ -EB_IDLE_MARGIN, -EB_IDLE_MARGIN, true },
+		{ -EB_IDLE_MARGIN + 1, EB_FULL, false },
+		{ EB_FULL, -EB_IDLE_MARGIN + 1, false },
+		{ -EB_IDLE_MARGIN + 1, -EB_IDLE_MARGIN, false },
+		{ SECOND, EB_FULL, false },
+		{ EB_FULL, SECOND, false },
+		{ SECOND, -10 * SECOND, false },
+		{ -10 * SECOND, SECOND, false },
+		{ EB_BURST_MAX, EB_FULL, false },
+		{ EB_LOCKED, EB_FULL, false },
+		{ EB_FULL, EB_LOCKED, false },
+		{ EB_LOCKED, EB_LOCKED, false },
+		{ -10 * SECOND, EB_LOCKED, false },
+		{ 1ULL << 63, EB_FULL, true },
+	};
+	static const uint64_t nows[] = { 1000 * SECOND, 5, 1ULL << 62, 1ULL << 63, (1ULL << 63) + 5, UINT64_MAX - 5 };
+
+	(void)state;
+	for (size_t n = 0; n < sizeof(nows) / sizeof(nows[0]); n++) {
+		for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+			uint64_t now = nows[n];
+			struct eb_entry4 entry = { .key = { .addr = 1, .rule_id = 1 } };
+			struct eb_entry4 before;
+			const __u64 key = 77;
+			__u16 tag = 3;
+
+			entry.bucket.packets_full_at = rows[i].packets + (rows[i].packets > 1 ? now : 0);
+			entry.bucket.bytes_full_at = rows[i].bytes + (rows[i].bytes > 1 ? now : 0);
+			entry.bucket.dropped = 5;
+			before = entry;
+			assert_int_equal(eb_bucket_idle(&entry.bucket, now) != 0, rows[i].is_free);
+			assert_int_equal(eb_entry_take((__u64 *)&entry, &tag, &key, 1, 9, now), rows[i].is_free);
+			assert_int_equal(tag, rows[i].is_free ? 9 : 3);
+			if (!rows[i].is_free) {
+				assert_memory_equal(&entry, &before, sizeof(entry));
+				continue;
+			}
+			assert_memory_equal(&entry.key, &key, sizeof(key));
+			assert_int_equal(entry.bucket.packets_full_at, EB_FULL);
+			assert_int_equal(entry.bucket.bytes_full_at, EB_FULL);
+			assert_int_equal(entry.bucket.dropped, 0);
+		}
+	}
+}
+
+/* A locked time or lock refuses, and leaves it to its holder. */
+static void test_locked(void **state)
+{
+	const struct eb_rule rule = { .packets = { .mult = SECOND, .burst = 5 * SECOND },
+				      .bytes = { .mult = SECOND, .burst = 5 * SECOND } };
+	struct table *table = table_new(1, EB_WORDS4);
+	struct eb_bucket bucket = { .packets_full_at = EB_LOCKED };
+	int place;
+
+	(void)state;
+	assert_int_equal(eb_bucket_charge(&bucket, &rule, 1, SECOND), EB_BUSY);
+	assert_int_equal(bucket.packets_full_at, EB_LOCKED);
+	bucket = (struct eb_bucket){ .bytes_full_at = EB_LOCKED };
+	assert_int_equal(eb_bucket_charge(&bucket, &rule, 1, SECOND), EB_BUSY);
+	assert_int_equal(bucket.bytes_full_at, EB_LOCKED);
+	for (int i = 0; i < EB_LOCKS; i++)
+		table->state.locks[i] = 1;
+	assert_int_equal(charge(table, 1, &rule, 1, SECOND, &place), EB_BUSY);
+	assert_int_equal(place, EB_PLACE_BUSY);
+	for (int i = 0; i < EB_LOCKS; i++)
+		assert_int_equal(table->state.locks[i], 1);
+	assert_int_equal(count_entries(table, 1), 0);
+	table_free(table);
+}
+
+/* --- Against a bucket for everybody --- */
+
+/* What a source should have: times in integers that do not wrap. */
+struct reference {
+	unsigned __int128 packets, bytes;
+	uint64_t admitted;
+};
+
+static bool reference_charge(struct reference *reference, const struct eb_rule *rule, uint64_t len,
+			     unsigned __int128 now)
+{
+	unsigned __int128 packets = (reference->packets > now ? reference->packets : now) + rule->packets.mult;
+	unsigned __int128 bytes = (reference->bytes > now ? reference->bytes : now) + len * rule->bytes.mult;
+
+	if (packets - now > rule->packets.burst || (rule->bytes.mult && bytes - now > rule->bytes.burst))
+		return false;
+	reference->packets = packets;
+	if (rule->bytes.mult)
+		reference->bytes = bytes;
+	reference->admitted++;
+	return true;
+}
+
+/*
+ * Random packets of random sources through a table that is much too small for all of them, while its clock goes past
+ * the wrap: whoever has an entry is treated exactly as if everybody had one, and the others are turned away.
+ */
+static void check_model(int words, bool has_bytes)
+{
+	enum { SOURCES = 60, PACKETS = 200000 };
+	const struct eb_rule rule = {
+		.packets = { .mult = SECOND / 3, .burst = 4 * (SECOND / 3) },
+		.bytes = { .mult = has_bytes ? SECOND / 1000 : 0, .burst = 3 * SECOND },
+	};
+	struct table *table = table_new(3, words);
+	struct reference sources[SOURCES] = { 0 };
+	unsigned __int128 now = UINT64_MAX - 500 * SECOND;
+	uint32_t served = 0, full = 0;
+
+	for (int i = 0; i < PACKETS; i++) {
+		/* The sources come and go: at any time a few of them are many. */
+		int source = (i / 500 * 7 + draw() % 10) % SOURCES, place;
+		uint64_t len = 60 + draw() % 1000;
+		enum eb_charge outcome = charge(table, source, &rule, len, now, &place);
+
+		if (place == EB_PLACE_FULL) {
+			full++;
+		} else {
+			assert_int_equal(outcome,
+					 reference_charge(&sources[source], &rule, len, now) ? EB_ADMITTED : EB_REFUSED);
+			served += outcome == EB_ADMITTED;
+		}
+		now += draw() % (SECOND / 50);
+	}
+	assert_true(now >> 64);
+	assert_true(served > PACKETS / 10);
+	assert_true(full > 0);
+	for (int i = 0; i < SOURCES; i++)
+		assert_true(count_entries(table, i) <= 1);
+	check_unlocked(table);
+	table_free(table);
+}
+
+static void test_model(void **state)
+{
+	(void)state;
+	check_model(EB_WORDS4, false);
+	check_model(EB_WORDS4, true);
+	check_model(EB_WORDS6, false);
+	check_model(EB_WORDS6, true);
+}
+
+/* --- Several threads --- */
+
+enum { THREADS = 4, RIVALS = 40, OPERATIONS = 300000 };
+
+/*
+ * One clock for all, which every operation moves on. As in the kernel, time does not run away from an operation that
+ * read it: it waits once it is half of EB_IDLE_MARGIN ahead of one.
+ */
+static struct {
+	_Atomic uint64_t now;
+	_Atomic uint64_t reading[THREADS]; /* what an operation in progress goes by; 0 for none */
+} hammer_clock;
+
+static uint64_t begin_operation(int thread)
+{
+	uint64_t now;
+
+	do {
+		now = atomic_load(&hammer_clock.now);
+		atomic_store(&hammer_clock.reading[thread], now);
+	} while (atomic_load(&hammer_clock.now) != now);
+	return now;
+}
+
+static void end_operation(int thread, uint64_t step)
+{
+	uint64_t now = atomic_load(&hammer_clock.now);
+	bool is_held_up = false;
+
+	atomic_store(&hammer_clock.reading[thread], 0);
+	for (int i = 0; i < THREADS; i++) {
+		uint64_t reading = atomic_load(&hammer_clock.reading[i]);
+
+		is_held_up |= reading && now + step - reading > EB_IDLE_MARGIN / 2;
+	}
+	if (!is_held_up)
+		atomic_compare_exchange_strong(&hammer_clock.now, &now, now + step);
+}
+
+struct hammer {
+	pthread_t thread;
+	int index;
+	struct table *table;
+	const struct eb_rule *rule;
+	uint64_t random;
+	uint64_t admitted[RIVALS], admitted_bytes[RIVALS];
+	uint64_t taken; /* insertions */
+};
+
+static uint64_t draw_own(struct hammer *hammer)
+{
+	hammer->random = hammer->random * 6364136223846793005 + 1442695040888963407;
+	return hammer->random >> 33;
+}
+
+static void *run_hammer(void *arg)
+{
+	struct hammer *hammer = arg;
+
+	for (int i = 0; i < OPERATIONS; i++) {
+		uint64_t now = begin_operation(hammer->index);
+		/* All threads keep to the same few sources for a while, so that entries of the others grow idle. */
+		int source = (now / (3 * SECOND) * 4 + draw_own(hammer) % 9) % RIVALS, place;
+		uint64_t len = 60 + draw_own(hammer) % 1000;
+		struct slot slot = slot_of(hammer->table, source);
+		bool was_there = find(hammer->table, &slot) >= 0;
+
+		if (i % 1000 == 0)
+			sched_yield(); /* in the middle, as an interrupt would */
+		if (charge(hammer->table, source, hammer->rule, len, now, &place) == EB_ADMITTED) {
+			hammer->admitted[source]++;
+			hammer->admitted_bytes[source] += len;
+		}
+		hammer->taken += !was_there && place >= 0;
+		end_operation(hammer->index, draw_own(hammer) % (SECOND / 500));
+	}
+	return NULL;
+}
+
+static void check_bound(const struct hammer *hammers, const struct eb_rule *rule, uint64_t passed)
+{
+	uint64_t total = 0, taken = 0;
+
+	for (int source = 0; source < RIVALS; source++) {
+		unsigned __int128 packets = 0, bytes = 0;
+
+		for (int i = 0; i < THREADS; i++) {
+			packets += hammers[i].admitted[source];
+			bytes += hammers[i].admitted_bytes[source];
+		}
+		total += packets;
+		if (rule->packets.mult)
+			assert_true(packets * rule->packets.mult <= rule->packets.burst + passed);
+		if (rule->bytes.mult)
+			assert_true(bytes * rule->bytes.mult <= rule->bytes.burst + passed);
+	}
+	for (int i = 0; i < THREADS; i++)
+		taken += hammers[i].taken;
+	print_message("%llu s of the clock, %llu admitted, %llu entries taken\n", (unsigned long long)(passed / SECOND),
+		      (unsigned long long)total, (unsigned long long)taken);
+	assert_true(taken > 100);
+	assert_true(total > 100);
+}
+
+static void check_hammer(int words, const struct eb_rule *rule)
+{
+	struct hammer *hammers = calloc(THREADS, sizeof(*hammers));
+	struct table *table = table_new(2, words);
+	uint64_t start = UINT64_MAX - 5 * SECOND; /* wraps on the way */
+
+	assert_non_null(hammers);
+	atomic_store(&hammer_clock.now, start);
+	for (int i = 0; i < THREADS; i++) {
+		hammers[i] = (struct hammer){ .index = i, .table = table, .rule = rule, .random = draw() };
+		assert_int_equal(pthread_create(&hammers[i].thread, NULL, run_hammer, &hammers[i]), 0);
+	}
+	for (int i = 0; i < THREADS; i++)
+		pthread_join(hammers[i].thread, NULL);
+	check_bound(hammers, rule, atomic_load(&hammer_clock.now) - start);
+	for (int i = 0; i < RIVALS; i++)
+		assert_true(count_entries(table, i) <= 1);
+	check_unlocked(table);
+	table_free(table);
+	free(hammers);
+}
+
+static void test_hammer(void **state)
+{
+	const struct eb_rule rules[] = {
+		{ .packets = { .mult = SECOND / 10, .burst = 3 * (SECOND / 10) } },
+		{ .packets = { .mult = 2 * SECOND, .burst = 4 * SECOND } },
+		{ .bytes = { .mult = SECOND / 10000, .burst = SECOND / 2 } },
+		{ .packets = { .mult = SECOND / 10, .burst = 3 * (SECOND / 10) },
+		  .bytes = { .mult = SECOND / 5000, .burst = SECOND / 2 } },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rules) / sizeof(rules[0]); i++) {
+		check_hammer(EB_WORDS4, &rules[i]);
+		check_hammer(EB_WORDS6, &rules[i]);
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_spread),
+		cmocka_unit_test(test_ranges),
+		cmocka_unit_test(test_fill),
+		cmocka_unit_test(test_idle),
+		cmocka_unit_test(test_locked),
+		cmocka_unit_test(test_model),
+		cmocka_unit_test(test_hammer),
+	};
+
+	return cmocka_run_group_tests_name("table", tests, random_start, NULL);
+}

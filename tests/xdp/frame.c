@@ -1,0 +1,340 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include <arpa/inet.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+#include <linux/if_ether.h>
+#include <linux/ip.h>
+#include <linux/ipv6.h>
+#include <netinet/in.h>
+
+#include "frame.h"
+
+struct builder {
+	struct frame *frame;
+	char *settings;       /* of the current word; NULL without any */
+	size_t next_at;       /* of the byte (word for Ethernet) that names what follows */
+	bool next_is_type;    /* … it is an EtherType */
+	bool next_is_fixed;   /* … and was set on purpose */
+	size_t ip_at, ip_header;
+	bool len_is_fixed;
+	size_t padding;
+};
+
+/* --- Settings of a word --- */
+
+/* The text of a setting; NULL when it is not there. Valid until the next call. */
+static const char *get_text(const struct builder *builder, const char *name)
+{
+	static char copy[256];
+	char *save = NULL;
+
+	if (!builder->settings)
+		return NULL;
+	strncpy(copy, builder->settings, sizeof(copy) - 1);
+	for (char *item = strtok_r(copy, ",", &save); item; item = strtok_r(NULL, ",", &save)) {
+		char *value = strchr(item, '=');
+
+		if (!value && !*name)
+			return item;
+		if (value && strlen(name) == (size_t)(value - item) && !strncmp(item, name, value - item))
+			return value + 1;
+	}
+	return NULL;
+}
+
+static bool has(const struct builder *builder, const char *name)
+{
+	return get_text(builder, name) != NULL;
+}
+
+static unsigned long get_number(const struct builder *builder, const char *name, int base, unsigned long otherwise)
+{
+	const char *text = get_text(builder, name);
+	char *end;
+	unsigned long value;
+
+	if (!text)
+		return otherwise;
+	value = strtoul(text, &end, base);
+	if (*end)
+		fail_msg("frame: %s is not a number", text);
+	return value;
+}
+
+static unsigned long get_usual(const struct builder *builder, unsigned long otherwise)
+{
+	return get_number(builder, "", 10, otherwise);
+}
+
+/* --- Bytes --- */
+
+static void *put(struct builder *builder, size_t size)
+{
+	struct frame *frame = builder->frame;
+	void *at = frame->data + frame->len;
+
+	if (frame->len + size > FRAME_MAX)
+		fail_msg("frame: longer than %d bytes", FRAME_MAX);
+	memset(at, 0, size);
+	frame->len += size;
+	return at;
+}
+
+static void put_be16(void *at, unsigned long value)
+{
+	((uint8_t *)at)[0] = value >> 8;
+	((uint8_t *)at)[1] = value;
+}
+
+/* Tells the header before that `type` (an EtherType or a protocol) comes. */
+static void link_header(struct builder *builder, unsigned long type)
+{
+	uint8_t *at = builder->frame->data + builder->next_at;
+
+	if (builder->next_is_fixed)
+		return;
+	if (builder->next_is_type)
+		put_be16(at, type);
+	else
+		*at = type;
+}
+
+/* The next header names itself in this byte. */
+static void expect_header(struct builder *builder, void *at, bool is_type)
+{
+	builder->next_at = (uint8_t *)at - builder->frame->data;
+	builder->next_is_type = is_type;
+	builder->next_is_fixed = false;
+}
+
+static void put_next(struct builder *builder, void *at, const char *name)
+{
+	expect_header(builder, at, false);
+	if (!has(builder, name))
+		return;
+	*(uint8_t *)at = get_number(builder, name, 10, 0);
+	builder->next_is_fixed = true;
+}
+
+static void put_address(struct builder *builder, const char *name, int family, const char *otherwise, void *at)
+{
+	const char *text = get_text(builder, name);
+
+	if (inet_pton(family, text ? text : otherwise, at) != 1)
+		fail_msg("frame: %s is not an address", text);
+}
+
+static void set_source(struct frame *frame, uint8_t family, void *addr)
+{
+	frame->family = family;
+	memset(frame->saddr, 0, sizeof(frame->saddr));
+	memcpy(frame->saddr, addr, family == 4 ? 4 : 16);
+	frame->saddr_at = (uint8_t *)addr - frame->data;
+}
+
+/* --- Words --- */
+
+static void put_eth(struct builder *builder, int unused)
+{
+	(void)unused;
+	link_header(builder, get_number(builder, "", 16, 0));
+	builder->next_is_fixed = true;
+}
+
+static void put_tag(struct builder *builder, int unused)
+{
+	uint8_t *tag;
+
+	(void)unused;
+	link_header(builder, get_number(builder, "", 16, ETH_P_8021Q));
+	tag = put(builder, 4);
+	put_be16(tag, 100);
+	expect_header(builder, tag + 2, true);
+}
+
+static void put_ip4(struct builder *builder, int unused)
+{
+	size_t options = get_number(builder, "opts", 10, 0);
+	struct iphdr *ip;
+
+	(void)unused;
+	link_header(builder, ETH_P_IP);
+	builder->ip_at = builder->frame->len;
+	builder->ip_header = 0;
+	ip = put(builder, sizeof(*ip) + options);
+	ip->version = get_number(builder, "ver", 10, 4);
+	ip->ihl = get_number(builder, "ihl", 10, 5 + options / 4);
+	ip->ttl = 64;
+	put_be16(&ip->frag_off, get_number(builder, "frag", 16, 0));
+	put_be16(&ip->tot_len, get_number(builder, "len", 10, 0));
+	builder->len_is_fixed = has(builder, "len");
+	put_address(builder, "src", AF_INET, FRAME_SRC4, &ip->saddr);
+	put_address(builder, "dst", AF_INET, FRAME_DST4, &ip->daddr);
+	put_next(builder, &ip->protocol, "proto");
+	set_source(builder->frame, 4, &ip->saddr);
+}
+
+static void put_ip6(struct builder *builder, int unused)
+{
+	struct ipv6hdr *ip;
+
+	(void)unused;
+	link_header(builder, ETH_P_IPV6);
+	builder->ip_at = builder->frame->len;
+	ip = put(builder, sizeof(*ip));
+	builder->ip_header = sizeof(*ip);
+	ip->version = get_number(builder, "ver", 10, 6);
+	ip->hop_limit = get_number(builder, "hl", 10, 64);
+	put_be16(&ip->payload_len, get_number(builder, "len", 10, 0));
+	builder->len_is_fixed = has(builder, "len");
+	put_address(builder, "src", AF_INET6, FRAME_SRC6, &ip->saddr);
+	put_address(builder, "dst", AF_INET6, FRAME_DST6, &ip->daddr);
+	put_next(builder, &ip->nexthdr, "nh");
+	set_source(builder->frame, 6, &ip->saddr);
+}
+
+static void put_extension(struct builder *builder, int proto)
+{
+	unsigned long len = get_usual(builder, 0);
+	uint8_t *header;
+
+	link_header(builder, proto);
+	header = put(builder, 8 + len * (proto == IPPROTO_AH ? 4 : 8));
+	header[1] = len;
+	expect_header(builder, header, false);
+}
+
+static void put_fragment(struct builder *builder, int proto)
+{
+	uint8_t *header;
+
+	link_header(builder, proto);
+	header = put(builder, 8);
+	header[1] = 0xff; /* reserved; a parser that takes it for a length gets lost */
+	put_be16(header + 2, get_number(builder, "off", 10, 0) << 3 | get_number(builder, "more", 10, 0));
+	put_next(builder, header, "nh");
+}
+
+static void put_transport(struct builder *builder, int proto)
+{
+	static const uint8_t sizes[256] = { [IPPROTO_TCP] = 20, [IPPROTO_UDP] = 8, [IPPROTO_SCTP] = 12,
+					    [IPPROTO_DCCP] = 16, [IPPROTO_UDPLITE] = 8 };
+	uint8_t *header;
+
+	link_header(builder, proto);
+	header = put(builder, sizes[proto]);
+	put_be16(header, 40000);
+	put_be16(header + 2, get_usual(builder, 9));
+}
+
+static void put_icmp(struct builder *builder, int proto)
+{
+	uint8_t *header;
+
+	link_header(builder, proto);
+	header = put(builder, 8);
+	*header = get_usual(builder, 8);
+}
+
+static void put_nothing(struct builder *builder, int unused)
+{
+	(void)unused;
+	link_header(builder, get_usual(builder, 0));
+}
+
+static void put_payload(struct builder *builder, int unused)
+{
+	(void)unused;
+	put(builder, get_usual(builder, 0));
+}
+
+static void put_padding(struct builder *builder, int unused)
+{
+	size_t size = get_usual(builder, 0);
+
+	(void)unused;
+	memset(put(builder, size), 0xff, size);
+	builder->padding += size;
+}
+
+static void fix_length(struct builder *builder)
+{
+	uint8_t *ip = builder->frame->data + builder->ip_at;
+	size_t len = builder->frame->len - builder->padding - builder->ip_at - builder->ip_header;
+
+	if (builder->ip_at && !builder->len_is_fixed)
+		put_be16(ip + (builder->ip_header ? 4 : 2), len);
+	builder->len_is_fixed = true;
+}
+
+static void cut(struct builder *builder, int unused)
+{
+	size_t len = get_usual(builder, 0);
+
+	(void)unused;
+	fix_length(builder);
+	if (len > builder->frame->len)
+		fail_msg("frame: shorter than %zu bytes already", len);
+	builder->frame->len = len;
+}
+
+static const struct {
+	const char *name;
+	void (*put)(struct builder *builder, int proto);
+	int proto;
+} words[] = {
+	{ "eth", put_eth, 0 },
+	{ "tag", put_tag, 0 },
+	{ "ip4", put_ip4, 0 },
+	{ "ip6", put_ip6, 0 },
+	{ "hop", put_extension, IPPROTO_HOPOPTS },
+	{ "rt", put_extension, IPPROTO_ROUTING },
+	{ "dst", put_extension, IPPROTO_DSTOPTS },
+	{ "ah", put_extension, IPPROTO_AH },
+	{ "frag", put_fragment, IPPROTO_FRAGMENT },
+	{ "udp", put_transport, IPPROTO_UDP },
+	{ "tcp", put_transport, IPPROTO_TCP },
+	{ "sctp", put_transport, IPPROTO_SCTP },
+	{ "dccp", put_transport, IPPROTO_DCCP },
+	{ "udplite", put_transport, IPPROTO_UDPLITE },
+	{ "icmp", put_icmp, IPPROTO_ICMP },
+	{ "icmp6", put_icmp, IPPROTO_ICMPV6 },
+	{ "next", put_nothing, 0 },
+	{ "raw", put_payload, 0 },
+	{ "pad", put_padding, 0 },
+	{ "cut", cut, 0 },
+};
+
+static void put_word(struct builder *builder, char *word)
+{
+	builder->settings = strchr(word, ':');
+	if (builder->settings)
+		*builder->settings++ = '\0';
+	for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
+		if (strcmp(words[i].name, word))
+			continue;
+		words[i].put(builder, words[i].proto);
+		return;
+	}
+	fail_msg("frame: unknown word %s", word);
+}
+
+void frame_make(const char *text, struct frame *out)
+{
+	struct builder builder = { .frame = out };
+	char *copy = strdup(text), *save = NULL;
+
+	out->len = 0;
+	out->family = 0;
+	memcpy(put(&builder, ETH_HLEN), "\x02\x00\x00\x00\x00\x01\x02\x00\x00\x00\x00\x02", 2 * ETH_ALEN);
+	expect_header(&builder, out->data + 2 * ETH_ALEN, true);
+	for (char *word = strtok_r(copy, " ", &save); word; word = strtok_r(NULL, " ", &save))
+		put_word(&builder, word);
+	fix_length(&builder);
+	free(copy);
+}

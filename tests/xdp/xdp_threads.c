@@ -1,0 +1,343 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* Several CPUs at once: what all of them admit together never exceeds the limit, whatever they meet on. */
+#include <pthread.h>
+#include <sched.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "edgebucket.h"
+#include "xdp.h"
+
+#define SETS 4096
+#define THREADS 4 /* more than CPUs, on small machines, so that some are interrupted in the middle */
+
+static atomic_bool should_stop;
+
+struct worker {
+	pthread_t thread;
+	struct rig *rig;
+	struct frame frame;
+	int index;
+	uint32_t repeat;
+	uint64_t sent;
+	uint8_t admitted[256]; /* by source, where a test asks for it */
+};
+
+static void start_on_cpu(struct worker *worker, int index, void *(*work)(void *worker))
+{
+	int cpus = sysconf(_SC_NPROCESSORS_ONLN);
+	cpu_set_t set;
+
+	worker->index = index;
+	assert_int_equal(pthread_create(&worker->thread, NULL, work, worker), 0);
+	CPU_ZERO(&set);
+	CPU_SET(index % cpus, &set);
+	(void)pthread_setaffinity_np(worker->thread, sizeof(set), &set);
+}
+
+static void run_workers(struct rig *rig, struct worker *workers, int count, void *(*work)(void *worker))
+{
+	for (int i = 0; i < count; i++) {
+		workers[i].rig = rig;
+		start_on_cpu(&workers[i], i, work);
+	}
+	for (int i = 0; i < count; i++)
+		pthread_join(workers[i].thread, NULL);
+}
+
+static struct worker *make_workers(void)
+{
+	struct worker *workers = calloc(THREADS, sizeof(*workers));
+
+	assert_non_null(workers);
+	return workers;
+}
+
+/* --- One bucket --- */
+
+static void *send_flood(void *arg)
+{
+	struct worker *worker = arg;
+
+	rig_repeat(worker->rig, &worker->frame, worker->repeat);
+	return NULL;
+}
+
+/* Floods one source from all threads with `packets` each. Returns how long it took at most, in ns. */
+static uint64_t flood(struct rig *rig, const char *frame, uint32_t packets)
+{
+	struct worker *workers = make_workers();
+	uint64_t since;
+
+	for (int i = 0; i < THREADS; i++) {
+		frame_make(frame, &workers[i].frame);
+		workers[i].repeat = packets;
+	}
+	since = rig_ns();
+	run_workers(rig, workers, THREADS, send_flood);
+	free(workers);
+	assert_int_equal(rig_count(rig, "a", EB_PASS) + rig_count(rig, "a", EB_DROP), THREADS * (uint64_t)packets);
+	rig_check_table(rig);
+	return rig_ns() - since;
+}
+
+static void test_slow_rate(void **state)
+{
+	struct rig *rig = *state;
+
+	rig_apply(rig, "rules: [{ name: a, action: limit, packets: { rate: 1/h, burst: 1000 } }]\n");
+	for (int round = 0; round < 5; round++) {
+		rig_clear(rig);
+		flood(rig, round % 2 ? "ip6 udp:1" : "ip4 udp:1", 100000);
+		assert_int_equal(rig_count(rig, "a", EB_PASS), 1000);
+		assert_int_equal(rig_dropped(rig, "a", round % 2 ? "2001:db8:1::" : FRAME_SRC4),
+				 rig_count(rig, "a", EB_DROP) - rig_count_kind(rig, EB_CONTENDED));
+	}
+}
+
+static void test_rates(void **state)
+{
+	static const struct {
+		const char *limit;
+		uint64_t rate, burst; /* packets, and per second */
+	} rows[] = {
+		{ "packets: { rate: 1000/s, burst: 1000 }", 1000, 1000 },
+		{ "packets: { rate: 1M/s, burst: 100 }", 1000000, 100 },
+		{ "packets: { rate: 3M/s, burst: 1 }", 3000000, 1 },
+		{ "bytes: { rate: 60kB/s, burst: 6000 }", 1000, 100 },
+		{ "bytes: { rate: 240Mbit/s, burst: 60 }", 500000, 1 },
+		{ "packets: { rate: 500/s, burst: 1000 }, bytes: { rate: 60kB/s, burst: 6000 }", 1000, 100 },
+		{ "packets: { rate: 2000/s, burst: 100 }, bytes: { rate: 60kB/s, burst: 60kB }", 2000, 100 },
+	};
+	struct rig *rig = *state;
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		char config[192];
+		uint64_t most;
+
+		snprintf(config, sizeof(config), "rules: [{ name: a, action: limit, %s }]\n", rows[i].limit);
+		rig_apply(rig, config);
+		rig_clear(rig);
+		most = flood(rig, "ip4 udp:1 raw:18", 200000);
+		most = rows[i].burst + most * rows[i].rate / 1000000000;
+		if (rig_count(rig, "a", EB_PASS) > most)
+			fail_msg("%s: %llu admitted, %llu allowed", rows[i].limit,
+				 (unsigned long long)rig_count(rig, "a", EB_PASS), (unsigned long long)most);
+		assert_true(rig_count(rig, "a", EB_PASS) >= rows[i].burst / 2);
+	}
+}
+
+/* A packet that loses the race for the bytes has paid for itself, never less. */
+static void test_both_limits(void **state)
+{
+	struct rig *rig = *state;
+	struct eb_bucket *bucket;
+	uint64_t passed, hour = 3600000000000 * EB_TICKS_PER_NS;
+
+	rig_apply(rig, "rules: [{ name: a, action: limit, packets: { rate: 1/h, burst: 1000 },"
+		       " bytes: { rate: 1B/s, burst: 30000 } }]\n");
+	for (int round = 0; round < 3; round++) {
+		rig_clear(rig);
+		flood(rig, "ip4 udp:1 raw:18", 100000);
+		passed = rig_count(rig, "a", EB_PASS);
+		bucket = rig_bucket_of(rig, "a", FRAME_SRC4);
+		assert_true(passed >= 500 && passed <= 501); /* 60 s have not passed since */
+		assert_true(eb_gcra_debt(bucket->packets_full_at, eb_gcra_now(rig_ns())) / hour >= passed - 1);
+	}
+}
+
+/* --- Many sources at once --- */
+
+enum { SOURCES = 2000, PACKETS = 5 };
+
+static atomic_int arrived;
+
+/* All threads come to the same source at the same time. */
+static void wait_for_all(int round)
+{
+	atomic_fetch_add(&arrived, 1);
+	while (atomic_load(&arrived) < (round + 1) * THREADS)
+		sched_yield();
+}
+
+static void *send_each_source(void *arg)
+{
+	struct worker *worker = arg;
+
+	for (int source = 0; source < SOURCES; source++) {
+		worker->frame.data[worker->frame.saddr_at + 2] = source >> 8;
+		worker->frame.data[worker->frame.saddr_at + 3] = source;
+		wait_for_all(source);
+		for (int i = 0; i < PACKETS; i++)
+			rig_send(worker->rig, &worker->frame);
+	}
+	return NULL;
+}
+
+static void check_new_sources(struct rig *rig, const char *frame)
+{
+	struct worker *workers = make_workers();
+
+	for (int i = 0; i < THREADS; i++)
+		frame_make(frame, &workers[i].frame);
+	atomic_store(&arrived, 0);
+	run_workers(rig, workers, THREADS, send_each_source);
+	for (int source = 0; source < SOURCES; source++) {
+		uint8_t addr[16];
+
+		memcpy(addr, workers[0].frame.saddr, sizeof(addr));
+		addr[2] = source >> 8;
+		addr[3] = source;
+		assert_non_null(rig_bucket(rig, "a", workers[0].frame.family, addr));
+	}
+	free(workers);
+	assert_int_equal(rig_count(rig, "a", EB_PASS), 3 * SOURCES);
+	assert_int_equal(rig_count(rig, "a", EB_DROP), (THREADS * PACKETS - 3) * SOURCES);
+	rig_check_table(rig);
+}
+
+/* Nobody gets two buckets, and nobody's tokens are lost. */
+static void test_new_sources(void **state)
+{
+	struct rig *rig = *state;
+
+	rig_apply(rig, "rules: [{ name: a, action: limit, packets: { rate: 1/h, burst: 3 }, per: { ipv6: 128 } }]\n");
+	rig_clear(rig);
+	check_new_sources(rig, "ip4 udp:1");
+	rig_clear(rig);
+	check_new_sources(rig, "ip6 udp:1");
+}
+
+/* --- Entries that change hands --- */
+
+enum { RIVALS = 12, BURST = 2 };
+
+static void *send_rivals(void *arg)
+{
+	struct worker *worker = arg;
+
+	memset(worker->admitted, 0, sizeof(worker->admitted));
+	for (int i = 0; i < 4 * RIVALS; i++) {
+		/* Each thread in an order of its own. */
+		int source = i * (2 * worker->index + 1) % RIVALS + i / RIVALS % 2;
+
+		worker->frame.data[worker->frame.saddr_at + 3] = source;
+		worker->admitted[source] += rig_send(worker->rig, &worker->frame) == XDP_PASS;
+	}
+	return NULL;
+}
+
+/* All buckets of a table of one set have been full for an hour: they go to some of the rivals, and stay with them. */
+static void test_takeover(void **state)
+{
+	struct worker *workers = make_workers();
+	struct rig rig;
+
+	(void)state;
+	rig_open(&rig, 1);
+	rig_apply(&rig, "rules: [{ name: a, action: limit, packets: { rate: 1/h, burst: 2 },"
+			" new_sources: { rate: 1M/s, burst: 1M } }]\n");
+	for (int i = 0; i < THREADS; i++)
+		frame_make("ip4 udp:1", &workers[i].frame);
+	for (int round = 0; round < 200; round++) {
+		int total = 0;
+
+		for (int way = 0; way < EB_WAYS; way++)
+			rig.v4->way[way].bucket.packets_full_at = eb_gcra_now(rig_ns() - 3600000000000);
+		run_workers(&rig, workers, THREADS, send_rivals);
+		for (int source = 0; source <= RIVALS; source++) {
+			int admitted = 0;
+
+			for (int i = 0; i < THREADS; i++)
+				admitted += workers[i].admitted[source];
+			assert_true(admitted <= BURST);
+			total += admitted;
+		}
+		assert_true(total <= EB_WAYS * BURST);
+		assert_true(total >= EB_WAYS);
+		rig_check_table(&rig);
+	}
+	rig_close(&rig);
+	free(workers);
+}
+
+/* --- Rules that change under fire --- */
+
+static void *send_until_stopped(void *arg)
+{
+	struct worker *worker = arg;
+
+	while (!atomic_load(&should_stop)) {
+		rig_send(worker->rig, &worker->frame);
+		worker->sent++;
+	}
+	return NULL;
+}
+
+/* The same rule is first in one policy and last in the other: a mixture of their look-ups finds no rule at all. */
+static void test_swap(void **state)
+{
+	static const char first[] = "rules: [{ name: a, match: { src: [10.0.0.1], dst: [198.51.100.53], dport: 1 }, action: allow }]\n";
+	static const char second[] =
+		"rules: [{ name: b, match: { src: [10.0.0.2], dst: [198.51.100.54], dport: 2 }, action: deny },"
+		" { name: a, match: { src: [10.0.0.1], dst: [198.51.100.53], dport: 1 }, action: allow }]\n";
+	struct worker *workers = make_workers();
+	struct rig *rig = *state;
+	uint64_t sent = 0;
+
+	rig_apply(rig, first);
+	rig_clear(rig);
+	atomic_store(&should_stop, false);
+	for (int i = 0; i < THREADS; i++) {
+		frame_make("ip4 udp:1", &workers[i].frame);
+		workers[i].rig = rig;
+		start_on_cpu(&workers[i], i, send_until_stopped);
+	}
+	for (int i = 0; i < 20; i++)
+		rig_apply(rig, i % 2 ? first : second);
+	atomic_store(&should_stop, true);
+	for (int i = 0; i < THREADS; i++) {
+		pthread_join(workers[i].thread, NULL);
+		sent += workers[i].sent;
+	}
+	free(workers);
+	assert_int_equal(rig_count_kind(rig, EB_UNMATCHED), 0);
+	assert_int_equal(rig_count(rig, "a", EB_PASS), sent);
+}
+
+static int open_rig(void **state)
+{
+	static struct rig rig;
+
+	*state = &rig;
+	rig_open(&rig, SETS);
+	return 0;
+}
+
+static int close_rig(void **state)
+{
+	rig_close(*state);
+	return 0;
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_slow_rate),
+		cmocka_unit_test(test_rates),
+		cmocka_unit_test(test_both_limits),
+		cmocka_unit_test(test_new_sources),
+		cmocka_unit_test(test_takeover),
+		cmocka_unit_test(test_swap),
+	};
+
+	return cmocka_run_group_tests_name("threads", tests, open_rig, close_rig);
+}

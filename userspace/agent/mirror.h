@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Keeps one store equal to the maps: writes the buckets that changed and are in debt, removes those that became full.
+ * Done in passes over the table, one every tick and at once on a fault. Never blocks: a pass is cut into slices, and
+ * waits whenever the store has enough to do.
+ *
+ * Which entry was written last with what is remembered as 32 bits an entry, not as a copy of the table. A hash that
+ * collides (1 in 4 billion changes) leaves a bucket's last change unwritten until its next one.
+ */
+#ifndef EB_MIRROR_H
+#define EB_MIRROR_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <systemd/sd-event.h>
+
+#include "dataplane.h"
+#include "store.h"
+
+struct eb_mirror; /* opaque */
+
+enum eb_pass_reason {
+	EB_PASS_TICK,
+	EB_PASS_SHUTDOWN,
+	EB_PASS_LINK_DOWN,
+	EB_PASS_DETACHED,
+	EB_PASS_TABLE_PRESSURE,
+	EB_PASS_FLUSH,
+	EB_PASS_REDIS_RECOVERED,
+	EB_PASS_REASONS,
+};
+
+/* "tick", "shutdown", … as in metrics. */
+const char *eb_pass_reason_name(enum eb_pass_reason reason);
+
+/* What a pass did. error is 0 when the store acknowledged all of it. */
+struct eb_pass_result {
+	enum eb_pass_reason reason;
+	int error;
+	const char *text; /* for people; "" when all is well */
+	uint64_t fields_set, fields_deleted;
+	uint64_t duration_ns;
+};
+
+struct eb_mirror_stats {
+	uint64_t passes[EB_PASS_REASONS]; /* that ended well */
+	uint64_t failures;
+	uint64_t fields_set, fields_deleted;
+	uint64_t last_success_ns; /* CLOCK_MONOTONIC; 0 when none */
+	uint64_t fields_held;     /* that the store has from us, as far as we know */
+};
+
+/*
+ * `dataplane` and `store` stay the caller's and must outlive the mirror. `tick_ns` is the time between passes, the
+ * first one at a random time within it, so that many nodes do not write together. Starts paused. `pass_done` is called
+ * at the end of every pass. Returns 0 or negative errno.
+ */
+int eb_mirror_new(sd_event *loop, struct eb_dataplane *dataplane, struct eb_store *store, uint64_t tick_ns,
+		  void (*pass_done)(const struct eb_pass_result *result, void *arg), void *arg, struct eb_mirror **out);
+
+/* Accepts NULL. A pass under way is forgotten, its pass_done not called. */
+void eb_mirror_free(struct eb_mirror *mirror);
+
+/* Ticks only do something while running: a store must not be written before what it holds was restored. */
+void eb_mirror_run(struct eb_mirror *mirror);
+void eb_mirror_pause(struct eb_mirror *mirror);
+
+/* A pass now; if one is under way, another one right after it. */
+void eb_mirror_pass(struct eb_mirror *mirror, enum eb_pass_reason reason);
+
+/* The store may have lost what we wrote: the next pass writes everything in debt. */
+void eb_mirror_forget(struct eb_mirror *mirror);
+
+/* To be called from the store's `writable`. */
+void eb_mirror_resume(struct eb_mirror *mirror);
+
+/* The clock says that removed fields may be left behind (their entry went to another source meanwhile): reads the
+ * store and removes those whose time has passed. Runs by itself every ten minutes. */
+void eb_mirror_clean(struct eb_mirror *mirror);
+
+void eb_mirror_stats(const struct eb_mirror *mirror, struct eb_mirror_stats *out);
+
+#endif

@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Keeps the buckets in Redis and in the embedded store, and gets them back: owns the stores, their mirrors, and the
+ * decision what to restore from where.
+ *
+ *  - With `redis`, Redis is mirrored to every tick; the embedded store takes over while Redis is away, so that a
+ *    shutdown then does not lose the state.
+ *  - Without, the embedded store is mirrored to every tick.
+ *  - A restore takes the later record of each bucket from both. When Redis does not answer in time, what it holds is
+ *    added later.
+ */
+#ifndef EB_PERSIST_H
+#define EB_PERSIST_H
+
+#include <jansson.h>
+#include <systemd/sd-event.h>
+
+#include "config.h"
+#include "dataplane.h"
+#include "mirror.h"
+
+struct eb_persist; /* opaque */
+
+struct eb_persist_events {
+	void (*restored)(void *arg); /* decided: time to enforce. Called once, from the loop */
+	/* A pass that eb_persist_fault() asked for came to its end; `text` is "" or what went wrong. */
+	void (*fault_done)(enum eb_pass_reason reason, uint64_t fields_set, uint64_t fields_deleted, const char *text,
+			   void *arg);
+	void *arg;
+};
+
+/* Opens the stores that `config` names. `config` and `dataplane` must outlive it. Returns 0 or negative errno with a
+ * malloc'ed line in *error. */
+int eb_persist_new(sd_event *loop, const struct eb_config *config, struct eb_dataplane *dataplane,
+		   const struct eb_persist_events *events, struct eb_persist **out, char **error);
+
+/* Begins: with `restore`, restores first; in any case calls events->restored, and mirrors from then on. */
+int eb_persist_start(struct eb_persist *persist, bool restore);
+
+/* After a reload: other rules are in force, and the configuration moved. Returns 0 or negative errno. */
+int eb_persist_reloaded(struct eb_persist *persist, const struct eb_config *config);
+
+/* Writes at once. False when there is no store at all. */
+bool eb_persist_fault(struct eb_persist *persist, enum eb_pass_reason reason);
+
+/* For `status`: {"redis": …, "embedded": …, "restore": …}; the caller frees it. */
+json_t *eb_persist_status(const struct eb_persist *persist);
+
+/* Accepts NULL. */
+void eb_persist_free(struct eb_persist *persist);
+
+#endif

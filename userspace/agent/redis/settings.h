@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The configuration as the parts of the client use it: a copy of its own, with TLS files read and limits filled in.
+ * redis.c makes it; single.c, sentinel.c and cluster.c read it.
+ */
+#ifndef EB_SETTINGS_H
+#define EB_SETTINGS_H
+
+#include "client.h"
+#include "config_redis.h"
+
+struct eb_settings {
+	enum eb_redis_kind kind;
+	struct eb_endpoint *nodes;
+	size_t node_count;
+	char *socket;
+	char *sentinel_master;
+	struct eb_client_options node;     /* for Redis itself */
+	struct eb_client_options sentinel; /* for Sentinels */
+	struct eb_redis_limits limits;
+};
+
+/* As eb_redis_new(). */
+int eb_settings_new(const struct eb_redis_config *config, const struct eb_redis_limits *limits,
+		    struct eb_settings **out, char **error);
+
+/* Wipes passwords. Accepts NULL. */
+void eb_settings_free(struct eb_settings *settings);
+
+#endif

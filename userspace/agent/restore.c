@@ -1,0 +1,253 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include <stdlib.h>
+#include <string.h>
+
+#include "restore.h"
+#include "table.h"
+
+/* A record reduced to what counts: the rule's place in the policy, the source, and the debts in ticks. */
+struct debt {
+	uint8_t addr[16];
+	uint8_t family;
+	uint8_t rule;
+	bool clamped;
+	uint64_t packets, bytes;
+};
+
+struct eb_restore {
+	const struct eb_policy *policy;
+	uint64_t records_max;
+	struct debt *debts;
+	size_t count, room;
+	bool sorted;
+	struct eb_restore_counts counts;
+};
+
+const char *eb_refusal_name(int refusal)
+{
+	switch (refusal) {
+	case EB_REFUSED_UNKNOWN_RULE:
+		return "unknown rule";
+	case EB_REFUSED_PREFIX_LEN:
+		return "prefix length";
+	case EB_REFUSED_TOO_MANY:
+		return "too many";
+	case EB_REFUSED_NO_ROOM:
+		return "no room";
+	default:
+		return eb_record_fault_name(refusal);
+	}
+}
+
+struct eb_restore *eb_restore_new(const struct eb_policy *policy, uint64_t records_max)
+{
+	struct eb_restore *restore = calloc(1, sizeof(*restore));
+
+	if (restore) {
+		restore->policy = policy;
+		restore->records_max = records_max;
+	}
+	return restore;
+}
+
+void eb_restore_free(struct eb_restore *restore)
+{
+	if (!restore)
+		return;
+	free(restore->debts);
+	free(restore);
+}
+
+static int find_rule(const struct eb_policy *policy, const char *name)
+{
+	for (uint32_t i = 0; i < policy->rule_count; i++)
+		if (policy->rules[i].action == EB_LIMIT && strncmp(policy->names[i], name, EB_RULE_NAME_MAX) == 0)
+			return i;
+	return -1;
+}
+
+/* Ticks from `reference_ns` to `full_at_ns`, at most the burst. A limit that the rule does not have gives none. */
+static uint64_t debt_of(uint64_t full_at_ns, uint64_t reference_ns, const struct eb_limit *limit, bool *clamped)
+{
+	uint64_t ahead_ns = full_at_ns > reference_ns ? full_at_ns - reference_ns : 0;
+
+	if (!limit->mult || !ahead_ns)
+		return 0;
+	if (ahead_ns <= limit->burst / EB_TICKS_PER_NS)
+		return ahead_ns * EB_TICKS_PER_NS;
+	/* The mirror rounds up to a nanosecond. */
+	*clamped |= ahead_ns > limit->burst / EB_TICKS_PER_NS + 1;
+	return limit->burst;
+}
+
+static bool make_room(struct eb_restore *restore)
+{
+	size_t room = restore->room ? restore->room * 2 : 1024;
+	struct debt *debts;
+
+	if (restore->count < restore->room)
+		return true;
+	if (restore->count >= restore->records_max)
+		return false;
+	debts = realloc(restore->debts, room * sizeof(*debts));
+	if (!debts)
+		return false;
+	restore->debts = debts;
+	restore->room = room;
+	return true;
+}
+
+/* Says why the record is refused, or EB_RECORD_OK with *out filled. */
+static int judge(const struct eb_restore *restore, const struct eb_record *record, uint64_t reference_ns,
+		 struct debt *out)
+{
+	int index = find_rule(restore->policy, record->rule);
+	const struct eb_rule *rule;
+
+	if (index < 0)
+		return EB_REFUSED_UNKNOWN_RULE;
+	rule = &restore->policy->rules[index];
+	if (record->source.len != (record->source.family == 4 ? rule->prefix4 : rule->prefix6))
+		return EB_REFUSED_PREFIX_LEN;
+	memset(out, 0, sizeof(*out));
+	memcpy(out->addr, record->source.addr, sizeof(out->addr));
+	out->family = record->source.family;
+	out->rule = index;
+	out->packets = debt_of(record->packets_full_at_ns, reference_ns, &rule->packets, &out->clamped);
+	out->bytes = debt_of(record->bytes_full_at_ns, reference_ns, &rule->bytes, &out->clamped);
+	return EB_RECORD_OK;
+}
+
+void eb_restore_add(struct eb_restore *restore, const char *field, size_t field_len, const char *value,
+		    size_t value_len, uint64_t reference_ns)
+{
+	struct eb_restore_counts *counts = &restore->counts;
+	struct eb_record record;
+	struct debt debt;
+	int refusal = eb_record_parse(field, field_len, value, value_len, &record);
+
+	counts->fields++;
+	if (refusal == EB_RECORD_OK)
+		refusal = judge(restore, &record, reference_ns, &debt);
+	if (refusal == EB_RECORD_OK && (debt.packets || debt.bytes) && !make_room(restore))
+		refusal = EB_REFUSED_TOO_MANY;
+	if (refusal != EB_RECORD_OK) {
+		counts->refused[refusal]++;
+	} else if (debt.packets || debt.bytes) {
+		restore->debts[restore->count++] = debt;
+		restore->sorted = false;
+	} else {
+		counts->full++;
+	}
+}
+
+static int compare_debts(const void *a, const void *b)
+{
+	const struct debt *x = a, *y = b;
+
+	if (x->rule != y->rule)
+		return x->rule < y->rule ? -1 : 1;
+	if (x->family != y->family)
+		return x->family < y->family ? -1 : 1;
+	return memcmp(x->addr, y->addr, sizeof(x->addr));
+}
+
+static uint64_t later(uint64_t a, uint64_t b)
+{
+	return a > b ? a : b;
+}
+
+/* A bucket may have come from two stores, or twice in one scan: full_at only grows, so the later one is the truth. */
+static void sort_debts(struct eb_restore *restore)
+{
+	size_t kept = 0;
+
+	if (restore->sorted || !restore->count)
+		return;
+	qsort(restore->debts, restore->count, sizeof(*restore->debts), compare_debts);
+	for (size_t i = 1; i < restore->count; i++) {
+		struct debt *last = &restore->debts[kept], *next = &restore->debts[i];
+
+		if (compare_debts(last, next) != 0) {
+			restore->debts[++kept] = *next;
+			continue;
+		}
+		last->packets = later(last->packets, next->packets);
+		last->bytes = later(last->bytes, next->bytes);
+		last->clamped |= next->clamped;
+	}
+	restore->count = kept + 1;
+	restore->sorted = true;
+}
+
+void eb_restore_each(struct eb_restore *restore, void (*visit)(const struct eb_restore_debt *debt, void *arg),
+		     void *arg)
+{
+	sort_debts(restore);
+	for (size_t i = 0; i < restore->count; i++) {
+		const struct debt *debt = &restore->debts[i];
+		const struct eb_rule *rule = &restore->policy->rules[debt->rule];
+		char name[EB_RULE_NAME_MAX + 1] = "";
+		struct eb_restore_debt shown = {
+			.rule = name,
+			.source.family = debt->family,
+			.source.len = debt->family == 4 ? rule->prefix4 : rule->prefix6,
+			.packets_ns = debt->packets / EB_TICKS_PER_NS,
+			.bytes_ns = debt->bytes / EB_TICKS_PER_NS,
+			.clamped = debt->clamped,
+		};
+
+		memcpy(name, restore->policy->names[debt->rule], EB_RULE_NAME_MAX);
+		memcpy(shown.source.addr, debt->addr, sizeof(shown.source.addr));
+		visit(&shown, arg);
+	}
+}
+
+/* What a bucket still lacks of `debt` when an earlier restore gave it `given` of it. */
+static uint64_t rest(uint64_t debt, uint64_t given)
+{
+	return debt > given ? debt - given : 0;
+}
+
+static void apply_debt(struct eb_restore *restore, struct eb_buckets *buckets, const struct debt *debt, bool late,
+		       const struct debt *given)
+{
+	const struct eb_rule *rule = &restore->policy->rules[debt->rule];
+	uint64_t now = eb_buckets_now();
+	uint64_t packets = given ? rest(debt->packets, given->packets) : debt->packets;
+	uint64_t bytes = given ? rest(debt->bytes, given->bytes) : debt->bytes;
+	struct eb_bucket_view view = {
+		.source.family = debt->family,
+		.source.rule_id = debt->family == 4 ? rule->id4 : rule->id6,
+		.packets_full_at = packets ? eb_gcra_full_at(now, packets) : EB_FULL,
+		.bytes_full_at = bytes ? eb_gcra_full_at(now, bytes) : EB_FULL,
+	};
+
+	memcpy(view.source.addr, debt->addr, sizeof(view.source.addr));
+	if (eb_buckets_merge(buckets, &view, late ? EB_MERGE_ADD : EB_MERGE_LATER, rule) == 0) {
+		restore->counts.restored++;
+		restore->counts.clamped += debt->clamped;
+	} else {
+		restore->counts.refused[EB_REFUSED_NO_ROOM]++;
+	}
+}
+
+void eb_restore_apply(struct eb_restore *restore, struct eb_buckets *buckets, bool late, struct eb_restore *before)
+{
+	sort_debts(restore);
+	if (before)
+		sort_debts(before);
+	for (size_t i = 0; i < restore->count; i++) {
+		const struct debt *debt = &restore->debts[i], *given = NULL;
+
+		if (before && before->count)
+			given = bsearch(debt, before->debts, before->count, sizeof(*debt), compare_debts);
+		apply_debt(restore, buckets, debt, late, given);
+	}
+	eb_buckets_unmap(buckets);
+}
+
+void eb_restore_counts(const struct eb_restore *restore, struct eb_restore_counts *out)
+{
+	*out = restore->counts;
+}

@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Records from a store -> debts in the maps. Judges every record by itself against the rules in force: what is wrong is
+ * refused or clamped and counted, and stops nothing. Does no I/O: persist.c scans the stores and hands the fields in.
+ */
+#ifndef EB_RESTORE_H
+#define EB_RESTORE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "buckets.h"
+#include "record.h"
+
+struct eb_restore; /* opaque: the records collected from any number of stores, the later one of each bucket */
+
+/* Why a field was refused: the record's own faults, and what the rules say to it. */
+enum eb_refusal {
+	EB_REFUSED_RECORD = 0, /* + enum eb_record_fault */
+	EB_REFUSED_UNKNOWN_RULE = EB_RECORD_FAULTS,
+	EB_REFUSED_PREFIX_LEN, /* not the one that makes a source of the rule */
+	EB_REFUSED_TOO_MANY,   /* more than the tables have entries */
+	EB_REFUSED_NO_ROOM,    /* every place it could have is in debt */
+	EB_REFUSALS,
+};
+
+const char *eb_refusal_name(int refusal);
+
+struct eb_restore_counts {
+	uint64_t fields;   /* seen */
+	uint64_t restored; /* debts put into the maps */
+	uint64_t full;     /* refilled while they were away */
+	uint64_t clamped;  /* further ahead than the rule's burst allows */
+	uint64_t refused[EB_REFUSALS];
+};
+
+/* `policy` is the one to restore for; the caller's, and must outlive this. At most `records_max` are collected.
+ * NULL when out of memory. */
+struct eb_restore *eb_restore_new(const struct eb_policy *policy, uint64_t records_max);
+
+/* Accepts NULL. */
+void eb_restore_free(struct eb_restore *restore);
+
+/*
+ * Takes a field of a store in. `reference_ns` is the wall-clock time to count its debt from: now, or when the store was
+ * saved if the clock has been set back since.
+ */
+void eb_restore_add(struct eb_restore *restore, const char *field, size_t field_len, const char *value,
+		    size_t value_len, uint64_t reference_ns);
+
+/* One debt that a restore would make, for eb_restore_each(). Debts in ns as of the field's reference time. */
+struct eb_restore_debt {
+	const char *rule;
+	struct eb_prefix source;
+	uint64_t packets_ns, bytes_ns;
+	bool clamped;
+};
+
+/* Sorts what was collected, and visits it. */
+void eb_restore_each(struct eb_restore *restore, void (*visit)(const struct eb_restore_debt *debt, void *arg),
+		     void *arg);
+
+/*
+ * Puts the debts into the maps. With `late`, onto those that were made since: a bucket gets both debts, at most the
+ * burst, less what `before` (NULL for none), a restore done earlier, gave it already.
+ */
+void eb_restore_apply(struct eb_restore *restore, struct eb_buckets *buckets, bool late, struct eb_restore *before);
+
+void eb_restore_counts(const struct eb_restore *restore, struct eb_restore_counts *out);
+
+#endif

@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "agent.h"
+#include "control.h"
+#include "lock.h"
+
+bool agent_is_running(const struct session *session)
+{
+	char version[EB_LOCK_VERSION_MAX];
+	pid_t pid;
+
+	return !eb_lock_holder(session->places.run_dir, &pid, version);
+}
+
+static enum cli_result fail_to_reach(const struct session *session, int err)
+{
+	if (err == -ENOENT || err == -ECONNREFUSED)
+		return cli_fail("no agent is running (%s/control.sock: %s)", session->places.run_dir, strerror(-err));
+	if (err == -ETIMEDOUT)
+		return cli_fail("the agent did not answer in time");
+	return cli_fail("%s/control.sock: %s", session->places.run_dir, strerror(-err));
+}
+
+/* Text of a member of a reply; NULL when there is none. */
+static const char *member(const json_t *reply, const char *name)
+{
+	return json_string_value(json_object_get(reply, name));
+}
+
+enum cli_result agent_ask(const struct session *session, const char *request, int timeout_ms, json_t **reply)
+{
+	enum cli_result result = CLI_DONE;
+	json_t *document;
+	char *text;
+	int err;
+
+	err = eb_control_ask(session->places.run_dir, request, timeout_ms, &text);
+	if (err)
+		return fail_to_reach(session, err);
+	document = json_loads(text, 0, NULL);
+	free(text);
+	if (!json_is_object(document)) {
+		result = cli_fail("the agent's answer is not to be understood; is it of another version?");
+	} else if (!json_is_true(json_object_get(document, "ok"))) {
+		const char *error = member(document, "error");
+
+		result = cli_fail("%s", error ? error : "the agent refused without giving a reason");
+	}
+	if (result)
+		json_decref(document);
+	else
+		*reply = document;
+	return result;
+}
+
+static void print_warnings(const json_t *reply)
+{
+	json_t *warnings = json_object_get(reply, "warnings"), *warning;
+	size_t i;
+
+	json_array_foreach(warnings, i, warning)
+		if (json_is_string(warning))
+			cli_note("warning: %s", json_string_value(warning));
+}
+
+enum cli_result agent_command(const struct cli *cli, const struct session *session, const char *request,
+			      int timeout_ms, const char *done)
+{
+	enum cli_result result;
+	const char *message;
+	json_t *reply;
+
+	result = agent_ask(session, request, timeout_ms, &reply);
+	if (result)
+		return result;
+	print_warnings(reply);
+	if (cli->json)
+		return print_json(reply);
+	message = member(reply, "message");
+	if (message)
+		puts(message);
+	else if (json_is_integer(json_object_get(reply, "rules")))
+		printf("%s: %d rules in force\n", done, (int)json_integer_value(json_object_get(reply, "rules")));
+	else
+		puts(done);
+	json_decref(reply);
+	return CLI_DONE;
+}

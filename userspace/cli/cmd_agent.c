@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* edgebucket flush, reload and detach: what the agent does, or would do if it ran. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "agent.h"
+#include "interfaces.h"
+#include "options.h"
+
+static enum cli_result run(struct cli *cli, int argc, char **argv, const char *request, int timeout_ms,
+			   const char *done)
+{
+	struct session session;
+	enum cli_result result;
+
+	if (options_parse(cli, argc, argv, NULL, 0, 0))
+		return CLI_MISUSED;
+	result = session_open(cli, 0, &session);
+	if (!result)
+		result = agent_command(cli, &session, request, timeout_ms, done);
+	session_close(&session);
+	return result;
+}
+
+enum cli_result cmd_flush(struct cli *cli, int argc, char **argv)
+{
+	return run(cli, argc, argv, "flush", AGENT_RELOAD_TIMEOUT_MS, "flushed");
+}
+
+enum cli_result cmd_reload(struct cli *cli, int argc, char **argv)
+{
+	return run(cli, argc, argv, "reload", AGENT_RELOAD_TIMEOUT_MS, "reloaded");
+}
+
+/* Goes on after a failure: the more is detached, the better. */
+static enum cli_result detach_all(const struct session *session, const struct interface_list *list, json_t *detached)
+{
+	enum cli_result result = CLI_DONE;
+
+	for (size_t i = 0; i < list->count; i++) {
+		const struct interface *interface = &list->items[i];
+		char *error = NULL;
+
+		if (!interface->attachment.attached)
+			continue;
+		if (eb_dataplane_detach(interface->name, &session->maps, &error))
+			result = cli_fail_text(error);
+		else
+			json_array_append_new(detached, json_string(interface->name));
+	}
+	return result;
+}
+
+static void print_detached(const json_t *detached)
+{
+	json_t *name;
+	size_t i;
+
+	if (!json_array_size(detached))
+		puts("nothing was attached");
+	json_array_foreach(detached, i, name)
+		printf("detached from %s\n", json_string_value(name));
+}
+
+static enum cli_result detach_directly(const struct cli *cli, const struct session *session)
+{
+	json_t *detached = json_array();
+	struct interface_list list;
+	enum cli_result result;
+	int err = interfaces_list(session, NULL, NULL, &list);
+
+	result = err ? cli_fail("the interfaces cannot be read: %s", strerror(-err)) :
+		       detach_all(session, &list, detached);
+	interfaces_done(&list);
+	if (cli->json && !err)
+		print_json(json_pack("{s:b, s:O}", "ok", result == CLI_DONE, "detached", detached));
+	else if (!err)
+		print_detached(detached);
+	json_decref(detached);
+	return result;
+}
+
+/* An agent that runs must be asked: it would put the program back on. */
+enum cli_result cmd_detach(struct cli *cli, int argc, char **argv)
+{
+	struct session session;
+	enum cli_result result;
+
+	if (options_parse(cli, argc, argv, NULL, 0, 0))
+		return CLI_MISUSED;
+	result = session_open(cli, 0, &session);
+	if (!result && agent_is_running(&session)) {
+		result = agent_command(cli, &session, "detach", AGENT_TIMEOUT_MS, "detached");
+	} else if (!result) {
+		result = session_open_maps(&session, SESSION_MAPS);
+		if (!result)
+			result = detach_directly(cli, &session);
+	}
+	session_close(&session);
+	return result;
+}

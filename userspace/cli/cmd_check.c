@@ -1,0 +1,166 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* edgebucket check: reads a configuration as the agent would, and says what it means. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "config.h"
+#include "options.h"
+#include "print.h"
+#include "protocol.h"
+#include "rules.h"
+#include "table_print.h"
+
+/* A configuration and what became of it. */
+struct checked {
+	const struct eb_config *config;
+	const struct eb_ruleset *ruleset;
+};
+
+/* Appends to `text`, which ends in "..." when that is too much. */
+__attribute__((format(printf, 2, 3))) static void append(struct text *text, const char *format, ...)
+{
+	size_t used = strlen(text->s), room = sizeof(text->s) - used;
+	va_list args;
+	int size;
+
+	va_start(args, format);
+	size = vsnprintf(text->s + used, room, format, args);
+	va_end(args);
+	if (size >= (int)room)
+		strcpy(text->s + sizeof(text->s) - 4, "...");
+}
+
+static void append_prefixes(struct text *text, const char *name, const struct eb_prefix_list *list)
+{
+	if (list->count == 1)
+		append(text, " %s %s", name, print_prefix(list->items[0].family, list->items[0].addr,
+							  list->items[0].len).s);
+	else
+		append(text, " %s %zu prefixes", name, list->count);
+}
+
+static struct text match_text(const struct eb_match *match)
+{
+	char proto[EB_PROTOCOL_NAME_MAX];
+	struct text text = { "" };
+
+	if (match->has_src)
+		append_prefixes(&text, "src", &match->src);
+	if (match->has_dst)
+		append_prefixes(&text, "dst", &match->dst);
+	if (match->proto >= 0)
+		append(&text, " %s", eb_protocol_print(match->proto, proto));
+	for (size_t i = 0; i < match->dport_count; i++) {
+		const struct eb_port_range *range = &match->dports[i];
+
+		append(&text, "%s%u", i ? "," : " dport ", range->first);
+		if (range->last != range->first)
+			append(&text, "-%u", range->last);
+	}
+	if (!*text.s)
+		append(&text, " everything");
+	memmove(text.s, text.s + 1, strlen(text.s)); /* the leading space */
+	return text;
+}
+
+enum { COLUMN_NAME, COLUMN_ACTION, COLUMN_MATCH, COLUMN_PACKETS, COLUMN_BYTES, COLUMN_PER };
+
+static const struct table_column columns[] = {
+	[COLUMN_NAME] = { .title = "RULE" },
+	[COLUMN_ACTION] = { .title = "ACTION" },
+	[COLUMN_MATCH] = { .title = "MATCH" },
+	[COLUMN_PACKETS] = { .title = "PACKET LIMIT", .optional = true },
+	[COLUMN_BYTES] = { .title = "BYTE LIMIT", .optional = true },
+	[COLUMN_PER] = { .title = "PER", .optional = true },
+};
+
+static void fill_row(const void *arg, size_t row, struct table_cell *cells)
+{
+	const struct checked *checked = arg;
+	const struct eb_rule_config *config = &checked->config->rules[row];
+	const struct eb_rule *rule = &checked->ruleset->policy.rules[row];
+
+	snprintf(cells[COLUMN_NAME].text.s, sizeof(cells->text.s), "%s", config->name);
+	snprintf(cells[COLUMN_ACTION].text.s, sizeof(cells->text.s), "%s%s", eb_action_name(config->action),
+		 config->monitor ? " (monitor)" : "");
+	cells[COLUMN_MATCH].text = match_text(&config->match);
+	cells[COLUMN_PACKETS].text = print_limit(&rule->packets, false);
+	cells[COLUMN_BYTES].text = print_limit(&rule->bytes, true);
+	if (config->action == EB_LIMIT)
+		snprintf(cells[COLUMN_PER].text.s, sizeof(cells->text.s), "/%u, /%u", config->per_ipv4,
+			 config->per_ipv6);
+	else
+		strcpy(cells[COLUMN_PER].text.s, "-");
+}
+
+static json_t *rules_json(const struct checked *checked)
+{
+	json_t *list = json_array();
+
+	for (size_t i = 0; i < checked->config->rule_count; i++) {
+		const struct eb_rule_config *config = &checked->config->rules[i];
+		const struct eb_rule *rule = &checked->ruleset->policy.rules[i];
+
+		json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:s, s:o, s:o}", "name", config->name, "action",
+						      eb_action_name(config->action), "mode",
+						      config->monitor ? "monitor" : "enforce", "match",
+						      match_text(&config->match).s, "packets",
+						      print_json_limit(&rule->packets), "bytes",
+						      print_json_limit(&rule->bytes)));
+	}
+	return list;
+}
+
+static enum cli_result print_checked_json(const struct checked *checked, const char *path)
+{
+	json_t *warnings = json_array();
+
+	for (size_t i = 0; i < checked->config->warning_count; i++)
+		json_array_append_new(warnings, json_string(checked->config->warnings[i]));
+	return print_json(json_pack("{s:b, s:s, s:o, s:o}", "valid", 1, "file", path, "warnings", warnings, "rules",
+				    rules_json(checked)));
+}
+
+static enum cli_result print_checked(const struct checked *checked, const char *path)
+{
+	size_t count = checked->config->rule_count;
+
+	if (count)
+		table_print(columns, sizeof(columns) / sizeof(columns[0]), count, fill_row, checked);
+	printf("%s%s: good, %zu rule%s\n", count ? "\n" : "", path, count, count == 1 ? "" : "s");
+	return CLI_DONE;
+}
+
+static enum cli_result refuse(const struct cli *cli, const char *path, char *error)
+{
+	if (cli->json)
+		print_json(json_pack("{s:b, s:s, s:s?}", "valid", 0, "file", path, "error", error));
+	return cli_fail_text(error);
+}
+
+enum cli_result cmd_check(struct cli *cli, int argc, char **argv)
+{
+	struct eb_ruleset *ruleset = NULL;
+	struct eb_config *config = NULL;
+	enum cli_result result;
+	struct checked checked;
+	char *error = NULL;
+
+	if (options_parse(cli, argc, argv, NULL, 0, 1))
+		return CLI_MISUSED;
+	if (!cli->arg_count)
+		return cli_misuse(cli, "check needs a file");
+	if (eb_config_read(cli->args[0], NULL, &config, &error) || eb_rules_compile(config, NULL, &ruleset, &error)) {
+		eb_config_free(config);
+		return refuse(cli, cli->args[0], error);
+	}
+	for (size_t i = 0; i < config->warning_count; i++)
+		cli_note("warning: %s", config->warnings[i]);
+	checked = (struct checked){ .config = config, .ruleset = ruleset };
+	result = cli->json ? print_checked_json(&checked, cli->args[0]) : print_checked(&checked, cli->args[0]);
+	eb_rules_free(ruleset);
+	eb_config_free(config);
+	return result;
+}

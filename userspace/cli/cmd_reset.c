@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* edgebucket reset: gives sources full buckets. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "options.h"
+#include "print.h"
+#include "session.h"
+
+struct reset_list {
+	const struct session *session;
+	const struct eb_prefix *within; /* NULL for all */
+	int rule;                       /* -1 for all */
+	struct eb_source *sources;
+	size_t count, room;
+	uint64_t now;
+	uint64_t in_debt; /* of these */
+};
+
+static int add_source(struct reset_list *list, const struct eb_source *source)
+{
+	if (list->count == list->room) {
+		size_t room = list->room ? 2 * list->room : 16;
+		struct eb_source *sources = reallocarray(list->sources, room, sizeof(*sources));
+
+		if (!sources)
+			return -ENOMEM;
+		list->sources = sources;
+		list->room = room;
+	}
+	list->sources[list->count++] = *source;
+	return 0;
+}
+
+static int visit(const struct eb_bucket_view *view, void *arg)
+{
+	struct reset_list *list = arg;
+	const struct eb_source *source = &view->source;
+	int rule = session_bucket_rule(list->session, source), len;
+
+	if (rule < 0 || (list->rule >= 0 && rule != list->rule))
+		return 0;
+	len = session_source_len(&list->session->policy.rules[rule], source->family);
+	if (list->within && !session_prefixes_overlap(source->family, source->addr, len, list->within))
+		return 0;
+	list->in_debt += eb_gcra_debt(view->packets_full_at, list->now) || eb_gcra_debt(view->bytes_full_at, list->now);
+	return add_source(list, source);
+}
+
+/* Lists first: a bucket is not to be changed under the walk that shows it. One that is gone by then was full. */
+static int reset_some(struct reset_list *list)
+{
+	int err = eb_buckets_each(list->session->buckets, list->within ? list->within->family : 0, visit, list);
+
+	for (size_t i = 0; i < list->count && !err; i++) {
+		err = eb_buckets_reset(list->session->buckets, &list->sources[i]);
+		if (err == -ENOENT)
+			err = 0;
+	}
+	free(list->sources);
+	return err;
+}
+
+static enum cli_result reset(const struct session *session, const struct eb_prefix *within, int rule, bool json)
+{
+	struct reset_list list = { .session = session, .within = within, .rule = rule, .now = eb_buckets_now() };
+	int err = 0;
+
+	if (within || rule >= 0)
+		err = reset_some(&list);
+	else
+		list.in_debt = eb_buckets_reset_all(session->buckets);
+	if (err)
+		return cli_fail("not all buckets were reset: %s", strerror(-err));
+	if (json)
+		return print_json(json_pack("{s:I}", "reset", (json_int_t)list.in_debt));
+	if (list.in_debt)
+		printf("%llu bucket%s filled\n", (unsigned long long)list.in_debt, list.in_debt == 1 ? "" : "s");
+	else
+		puts("nothing to fill: no bucket was in debt");
+	return CLI_DONE;
+}
+
+enum cli_result cmd_reset(struct cli *cli, int argc, char **argv)
+{
+	const char *rule_name = NULL;
+	bool all = false;
+	const struct option_spec specs[] = {
+		{ "all", 'a', OPTION_FLAG, &all, 0 },
+		{ "rule", 'r', OPTION_TEXT, &rule_name, 0 },
+	};
+	struct eb_prefix within;
+	struct session session;
+	enum cli_result result;
+	int rule;
+
+	if (options_parse(cli, argc, argv, specs, 2, 1))
+		return CLI_MISUSED;
+	if (all == (cli->arg_count == 1))
+		return cli_misuse(cli, "reset needs an address or a prefix, or --all, and not both");
+	if (!all && session_parse_prefix(cli, cli->args[0], &within))
+		return CLI_MISUSED;
+	result = session_open(cli, SESSION_WRITABLE, &session);
+	if (!result)
+		result = session_option_rule(&session, rule_name, &rule);
+	if (!result)
+		result = reset(&session, all ? NULL : &within, rule, cli->json);
+	session_close(&session);
+	return result;
+}

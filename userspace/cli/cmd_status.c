@@ -1,0 +1,312 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* edgebucket status: who runs, what is enforced where, how full the tables are. */
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "agent.h"
+#include "input.h"
+#include "interfaces.h"
+#include "lock.h"
+#include "options.h"
+#include "print.h"
+#include "session.h"
+
+static const char *const frame_names[EB_FRAME_KINDS] = {
+	[EB_NOT_IP] = "not_ip",
+	[EB_MALFORMED] = "malformed",
+	[EB_UNMATCHED] = "unmatched",
+	[EB_NEIGHBOUR_DISCOVERY] = "neighbour_discovery",
+	[EB_CONTENDED] = "contended",
+	[EB_TABLE_FULL] = "table_full",
+};
+
+struct status {
+	const struct session *session;
+	struct eb_config *config; /* NULL when there is none that can be used */
+	bool is_running;
+	pid_t pid;
+	char version[EB_LOCK_VERSION_MAX];
+	json_t *reply; /* the agent's; NULL when there is none */
+	struct interface_list interfaces;
+	struct eb_bucket_count counts[2]; /* IPv4, IPv6 */
+	uint32_t table_size;
+	struct eb_frame_counter frames[EB_FRAME_KINDS];
+};
+
+static void ask_agent(struct status *status)
+{
+	status->is_running = !eb_lock_holder(status->session->places.run_dir, &status->pid, status->version);
+	if (status->is_running)
+		(void)agent_ask(status->session, "status", AGENT_TIMEOUT_MS, &status->reply);
+}
+
+/* A configuration that is not good says so, and keeps nobody from looking. */
+static void read_config(struct status *status)
+{
+	char *error = NULL;
+
+	if (!status->session->config_path || !eb_config_read(status->session->config_path, NULL, &status->config, &error))
+		return;
+	cli_note("%s", error ? error : "out of memory");
+	free(error);
+}
+
+/* "" where the configuration asks for none. */
+static const char *node_of(const struct status *status)
+{
+	static char host[HOST_NAME_MAX + 1];
+	const char *agent = json_string_value(json_object_get(status->reply, "node"));
+	const char *node = eb_input_env("EDGEBUCKET_NODE");
+
+	if (agent)
+		return agent;
+	if (status->config)
+		return status->config->node;
+	if (node)
+		return node;
+	return gethostname(host, sizeof(host) - 1) ? "" : host;
+}
+
+static enum cli_result collect(struct status *status)
+{
+	const struct session *session = status->session;
+	int err;
+
+	read_config(status);
+	ask_agent(status);
+	err = interfaces_list(session, status->config, json_object_get(status->reply, "interfaces"),
+			      &status->interfaces);
+	if (err)
+		return cli_fail("the interfaces cannot be read: %s", strerror(-err));
+	if (!session_has_maps(session))
+		return CLI_DONE;
+	eb_buckets_count(session->buckets, 4, &status->counts[0]);
+	eb_buckets_count(session->buckets, 6, &status->counts[1]);
+	status->table_size = eb_buckets_table_size(session->buckets, 4);
+	err = eb_maps_frames(&session->maps, status->frames);
+	return err ? cli_fail("%s/frames: %s", session->places.pin_dir, strerror(-err)) : CLI_DONE;
+}
+
+static json_t *agent_json(const struct status *status)
+{
+	if (!status->is_running)
+		return json_pack("{s:b, s:n, s:n}", "running", 0, "pid", "version");
+	return json_pack("{s:b, s:i, s:s}", "running", 1, "pid", (int)status->pid, "version", status->version);
+}
+
+static json_t *interfaces_json(const struct status *status)
+{
+	json_t *list = json_array();
+
+	for (size_t i = 0; i < status->interfaces.count; i++) {
+		const struct interface *interface = &status->interfaces.items[i];
+		const struct eb_attachment *attachment = &interface->attachment;
+		bool attached = attachment->attached;
+
+		json_array_append_new(list, json_pack("{s:s, s:o, s:b, s:b, s:o, s:b, s:b}", "name", interface->name,
+						      "mode", attached ? json_string(attachment->mode) : json_null(),
+						      "attached", attached, "exists", interface->error != -ENODEV,
+						      "program", attached ? json_integer(attachment->prog_id) :
+									    json_null(),
+						      "dispatcher", attachment->dispatcher, "foreign",
+						      attachment->foreign));
+	}
+	return list;
+}
+
+static json_t *frames_json(const struct status *status)
+{
+	json_t *object = json_object();
+
+	for (int i = 0; i < EB_FRAME_KINDS; i++)
+		json_object_set_new(object, frame_names[i],
+				    json_pack("{s:I, s:I}", "packets", (json_int_t)status->frames[i].packets, "bytes",
+					      (json_int_t)status->frames[i].bytes));
+	return object;
+}
+
+/* A part of the agent's reply; `otherwise` where there is none, which this takes over. */
+static json_t *reply_part(const struct status *status, const char *name, json_t *otherwise)
+{
+	json_t *part = json_object_get(status->reply, name);
+
+	if (!json_is_object(part))
+		return otherwise;
+	json_decref(otherwise);
+	return json_incref(part);
+}
+
+static json_t *redis_json(const struct status *status)
+{
+	return reply_part(status, "redis",
+			  json_pack("{s:b, s:b, s:n, s:n}", "configured", status->config && status->config->redis, "up", 0,
+				    "last_write_age_seconds", "last_error"));
+}
+
+static json_t *restore_json(const struct status *status)
+{
+	return reply_part(status, "restore",
+			  json_pack("{s:s, s:i, s:n}", "state", "none", "buckets", 0, "age_seconds"));
+}
+
+static json_t *status_json(const struct status *status)
+{
+	json_t *object;
+
+	object = json_pack("{s:s, s:o, s:o, s:{s:I, s:I}, s:{s:I, s:I}, s:I, s:o, s:o}", "node",
+			   node_of(status), "agent", agent_json(status), "interfaces",
+			   interfaces_json(status), "buckets", "ipv4", (json_int_t)status->counts[0].in_use, "ipv6",
+			   (json_int_t)status->counts[1].in_use, "in_debt", "ipv4",
+			   (json_int_t)status->counts[0].in_debt, "ipv6", (json_int_t)status->counts[1].in_debt,
+			   "table_size", (json_int_t)status->table_size, "redis", redis_json(status), "restore",
+			   restore_json(status));
+	json_object_set_new(object, "rules", json_integer(session_rule_count(status->session)));
+	json_object_set_new(object, "generation", json_integer(status->session->policy.generation));
+	json_object_set_new(object, "frames", frames_json(status));
+	return object;
+}
+
+/* One line; `name` NULL goes on with the line before. */
+__attribute__((format(printf, 3, 4))) static void line(const char *name, enum colour colour, const char *format, ...)
+{
+	va_list args;
+
+	printf("%s%-12s%s %s", print_colour(COLOUR_BOLD), name ? name : "", print_colour_end(COLOUR_BOLD),
+	       print_colour(colour));
+	va_start(args, format);
+	vprintf(format, args);
+	va_end(args);
+	printf("%s\n", print_colour_end(colour));
+}
+
+static void print_agent(const struct status *status)
+{
+	if (!status->is_running)
+		line("Agent:", COLOUR_YELLOW, "not running");
+	else
+		line("Agent:", COLOUR_GREEN, "running, pid %d, version %s", status->pid, status->version);
+}
+
+static void print_interface(const char *name, const struct interface *interface)
+{
+	const struct eb_attachment *attachment = &interface->attachment;
+
+	if (attachment->attached)
+		line(name, COLOUR_GREEN, "%s attached, %s mode, program %u%s", interface->name, attachment->mode,
+		     attachment->prog_id, attachment->dispatcher ? ", beside others" : "");
+	else if (interface->error == -ENODEV)
+		line(name, COLOUR_YELLOW, "%s is not there", interface->name);
+	else if (interface->error)
+		line(name, COLOUR_RED, "%s cannot be read: %s", interface->name, strerror(-interface->error));
+	else
+		line(name, COLOUR_RED, "%s NOT attached%s", interface->name,
+		     attachment->foreign ? ": another owner's program is there" : "");
+}
+
+static void print_interfaces(const struct interface_list *list)
+{
+	if (!list->count)
+		line("Interfaces:", COLOUR_YELLOW, "none");
+	for (size_t i = 0; i < list->count; i++)
+		print_interface(i ? NULL : "Interfaces:", &list->items[i]);
+}
+
+static void print_buckets(const char *name, const char *family, const struct eb_bucket_count *count, uint32_t size)
+{
+	line(name, COLOUR_NONE, "%s %s in use, %s in debt, room for %s", family, print_count(count->in_use).s,
+	     print_count(count->in_debt).s, print_count(size).s);
+}
+
+static void print_frames(const struct status *status)
+{
+	bool first = true;
+
+	for (int i = 0; i < EB_FRAME_KINDS; i++) {
+		char label[32];
+
+		if (!status->frames[i].packets)
+			continue;
+		snprintf(label, sizeof(label), "%s", frame_names[i]);
+		for (char *c = label; *c; c++)
+			*c = *c == '_' ? ' ' : *c;
+		line(first ? "Frames:" : NULL, COLOUR_NONE, "%s %s, %s", print_count(status->frames[i].packets).s, label,
+		     print_size(status->frames[i].bytes).s);
+		first = false;
+	}
+}
+
+static void print_redis(const struct status *status)
+{
+	json_t *redis = redis_json(status);
+	const char *error = json_string_value(json_object_get(redis, "last_error"));
+	json_t *age = json_object_get(redis, "last_write_age_seconds");
+
+	if (!json_is_true(json_object_get(redis, "configured")))
+		line("Redis:", COLOUR_NONE, "not configured");
+	else if (!json_is_true(json_object_get(redis, "up")))
+		line("Redis:", COLOUR_YELLOW, "not connected%s%s", error ? ": " : "", error ? error : "");
+	else if (json_is_number(age))
+		line("Redis:", COLOUR_GREEN, "connected, last write %s ago",
+		     print_duration(json_number_value(age) * 1e9).s);
+	else
+		line("Redis:", COLOUR_GREEN, "connected, nothing written yet");
+	json_decref(redis);
+}
+
+static void print_restore(const struct status *status)
+{
+	json_t *restore = restore_json(status), *age = json_object_get(restore, "age_seconds");
+	json_int_t buckets = json_integer_value(json_object_get(restore, "buckets"));
+	const char *state = json_string_value(json_object_get(restore, "state"));
+
+	line("Restore:", COLOUR_NONE, "%s", state ? state : "none");
+	if (buckets)
+		line(NULL, COLOUR_NONE, "%s buckets", print_count(buckets).s);
+	if (json_is_number(age))
+		line(NULL, COLOUR_NONE, "of a state %s old", print_duration(json_number_value(age) * 1e9).s);
+	json_decref(restore);
+}
+
+static void print_status(const struct status *status)
+{
+	line("Node:", COLOUR_NONE, "%s", node_of(status));
+	print_agent(status);
+	print_interfaces(&status->interfaces);
+	if (session_has_maps(status->session)) {
+		line("Rules:", COLOUR_NONE, "%d, generation %u", session_rule_count(status->session),
+		     status->session->policy.generation);
+		print_buckets("Buckets:", "IPv4:", &status->counts[0], status->table_size);
+		print_buckets(NULL, "IPv6:", &status->counts[1], status->table_size);
+		print_frames(status);
+	} else {
+		line("Maps:", COLOUR_YELLOW, "none in %s: nothing is enforced", status->session->places.pin_dir);
+	}
+	print_redis(status);
+	print_restore(status);
+}
+
+enum cli_result cmd_status(struct cli *cli, int argc, char **argv)
+{
+	struct session session;
+	struct status status = { .session = &session };
+	enum cli_result result;
+
+	if (options_parse(cli, argc, argv, NULL, 0, 0))
+		return CLI_MISUSED;
+	result = session_open(cli, SESSION_BUCKETS | SESSION_OPTIONAL, &session);
+	if (!result)
+		result = collect(&status);
+	if (!result && cli->json)
+		result = print_json(status_json(&status));
+	else if (!result)
+		print_status(&status);
+	interfaces_done(&status.interfaces);
+	json_decref(status.reply);
+	eb_config_free(status.config);
+	session_close(&session);
+	return result;
+}

@@ -1,0 +1,251 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* edgebucket watch: refused packets as they are refused, a sample of them. */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/signalfd.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <bpf/libbpf.h>
+
+#include "options.h"
+#include "print.h"
+#include "protocol.h"
+#include "rules.h"
+#include "session.h"
+
+#define NS_PER_S 1000000000LL
+
+/* Returned by the callback to end the consumption; any negative number does. */
+#define ENOUGH (-ECANCELED)
+
+struct watch {
+	struct session session;
+	const char *rule; /* NULL for all */
+	bool json;
+	uint64_t started_at;   /* CLOCK_MONOTONIC */
+	int64_t to_real_time;  /* what to add to CLOCK_MONOTONIC */
+	uint64_t left;         /* events to show; 0 for any number */
+	int err;               /* of writing */
+};
+
+static int64_t clock_ns(clockid_t clock)
+{
+	struct timespec time;
+
+	clock_gettime(clock, &time);
+	return time.tv_sec * NS_PER_S + time.tv_nsec;
+}
+
+/* The rule of a slot; -1 for one that is no longer in force. */
+static int find_slot(const struct session *session, uint32_t slot)
+{
+	for (int i = 0; i < session_rule_count(session); i++)
+		if (session->policy.rules[i].slot == slot)
+			return i;
+	return -1;
+}
+
+static struct text time_text(const struct watch *watch, const struct eb_event *event, const char *format)
+{
+	int64_t ns = event->time_ns + watch->to_real_time;
+	time_t seconds = ns / NS_PER_S;
+	struct text text;
+	struct tm tm;
+	size_t len;
+
+	if (watch->json)
+		gmtime_r(&seconds, &tm);
+	else
+		localtime_r(&seconds, &tm);
+	len = strftime(text.s, sizeof(text.s), format, &tm);
+	snprintf(text.s + len, sizeof(text.s) - len, ".%03d%s", (int)(ns % NS_PER_S / 1000000), watch->json ? "Z" : "");
+	return text;
+}
+
+/* What the rule limits: the part of the address that makes a source. */
+static struct text source_text(const struct session *session, int rule, const struct eb_event *event)
+{
+	struct eb_source source = session_source(&session->policy.rules[rule], event->family, event->saddr);
+
+	return print_prefix(event->family, source.addr,
+			    session_source_len(&session->policy.rules[rule], event->family));
+}
+
+static int print_event_json(const struct watch *watch, const struct eb_event *event, int rule)
+{
+	char proto[EB_PROTOCOL_NAME_MAX];
+	json_t *object;
+
+	object = json_pack("{s:s, s:o, s:s, s:s, s:o, s:s, s:s, s:o, s:i}", "time",
+			   time_text(watch, event, "%Y-%m-%dT%H:%M:%S").s, "rule",
+			   rule < 0 ? json_null() : json_string(session_rule_name(&watch->session.policy, rule).s),
+			   "verdict", eb_verdict_name(event->verdict), "address",
+			   print_address(event->family, event->saddr).s, "source",
+			   rule < 0 ? json_null() : json_string(source_text(&watch->session, rule, event).s), "dst",
+			   print_address(event->family, event->daddr).s, "proto",
+			   eb_protocol_print(event->proto, proto), "dport",
+			   event->dport ? json_integer(event->dport) : json_null(), "length", (int)event->len);
+	return print_json_line(object);
+}
+
+static int print_event(const struct watch *watch, const struct eb_event *event, int rule)
+{
+	enum colour colour = event->verdict == EB_WOULD_DROP ? COLOUR_YELLOW : COLOUR_RED;
+	char proto[EB_PROTOCOL_NAME_MAX], port[8] = "";
+	int printed;
+
+	if (event->dport)
+		snprintf(port, sizeof(port), "/%u", event->dport);
+	printed = printf("%s  %s%-10s%s  %-12s  %s > %s  %s%s  %s\n", time_text(watch, event, "%H:%M:%S").s,
+			 print_colour(colour), eb_verdict_name(event->verdict), print_colour_end(colour),
+			 rule < 0 ? "-" : session_rule_name(&watch->session.policy, rule).s,
+			 print_address(event->family, event->saddr).s, print_address(event->family, event->daddr).s,
+			 eb_protocol_print(event->proto, proto), port, print_size(event->len).s);
+	return printed < 0 ? -errno : 0;
+}
+
+/* Older events wait in the ring from before, when nobody watched. */
+static bool is_wanted(const struct watch *watch, const struct eb_event *event, int rule)
+{
+	if (event->time_ns < watch->started_at)
+		return false;
+	return !watch->rule || (rule >= 0 && !strcmp(session_rule_name(&watch->session.policy, rule).s, watch->rule));
+}
+
+/* Looks at the policy again for an event of a rule that it does not have: there was a reload. */
+static int event_rule(struct watch *watch, const struct eb_event *event)
+{
+	int rule = find_slot(&watch->session, event->slot);
+
+	if (rule < 0 && !eb_maps_policy(&watch->session.maps, &watch->session.policy))
+		rule = find_slot(&watch->session, event->slot);
+	return rule;
+}
+
+static int handle_event(void *arg, void *data, size_t size)
+{
+	const struct eb_event *event = data;
+	struct watch *watch = arg;
+	int rule;
+
+	if (size < sizeof(*event) || event->verdict >= EB_VERDICTS)
+		return 0;
+	rule = event_rule(watch, event);
+	if (!is_wanted(watch, event, rule))
+		return 0;
+	watch->err = watch->json ? print_event_json(watch, event, rule) : print_event(watch, event, rule);
+	if (!watch->err && fflush(stdout))
+		watch->err = -errno;
+	if (watch->err)
+		return ENOUGH;
+	return watch->left && --watch->left == 0 ? ENOUGH : 0;
+}
+
+/* Runs until a signal, the count, or the end of whoever reads. Returns 0 or negative errno. */
+static int follow(struct ring_buffer *ring, int signals)
+{
+	struct pollfd fds[] = {
+		{ .fd = ring_buffer__epoll_fd(ring), .events = POLLIN },
+		{ .fd = signals, .events = POLLIN },
+		{ .fd = STDOUT_FILENO }, /* POLLERR once a pipe has no reader */
+	};
+	int ret;
+
+	while (!fds[1].revents && !(fds[2].revents & POLLERR)) {
+		ret = ring_buffer__consume(ring);
+		if (ret == ENOUGH)
+			return 0;
+		if (ret < 0)
+			return ret;
+		if (poll(fds, 3, -1) < 0 && errno != EINTR)
+			return -errno;
+	}
+	return 0;
+}
+
+/* Signals that end it, as a descriptor: none can come between a look and a wait. */
+static int open_signals(void)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGHUP);
+	if (sigprocmask(SIG_BLOCK, &set, NULL))
+		return -errno;
+	signal(SIGPIPE, SIG_IGN);
+	return signalfd(-1, &set, SFD_CLOEXEC);
+}
+
+static enum cli_result run_ring(struct watch *watch)
+{
+	struct ring_buffer *ring;
+	int signals, err;
+
+	signals = open_signals();
+	if (signals < 0)
+		return cli_fail("no signals: %s", strerror(errno));
+	ring = ring_buffer__new(watch->session.maps.fd[EB_MAP_EVENTS], handle_event, watch, NULL);
+	err = ring ? follow(ring, signals) : -errno;
+	ring_buffer__free(ring);
+	close(signals);
+	if (err)
+		return cli_fail("%s/events: %s", watch->session.places.pin_dir, strerror(-err));
+	if (watch->err == -EPIPE)
+		clearerr(stdout); /* whoever read has seen enough, which is a good end */
+	else if (watch->err)
+		return cli_fail("standard output: %s", strerror(-watch->err));
+	return CLI_DONE;
+}
+
+/* The ring gives each event once: a second watcher would take half of them. The directory of the pins is locked, as it
+ * is always there, and the same for all who would share the ring. */
+static enum cli_result run_alone(struct watch *watch)
+{
+	enum cli_result result;
+	int lock = open(watch->session.places.pin_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	if (lock < 0)
+		return cli_fail("%s: %s", watch->session.places.pin_dir, strerror(errno));
+	if (flock(lock, LOCK_EX | LOCK_NB))
+		result = errno == EWOULDBLOCK ? cli_fail("somebody else is watching") :
+						cli_fail("%s: %s", watch->session.places.pin_dir, strerror(errno));
+	else
+		result = run_ring(watch);
+	close(lock);
+	return result;
+}
+
+enum cli_result cmd_watch(struct cli *cli, int argc, char **argv)
+{
+	struct watch watch = { .left = 0 };
+	int64_t count = 0;
+	const struct option_spec specs[] = {
+		{ "rule", 'r', OPTION_TEXT, &watch.rule, 0 },
+		{ "count", 'n', OPTION_NUMBER, &count, INT64_MAX },
+	};
+	enum cli_result result;
+	int rule;
+
+	if (options_parse(cli, argc, argv, specs, 2, 0))
+		return CLI_MISUSED;
+	watch.json = cli->json;
+	watch.left = count;
+	watch.started_at = clock_ns(CLOCK_MONOTONIC);
+	watch.to_real_time = clock_ns(CLOCK_REALTIME) - watch.started_at;
+	result = session_open(cli, SESSION_MAPS, &watch.session);
+	if (!result)
+		result = session_option_rule(&watch.session, watch.rule, &rule);
+	if (!result)
+		result = run_alone(&watch);
+	session_close(&watch.session);
+	return result;
+}

@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Options of one command: a table of names and where their values go.
+ */
+#ifndef EB_OPTIONS_H
+#define EB_OPTIONS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "cli.h"
+
+enum option_type {
+	OPTION_FLAG,   /* bool */
+	OPTION_TEXT,   /* const char *, one of the command line's */
+	OPTION_NUMBER, /* int64_t, from 0 to max */
+};
+
+struct option_spec {
+	const char *name; /* without dashes */
+	char letter;      /* 0 for none */
+	enum option_type type;
+	void *value;      /* keeps what it has when the option is not given */
+	int64_t max;
+};
+
+#define OPTIONS_MAX 8
+
+/*
+ * Reads a command's own options and those that every command has (--json, --config), in any order with its
+ * arguments, of which there may be `arg_max`; they are left in cli->args. argv[0] is the program's name, for messages.
+ * Returns CLI_DONE or CLI_MISUSED.
+ */
+enum cli_result options_parse(struct cli *cli, int argc, char **argv, const struct option_spec *specs, size_t count,
+			      int arg_max);
+
+#endif

@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Values as people read them, colours, and JSON. Knows no maps and no configuration.
+ */
+#ifndef EB_PRINT_H
+#define EB_PRINT_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "buckets.h"
+#include "cli.h"
+#include "edgebucket.h"
+
+/* By value, so that print_count(x).s serves as an argument of printf. */
+struct text {
+	char s[96];
+};
+
+/* Three digits and a unit: "84213" (exact below 100000), "1.23M". */
+struct text print_count(uint64_t count);
+
+/* "84B", "1.23MB" */
+struct text print_size(uint64_t bytes);
+
+/* To the last digit, with a unit where one is short: "20k", "12.5M", "1234567". */
+struct text print_exact(uint64_t count);
+
+/* Likewise for bytes: "1MB", "64KiB". */
+struct text print_exact_size(uint64_t bytes);
+
+/* "350ms", "1.5s", "2min 5s", "3d 4h" */
+struct text print_duration(uint64_t ns);
+
+/* The configured rate, in tokens a second: of all numbers that give this limit, the one with the fewest digits. */
+double print_rate_number(const struct eb_limit *limit);
+
+/* As an operator writes it: "200/s", "30/min"; for bytes "8Mbit/s". */
+struct text print_rate(const struct eb_limit *limit, bool is_bytes);
+
+/* "200/s burst 400"; "-" where there is no limit. */
+struct text print_limit(const struct eb_limit *limit, bool is_bytes);
+
+/* The tokens left of a limit; when that is all, written as the burst is. */
+struct text print_tokens(const struct eb_limit *limit, uint64_t tokens, bool is_bytes);
+
+/* "203.0.113.7/32" */
+struct text print_prefix(int family, const uint8_t *addr, int prefix_len);
+
+/* "203.0.113.7" */
+struct text print_address(int family, const uint8_t *addr);
+
+/* Colours; nothing unless stdout is a terminal that wants them. */
+enum colour { COLOUR_NONE, COLOUR_BOLD, COLOUR_DIM, COLOUR_RED, COLOUR_GREEN, COLOUR_YELLOW, COLOUR_COUNT };
+
+const char *print_colour(enum colour colour);
+const char *print_colour_end(enum colour colour);
+
+/* Writes a JSON document, and frees it. */
+enum cli_result print_json(json_t *document);
+
+/* A document of its own line, for streams. Returns 0 or negative errno. */
+int print_json_line(json_t *document);
+
+/* A list of any length, one element at a time; frees the elements. */
+struct json_list {
+	bool has_items;
+};
+
+void print_json_list_begin(struct json_list *list);
+void print_json_list_add(struct json_list *list, json_t *item);
+void print_json_list_end(struct json_list *list);
+
+/* {"rate", "burst"}, or null where there is no limit. */
+json_t *print_json_limit(const struct eb_limit *limit);
+
+/* A number of seconds; null for EB_LIMIT_NEVER. */
+json_t *print_json_seconds(uint64_t ns);
+
+#endif

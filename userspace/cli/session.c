@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "input.h"
+#include "prefix.h"
+#include "session.h"
+
+/*
+ * The default configuration may be missing, or no YAML while somebody edits it: the maps can be read all the same. One
+ * that was asked for may not: who names a file means that file.
+ */
+static enum cli_result read_places(const struct cli *cli, struct session *session)
+{
+	char *error = NULL;
+	int err;
+
+	session->config_path = cli->config_path ? cli->config_path : EB_DEFAULT_CONFIG_PATH;
+	err = eb_places_read(session->config_path, &session->places, &error);
+	if (!err)
+		return CLI_DONE;
+	if (cli->config_path)
+		return cli_fail_text(error);
+	if (err != -ENOENT)
+		cli_note("%s; going on with " EB_DEFAULT_PIN_DIR " and " EB_DEFAULT_RUN_DIR,
+			 error ? error : session->config_path);
+	free(error);
+	error = NULL;
+	session->config_path = NULL;
+	return eb_places_read(NULL, &session->places, &error) ? cli_fail_text(error) : CLI_DONE;
+}
+
+enum cli_result session_open_maps(struct session *session, unsigned int what)
+{
+	char *error = NULL;
+	int err = eb_maps_open(session->places.pin_dir, &session->maps, &error);
+
+	if (err == -ENOENT && what & SESSION_OPTIONAL) {
+		free(error);
+		return CLI_DONE;
+	}
+	if (err)
+		return cli_fail_text(error);
+	err = eb_maps_policy(&session->maps, &session->policy);
+	if (err)
+		return cli_fail("%s/policy: %s", session->places.pin_dir, strerror(-err));
+	if (!(what & (SESSION_BUCKETS | SESSION_WRITABLE)))
+		return CLI_DONE;
+	err = eb_buckets_open(&session->maps, what & SESSION_WRITABLE, &session->buckets);
+	return err ? cli_fail("%s: the buckets cannot be mapped: %s", session->places.pin_dir, strerror(-err)) : CLI_DONE;
+}
+
+enum cli_result session_open(const struct cli *cli, unsigned int what, struct session *out)
+{
+	enum cli_result result;
+
+	memset(out, 0, sizeof(*out));
+	eb_maps_init(&out->maps);
+	result = read_places(cli, out);
+	return result || !what ? result : session_open_maps(out, what);
+}
+
+bool session_has_maps(const struct session *session)
+{
+	return session->maps.fd[EB_MAP_STATE] >= 0;
+}
+
+void session_close(struct session *session)
+{
+	eb_buckets_close(session->buckets);
+	eb_maps_close(&session->maps);
+	eb_places_done(&session->places);
+}
+
+int session_rule_count(const struct session *session)
+{
+	return session->policy.rule_count < EB_RULES_MAX ? session->policy.rule_count : EB_RULES_MAX;
+}
+
+struct text session_rule_name(const struct eb_policy *policy, int rule)
+{
+	struct text text;
+
+	snprintf(text.s, sizeof(text.s), "%.*s", EB_RULE_NAME_MAX, policy->names[rule]);
+	return text;
+}
+
+int session_find_rule(const struct session *session, const char *name)
+{
+	for (int i = 0; i < session_rule_count(session); i++)
+		if (!strcmp(session_rule_name(&session->policy, i).s, name))
+			return i;
+	return -1;
+}
+
+enum cli_result session_option_rule(const struct session *session, const char *name, int *out)
+{
+	*out = name ? session_find_rule(session, name) : -1;
+	if (name && *out < 0)
+		return cli_fail("no rule %s is in force; see \"edgebucket rules\"", eb_input_quote(name).text);
+	return CLI_DONE;
+}
+
+int session_bucket_rule(const struct session *session, const struct eb_source *source)
+{
+	for (int i = 0; i < session_rule_count(session); i++) {
+		const struct eb_rule *rule = &session->policy.rules[i];
+
+		if (rule->action == EB_LIMIT && source->rule_id == (source->family == 4 ? rule->id4 : rule->id6))
+			return i;
+	}
+	return -1;
+}
+
+int session_source_len(const struct eb_rule *rule, int family)
+{
+	return family == 4 ? rule->prefix4 : rule->prefix6;
+}
+
+struct eb_source session_source(const struct eb_rule *rule, int family, const uint8_t *addr)
+{
+	struct eb_source source = {
+		.family = family,
+		.rule_id = family == 4 ? rule->id4 : rule->id6,
+	};
+	const void *mask = family == 4 ? (const void *)&rule->mask4 : (const void *)rule->mask6;
+	int size = family == 4 ? 4 : 16;
+
+	for (int i = 0; i < size; i++)
+		source.addr[i] = addr[i] & ((const uint8_t *)mask)[i];
+	return source;
+}
+
+enum cli_result session_parse_prefix(const struct cli *cli, const char *text, struct eb_prefix *out)
+{
+	struct eb_prefix_error error;
+
+	if (eb_prefix_parse(text, out, &error))
+		return cli_misuse(cli, "%s %s", eb_input_quote(text).text, error.text);
+	return CLI_DONE;
+}
+
+enum cli_result session_parse_address(const struct cli *cli, const char *text, struct eb_prefix *out)
+{
+	struct eb_prefix_error error;
+
+	if (eb_prefix_parse(text, out, &error) || out->len != (out->family == 4 ? 32 : 128))
+		return cli_misuse(cli, "%s is not an address; write it like 192.0.2.1 or 2001:db8::1",
+				  eb_input_quote(text).text);
+	return CLI_DONE;
+}
+
+bool session_prefixes_overlap(int family, const uint8_t *addr, int len, const struct eb_prefix *with)
+{
+	int common = len < with->len ? len : with->len;
+	uint8_t last = 0xff00 >> common % 8;
+
+	if (family != with->family || memcmp(addr, with->addr, common / 8))
+		return false;
+	return !(common % 8) || !((addr[common / 8] ^ with->addr[common / 8]) & last);
+}

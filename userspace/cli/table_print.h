@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Aligned tables on stdout. Rows are asked for twice, once to measure and once to print, so that a table of a million
+ * rows takes no memory; the two answers must be the same.
+ */
+#ifndef EB_TABLE_PRINT_H
+#define EB_TABLE_PRINT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "print.h"
+
+#define TABLE_COLUMNS_MAX 16
+
+struct table_column {
+	const char *title;
+	bool right;    /* numbers */
+	bool optional; /* left out when every row has "-" in it */
+};
+
+struct table_cell {
+	struct text text;
+	enum colour colour;
+};
+
+/* Fills the cells of a row, which come empty. */
+typedef void (*table_row)(const void *arg, size_t row, struct table_cell *cells);
+
+void table_print(const struct table_column *columns, size_t column_count, size_t row_count, table_row row,
+		 const void *arg);
+
+#endif

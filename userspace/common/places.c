@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "places.h"
+#include "text.h"
+#include "yaml.h"
+
+/* A path that is not absolute is refused by config.c; here it counts as missing. A slash at the end is cut off there as
+ * here, so that messages show the same path. */
+static char *read_place(const struct eb_yaml_value *root, const char *key, const char *otherwise)
+{
+	const char *text = root ? eb_yaml_peek(root, key) : NULL;
+	char *place = strdup(text && text[0] == '/' ? text : otherwise);
+
+	for (size_t len = place ? strlen(place) : 0; len > 1 && place[len - 1] == '/'; len--)
+		place[len - 1] = '\0';
+	return place;
+}
+
+static int read_places(const struct eb_yaml_value *root, struct eb_places *out)
+{
+	struct eb_places places = {
+		.pin_dir = read_place(root, "pin_dir", EB_DEFAULT_PIN_DIR),
+		.run_dir = read_place(root, "run_dir", EB_DEFAULT_RUN_DIR),
+	};
+
+	if (!places.pin_dir || !places.run_dir) {
+		eb_places_done(&places);
+		return -ENOMEM;
+	}
+	*out = places;
+	return 0;
+}
+
+int eb_places_read(const char *path, struct eb_places *out, char **error)
+{
+	struct eb_report report = { 0 };
+	struct eb_yaml_value root;
+	struct eb_yaml yaml;
+	int err;
+
+	err = path ? eb_yaml_open(&yaml, path, &report) : read_places(NULL, out);
+	if (!err && path) {
+		root = eb_yaml_root(&yaml);
+		err = read_places(root.node ? &root : NULL, out);
+		eb_yaml_done(&yaml);
+	}
+	if (err && report.error) {
+		*error = report.error;
+		report.error = NULL;
+	} else if (err) {
+		(void)eb_fail(err, error, "%s: %s", path ? path : "defaults", strerror(-err));
+	}
+	eb_report_done(&report);
+	return err;
+}
+
+void eb_places_done(struct eb_places *places)
+{
+	free(places->pin_dir);
+	free(places->run_dir);
+	*places = (struct eb_places){ 0 };
+}

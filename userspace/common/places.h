@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Where the agent keeps its things, out of a configuration that need not be good otherwise: the command line must find
+ * the maps also while somebody edits the rules, and without reading a million prefixes first.
+ */
+#ifndef EB_PLACES_H
+#define EB_PLACES_H
+
+#define EB_DEFAULT_PIN_DIR "/sys/fs/bpf/edgebucket"
+#define EB_DEFAULT_RUN_DIR "/run/edgebucket"
+
+struct eb_places {
+	char *pin_dir;
+	char *run_dir;
+};
+
+/*
+ * Reads them from a configuration, the defaults where it has none; `path` NULL is for the defaults alone. Returns 0 and
+ * places for eb_places_done(); -EINVAL when the file is no YAML, the open or read error otherwise, with a malloc'ed
+ * line in *error.
+ */
+int eb_places_read(const char *path, struct eb_places *out, char **error);
+void eb_places_done(struct eb_places *places);
+
+#endif
