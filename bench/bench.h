@@ -20,7 +20,8 @@ int bench_cost(const struct bench_cpus *cpus, char **args);
 /* CONTESTANT RULES LABEL SOURCES SECONDS SENDING-INTERFACE RECEIVING-INTERFACE */
 int bench_flood(const struct bench_cpus *cpus, char **args);
 
-/* CONTESTANT LABEL two-cpus|spoofed SECONDS SENDING-INTERFACE RECEIVING-INTERFACE SENDING-INTERFACE RECEIVING-INTERFACE */
+/* CONTESTANT LABEL two-cpus|spoofed SECONDS SENDING-INTERFACE RECEIVING-INTERFACE SENDING-INTERFACE RECEIVING-INTERFACE
+ */
 int bench_exact(const struct bench_cpus *cpus, char **args);
 
 #endif

@@ -20,5 +20,6 @@ for name in contestants traffic; do
 	skeleton "$out/$name.bpf.o" "$name"
 done
 skeleton "$BUILD/edgebucket.bpf.o" edgebucket
-${CC:-gcc} -std=gnu11 -D_GNU_SOURCE -O2 -g -Wall -Wextra -Werror -fno-strict-aliasing -I include -I "$out" $(ls bench/*.c | grep -v "\.bpf\.c$") -o "$out/bench" \
-	-lbpf
+# shellcheck disable=SC2046 # one word for each file
+${CC:-gcc} -std=gnu11 -D_GNU_SOURCE -O2 -g -Wall -Wextra -Werror -fno-strict-aliasing -I include -I "$out" \
+	$(find bench -name '*.c' ! -name '*.bpf.c') -o "$out/bench" -lbpf -lpthread

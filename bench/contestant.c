@@ -246,7 +246,8 @@ static int load_other(const char *name, const struct contestant_limit *limit, st
 
 	if (!skeleton)
 		return -errno;
-	bpf_object__for_each_program(program, skeleton->obj) {
+	bpf_object__for_each_program(program, skeleton->obj)
+	{
 		int is_chosen = strcmp(bpf_program__name(program), name) == 0;
 
 		bpf_program__set_autoload(program, is_chosen);

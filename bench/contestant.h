@@ -10,18 +10,18 @@ struct contestants_bpf;
 struct edgebucket_bpf;
 
 struct contestant_limit {
-	uint32_t rules;       /* edgebucket: 1, or as many as 64, of which the last limits */
-	uint32_t table_size;  /* edgebucket: buckets */
-	double rate;          /* packets per second and source */
-	double burst;         /* packets */
-	double new_sources;   /* edgebucket: new sources per second, and burst of it */
+	uint32_t rules;	     /* edgebucket: 1, or as many as 64, of which the last limits */
+	uint32_t table_size; /* edgebucket: buckets */
+	double rate;	     /* packets per second and source */
+	double burst;	     /* packets */
+	double new_sources;  /* edgebucket: new sources per second, and burst of it */
 };
 
 struct contestant {
 	struct edgebucket_bpf *edgebucket; /* at most one of the two is set */
 	struct contestants_bpf *contestants;
 	struct bpf_object *object; /* the other's */
-	int fd;                    /* of the program; belongs to the object */
+	int fd;			   /* of the program; belongs to the object */
 };
 
 /* `name` is "edgebucket", a program of contestants.bpf.c, or "none", which loads and attaches nothing. Returns 0 or

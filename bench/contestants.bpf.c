@@ -77,7 +77,7 @@ int parse(struct xdp_md *ctx)
 	if (!parse_ipv4(ctx, &packet))
 		return XDP_PASS;
 	return (packet.saddr[0] ^ packet.daddr[0] ^ packet.dport ^ packet.proto ^ packet.l4) == ~0ULL ? XDP_PASS
-												       : XDP_DROP;
+												      : XDP_DROP;
 }
 
 static __always_inline int gcra_charge(__u64 *bucket, __u64 now)

@@ -17,6 +17,9 @@
 /* As many sources as edgebucket's table is made for: after one lap each has a bucket. */
 #define LAP (1 << 20)
 
+/* Measurements that share a lap. */
+#define REPEATS 4
+
 #define ONE_AN_HOUR (1.0 / 3600)
 #define NO_LIMIT 1e9
 
@@ -42,7 +45,8 @@ static int is_new(const struct pattern *pattern)
 }
 
 /* Runs one lap before it measures, after which every source that comes again has a bucket. */
-static int measure(const struct contestant *contestant, const struct pattern *pattern, uint32_t *ns, uint32_t *verdict)
+static int measure(const struct contestant *contestant, const struct pattern *pattern, uint32_t ns[REPEATS],
+		   uint32_t *verdict)
 {
 	static const uint8_t nobody[ETH_ALEN];
 	struct traffic traffic;
@@ -51,9 +55,9 @@ static int measure(const struct contestant *contestant, const struct pattern *pa
 	if (err)
 		return err;
 	if (!is_new(pattern))
-		err = traffic_test(&traffic, contestant->fd, LAP, ns, verdict);
-	if (!err)
-		err = traffic_test(&traffic, contestant->fd, LAP, ns, verdict);
+		err = traffic_test(&traffic, contestant->fd, LAP, &ns[0], verdict);
+	for (int i = 0; !err && i < REPEATS; i++)
+		err = traffic_test(&traffic, contestant->fd, LAP / REPEATS, &ns[i], verdict);
 	traffic_done(&traffic);
 	return err;
 }
@@ -69,18 +73,18 @@ static int run(const struct contestant *contestant, struct contestant_limit *lim
 {
 	const char *label = args[2], *wanted = args[3], *sources = args[4];
 	int refused = strcmp(wanted, "refused") == 0;
-	uint32_t ns, verdict;
+	uint32_t ns[REPEATS], verdict;
 	struct pattern pattern;
 	int err = traffic_pattern(sources, &pattern);
 
 	if (!err && refused && is_new(&pattern))
 		err = close_gate(contestant, limit);
 	if (!err)
-		err = measure(contestant, &pattern, &ns, &verdict);
+		err = measure(contestant, &pattern, ns, &verdict);
 	if (!err && contestant_is_limiter(contestant) && verdict != (refused ? XDP_DROP : XDP_PASS))
 		err = -EPROTO;
-	if (!err)
-		printf("cost\t%s\t%s\t%s\t%u\n", label, wanted, sources, ns);
+	for (int i = 0; !err && i < REPEATS; i++)
+		printf("cost\t%s\t%s\t%s\t%u\n", label, wanted, sources, ns[i]);
 	return err;
 }
 

@@ -2,7 +2,8 @@
 /*
  * Packets that one core receives per second: one CPU sends over a veth as fast as it can, and the thread of the
  * receiving end, on another CPU, hands every frame to the contestant. Prints: flood, label, sources, millions of
- * packets per second, ns of the receiving CPU per packet, share of the time that it was busy.
+ * packets per second, ns of the receiving CPU per packet, share of the time that it was busy, ns that a cache line
+ * takes from CPU to CPU.
  */
 #include <errno.h>
 #include <net/if.h>
@@ -12,6 +13,8 @@
 
 #include "bench.h"
 #include "contestant.h"
+#include "cpu.h"
+#include "distance.h"
 #include "receiver.h"
 #include "sender.h"
 #include "traffic.h"
@@ -39,14 +42,14 @@ static int measure(const struct receiver *receiver, double seconds, struct recei
 }
 
 static void report(const char *label, const char *sources, const struct receiver_reading *first,
-		   const struct receiver_reading *last)
+		   const struct receiver_reading *last, double distance)
 {
 	double packets = last->packets - first->packets;
 	double ns = last->time_ns - first->time_ns;
 	double busy = last->busy_ns - first->busy_ns;
 
-	printf("flood\t%s\t%s\t%.3f\t%.1f\t%.2f\n", label, sources, packets / ns * 1e3, packets ? busy / packets : 0,
-	       busy / ns);
+	printf("flood\t%s\t%s\t%.3f\t%.1f\t%.2f\t%.0f\n", label, sources, packets / ns * 1e3,
+	       packets ? busy / packets : 0, busy / ns, distance);
 }
 
 static int send_and_measure(const char *label, const char *sources, double seconds, const char *from,
@@ -55,21 +58,25 @@ static int send_and_measure(const char *label, const char *sources, double secon
 	struct receiver_reading first, last;
 	struct pattern pattern;
 	struct traffic traffic;
+	double distance;
 	pid_t sender;
 	int err = traffic_pattern(sources, &pattern);
 
+	if (!err)
+		err = cpu_take(cpus->send);
 	if (!err)
 		err = receiver_pin(receiver, cpus->receive);
 	if (!err)
 		err = traffic_init(&pattern, receiver->mac, &traffic);
 	if (err)
 		return err;
+	distance = distance_to(cpus->receive);
 	sender = sender_start(&traffic, if_nametoindex(from), cpus->send);
 	err = sender < 0 ? sender : measure(receiver, seconds, &first, &last);
 	sender_stop(sender);
 	traffic_done(&traffic);
 	if (!err)
-		report(label, sources, &first, &last);
+		report(label, sources, &first, &last, distance);
 	return err;
 }
 

@@ -4,9 +4,9 @@
 #define EB_BENCH_PATTERN_H
 
 /*
- * Packet n comes from base | (x(n) & mask), where x is a linear congruential generator of period 2^32 (and of period 2^k
- * in its lowest k bits): every source once before any comes again, in an order that no prefetcher guesses. With `mix`,
- * packet 0 and every `mix`th after it comes from `one` instead.
+ * Packet n comes from base | (x(n) & mask), where x is a linear congruential generator of period 2^32 (and of period
+ * 2^k in its lowest k bits): every source once before any comes again, in an order that no prefetcher guesses. With
+ * `mix`, packet 0 and every `mix`th after it comes from `one` instead.
  */
 struct pattern {
 	__u32 base; /* addresses in host byte order */
@@ -16,7 +16,7 @@ struct pattern {
 	__u32 one;
 };
 
-#define PATTERN_NEXT(x) ((x) * 1664525U + 1013904223U)
+#define PATTERN_NEXT(x) ((x)*1664525U + 1013904223U)
 #define PATTERN_CPU_START(start, cpu) ((start) + ((__u32)(cpu) << 30))
 
 /* What one CPU remembers of it. */

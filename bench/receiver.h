@@ -23,8 +23,8 @@ struct receiver_reading {
 /* Returns 0 or negative errno, as all of these do. */
 int receiver_find(const char *name, struct receiver *out);
 
-/* Finds the thread and gives it a CPU, ahead of ordinary processes there. Whenever a program is attached or detached, the
- * interface has another thread. */
+/* Finds the thread and gives it a CPU, ahead of ordinary processes there. Whenever a program is attached or detached,
+ * the interface has another thread. */
 int receiver_pin(struct receiver *receiver, int cpu);
 
 int receiver_read(const struct receiver *receiver, struct receiver_reading *out);

@@ -1,2 +1,186 @@
-# raw
-{ print }
+# SPDX-License-Identifier: GPL-2.0-only
+# Turns the measurements (tab-separated, see run.sh and the top of cost.c, flood.c and exact.c) into tables on stdout,
+# and into JSON in the file named by the variable `json`. Works with mawk.
+
+BEGIN { FS = "\t"; facts = "machine kernel clang rounds load" }
+
+index(" " facts " ", " " $1 " ") { fact[$1] = $2 }
+$1 == "cost"  { add("cost", $2 SUBSEP $3 SUBSEP $4, $5); remember("cost", $2) }
+$1 == "flood" {
+	flood[++floods] = $0
+	if ($7 > distance[$3, $8])
+		distance[$3, $8] = $7
+	remember("flood", $2)
+}
+$1 == "exact" { exact[++exacts] = $2 "\t" $3 "\t" $4 "\t" $5 "\t" $6 }
+
+function add(table, key, value) {
+	values[table, key, ++runs[table, key]] = value
+}
+
+# A round of one sort of traffic counts when the CPUs were about as near each other as in the best of such rounds.
+function choose_rounds(    i, f, key, part) {
+	for (key in distance) {
+		split(key, part, SUBSEP)
+		if (!(part[1] in nearest) || distance[key] < nearest[part[1]])
+			nearest[part[1]] = distance[key]
+	}
+	for (i = 1; i <= floods; i++) {
+		split(flood[i], f, "\t")
+		if (distance[f[3], f[8]] > 1.5 * nearest[f[3]])
+			continue
+		add("mpps", f[2] SUBSEP f[3], f[4])
+		add("ns", f[2] SUBSEP f[3], f[5])
+		add("busy", f[2] SUBSEP f[3], f[6])
+		add("distance", f[3], f[7])
+	}
+}
+
+# Contestants in the order in which they first came.
+function remember(part, contestant) {
+	if (!((part, contestant) in known))
+		name[part, ++names[part]] = contestant
+	known[part, contestant] = 1
+}
+
+function median(table, key,    n, i, j, sorted, swap) {
+	n = runs[table, key]
+	for (i = 1; i <= n; i++) {
+		sorted[i] = values[table, key, i] + 0
+		for (j = i; j > 1 && sorted[j] < sorted[j - 1]; j--) {
+			swap = sorted[j]; sorted[j] = sorted[j - 1]; sorted[j - 1] = swap
+		}
+	}
+	return n % 2 ? sorted[(n + 1) / 2] : (sorted[n / 2] + sorted[n / 2 + 1]) / 2
+}
+
+function cell(table, key, format) {
+	return (table, key) in runs ? sprintf(format, median(table, key)) : "-"
+}
+
+function list(table, key,    i, out) {
+	for (i = 1; i <= runs[table, key]; i++)
+		out = out (i > 1 ? ", " : "") values[table, key, i]
+	return "[" out "]"
+}
+
+function print_cost(    i, c, s, v, sources, verdicts, line) {
+	print "\nNanoseconds per packet over BPF_PROG_TEST_RUN, the prologue that writes the source included"
+	printf "%-14s  %31s  %31s\n", "", "refused, sources:              ", "admitted, sources:             "
+	printf "%-14s  %7s %7s %7s %7s  %7s %7s %7s %7s\n", "", "one", "65536", "million", "new", "one", "65536",
+		"million", "new"
+	split("one 65536 million new", sources, " ")
+	split("refused admitted", verdicts, " ")
+	for (i = 1; i <= names["cost"]; i++) {
+		c = name["cost", i]
+		line = sprintf("%-14s", c)
+		for (v = 1; v <= 2; v++) {
+			line = line " "
+			for (s = 1; s <= 4; s++)
+				line = line sprintf(" %7s", cell("cost", c SUBSEP verdicts[v] SUBSEP sources[s], "%.0f"))
+		}
+		print line
+	}
+}
+
+function print_flood(    i, c, s, sources, line) {
+	print "\nMillions of packets per second that one core receives; ns of that core per packet; edgebucket against it"
+	printf "%-14s  %20s  %20s  %20s\n", "", "one refused source", "65536 sources", "all sources new"
+	split("one 65536 new", sources, " ")
+	for (i = 1; i <= names["flood"]; i++) {
+		c = name["flood", i]
+		line = sprintf("%-14s", c)
+		for (s = 1; s <= 3; s++)
+			line = line "  " sprintf("%5s %6s %7s", cell("mpps", c SUBSEP sources[s], "%.1f"),
+				cell("ns", c SUBSEP sources[s], "%.0f"), ratio(c, sources[s]))
+		print line
+	}
+	line = sprintf("%-14s", "CPU to CPU")
+	for (s = 1; s <= 3; s++)
+		line = line "  " sprintf("%5s %6s %7s", "", cell("distance", sources[s], "%.0f"), "")
+	print line " ns for a cache line"
+	warn_idle()
+}
+
+function ratio(contestant, sources) {
+	if (!(("mpps", "edgebucket" SUBSEP sources) in runs) || !(("mpps", contestant SUBSEP sources) in runs))
+		return "-"
+	return sprintf("x %.2f", median("mpps", "edgebucket" SUBSEP sources) / median("mpps", contestant SUBSEP sources))
+}
+
+# A receiver that waits measures the sender, or whoever else had the CPU.
+function warn_idle(    key, part, idle) {
+	for (key in runs) {
+		split(key, part, SUBSEP)
+		if (part[1] == "busy" && part[2] != "drop" && median("busy", part[2] SUBSEP part[3]) < 0.9)
+			idle = idle sprintf(" %s/%s (%.0f %%)", part[2], part[3], 100 * median("busy", part[2] SUBSEP part[3]))
+	}
+	if (idle)
+		print "The receiving core was not busy all the time with:" idle
+}
+
+function print_exact(    i, f) {
+	print "\nOne source from two CPUs at 1000/s, burst 1000: packets admitted"
+	printf "%-14s  %-28s %12s %10s %10s\n", "", "", "sent", "exact", "admitted"
+	for (i = 1; i <= exacts; i++) {
+		split(exact[i], f, "\t")
+		printf "%-14s  %-28s %12s %10s %10s\n", f[1],
+			f[2] == "spoofed" ? "table full of spoofed sources" : "alone", f[3], f[4], f[5]
+	}
+}
+
+function quote(text) {
+	gsub(/[\\"]/, "\\\\&", text)
+	return "\"" text "\""
+}
+
+function print_json(    i, n, f, key, part, first) {
+	n = split(facts, f, " ")
+	printf "{" > json
+	for (i = 1; i <= n; i++)
+		printf("%s: %s, ", quote(f[i]), quote(fact[f[i]])) > json
+	printf "\n\"cost\": [" > json
+	first = 1
+	for (key in runs) {
+		split(key, part, SUBSEP)
+		if (part[1] != "cost")
+			continue
+		printf("%s\n{\"contestant\": %s, \"verdict\": %s, \"sources\": %s, \"ns\": %s, \"runs\": %s}",
+			first ? "" : ",", quote(part[2]), quote(part[3]), quote(part[4]),
+			median("cost", part[2] SUBSEP part[3] SUBSEP part[4]),
+			list("cost", part[2] SUBSEP part[3] SUBSEP part[4])) > json
+		first = 0
+	}
+	printf "],\n\"flood\": [" > json
+	first = 1
+	for (key in runs) {
+		split(key, part, SUBSEP)
+		if (part[1] != "mpps")
+			continue
+		i = part[2] SUBSEP part[3]
+		printf("%s\n{\"contestant\": %s, \"sources\": %s, \"mpps\": %s, \"ns\": %s, \"busy\": %s, \"runs\": %s, \"cpu_to_cpu_ns\": %s}",
+			first ? "" : ",", quote(part[2]), quote(part[3]), median("mpps", i), median("ns", i),
+			median("busy", i), list("mpps", i), median("distance", part[3])) > json
+		first = 0
+	}
+	printf "],\n\"exact\": [" > json
+	for (i = 1; i <= exacts; i++) {
+		split(exact[i], f, "\t")
+		printf("%s\n{\"contestant\": %s, \"scenario\": %s, \"sent\": %s, \"exact\": %s, \"admitted\": %s}",
+			i > 1 ? "," : "", quote(f[1]), quote(f[2]), f[3], f[4], f[5]) > json
+	}
+	print "]}" > json
+}
+
+END {
+	choose_rounds()
+	printf "%s; Linux %s; clang %s; %s rounds of floods; load average at the start %s\n", fact["machine"],
+		fact["kernel"], fact["clang"], fact["rounds"], fact["load"]
+	if (names["cost"])
+		print_cost()
+	if (names["flood"])
+		print_flood()
+	if (exacts)
+		print_exact()
+	print_json()
+}

@@ -1,15 +1,15 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only
 #
-# The benchmark: measures in rounds, each contestant once a round, and reports medians as a table and as JSON. See
-# README.md. Everything happens in a network and a mount namespace of this script's own, which end with it.
+# The benchmark: measures floods in rounds, each contestant once a round, and reports medians as a table and as JSON.
+# See README.md. Everything happens in a network and a mount namespace of this script's own, which end with it.
 #
 #   BUILD                   where edgebucket.bpf.o is; results go to $BUILD/bench.json
 #   EB_BENCH_PARTS          of "cost flood exact"
-#   EB_BENCH_CONTESTANTS    of those that bench/report.awk lists, for cost and flood
+#   EB_BENCH_CONTESTANTS    for cost and flood, see below; edgebucket-N is edgebucket with N rules
 #   EB_BENCH_SOURCES        of "one 65536 new", for flood
-#   EB_BENCH_ROUNDS         3
-#   EB_BENCH_SECONDS        of one flood measurement, 0.7
+#   EB_BENCH_ROUNDS         of floods, 3
+#   EB_BENCH_SECONDS        of one flood measurement, 0.5
 #   EB_BENCH_EXACT_SECONDS  5
 #   EB_BENCH_SEND_CPU, EB_BENCH_RECEIVE_CPU    0, 1
 
@@ -18,10 +18,12 @@ cd "$(dirname "$0")"
 : "${BUILD:?where edgebucket.bpf.o is}"
 
 parts=${EB_BENCH_PARTS:-cost flood exact}
-contestants=${EB_BENCH_CONTESTANTS:-drop parse xdp-filter edgebucket edgebucket-64 gcra-lru spin-lock nftables hashlimit}
+flood_contestants="drop parse xdp-filter edgebucket edgebucket-64 gcra-lru spin-lock nftables hashlimit"
+flood_contestants=${EB_BENCH_CONTESTANTS:-$flood_contestants}
+cost_contestants=${EB_BENCH_CONTESTANTS:-drop parse edgebucket edgebucket-5 edgebucket-64 gcra-lru spin-lock}
 sources=${EB_BENCH_SOURCES:-one 65536 new}
 rounds=${EB_BENCH_ROUNDS:-3}
-seconds=${EB_BENCH_SECONDS:-0.7}
+seconds=${EB_BENCH_SECONDS:-0.5}
 exact_seconds=${EB_BENCH_EXACT_SECONDS:-5}
 table_size=1048576 # BENCH_TABLE_SIZE of bench.h
 bench=$BUILD/bench/bench
@@ -111,7 +113,7 @@ forget_limits() {
 program_of() { # contestant
 	case $1 in
 	xdp-filter | nftables | hashlimit) echo none 1 ;;
-	edgebucket-64) echo edgebucket 64 ;;
+	edgebucket-*) echo edgebucket "${1#edgebucket-}" ;;
 	gcra-lru) echo gcra_lru 1 ;;
 	spin-lock) echo spin_hash 1 ;;
 	*) echo "$1" 1 ;;
@@ -153,7 +155,7 @@ refuses() { # contestant sources
 run_cost() {
 	local contestant source program
 	for source in one 65536 million new; do
-		for contestant in $contestants; do
+		for contestant in $cost_contestants; do
 			read -ra program < <(program_of "$contestant")
 			[ "${program[0]}" != none ] || continue
 			program+=("$contestant")
@@ -163,17 +165,18 @@ run_cost() {
 	done
 }
 
-run_flood() {
-	local contestant source program
+run_flood() { # round
+	local contestant source program measured
 	make_pair "$from" "$to"
 	echo 1 > "/sys/class/net/$to/threaded"
 	for source in $sources; do
-		for contestant in $contestants; do
+		for contestant in $flood_contestants; do
 			is_available "$contestant" || continue
 			read -ra program < <(program_of "$contestant")
 			set_up "$contestant" 1 5 "$to"
-			"$bench" flood "${program[@]}" "$contestant" "$source" "$seconds" "$from" "$to"
+			measured=$("$bench" flood "${program[@]}" "$contestant" "$source" "$seconds" "$from" "$to")
 			tear_down "$contestant" "$to"
+			printf '%s\t%s\n' "$measured" "$1"
 		done
 	done
 	drop_pair "$from"
@@ -220,15 +223,22 @@ describe_machine() {
 	printf 'kernel\t%s\n' "$(uname -r)"
 	printf 'clang\t%s\n' "$(${CLANG:-clang} --version | sed -n '1s/.*version \([0-9.]*\).*/\1/p')"
 	printf 'rounds\t%s\n' "$rounds"
+	printf 'load\t%s\n' "$(cut -d ' ' -f 1 /proc/loadavg)"
 }
 
 measure() {
+	local round
 	describe_machine
-	for ((round = 1; round <= rounds; round++)); do
-		echo "bench: round $round of $rounds" >&2
-		if has_part cost; then run_cost; fi
-		if has_part flood; then run_flood; fi
-	done
+	if has_part cost; then
+		echo "bench: cost of a packet" >&2
+		run_cost
+	fi
+	if has_part flood; then
+		for ((round = 1; round <= rounds; round++)); do
+			echo "bench: floods, round $round of $rounds" >&2
+			run_flood $round
+		done
+	fi
 	if has_part exact; then
 		echo "bench: exactness" >&2
 		run_exact

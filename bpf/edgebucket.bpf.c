@@ -14,17 +14,19 @@
 /* Multi-buffer frames need Linux 5.18; the agent clears this on older kernels, where no frame has a second buffer. */
 const volatile bool multi_buffer = true;
 
-/* Drivers fill the first buffer, which is never shorter than this, before they begin a second one; or leave it empty.
- * Asking for the length of every frame would cost small ones a tenth of their time. */
+/* Ethernet with two VLAN tags and IPv6: where extension headers begin at the latest. */
+#define MAX_HEADERS (14 + EB_VLAN_TAGS * 4 + 40)
+
+/* Drivers fill the first buffer, which is never shorter than this, before they begin a second one. Asking for the length
+ * of every frame would cost small ones a tenth of their time. Those that split frames behind the headers are found out
+ * by parse_split(). */
 #define FIRST_BUFFER_MIN 512
 
 static __always_inline __u32 frame_len(struct xdp_md *ctx)
 {
 	__u32 first = ctx->data_end - ctx->data;
 
-	if (multi_buffer && (first >= FIRST_BUFFER_MIN || first < ETH_ZLEN))
-		return bpf_xdp_get_buff_len(ctx);
-	return first;
+	return multi_buffer && first >= FIRST_BUFFER_MIN ? bpf_xdp_get_buff_len(ctx) : first;
 }
 
 static __always_inline struct eb_state *get_state(void)
@@ -96,6 +98,46 @@ static __always_inline int limit(struct eb_cpu *cpu, struct eb_state *state, con
 	}
 }
 
+/* Walks over IPv6 extension headers, from `offset` on with `left` bytes of the packet to come. Global to the verifier. */
+__noinline int parse_extensions(struct xdp_md *ctx, struct eb_packet *packet, __u32 offset, __u32 left)
+{
+	struct eb_cursor cursor = { .left = left };
+
+	if (!packet || offset > MAX_HEADERS)
+		return EB_PARSED_MALFORMED;
+	cursor.pos = (void *)(long)ctx->data + offset;
+	cursor.end = (void *)(long)ctx->data_end;
+	return eb_parse_extensions(&cursor, packet);
+}
+
+static __always_inline enum eb_parsed parse_by_len(struct xdp_md *ctx, struct eb_packet *packet)
+{
+	void *data = (void *)(long)ctx->data;
+	struct eb_cursor cursor;
+	enum eb_parsed parsed = eb_parse_headers(data, (void *)(long)ctx->data_end, &cursor, packet);
+
+	return parsed == EB_PARSED_EXTENSIONS ? parse_extensions(ctx, packet, cursor.pos - data, cursor.left) : parsed;
+}
+
+/* A frame that is longer than its short first buffer seemed malformed: parses it again, by its whole length. */
+__noinline int parse_split(struct xdp_md *ctx, struct eb_packet *packet)
+{
+	__u32 len = bpf_xdp_get_buff_len(ctx);
+
+	if (!packet || len <= packet->len)
+		return EB_PARSED_MALFORMED;
+	__builtin_memset(packet, 0, sizeof(*packet));
+	packet->len = len;
+	return parse_by_len(ctx, packet);
+}
+
+static __always_inline enum eb_parsed parse(struct xdp_md *ctx, struct eb_packet *packet)
+{
+	enum eb_parsed parsed = parse_by_len(ctx, packet);
+
+	return parsed == EB_PARSED_MALFORMED && multi_buffer ? parse_split(ctx, packet) : parsed;
+}
+
 SEC("xdp.frags")
 int edgebucket(struct xdp_md *ctx)
 {
@@ -114,7 +156,7 @@ int edgebucket(struct xdp_md *ctx)
 	if (!current || !cpu)
 		return XDP_PASS;
 
-	switch (eb_parse_frame((void *)(long)ctx->data, (void *)(long)ctx->data_end, &packet)) {
+	switch (parse(ctx, &packet)) {
 	case EB_PARSED_IP:
 		break;
 	case EB_PARSED_NOT_IP:

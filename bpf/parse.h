@@ -2,8 +2,8 @@
 /*
  * A frame's bytes -> struct eb_packet. Knows no maps and no helpers; the host tests and the fuzzer compile it too.
  *
- * Reads Ethernet, up to two VLAN tags, IPv4 and IPv6 with up to EB_EXTENSIONS extension headers (RFC 8200), and the
- * destination port of the protocols that have one. Nothing in a frame can keep its source address from being seen:
+ * Reads Ethernet, up to two VLAN tags, IPv4 and IPv6 with up to EB_EXTENSIONS extension headers (RFC 8200; in IPv4 the
+ * authentication header, RFC 4302), and the destination port of the protocols that have one. Nothing in a frame can keep its source address from being seen:
  * where the transport header cannot be reached (too many extension headers, or beyond the first buffer of a
  * multi-buffer frame), the packet is parsed all the same, with EB_L4_UNKNOWN.
  */
@@ -33,7 +33,13 @@
 #define EB_PROTO_SCTP 132
 #define EB_PROTO_UDPLITE 136
 
-enum eb_parsed { EB_PARSED_IP, EB_PARSED_NOT_IP, EB_PARSED_MALFORMED, EB_PARSED_ND };
+enum eb_parsed {
+	EB_PARSED_IP,
+	EB_PARSED_NOT_IP,
+	EB_PARSED_MALFORMED,
+	EB_PARSED_ND,
+	EB_PARSED_EXTENSIONS, /* IP, but for eb_parse_extensions() */
+};
 
 enum eb_l4 {
 	EB_L4_PORT,    /* protocol and destination port are known */
@@ -170,6 +176,8 @@ static __always_inline enum eb_parsed eb_parse_ipv4(struct eb_cursor *cursor, st
 	options = header - sizeof(*ip);
 	if (!eb_cursor_take(cursor, options))
 		return eb_parse_short(packet, cursor, options);
+	if (ip->protocol == EB_PROTO_AH)
+		return EB_PARSED_EXTENSIONS;
 	return eb_parse_transport(cursor, ip->protocol, packet);
 }
 
@@ -189,9 +197,12 @@ static __always_inline int eb_proto_is_extension(__u8 proto)
 	       proto == EB_PROTO_FRAGMENT || proto == EB_PROTO_AH;
 }
 
-static __always_inline enum eb_parsed eb_parse_extensions(struct eb_cursor *cursor, __u8 proto,
-							  struct eb_packet *packet)
+/* Goes on after EB_PARSED_EXTENSIONS. */
+static __always_inline enum eb_parsed eb_parse_extensions(struct eb_cursor *cursor, struct eb_packet *packet)
 {
+	__u8 proto = packet->proto;
+
+	packet->proto = 0;
 	for (int i = 0; i < EB_EXTENSIONS && eb_proto_is_extension(proto); i++) {
 		struct eb_extension *ext = eb_cursor_take(cursor, 8);
 		__u32 more;
@@ -235,28 +246,40 @@ static __always_inline enum eb_parsed eb_parse_ipv6(struct eb_cursor *cursor, st
 	__builtin_memcpy(packet->daddr, &ip->daddr, sizeof(packet->daddr));
 	if (eb_is_neighbour_discovery(cursor, ip))
 		return EB_PARSED_ND;
-	return eb_parse_extensions(cursor, ip->nexthdr, packet);
+	if (!eb_proto_is_extension(ip->nexthdr))
+		return eb_parse_transport(cursor, ip->nexthdr, packet);
+	packet->proto = ip->nexthdr;
+	return EB_PARSED_EXTENSIONS;
 }
 
-/* Fills *packet, which the caller has zeroed but for len. Addresses and family are set with EB_PARSED_IP alone. */
-static __always_inline enum eb_parsed eb_parse_frame(void *data, void *data_end, struct eb_packet *packet)
+/*
+ * Begins with a frame whose first buffer is [data, data_end). Fills *packet, which the caller has zeroed but for len;
+ * addresses and family are set with EB_PARSED_IP and EB_PARSED_EXTENSIONS alone. In two parts, because the program's
+ * verifier is spared most of its work when the rare second one is a function of its own.
+ */
+static __always_inline enum eb_parsed eb_parse_headers(void *data, void *data_end, struct eb_cursor *cursor,
+						       struct eb_packet *packet)
 {
-	struct eb_cursor cursor = {
-		.pos = data,
-		.end = data_end,
-		.left = packet->len,
-	};
-
-	switch (eb_parse_ethernet(&cursor)) {
+	*cursor = (struct eb_cursor){ .pos = data, .end = data_end, .left = packet->len };
+	switch (eb_parse_ethernet(cursor)) {
 	case -1:
 		return EB_PARSED_MALFORMED;
 	case ETH_P_IP:
-		return eb_parse_ipv4(&cursor, packet);
+		return eb_parse_ipv4(cursor, packet);
 	case ETH_P_IPV6:
-		return eb_parse_ipv6(&cursor, packet);
+		return eb_parse_ipv6(cursor, packet);
 	default:
 		return EB_PARSED_NOT_IP;
 	}
+}
+
+/* Both parts, for those who have no verifier. */
+static __always_inline enum eb_parsed eb_parse_frame(void *data, void *data_end, struct eb_packet *packet)
+{
+	struct eb_cursor cursor;
+	enum eb_parsed parsed = eb_parse_headers(data, data_end, &cursor, packet);
+
+	return parsed == EB_PARSED_EXTENSIONS ? eb_parse_extensions(&cursor, packet) : parsed;
 }
 
 #endif

@@ -8,13 +8,12 @@
 #   far0   10.7.0.2/16  2001:db8:7::2/64  02:00:00:00:00:02
 #
 # What passes is counted by nftables behind XDP, what is offered by sendframes, which answers for every frame having
-# arrived. Exit codes: 0 passed, 1 failed, 77 skipped. KEEP=1 leaves the log of the agent at the end.
+# arrived. Exit codes: 0 passed, 1 failed, 77 skipped.
 set -eu
 
 name=$(basename "$0" .sh)
 name=${name#net_}
-here=$(cd "$(dirname "$0")" && pwd)
-: "${BUILD:=$(cd "$here/../.." && pwd)/build}"
+: "${BUILD:=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)/build}"
 card=ebtest-$name-card
 far=ebtest-$name-far
 pin_dir=/sys/fs/bpf/ebtest-$name
@@ -53,11 +52,10 @@ cleanup() {
 	trap - EXIT
 	set +e
 	for pid in $(jobs -p); do
-		kill -KILL "$pid" 2> /dev/null
+		{ kill -KILL "$pid" && wait "$pid"; } 2> /dev/null
 	done
-	{ wait; } 2> /dev/null
 	remove_namespaces
-	rm -rf "$pin_dir"
+	rm -rf "$pin_dir" "$pin_dir-other"
 	[ -z "$dir" ] || rm -rf "$dir"
 	exit $status
 }
@@ -70,7 +68,7 @@ begin() {
 	trap cleanup EXIT
 	trap 'exit 1' INT TERM HUP
 	remove_namespaces
-	rm -rf "$pin_dir"
+	rm -rf "$pin_dir" "$pin_dir-other"
 	dir=$(mktemp -d "/tmp/ebtest-$name.XXXXXX")
 	config=$dir/edgebucket.yaml
 }
@@ -227,6 +225,8 @@ rule() { eb --json rules | jq --arg rule "$1" ".[] | select(.name == \$rule) | .
 bucket() { eb --json buckets | jq --arg source "$1" ".[] | select(.source == \$source) | $2"; }
 
 is_empty() { [ "$(bucket "$1" .packets.tokens)" = 0 ]; }
+
+status_is() { eb --json status | jq -e "$1" > /dev/null; }
 
 frames() { eb --json status | jq ".frames.$1.packets"; }
 

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # allow, deny, limit and monitor; the first rule that matches decides; nothing matches: pass. With pings, whose answers
 # show what passed.
-# shellcheck source=tests/net/lib.sh
+# shellcheck source=lib.sh
 . "$(dirname "$0")/lib.sh"
 
 # pings SOURCE COUNT: how many of them were answered.

@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only
 # What passes over time is burst + rate x the time that really passed, for packets and for bytes.
-# shellcheck source=tests/net/lib.sh
+# shellcheck source=lib.sh
 . "$(dirname "$0")/lib.sh"
 
 rate=1000

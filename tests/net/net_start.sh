@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only
 # A start with an ordinary configuration, and how long it takes until the rules are enforced: printed, not judged.
-# shellcheck source=tests/net/lib.sh
+# shellcheck source=lib.sh
 . "$(dirname "$0")/lib.sh"
 
 milliseconds() { echo $((${EPOCHREALTIME/[.,]/} / 1000)); }

@@ -276,7 +276,7 @@ static bool read_statistics(const struct sender *sender, uint32_t *packets, uint
 /* Waits until the other end has worked off all that was sent. False when the interface is gone. */
 static bool confirm(const struct sender *sender)
 {
-	uint64_t give_up = now_ns() + PATIENCE_NS;
+	uint64_t give_up = now_ns() + (sender->options.lossy ? PATIENCE_NS / 100 : PATIENCE_NS);
 	uint32_t packets, drops;
 
 	for (;;) {
@@ -288,7 +288,7 @@ static bool confirm(const struct sender *sender)
 			die("%u frames were lost on the way", drops);
 		if ((uint64_t)packets + drops >= sender->sent)
 			return true;
-		if (sender->options.lossy && now_ns() > give_up - PATIENCE_NS + PATIENCE_NS / 100)
+		if (now_ns() > give_up && sender->options.lossy)
 			return true;
 		if (now_ns() > give_up)
 			die("%lu frames sent, but only %u arrived", sender->sent, packets);

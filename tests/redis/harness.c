@@ -33,6 +33,19 @@ static void nap(void)
 	nanosleep(&(struct timespec){ .tv_nsec = 5 * MS }, NULL);
 }
 
+/* Returns whether it ended well. */
+static bool run_shell(const char *command)
+{
+	pid_t pid = fork();
+	int status;
+
+	if (!pid) {
+		execl("/bin/sh", "sh", "-c", command, NULL);
+		_exit(127);
+	}
+	return pid > 0 && waitpid(pid, &status, 0) == pid && !status;
+}
+
 static void remove_directory(void)
 {
 	char command[80];
@@ -40,7 +53,7 @@ static void remove_directory(void)
 	if (getpid() != owner)
 		return;
 	snprintf(command, sizeof(command), "rm -rf '%s'", directory);
-	if (system(command))
+	if (!run_shell(command))
 		fprintf(stderr, "%s is left behind\n", directory);
 }
 
@@ -96,7 +109,7 @@ void shell(const char *format, ...)
 	vsnprintf(command, sizeof(command), format, args);
 	va_end(args);
 	snprintf(whole, sizeof(whole), "cd '%s' && { %s; } >>shell.log 2>&1", test_dir(), command);
-	if (system(whole))
+	if (!run_shell(whole))
 		fail_msg("failed: %s", command);
 }
 
@@ -497,8 +510,9 @@ pid_t proxy_start(uint16_t port, size_t limit, uint16_t *listen_port)
 	int fd = listen_anywhere(listen_port);
 	pid_t pid = fork_child();
 
-	while (!pid)
-		serve(accept(fd, NULL, NULL), port, limit);
+	if (!pid)
+		for (;;)
+			serve(accept(fd, NULL, NULL), port, limit);
 	close(fd);
 	return pid;
 }
@@ -508,8 +522,9 @@ pid_t talker_start(const char *text, uint16_t *listen_port)
 	int fd = listen_anywhere(listen_port);
 	pid_t pid = fork_child();
 
-	while (!pid)
-		(void)send(accept(fd, NULL, NULL), text, strlen(text), MSG_NOSIGNAL);
+	if (!pid)
+		for (;;)
+			(void)send(accept(fd, NULL, NULL), text, strlen(text), MSG_NOSIGNAL);
 	close(fd);
 	return pid;
 }

@@ -6,6 +6,7 @@
 
 #include "harness.h"
 #include "redis/slot.h"
+#include "store.h"
 
 #define NODES 6 /* masters first */
 #define MASTERS 3
@@ -439,6 +440,73 @@ static void minimal_rights(void **state)
 	assert_int_equal(answer.error, EB_REDIS_OK);
 	assert_int_equal(watch.downs, 0);
 	watch_close(&watch);
+	for (int i = 0; i < NODES; i++)
+		server_set_user(&nodes[i], "secret", "+asking", "-cluster|slots");
+	watch_open(&watch, &config, &limits, keys, 1);
+	RUN_UNTIL(watch.event, watch.downs);
+	assert_int_equal(watch.error, EB_REDIS_NO_PERMISSION);
+	assert_non_null(strstr(watch.text, "cluster|slots"));
+	watch_close(&watch);
+}
+
+struct stored {
+	unsigned int acks, fields;
+	uint32_t schema;
+};
+
+static void on_stored(const struct eb_store_result *result, void *arg)
+{
+	assert_int_equal(result->error, 0);
+	((struct stored *)arg)->acks++;
+}
+
+static void on_stored_meta(const struct eb_store_result *result, const struct eb_store_meta *meta, void *arg)
+{
+	on_stored(result, arg);
+	((struct stored *)arg)->schema = meta->schema;
+}
+
+static void on_stored_field(const char *field, size_t field_len, const char *value, size_t value_len, void *arg)
+{
+	(void)field;
+	(void)field_len;
+	(void)value;
+	(void)value_len;
+	((struct stored *)arg)->fields++;
+}
+
+/* Without a node's name there is no hash tag: the two keys live on two nodes. */
+static void store_without_node(void **state)
+{
+	static struct eb_store_batch batch;
+	struct eb_redis_config config = cluster_config();
+	struct eb_redis_limits limits = quick_limits();
+	struct eb_store_meta meta = { .schema = 5 };
+	struct stored stored = { 0 };
+	struct eb_store *store;
+	sd_event *event;
+	char *error;
+
+	(void)state;
+	assert_int_not_equal(owner_of(eb_slot_of_key("token_bucket_fallback")),
+			     owner_of(eb_slot_of_key("token_bucket_fallback:meta")));
+	assert_true(sd_event_new(&event) >= 0);
+	assert_int_equal(eb_store_redis_new(event, &config, &limits, "", NULL, &store, &error), 0);
+	RUN_UNTIL(event, eb_store_is_up(store));
+	for (batch.count = 0; batch.count < EB_STORE_BATCH_ITEMS; batch.count++) {
+		snprintf(batch.items[batch.count].field, EB_STORE_FIELD_MAX, "dns|10.0.0.%zu/32", batch.count);
+		strcpy(batch.items[batch.count].value, "1700000000000000000 0");
+	}
+	assert_int_equal(eb_store_write(store, &batch, on_stored, &stored), 0);
+	assert_int_equal(eb_store_write_meta(store, &meta, 7258118400000000000ULL, on_stored, &stored), 0);
+	RUN_UNTIL(event, stored.acks == 2);
+	assert_int_equal(eb_store_read_meta(store, on_stored_meta, &stored), 0);
+	assert_int_equal(eb_store_scan(store, on_stored_field, on_stored, &stored), 0);
+	RUN_UNTIL(event, stored.acks == 4);
+	assert_int_equal(stored.schema, 5);
+	assert_int_equal(stored.fields, EB_STORE_BATCH_ITEMS);
+	eb_store_free(store);
+	sd_event_unref(event);
 }
 
 int main(void)
@@ -449,6 +517,7 @@ int main(void)
 		cmocka_unit_test(one_seed_is_enough),
 		cmocka_unit_test(migrates_slot_under_fire),
 		cmocka_unit_test(minimal_rights),
+		cmocka_unit_test(store_without_node),
 		cmocka_unit_test(no_cluster),
 		cmocka_unit_test(node_dies),
 		cmocka_unit_test(node_hangs),

@@ -202,8 +202,8 @@ static void refuses_replica(void **state)
 	sentinel_start(&liar, "");
 	server_kill(&liar);
 	/* A monitored replica is what Sentinel itself would correct: a fixed answer in its place. */
-	snprintf(text, sizeof(text), "+PONG\r\n*2\r\n$9\r\n127.0.0.1\r\n$%d\r\n%u\r\n", snprintf(NULL, 0, "%u", replica.port),
-		 replica.port);
+	snprintf(text, sizeof(text), "+PONG\r\n*2\r\n$9\r\n127.0.0.1\r\n$%d\r\n%u\r\n",
+		 snprintf(NULL, 0, "%u", replica.port), replica.port);
 	endpoint = (struct eb_endpoint){ .host = "127.0.0.1" };
 	liar.pid = talker_start(text, &endpoint.port);
 	config.nodes = &endpoint;
@@ -239,6 +239,12 @@ static void authenticates(void **state)
 	set(&watch, "HSET token_bucket_fallback:{x} f v");
 	run_for(watch.event, 200 * MS);
 	assert_int_equal(watch.downs, 0);
+	watch_close(&watch);
+	server_set_user(&master, "redis-secret", "+role", "-role");
+	watch_open(&watch, &config, &limits, NULL, 0);
+	RUN_UNTIL(watch.event, watch.downs);
+	assert_int_equal(watch.error, EB_REDIS_NO_PERMISSION);
+	assert_non_null(strstr(watch.text, "role"));
 	watch_close(&watch);
 	config.sentinel_password = "wrong";
 	watch_open(&watch, &config, &limits, NULL, 0);

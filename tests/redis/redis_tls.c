@@ -27,7 +27,8 @@ static void make_authority(const char *name)
 /* `dates`: further arguments of openssl ca, for one that has expired. */
 static void make_certificate(const char *authority, const char *name, const char *alt_names, const char *dates)
 {
-	shell("openssl req -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -subj '/CN=%s' -keyout %s.key -out %s.csr",
+	shell("openssl req -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -subj '/CN=%s' "
+	      "-keyout %s.key -out %s.csr",
 	      name, name, name);
 	shell("printf 'subjectAltName=%s\\n' >%s.ext", alt_names, name);
 	shell("rm -rf ca.db && mkdir -p ca.db && : >ca.db/index && printf "
@@ -94,13 +95,17 @@ static void accepts_and_refuses(void **state)
 		{ "by address", &server, "authority.crt", NULL, NULL, "127.0.0.1", NULL, NULL },
 		{ "by host name", &server, "authority.crt", NULL, NULL, "localhost", NULL, NULL },
 		{ "by server_name", &server, "authority.crt", NULL, NULL, "127.0.0.1", "redis.test", NULL },
-		{ "wrong authority", &server, "stranger.crt", NULL, NULL, "127.0.0.1", NULL, "the server's certificate was refused" },
-		{ "the system's authorities", &server, NULL, NULL, NULL, "127.0.0.1", NULL, "the server's certificate was refused" },
-		{ "wrong server_name", &server, "authority.crt", NULL, NULL, "127.0.0.1", "bank.test", "hostname mismatch" },
-		{ "another address", &others[1], "authority.crt", NULL, NULL, "127.0.0.1", NULL, "IP address mismatch" },
+		{ "wrong authority", &server, "stranger.crt", NULL, NULL, "127.0.0.1", NULL, "certificate was refused" },
+		{ "system's authorities", &server, NULL, NULL, NULL, "127.0.0.1", NULL, "certificate was refused" },
+		{ "wrong server_name", &server, "authority.crt", NULL, NULL, "127.0.0.1", "bank.test",
+		  "hostname mismatch" },
+		{ "another address", &others[1], "authority.crt", NULL, NULL, "127.0.0.1", NULL,
+		  "IP address mismatch" },
 		{ "expired", &others[0], "authority.crt", NULL, NULL, "127.0.0.1", NULL, "certificate has expired" },
-		{ "client certificate", &others[2], "authority.crt", "client.crt", "client.key", "127.0.0.1", NULL, NULL },
-		{ "no client certificate", &others[2], "authority.crt", NULL, NULL, "127.0.0.1", NULL, "certificate required" },
+		{ "client certificate", &others[2], "authority.crt", "client.crt", "client.key", "127.0.0.1", NULL,
+		  NULL },
+		{ "no client certificate", &others[2], "authority.crt", NULL, NULL, "127.0.0.1", NULL,
+		  "certificate required" },
 	};
 
 	(void)state;

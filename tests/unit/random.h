@@ -22,7 +22,7 @@ static inline int random_start(void **state)
 	const char *seed = getenv("EB_TEST_SEED");
 
 	(void)state;
-	random_state = seed ? strtoull(seed, NULL, 10) : time(NULL) * 2654435761u + 1;
+	random_state = seed ? strtoull(seed, NULL, 10) : (uint64_t)time(NULL) * 2654435761u + 1;
 	print_message("EB_TEST_SEED=%llu\n", (unsigned long long)random_state);
 	return 0;
 }

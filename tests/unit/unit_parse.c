@@ -223,7 +223,8 @@ static void put_random(struct maker *maker, size_t count)
 
 static unsigned int draw_proto(void)
 {
-	static const uint8_t protos[] = { 0, 43, 44, 51, 60, 0, 43, 44, 51, 60, 6, 17, 17, 33, 132, 136, 1, 58, 59, 50 };
+	static const uint8_t protos[] = { 0, 43, 44, 51, 60, 0, 43, 44, 51, 60,
+					  6, 17, 17, 33, 132, 136, 1, 58, 59, 50 };
 
 	return one_in(16) ? draw() & 255 : protos[draw() % sizeof(protos)];
 }
@@ -329,9 +330,9 @@ static void fail_frame(const uint8_t *data, size_t first, size_t len, const stru
 {
 	for (size_t i = 0; i < first && i < 400; i++)
 		fprintf(stderr, "%02x%s", data[i], i % 32 == 31 ? "\n" : " ");
-	fail_msg("%zu of %zu bytes: result %d, family %d, l4 %d, proto %d, port %d; should be %d, %d, %d, %d, %d", first,
-		 len, is_parsed, is->family, is->l4, is->proto, is->dport, should_parsed, should->family, should->l4,
-		 should->proto, should->dport);
+	fail_msg("%zu of %zu bytes: result %d, family %d, l4 %d, proto %d, port %d; should be %d, %d, %d, %d, %d",
+		 first, len, is_parsed, is->family, is->l4, is->proto, is->dport, should_parsed, should->family,
+		 should->l4, should->proto, should->dport);
 }
 
 static unsigned long outcomes[EB_PARSED_ND + 1], classes[EB_L4_UNKNOWN + 1];

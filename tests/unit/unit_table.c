@@ -147,7 +147,7 @@ static int count_entries(const struct table *table, uint64_t number)
 
 /* --- Hash and fill --- */
 
-/* Consecutive addresses, as in a scan, spread over the sets as if drawn at random: chi squared, 1000 cells, six sigma. */
+/* Consecutive addresses, as in a scan, spread over the sets as if drawn at random: chi squared, within six sigma. */
 static void check_spread(uint32_t (*set_of)(__u64 hash, __u32 sets), int words, int step)
 {
 	enum { CELLS = 1000, KEYS = 1000000 };
@@ -375,8 +375,9 @@ static void check_model(int words, bool has_bytes)
 		if (place == EB_PLACE_FULL) {
 			full++;
 		} else {
-			assert_int_equal(outcome,
-					 reference_charge(&sources[source], &rule, len, now) ? EB_ADMITTED : EB_REFUSED);
+			bool expected = reference_charge(&sources[source], &rule, len, now);
+
+			assert_int_equal(outcome, expected ? EB_ADMITTED : EB_REFUSED);
 			served += outcome == EB_ADMITTED;
 		}
 		now += draw() % (SECOND / 50);
@@ -499,7 +500,7 @@ static void check_bound(const struct hammer *hammers, const struct eb_rule *rule
 		taken += hammers[i].taken;
 	print_message("%llu s of the clock, %llu admitted, %llu entries taken\n", (unsigned long long)(passed / SECOND),
 		      (unsigned long long)total, (unsigned long long)taken);
-	assert_true(taken > 100);
+	assert_true(taken > 4 * EB_WAYS); /* many more than the table has entries */
 	assert_true(total > 100);
 }
 

@@ -164,7 +164,8 @@ static void send_from(const struct rig *rig, uint8_t family, const uint8_t *addr
 /* Sources that differ in the last bit of the prefix are two, those that differ in the first one behind it are one. */
 static void check_prefix(struct rig *rig, uint8_t family, int len, int bits)
 {
-	uint8_t addr[16] = { 0x2a, 0x5c, 0x93, 0xa5, 0x1b, 0xe4, 0x77, 0x38, 0xc9, 0x42, 0x6d, 0x81, 0xf0, 0x0f, 0x55, 0xaa };
+	uint8_t addr[16] = { 0x2a, 0x5c, 0x93, 0xa5, 0x1b, 0xe4, 0x77, 0x38,
+			     0xc9, 0x42, 0x6d, 0x81, 0xf0, 0x0f, 0x55, 0xaa };
 	uint8_t masked[16] = { 0 };
 	char config[160];
 	uint64_t debt;
@@ -273,7 +274,8 @@ static void test_table_full(void **state)
 		char config[160];
 		struct eb_set4 before;
 
-		snprintf(config, sizeof(config), "rules: [{ name: a, action: limit, " HOURLY(9) "%s }]\n", rows[i].more);
+		snprintf(config, sizeof(config), "rules: [{ name: a, action: limit, " HOURLY(9) "%s }]\n",
+			 rows[i].more);
 		rig_apply(&rig, config);
 		fill_set(&rig);
 		before = *rig.v4;
@@ -419,7 +421,8 @@ static void test_dropped_by_many(void **state)
 		for (int i = 1; i <= SOURCES; i++) {
 			static struct frame frame;
 
-			snprintf(text, sizeof(text), i % 2 ? "ip4:src=10.0.0.%d udp:1" : "ip6:src=2001:db8:%d::1 udp:1", i);
+			snprintf(text, sizeof(text),
+				 i % 2 ? "ip4:src=10.0.0.%d udp:1" : "ip6:src=2001:db8:%d::1 udp:1", i);
 			frame_make(text, &frame);
 			for (int k = 0; k < i; k++)
 				rig_send(rig, &frame);
@@ -502,7 +505,8 @@ static void test_events(void **state)
 		  { .verdict = EB_DROP, .family = 4, .proto = 17, .dport = 53, .len = 42 } },
 		{ "refused, IPv6", "action: limit, " HOURLY(1), "ip6 tcp:4660", 50,
 		  { .verdict = EB_DROP, .family = 6, .proto = 6, .dport = 0x1234, .len = 74 } },
-		{ "denied", "action: deny", "ip4 icmp", 50, { .verdict = EB_DROP, .family = 4, .proto = 1, .len = 42 } },
+		{ "denied", "action: deny", "ip4 icmp", 50,
+		  { .verdict = EB_DROP, .family = 4, .proto = 1, .len = 42 } },
 		{ "monitored", "action: deny, mode: monitor", "ip4 udp:53", 50,
 		  { .verdict = EB_WOULD_DROP, .family = 4, .proto = 17, .dport = 53, .len = 42 } },
 	};

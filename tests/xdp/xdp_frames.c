@@ -141,7 +141,8 @@ static const struct row rows[] = {
 	{ "IPv6 later fragment behind an atomic one", CHARGED("ip6 frag frag:off=9 udp:53", "stream") },
 	{ "IPv6 first fragment, ports in the next", CHARGED("ip6 frag:more=1,nh=17 raw:3", "web") },
 	{ "IPv6 first fragment, extension in the next", CHARGED("ip6 frag:more=1,nh=60 raw:7", "web") },
-	{ "IPv6 first fragment, end of an extension in the next", CHARGED("ip6:len=50 frag:more=1 dst:9 cut:104", "web") },
+	{ "IPv6 first fragment, end of an extension in the next",
+	  CHARGED("ip6:len=50 frag:more=1 dst:9 cut:104", "web") },
 	{ "IPv6 first fragment, ports of an allowed rule in the padding",
 	  CHARGED("ip6:len=8 frag:more=1 udp:7777", "web") },
 	{ "IPv6 ports cut", MALFORMED("ip6:nh=17 raw:3") },
@@ -311,7 +312,7 @@ static void test_truncated(void **state)
 	}
 }
 
-/* A header in the second buffer, at every place where the first can end. The length is the whole frame's all the same. */
+/* A header in the second buffer, at every place where the first can end. The length is still the whole frame's. */
 static void test_split(void **state)
 {
 	static struct frame frame;

@@ -77,31 +77,39 @@ static const struct row rows[] = {
 	{ "all of IPv6", "[{ name: a, match: { src: [\"::/0\"] }, action: deny }]", "ip6:src=:: udp:1; ip4 udp:1",
 	  "a.drop:1 unmatched:1", XDP_PASS },
 	{ "a destination", "[{ name: a, match: { dst: [198.51.100.0/24, \"2001:db8::/64\"] }, action: deny }]",
-	  "ip4 udp:1; ip6 udp:1; ip4:dst=198.51.101.1 udp:1; ip6:dst=2001:db8:0:1:: udp:1; ip4:src=198.51.100.1,dst=1.1.1.1 udp:1",
+	  "ip4 udp:1; ip6 udp:1; ip4:dst=198.51.101.1 udp:1; ip6:dst=2001:db8:0:1:: udp:1; "
+	  "ip4:src=198.51.100.1,dst=1.1.1.1 udp:1",
 	  "a.drop:2 unmatched:3", XDP_PASS },
 	{ "source and destination", "[{ name: a, match: { src: [10.0.0.0/24], dst: [198.51.100.53] }, action: deny }]",
 	  "ip4 udp:1; ip4:src=10.0.1.1 udp:1; ip4:dst=198.51.100.54 udp:1; ip6 udp:1", "a.drop:1 unmatched:3",
 	  XDP_PASS },
-	{ "a rule without a source beside one with", 
-	  "[{ name: a, match: { src: [10.0.0.0/8] }, action: deny }, { name: b, match: { proto: udp }, action: allow }]",
+	{ "a rule without a source beside one with",
+	  "[{ name: a, match: { src: [10.0.0.0/8] }, action: deny }, "
+	  "{ name: b, match: { proto: udp }, action: allow }]",
 	  "ip4:src=11.0.0.1 udp:1; ip6 udp:1; ip4:src=11.0.0.1 tcp:1; ip4 udp:1", "a.drop:1 b.pass:2 unmatched:1",
 	  XDP_DROP },
 
 	/* Protocols and ports */
-	{ "a protocol by name", "[{ name: a, match: { proto: icmp }, action: deny }]", "ip4 icmp; ip4 udp:1; ip6 icmp6:128",
+	{ "a protocol by name", "[{ name: a, match: { proto: icmp }, action: deny }]",
+	  "ip4 icmp; ip4 udp:1; ip6 icmp6:128",
 	  "a.drop:1 unmatched:2", XDP_PASS },
-	{ "a protocol by number", "[{ name: a, match: { proto: 47 }, action: deny }]", "ip4:proto=47 raw:4; ip6:nh=47 raw:4; ip4 tcp:47",
+	{ "a protocol by number", "[{ name: a, match: { proto: 47 }, action: deny }]",
+	  "ip4:proto=47 raw:4; ip6:nh=47 raw:4; ip4 tcp:47",
 	  "a.drop:2 unmatched:1", XDP_PASS },
-	{ "protocols 0 and 255", "[{ name: a, match: { proto: 0 }, action: deny }, { name: b, match: { proto: 255 }, action: deny }]",
+	{ "protocols 0 and 255",
+	  "[{ name: a, match: { proto: 0 }, action: deny }, { name: b, match: { proto: 255 }, action: deny }]",
 	  "ip4:proto=0 raw:4; ip4:proto=255 raw:4", "a.drop:1 b.drop:1", XDP_DROP },
-	{ "edges of port ranges", "[{ name: a, match: { proto: udp, dport: [5, \"1000-2000\", 65535] }, action: deny }]",
+	{ "edges of port ranges",
+	  "[{ name: a, match: { proto: udp, dport: [5, \"1000-2000\", 65535] }, action: deny }]",
 	  "ip4 udp:5; ip4 udp:1000; ip4 udp:1500; ip4 udp:2000; ip4 udp:65535; "
 	  "ip4 udp:4; ip4 udp:6; ip4 udp:999; ip4 udp:2001; ip4 udp:65534; ip4 udp:0; ip4 tcp:5",
 	  "a.drop:5 unmatched:7", XDP_PASS },
 	{ "a rule without a port beside one with",
-	  "[{ name: a, match: { proto: udp, dport: 53 }, action: deny }, { name: b, match: { proto: udp }, action: allow }]",
+	  "[{ name: a, match: { proto: udp, dport: 53 }, action: deny }, "
+	  "{ name: b, match: { proto: udp }, action: allow }]",
 	  "ip4 udp:53; ip4 udp:54; ip4:frag=0001 udp:53", "a.drop:1 b.pass:2", XDP_PASS },
-	{ "both ports count for nothing but the destination", "[{ name: a, match: { proto: udp, dport: 40000 }, action: deny }]",
+	{ "the source port does not count",
+	  "[{ name: a, match: { proto: udp, dport: 40000 }, action: deny }]",
 	  "ip4 udp:53", "unmatched:1", XDP_PASS },
 
 	/* What cannot be known fails closed: no rule may be gone past, and none allows. */
@@ -111,11 +119,14 @@ static const struct row rows[] = {
 	  "ip6 hop hop hop hop hop hop hop hop hop udp:53; ip4:frag=2000,proto=17", "unmatched:2", XDP_PASS },
 	{ "hidden header, allow by protocol", "[{ name: a, match: { proto: udp }, action: allow }]",
 	  "ip4:frag=2000,proto=17", "unmatched:1", XDP_PASS },
-	{ "hidden header, allow by source", "[{ name: a, match: { src: [10.0.0.0/8] }, action: allow }, { name: b, action: deny }]",
+	{ "hidden header, allow by source",
+	  "[{ name: a, match: { src: [10.0.0.0/8] }, action: allow }, { name: b, action: deny }]",
 	  "ip4:frag=2000,proto=17; ip4:src=11.0.0.1,frag=2000,proto=17", "a.pass:1 b.drop:1", XDP_DROP },
-	{ "hidden header, other source", "[{ name: a, match: { src: [10.0.0.2], proto: udp, dport: 53 }, action: deny }]",
+	{ "hidden header, other source",
+	  "[{ name: a, match: { src: [10.0.0.2], proto: udp, dport: 53 }, action: deny }]",
 	  "ip4:frag=2000,proto=17", "unmatched:1", XDP_PASS },
-	{ "hidden header, other destination", "[{ name: a, match: { dst: [10.0.0.2], proto: udp, dport: 53 }, action: deny }]",
+	{ "hidden header, other destination",
+	  "[{ name: a, match: { dst: [10.0.0.2], proto: udp, dport: 53 }, action: deny }]",
 	  "ip4:frag=2000,proto=17", "unmatched:1", XDP_PASS },
 	{ "later fragment, deny by port", "[{ name: a, match: { proto: udp, dport: 53 }, action: deny }]",
 	  "ip4:frag=0001 udp:53; ip6 frag:off=1 udp:53", "unmatched:2", XDP_PASS },
@@ -205,8 +216,8 @@ static void test_all_rules(void **state)
 
 	fputs("rules:\n", out);
 	for (int i = 0; i < EB_RULES_MAX; i++)
-		fprintf(out, "- { name: r%d, match: { src: [10.0.%d.0/24], dport: %d, proto: udp }, action: deny }\n", i, i / 2,
-			1000 + i);
+		fprintf(out, "- { name: r%d, match: { src: [10.0.%d.0/24], dport: %d, proto: udp }, action: deny }\n",
+			i, i / 2, 1000 + i);
 	fclose(out);
 	rig_apply(rig, config);
 	free(config);
@@ -224,9 +235,11 @@ static void test_all_rules(void **state)
 /* Both places for rules work, the index alone chooses, and what stays keeps counters and buckets. */
 static void test_swap(void **state)
 {
-	static const char first[] = "rules: [{ name: keep, match: { proto: udp }, " LIMIT(3) " }, { name: old, action: allow }]\n";
+	static const char first[] =
+		"rules: [{ name: keep, match: { proto: udp }, " LIMIT(3) " }, { name: old, action: allow }]\n";
 	static const char second[] =
-		"rules: [{ name: new, match: { src: [10.0.0.9] }, action: deny }, { name: keep, match: { proto: udp }, " LIMIT(3) " }]\n";
+		"rules: [{ name: new, match: { src: [10.0.0.9] }, action: deny },"
+		" { name: keep, match: { proto: udp }, " LIMIT(3) " }]\n";
 	struct rig *rig = *state;
 	struct eb_bucket before, *after;
 	uint32_t slot;

@@ -285,7 +285,8 @@ static void *send_until_stopped(void *arg)
 /* The same rule is first in one policy and last in the other: a mixture of their look-ups finds no rule at all. */
 static void test_swap(void **state)
 {
-	static const char first[] = "rules: [{ name: a, match: { src: [10.0.0.1], dst: [198.51.100.53], dport: 1 }, action: allow }]\n";
+	static const char first[] =
+		"rules: [{ name: a, match: { src: [10.0.0.1], dst: [198.51.100.53], dport: 1 }, action: allow }]\n";
 	static const char second[] =
 		"rules: [{ name: b, match: { src: [10.0.0.2], dst: [198.51.100.54], dport: 2 }, action: deny },"
 		" { name: a, match: { src: [10.0.0.1], dst: [198.51.100.53], dport: 1 }, action: allow }]\n";

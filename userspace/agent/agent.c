@@ -94,7 +94,7 @@ static void attach_interface(struct eb_agent *agent, struct eb_interface *interf
 	char *error = NULL;
 	int err = eb_dataplane_status(interface->name, eb_dataplane_maps(agent->dataplane), &now);
 
-	interface->exists = err != -ENODEV;
+	interface->ifindex = if_nametoindex(interface->name);
 	if (err == -ENODEV) {
 		note_missing(interface);
 		return;
@@ -128,12 +128,13 @@ void eb_agent_attach_all(struct eb_agent *agent)
 	eb_dataplane_settle(agent->dataplane);
 }
 
-void eb_agent_check_interface(struct eb_agent *agent, const char *name, bool running)
+void eb_agent_check_interface(struct eb_agent *agent, const char *name, int ifindex, bool running)
 {
 	for (size_t i = 0; i < agent->interface_count; i++) {
 		struct eb_interface *interface = &agent->interfaces[i];
 
-		if (strcmp(interface->name, name) != 0)
+		/* An interface that was renamed is known by its index. */
+		if (strcmp(interface->name, name) != 0 && interface->ifindex != ifindex)
 			continue;
 		if (interface->running && !running)
 			(void)eb_persist_fault(agent->persist, EB_PASS_LINK_DOWN);
@@ -327,7 +328,6 @@ static int try_reload(struct eb_agent *agent, char **error)
 
 	if (err)
 		return err;
-	log_warnings(config);
 	err = check_fixed(agent->config, config, error);
 	if (!err) {
 		err = make_interfaces(config, &interfaces);
@@ -341,6 +341,7 @@ static int try_reload(struct eb_agent *agent, char **error)
 		eb_config_free(config);
 		return err;
 	}
+	log_warnings(config);
 	adopt_config(agent, config, interfaces);
 	(void)eb_persist_reloaded(agent->persist, config);
 	agent->detached = false;

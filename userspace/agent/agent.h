@@ -16,7 +16,7 @@
 struct eb_interface {
 	char name[IF_NAMESIZE];
 	struct eb_attachment attachment;
-	bool exists;
+	int ifindex;   /* 0 while there is none of that name */
 	bool running;  /* as last notified */
 	char *problem; /* why it is not attached, as logged; NULL when it is */
 };
@@ -45,8 +45,8 @@ int eb_agent_start(struct eb_agent *agent, struct eb_config *config, char **erro
 /* Attaches to all interfaces that are there; the others are waited for. */
 void eb_agent_attach_all(struct eb_agent *agent);
 
-/* Looks at one interface, and attaches if it should be and is not. `name` may be any interface's. */
-void eb_agent_check_interface(struct eb_agent *agent, const char *name, bool running);
+/* Looks at one interface, and attaches if it should be and is not. Name and index may be any interface's. */
+void eb_agent_check_interface(struct eb_agent *agent, const char *name, int ifindex, bool running);
 
 /* Looks whether new sources find no room; to be called about every second. */
 void eb_agent_check_pressure(struct eb_agent *agent);

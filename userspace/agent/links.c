@@ -14,7 +14,7 @@
 struct eb_links {
 	struct mnl_socket *socket;
 	sd_event_source *source;
-	void (*changed)(const char *name, bool running, void *arg);
+	void (*changed)(const char *name, int ifindex, bool running, void *arg);
 	void *arg;
 };
 
@@ -37,7 +37,7 @@ static int on_message(const struct nlmsghdr *message, void *arg)
 		return MNL_CB_OK;
 	mnl_attr_parse(message, sizeof(struct ifinfomsg), read_name, &name);
 	if (name)
-		links->changed(name, message->nlmsg_type == RTM_NEWLINK && (info->ifi_flags & IFF_RUNNING), links->arg);
+		links->changed(name, info->ifi_index, message->nlmsg_type == RTM_NEWLINK && (info->ifi_flags & IFF_RUNNING), links->arg);
 	return MNL_CB_OK;
 }
 
@@ -52,13 +52,13 @@ static int on_readable(sd_event_source *source, int fd, uint32_t events, void *a
 	(void)events;
 	len = mnl_socket_recvfrom(links->socket, buffer, sizeof(buffer));
 	if (len < 0 && (errno == ENOBUFS || errno == ENOSPC))
-		links->changed(NULL, false, links->arg);
+		links->changed(NULL, 0, false, links->arg);
 	if (len > 0)
 		(void)mnl_cb_run(buffer, len, 0, 0, on_message, links);
 	return 0;
 }
 
-int eb_links_open(sd_event *loop, void (*changed)(const char *name, bool running, void *arg), void *arg,
+int eb_links_open(sd_event *loop, void (*changed)(const char *name, int ifindex, bool running, void *arg), void *arg,
 		  struct eb_links **out)
 {
 	struct eb_links *links = calloc(1, sizeof(*links));

@@ -36,7 +36,7 @@ static const char usage[] =
 	"Limits traffic per source at the network card.\n"
 	"\n"
 	"  -c, --config FILE      configuration (default " EB_DEFAULT_CONFIG_PATH ")\n"
-	"      --redis-config F   the redis part of the configuration, as JSON\n"
+	"      --redis-config F   the redis part of the configuration, JSON or YAML\n"
 	"      --check            check the configuration and exit\n"
 	"      --log-level LEVEL  error, warning, info (default) or debug\n"
 	"      --version          print the version and exit\n"
@@ -197,12 +197,12 @@ static json_t *on_request(const char *request, eb_control_client client, void *a
 
 /* ---- what the loop calls ---- */
 
-static void on_link(const char *name, bool running, void *arg)
+static void on_link(const char *name, int ifindex, bool running, void *arg)
 {
 	struct program *program = arg;
 
 	if (name)
-		eb_agent_check_interface(&program->agent, name, running);
+		eb_agent_check_interface(&program->agent, name, ifindex, running);
 	else
 		eb_agent_attach_all(&program->agent);
 }
@@ -326,8 +326,9 @@ static int add_sources(struct program *program)
 		err = sd_event_add_signal(loop, NULL, SIGHUP, on_hangup, program);
 	if (err >= 0)
 		err = sd_event_add_signal(loop, NULL, SIGUSR1, on_flush_signal, program);
+	/* The first sweep soon: an agent may be restarted more often than daily. */
 	if (err >= 0)
-		err = sd_event_add_time_relative(loop, NULL, CLOCK_MONOTONIC, SWEEP_US, 0, on_sweep, program);
+		err = sd_event_add_time_relative(loop, NULL, CLOCK_MONOTONIC, PRESSURE_US, 0, on_sweep, program);
 	if (err >= 0)
 		err = sd_event_add_time_relative(loop, NULL, CLOCK_MONOTONIC, PRESSURE_US, 0, on_pressure_timer,
 						 program);
@@ -407,6 +408,15 @@ static int run(struct program *program, struct eb_config *config)
 
 static int check(const struct eb_config *config)
 {
+	struct eb_ruleset *ruleset;
+	char *error = NULL;
+
+	if (eb_rules_compile(config, NULL, &ruleset, &error)) {
+		fprintf(stderr, "edgebucketd: %s\n", error ? error : "out of memory");
+		free(error);
+		return EXIT_FAILURE;
+	}
+	eb_rules_free(ruleset);
 	for (size_t i = 0; i < config->warning_count; i++)
 		fprintf(stderr, "edgebucketd: warning: %s\n", config->warnings[i]);
 	printf("%s: ok, %zu rules\n", config->path, config->rule_count);

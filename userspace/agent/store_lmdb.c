@@ -26,6 +26,7 @@
 
 #define WINDOW 64 /* jobs that write; all of them make one transaction at most */
 #define CHUNK_SIZE (256 * 1024)
+#define TOUCHED_MAX 16384 /* items that may each have brought some pages into memory */
 #define EXPIRES_AT "expires_at"
 
 enum job_kind { JOB_OPEN, JOB_WRITE, JOB_WRITE_META, JOB_READ_META, JOB_SCAN };
@@ -43,7 +44,7 @@ struct job {
 	uint64_t fields_set, fields_deleted;
 	struct eb_store_meta meta;
 	uint64_t expire_at_ns;
-	/* A scan goes in steps of one chunk, each a transaction of its own, so that a slow reader keeps no old pages. */
+	/* A scan goes in steps of one chunk, each a transaction of its own: a slow reader keeps no old pages. */
 	eb_store_visit visit;
 	char *chunk;
 	size_t chunk_len;
@@ -79,6 +80,7 @@ struct store_lmdb {
 	/* The thread's own. */
 	MDB_env *env;
 	MDB_dbi buckets, metas;
+	size_t touched; /* items, since it was opened */
 	bool has_dbs; /* false in a read-only environment that nobody has written to yet */
 };
 
@@ -254,21 +256,24 @@ static void sync_directory(const struct store_lmdb *store)
 
 static int open_env(struct store_lmdb *store)
 {
+	bool is_new;
 	int err;
 
 	if (store->env)
 		return 0;
+	is_new = access(store->path, F_OK) < 0;
 	if (!store->read_only && mkdir(store->dir, 0700) < 0 && errno != EEXIST)
 		return errno;
 	err = open_file(store);
 	if (is_damage(err) && !store->read_only) {
 		close_env(store);
 		put_aside(store);
+		is_new = true;
 		err = open_file(store);
 	}
 	if (err)
 		close_env(store);
-	else if (!store->read_only)
+	else if (is_new)
 		sync_directory(store);
 	return err;
 }
@@ -293,6 +298,7 @@ static int write_items(struct store_lmdb *store, MDB_txn *txn, const struct job 
 		if (err && err != MDB_NOTFOUND)
 			return err;
 	}
+	store->touched += job->count;
 	return 0;
 }
 
@@ -438,6 +444,7 @@ static int scan_chunk(struct store_lmdb *store, struct job *job)
 		}
 		memcpy(job->last_field, key.mv_data, key.mv_size);
 		job->last_len = key.mv_size;
+		store->touched++;
 	}
 	end_read(txn, cursor);
 	return err == MDB_NOTFOUND ? 0 : err;
@@ -476,6 +483,19 @@ static void run_group(struct store_lmdb *store, struct job *jobs)
 		set_error(store, jobs, err);
 }
 
+/*
+ * Pages of the file that have been looked at count as the agent's memory, in the end the whole file, for as long as it
+ * is mapped, though the page cache has them anyway. LMDB does not say where its map is; opening the environment again
+ * takes less than a millisecond.
+ */
+static void forget_pages(struct store_lmdb *store)
+{
+	if (store->touched < TOUCHED_MAX)
+		return;
+	close_env(store);
+	store->touched = 0;
+}
+
 /* Under the lock. */
 static struct job *take_group(struct store_lmdb *store)
 {
@@ -510,6 +530,9 @@ static void *run(void *arg)
 			queue_add(&store->done, jobs);
 		}
 		(void)!write(store->fd, &one, sizeof(one)); /* cannot fail: the counter never comes near its end */
+		pthread_mutex_unlock(&store->lock);
+		forget_pages(store);
+		pthread_mutex_lock(&store->lock);
 	}
 	pthread_mutex_unlock(&store->lock);
 	close_env(store);

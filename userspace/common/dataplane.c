@@ -533,6 +533,7 @@ struct conversions {
 	uint64_t now; /* of the first pass */
 	struct converted *done;
 	size_t done_count, done_room;
+	size_t lost; /* buckets that found no room */
 };
 
 static void find_conversions(const struct eb_policy *old, const struct eb_policy *new, struct conversions *out)
@@ -585,7 +586,8 @@ static void merge_converted(struct conversions *conversions, const struct conver
 		return;
 	converted.source.rule_id = is_v4 ? to->id4 : to->id6;
 	mask_source(&converted.source, to);
-	(void)eb_buckets_merge(conversions->dataplane->buckets, &converted, merge, to);
+	if (eb_buckets_merge(conversions->dataplane->buckets, &converted, merge, to))
+		conversions->lost++;
 }
 
 static const struct conversion *conversion_of(const struct conversions *conversions, const struct eb_source *source)
@@ -593,7 +595,11 @@ static const struct conversion *conversion_of(const struct conversions *conversi
 	for (int i = 0; i < conversions->count; i++) {
 		const struct eb_rule *from = conversions->items[i].from;
 
-		if (source->rule_id == (source->family == 4 ? from->id4 : from->id6))
+		const struct eb_rule *to = conversions->items[i].to;
+
+		if (source->family == 4 && source->rule_id == from->id4 && from->id4 != to->id4)
+			return &conversions->items[i];
+		if (source->family == 6 && source->rule_id == from->id6 && from->id6 != to->id6)
 			return &conversions->items[i];
 	}
 	return NULL;
@@ -688,6 +694,9 @@ static void finish_conversions(struct conversions *conversions)
 	if (conversions->done_count)
 		qsort(conversions->done, conversions->done_count, sizeof(*conversions->done), compare_converted);
 	(void)eb_buckets_each(conversions->dataplane->buckets, 0, convert_rest, conversions);
+	if (conversions->lost)
+		eb_warning("the table is full: %zu sources begin with a full bucket under the new limits; raise table_size",
+			   conversions->lost);
 }
 
 static int fill_idle(struct eb_dataplane *dataplane, const struct eb_ruleset *ruleset, const struct eb_policy *old,
@@ -1027,7 +1036,7 @@ static int attach_in_mode(struct eb_dataplane *dataplane, const char *ifname, en
 	if (alone)
 		return attach_alone(alone, ifname, mode);
 	err = attach_with_libxdp(dataplane, ifname, mode, true);
-	/* A driver that knows no multi-buffer frames, or a kernel before 5.18. */
+	/* A kernel before 5.18 knows no multi-buffer frames. */
 	return err && !is_taken(err) ? attach_with_libxdp(dataplane, ifname, mode, false) : err;
 }
 
@@ -1068,7 +1077,7 @@ int eb_dataplane_attach(struct eb_dataplane *dataplane, const char *ifname, enum
 
 	if (err)
 		return eb_fail(err, error, "%s: %s", ifname, strerror(-err));
-	if (old.attached && is_current(dataplane, old.prog_id)) {
+	if (old.attached && is_current(dataplane, old.prog_id) && (old.dispatcher || mode_fits(&old, mode))) {
 		*out = old;
 		return 0;
 	}

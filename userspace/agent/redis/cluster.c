@@ -21,6 +21,7 @@
 #define RETRY_US 50000 /* a slot being migrated, a node being connected */
 #define TIMER_ACCURACY_US 1000
 #define NO_NODE UINT16_MAX
+#define HOST_MAX 255
 
 struct eb_cluster;
 
@@ -205,20 +206,20 @@ static void dispatch(struct request *request);
 static struct node *find_or_add(struct eb_cluster *cluster, const char *host, uint16_t port, uint16_t *index);
 
 /* "MOVED 3999 127.0.0.1:6381": an empty host is that of the node that said so. */
-static int parse_redirection(const char *text, const struct node *from, char host[256], uint16_t *port)
+static int parse_redirection(const char *text, const struct node *from, char host[HOST_MAX + 1], uint16_t *port)
 {
 	const char *space = strchr(text, ' '), *colon = strrchr(text, ':');
 	unsigned long number = colon ? strtoul(colon + 1, NULL, 10) : 0;
 	size_t len;
 
 	space = space ? strchr(space + 1, ' ') : NULL;
-	if (!space || !colon || colon < space + 1 || colon - space > 255 || !number || number > 65535)
+	if (!space || !colon || colon < space + 1 || colon - space > HOST_MAX || !number || number > 65535)
 		return -EINVAL;
 	len = colon - space - 1;
 	if (len)
-		snprintf(host, 256, "%.*s", (int)len, space + 1);
+		snprintf(host, HOST_MAX + 1, "%.*s", (int)len, space + 1);
 	else
-		snprintf(host, 256, "%s", from->host);
+		snprintf(host, HOST_MAX + 1, "%s", from->host);
 	*port = number;
 	return 0;
 }
@@ -226,7 +227,7 @@ static int parse_redirection(const char *text, const struct node *from, char hos
 static void redirect(struct request *request, const struct eb_redis_result *result, const struct node *from)
 {
 	struct eb_cluster *cluster = request->cluster;
-	char host[256];
+	char host[HOST_MAX + 1];
 	uint16_t port, index;
 
 	if (++request->redirections > REDIRECTIONS_MAX || parse_redirection(result->reply->str, from, host, &port) ||
@@ -464,7 +465,9 @@ static const struct eb_endpoint *candidate(const struct eb_cluster *cluster, str
 	return out;
 }
 
-static bool take_range(struct eb_cluster *cluster, const struct eb_redis_reply *range, const char *asked_host)
+/* `left` counts the slots that no range has named yet: a map may be long, but not without end. */
+static bool take_range(struct eb_cluster *cluster, const struct eb_redis_reply *range, const char *asked_host,
+		       long long *left)
 {
 	const struct eb_redis_reply *master = range->count >= 3 ? &range->items[2] : NULL;
 	const char *host;
@@ -472,8 +475,11 @@ static bool take_range(struct eb_cluster *cluster, const struct eb_redis_reply *
 	struct node *node;
 
 	if (!master || master->type != EB_REDIS_ARRAY || master->count < 2 || range->items[0].integer < 0 ||
-	    range->items[1].integer >= EB_SLOTS_OF_CLUSTER || master->items[1].integer < 1 ||
-	    master->items[1].integer > 65535)
+	    range->items[1].integer >= EB_SLOTS_OF_CLUSTER || range->items[1].integer < range->items[0].integer ||
+	    master->items[1].integer < 1 || master->items[1].integer > 65535 || master->items[0].len > HOST_MAX)
+		return false;
+	*left -= range->items[1].integer - range->items[0].integer + 1;
+	if (*left < 0)
 		return false;
 	/* Unknown or empty: the host that we asked. */
 	host = master->items[0].str && *master->items[0].str && strcmp(master->items[0].str, "?")
@@ -490,6 +496,8 @@ static bool take_range(struct eb_cluster *cluster, const struct eb_redis_reply *
 
 static bool take_map(struct eb_cluster *cluster, const struct eb_redis_reply *reply, const char *asked_host)
 {
+	long long left = EB_SLOTS_OF_CLUSTER;
+
 	if (reply->type != EB_REDIS_ARRAY || !reply->count)
 		return false;
 	for (size_t i = 0; i < EB_SLOTS_OF_CLUSTER; i++)
@@ -497,7 +505,7 @@ static bool take_map(struct eb_cluster *cluster, const struct eb_redis_reply *re
 	for (size_t i = 0; i < cluster->node_count; i++)
 		cluster->nodes[i]->is_known = false;
 	for (size_t i = 0; i < reply->count; i++)
-		if (!take_range(cluster, &reply->items[i], asked_host))
+		if (!take_range(cluster, &reply->items[i], asked_host, &left))
 			return false;
 	return true;
 }
@@ -545,7 +553,7 @@ static void on_map(const struct eb_redis_result *result, void *arg)
 	struct eb_cluster *cluster = arg;
 	struct eb_endpoint buf;
 	const struct eb_endpoint *asked = candidate(cluster, &buf);
-	char host[256];
+	char host[HOST_MAX + 1];
 
 	if (!result->reply || !asked || cluster->freed)
 		return; /* on_scout_failed() follows */

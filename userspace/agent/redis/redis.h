@@ -91,7 +91,7 @@ struct eb_redis_events {
 struct eb_redis_limits {
 	size_t max_requests;        /* without reply yet: 256 */
 	size_t max_bytes;           /* of commands not sent yet: 4 MiB */
-	size_t max_reply_bytes;     /* 16 MiB; a larger one ends the connection */
+	size_t max_reply_bytes;     /* 8 MiB; a larger one ends the connection */
 	uint64_t request_timeout_ns;/* without any reply while some are due: 2 s */
 	uint64_t idle_ping_ns;      /* how long a connection may be silent before it is tried: 10 s */
 	uint64_t backoff_min_ns;    /* before connecting again: 100 ms, doubling up to 5 s, with jitter */
@@ -111,9 +111,10 @@ int eb_redis_new(sd_event *event, const struct eb_redis_config *config, const st
 void eb_redis_free(struct eb_redis *redis);
 
 /*
- * Sends a command; `key` is the key it works on, for Cluster. Arguments are copied. Commands for one key are carried out in order, but
- * for those that Cluster redirects, which may fall behind later ones. Returns 0; -ENOTCONN while down; -EAGAIN when
- * too much is under way; -ENOMEM. On failure `done` is not called.
+ * Sends a command; `key` is the key it works on, for Cluster. Arguments are copied. Commands for one key are carried
+ * out in order, but for those that Cluster redirects, which may fall behind later ones. Returns 0; -ENOTCONN while
+ * down; -EAGAIN when too much is under way; -EMSGSIZE for a command larger than `max_bytes`; -ENOMEM. On failure `done`
+ * is not called.
  */
 int eb_redis_command(struct eb_redis *redis, const char *key, int argc, const char *const *argv, const size_t *lens,
 		     eb_redis_done done, void *arg);

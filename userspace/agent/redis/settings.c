@@ -11,7 +11,7 @@
 static const struct eb_redis_limits defaults = {
 	.max_requests = 256,
 	.max_bytes = 4 << 20,
-	.max_reply_bytes = 16 << 20,
+	.max_reply_bytes = 8 << 20,
 	.request_timeout_ns = 2 * SECOND,
 	.idle_ping_ns = 10 * SECOND,
 	.backoff_min_ns = 100 * MS,

@@ -93,7 +93,8 @@ static const char *root_reason(void)
 	unsigned long code;
 
 	while ((code = ERR_get_error())) {
-		const char *text = ERR_SYSTEM_ERROR(code) ? strerror(ERR_GET_REASON(code)) : ERR_reason_error_string(code);
+		const char *text = ERR_SYSTEM_ERROR(code) ? strerror(ERR_GET_REASON(code))
+							  : ERR_reason_error_string(code);
 		size_t len = text ? strlen(text) : 0;
 
 		if (len < 4 || !strcmp(text + len - 4, " lib"))

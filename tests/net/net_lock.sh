@@ -1,0 +1,54 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-only
+# One agent at a time: a second one is refused, says who is there, and disturbs nothing. Another agent with places of
+# its own is welcome.
+# shellcheck source=lib.sh
+. "$(dirname "$0")/lib.sh"
+
+rules() {
+	write_config <<- END
+		  - name: limited
+		    match: { src: [10.8.0.0/16] }
+		    action: limit
+		    packets: { rate: 1/h, burst: $1 }
+	END
+}
+
+make_network
+rules 30
+start_agent
+first=$agent_pid program=$(prog_on card0)
+send 10.8.0.1 -n 40
+counted limited 10.8.0.1 30 10
+
+rules 300
+if in_card "$BUILD/edgebucketd" -c "$config" 2> "$dir/second"; then
+	fail "a second agent ran"
+fi
+grep -q "$first" "$dir/second" || fail "the second agent does not name the first, $first: $(cat "$dir/second")"
+[ "$(prog_on card0)" = "$program" ] || fail "a refused agent replaced the program"
+send 10.8.0.1 -n 10
+counted limited 10.8.0.1 30 20
+status_is ".agent.running and .agent.pid == $first" || fail "status: $(eb --json status)"
+
+# The lock is the process's, whatever file it leaves.
+kill_agent
+rules 30
+start_agent
+status_is ".agent.pid == $agent_pid" || fail "status after a killed agent: $(eb --json status)"
+
+# Another instance, on another interface.
+add_link card1 far1
+up card1 far1
+count_on card1
+first=$agent_pid
+mkdir "$dir/other"
+sed -e "s|$pin_dir|$pin_dir-other|; s|$dir/run|$dir/other/run|; s|card0|card1|; s|burst: 30|burst: 7|" "$config" \
+	> "$dir/other/edgebucket.yaml"
+config=$dir/other/edgebucket.yaml interfaces=card1
+start_agent
+from=far1
+send 10.8.0.1 -n 20
+equal "passed by the other instance" 7 passed 10.8.0.1 card1
+stop_agent
+kill -0 "$first" || fail "the first agent is gone"

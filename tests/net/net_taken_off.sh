@@ -1,0 +1,60 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-only
+# Somebody takes the program off: it is put back. Somebody puts another one there: it is left alone, the agent says so,
+# and gets in once that is gone.
+# shellcheck source=lib.sh
+. "$(dirname "$0")/lib.sh"
+
+make_foreign() {
+	echo '__attribute__((section("xdp"), used)) int foreign(void *ctx) { return 2; }' > "$dir/foreign.c"
+	clang -O2 -target bpf -c "$dir/foreign.c" -o "$dir/foreign.o" || fail "cannot compile a program"
+}
+
+put_foreign() { ip -n "$card" -force link set dev card0 xdp obj "$dir/foreign.o" sec xdp; }
+
+prog_name() { ip -n "$card" -j -d link show dev card0 | jq -r '.[0].xdp.prog.name // empty'; }
+
+is_protected() { [ "$(prog_name)" = edgebucket ]; }
+
+make_foreign
+make_network
+write_config <<- END
+	  - name: limited
+	    match: { src: [10.8.0.0/16] }
+	    action: limit
+	    packets: { rate: 1/h, burst: 30 }
+END
+start_agent
+send 10.8.0.1 -n 40
+counted limited 10.8.0.1 30 10
+
+ip -n "$card" link set dev card0 xdp off
+until_true "the program to be put back" is_protected
+log_has "card0: somebody took the program off" || fail "the log does not say who or what"
+send 10.8.0.1 -n 40
+counted limited 10.8.0.1 30 50
+
+# Another owner's program in place of ours.
+put_foreign
+wait_log "card0: another XDP program is attached"
+[ "$(prog_name)" = foreign ] || fail "another owner's program was removed"
+status_is '.interfaces[0] | .foreign and (.attached | not)' || fail "status: $(eb --json status)"
+eb status | grep -q 'another owner' || fail "status does not say why"
+eb reload > /dev/null || fail "reload"
+eb detach > /dev/null || fail "detach"
+[ "$(prog_name)" = foreign ] || fail "another owner's program was removed by reload or detach"
+eb reload > /dev/null || fail "reload"
+ip -n "$card" link set dev card0 xdp off
+until_true "the program to get in" is_protected
+send 10.8.0.1 -n 40
+counted limited 10.8.0.1 30 90
+
+# There before the agent, and still there after it.
+stop_agent
+put_foreign
+settings="on_exit: detach"
+write_config <<< '  - { name: none, match: { src: [10.8.0.0/16] }, action: deny }'
+launch_agent
+wait_log "card0: another XDP program is attached"
+stop_agent
+[ "$(prog_name)" = foreign ] || fail "another owner's program was removed on exit"
