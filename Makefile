@@ -20,7 +20,8 @@ endif
 export PATH := $(PATH):/usr/sbin:/sbin
 
 WARN     = -Wall -Wextra -Werror
-CPPFLAGS = -iquote include -iquote bpf -iquote userspace/common -iquote userspace/agent -iquote userspace/agent/redis -iquote $(BUILD) -D_GNU_SOURCE \
+CPPFLAGS = -iquote include -iquote bpf -iquote userspace/common -iquote userspace/store \
+	   -iquote userspace/store/redis -iquote userspace/agent -iquote $(BUILD) -D_GNU_SOURCE \
 	   -DEB_VERSION='"$(VERSION)"'
 CFLAGS  ?= -O2 -g
 ALL_CFLAGS = -std=gnu11 $(CFLAGS) $(WARN) -fno-strict-aliasing $(SANITIZE) -MMD -MP
@@ -33,19 +34,22 @@ BPF_CFLAGS = -O2 -g -target bpf -mcpu=v3 $(WARN) -fno-strict-aliasing -iquote in
 
 objects = $(patsubst %.c,$(BUILD)/%.o,$(wildcard $(addsuffix /*.c,$(1))))
 COMMON  = $(call objects,userspace/common)
-AGENT   = $(call objects,userspace/agent userspace/agent/redis)
+STORE   = $(call objects,userspace/store userspace/store/redis)
+AGENT   = $(call objects,userspace/agent)
 CLI     = $(call objects,userspace/cli)
 CLI_MODULES = $(filter-out %/main.o,$(CLI))
 
 UNIT = $(patsubst tests/unit/%.c,$(BUILD)/tests/%,$(wildcard tests/unit/unit_*.c))
 XDP  = $(patsubst tests/xdp/%.c,$(BUILD)/tests/%,$(wildcard tests/xdp/xdp_*.c))
+REDIS = $(patsubst tests/redis/%.c,$(BUILD)/tests/%,$(wildcard tests/redis/redis_*.c))
+NET  = $(patsubst tests/net/%.c,$(BUILD)/tests/%,$(wildcard tests/net/*.c))
 XDP_HELPERS = $(patsubst %.c,$(BUILD)/%.o,$(filter-out $(wildcard tests/xdp/xdp_*.c),$(wildcard tests/xdp/*.c)))
 UNIT_HELPERS = $(patsubst %.c,$(BUILD)/%.o,$(filter-out $(wildcard tests/unit/unit_*.c),$(wildcard tests/unit/*.c)))
 
 all: $(BUILD)/edgebucketd $(BUILD)/edgebucket $(BUILD)/edgebucket.bpf.o ## build the agent and the command line
 
-$(BUILD)/edgebucketd: $(AGENT) $(COMMON)
-$(BUILD)/edgebucket: $(CLI) $(COMMON)
+$(BUILD)/edgebucketd: $(AGENT) $(STORE) $(COMMON)
+$(BUILD)/edgebucket: $(CLI) $(STORE) $(COMMON)
 $(BUILD)/edgebucketd $(BUILD)/edgebucket:
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
@@ -66,13 +70,15 @@ $(BUILD)/%.o: %.c
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CC) $(CPPFLAGS) -iquote $(<D) -iquote userspace/cli $(ALL_CFLAGS) -c $< -o $@
 
-$(UNIT): $(BUILD)/tests/%: $(BUILD)/tests/unit/%.o $(UNIT_HELPERS) $(CLI_MODULES) $(COMMON)
-$(XDP): $(BUILD)/tests/%: $(BUILD)/tests/xdp/%.o $(XDP_HELPERS) $(COMMON)
-$(UNIT) $(XDP):
+$(UNIT): $(BUILD)/tests/%: $(BUILD)/tests/unit/%.o $(UNIT_HELPERS) $(CLI_MODULES) $(STORE) $(COMMON)
+$(XDP): $(BUILD)/tests/%: $(BUILD)/tests/xdp/%.o $(XDP_HELPERS) $(CLI_MODULES) $(STORE) $(COMMON)
+$(REDIS): $(BUILD)/tests/%: $(BUILD)/tests/redis/%.o $(BUILD)/tests/redis/harness.o $(STORE) $(COMMON)
+$(NET): $(BUILD)/tests/%: $(BUILD)/tests/net/%.o
+$(UNIT) $(XDP) $(REDIS) $(NET):
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ -lcmocka $(LIBS)
 
-tests: $(UNIT) $(XDP) ## build the test programs
+tests: $(UNIT) $(XDP) $(REDIS) $(NET) ## build the test programs
 
 deps: ## install what building and testing need, from Debian's or Ubuntu's packages
 	$(Q)./tests/install-deps.sh
@@ -83,9 +89,9 @@ demo: deps ## show everything on a private network namespace with real traffic
 
 check: deps ## install what is missing, build, run all tests
 	$(Q)$(MAKE) all tests
-	$(Q)BUILD=$(abspath $(BUILD)) ./tests/run.sh unit xdp net
+	$(Q)BUILD=$(abspath $(BUILD)) ./tests/run.sh unit xdp net redis
 
-check-unit check-xdp check-net: check-%: all tests ## run one kind of test: check-unit, check-xdp, check-net
+check-unit check-xdp check-net check-redis: check-%: all tests ## run one kind of test: check-unit, check-xdp, ...
 	$(Q)BUILD=$(abspath $(BUILD)) ./tests/run.sh $*
 
 asan: ## build and run unit and xdp tests with AddressSanitizer and UndefinedBehaviorSanitizer
@@ -120,7 +126,7 @@ clean: ## remove everything built
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+( [a-z-]+)*:.*## / { printf "  %-34s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
-.PHONY: all tests deps demo check check-unit check-xdp check-net asan bench lint format install uninstall clean help
+.PHONY: all tests deps demo check check-unit check-xdp check-net check-redis asan bench lint format install uninstall clean help
 .DELETE_ON_ERROR:
 .SECONDARY:
 

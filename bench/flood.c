@@ -58,7 +58,7 @@ static int send_and_measure(const char *label, const char *sources, double secon
 	struct receiver_reading first, last;
 	struct pattern pattern;
 	struct traffic traffic;
-	double distance;
+	double before, after;
 	pid_t sender;
 	int err = traffic_pattern(sources, &pattern);
 
@@ -70,13 +70,14 @@ static int send_and_measure(const char *label, const char *sources, double secon
 		err = traffic_init(&pattern, receiver->mac, &traffic);
 	if (err)
 		return err;
-	distance = distance_to(cpus->receive);
+	before = distance_to(cpus->receive);
 	sender = sender_start(&traffic, if_nametoindex(from), cpus->send);
 	err = sender < 0 ? sender : measure(receiver, seconds, &first, &last);
 	sender_stop(sender);
+	after = distance_to(cpus->receive);
 	traffic_done(&traffic);
 	if (!err)
-		report(label, sources, &first, &last, distance);
+		report(label, sources, &first, &last, before > after ? before : after);
 	return err;
 }
 

@@ -8,8 +8,8 @@ index(" " facts " ", " " $1 " ") { fact[$1] = $2 }
 $1 == "cost"  { add("cost", $2 SUBSEP $3 SUBSEP $4, $5); remember("cost", $2) }
 $1 == "flood" {
 	flood[++floods] = $0
-	if ($7 > distance[$3, $8])
-		distance[$3, $8] = $7
+	if (!nearest || $7 < nearest)
+		nearest = $7
 	remember("flood", $2)
 }
 $1 == "exact" { exact[++exacts] = $2 "\t" $3 "\t" $4 "\t" $5 "\t" $6 }
@@ -18,21 +18,22 @@ function add(table, key, value) {
 	values[table, key, ++runs[table, key]] = value
 }
 
-# A round of one sort of traffic counts when the CPUs were about as near each other as in the best of such rounds.
-function choose_rounds(    i, f, key, part) {
-	for (key in distance) {
-		split(key, part, SUBSEP)
-		if (!(part[1] in nearest) || distance[key] < nearest[part[1]])
-			nearest[part[1]] = distance[key]
+# Floods count when the CPUs were about as near each other as they ever were, unless a contestant had no such luck.
+function choose_floods(    i, f, key) {
+	for (i = 1; i <= floods; i++) {
+		split(flood[i], f, "\t")
+		if (f[7] <= 1.5 * nearest)
+			is_near[f[2], f[3]] = 1
 	}
 	for (i = 1; i <= floods; i++) {
 		split(flood[i], f, "\t")
-		if (distance[f[3], f[8]] > 1.5 * nearest[f[3]])
+		key = f[2] SUBSEP f[3]
+		if (key in is_near && f[7] > 1.5 * nearest)
 			continue
-		add("mpps", f[2] SUBSEP f[3], f[4])
-		add("ns", f[2] SUBSEP f[3], f[5])
-		add("busy", f[2] SUBSEP f[3], f[6])
-		add("distance", f[3], f[7])
+		add("mpps", key, f[4])
+		add("ns", key, f[5])
+		add("busy", key, f[6])
+		add("distance", key, f[7])
 	}
 }
 
@@ -95,10 +96,7 @@ function print_flood(    i, c, s, sources, line) {
 				cell("ns", c SUBSEP sources[s], "%.0f"), ratio(c, sources[s]))
 		print line
 	}
-	line = sprintf("%-14s", "CPU to CPU")
-	for (s = 1; s <= 3; s++)
-		line = line "  " sprintf("%5s %6s %7s", "", cell("distance", sources[s], "%.0f"), "")
-	print line " ns for a cache line"
+	printf "From CPU to CPU a cache line takes %s ns%s.\n", nearest, list_far()
 	warn_idle()
 }
 
@@ -106,6 +104,17 @@ function ratio(contestant, sources) {
 	if (!(("mpps", "edgebucket" SUBSEP sources) in runs) || !(("mpps", contestant SUBSEP sources) in runs))
 		return "-"
 	return sprintf("x %.2f", median("mpps", "edgebucket" SUBSEP sources) / median("mpps", contestant SUBSEP sources))
+}
+
+function list_far(    i, s, c, sources, far) {
+	split("one 65536 new", sources, " ")
+	for (i = 1; i <= names["flood"]; i++)
+		for (s = 1; s <= 3; s++) {
+			c = name["flood", i]
+			if ((("mpps", c SUBSEP sources[s]) in runs) && !((c, sources[s]) in is_near))
+				far = far sprintf(" %s/%s (%d ns)", c, sources[s], median("distance", c SUBSEP sources[s]))
+		}
+	return far ? ", but with:" far : ""
 }
 
 # A receiver that waits measures the sender, or whoever else had the CPU.
@@ -160,7 +169,7 @@ function print_json(    i, n, f, key, part, first) {
 		i = part[2] SUBSEP part[3]
 		printf("%s\n{\"contestant\": %s, \"sources\": %s, \"mpps\": %s, \"ns\": %s, \"busy\": %s, \"runs\": %s, \"cpu_to_cpu_ns\": %s}",
 			first ? "" : ",", quote(part[2]), quote(part[3]), median("mpps", i), median("ns", i),
-			median("busy", i), list("mpps", i), median("distance", part[3])) > json
+			median("busy", i), list("mpps", i), median("distance", i)) > json
 		first = 0
 	}
 	printf "],\n\"exact\": [" > json
@@ -173,7 +182,7 @@ function print_json(    i, n, f, key, part, first) {
 }
 
 END {
-	choose_rounds()
+	choose_floods()
 	printf "%s; Linux %s; clang %s; %s rounds of floods; load average at the start %s\n", fact["machine"],
 		fact["kernel"], fact["clang"], fact["rounds"], fact["load"]
 	if (names["cost"])

@@ -165,8 +165,8 @@ run_cost() {
 	done
 }
 
-run_flood() { # round
-	local contestant source program measured
+run_flood() {
+	local contestant source program
 	make_pair "$from" "$to"
 	echo 1 > "/sys/class/net/$to/threaded"
 	for source in $sources; do
@@ -174,9 +174,8 @@ run_flood() { # round
 			is_available "$contestant" || continue
 			read -ra program < <(program_of "$contestant")
 			set_up "$contestant" 1 5 "$to"
-			measured=$("$bench" flood "${program[@]}" "$contestant" "$source" "$seconds" "$from" "$to")
+			"$bench" flood "${program[@]}" "$contestant" "$source" "$seconds" "$from" "$to"
 			tear_down "$contestant" "$to"
-			printf '%s\t%s\n' "$measured" "$1"
 		done
 	done
 	drop_pair "$from"
@@ -236,7 +235,7 @@ measure() {
 	if has_part flood; then
 		for ((round = 1; round <= rounds; round++)); do
 			echo "bench: floods, round $round of $rounds" >&2
-			run_flood $round
+			run_flood
 		done
 	fi
 	if has_part exact; then

@@ -8,9 +8,10 @@
  * makes that CPU charge the wrong source. Here a bucket may only be taken over once it has been full for a while, that
  * is, when it holds no information any more, and a look-up touches one cache line and one tag.
  *
- * Shape: the table is an array of sets of EB_WAYS entries, with an array of tags beside it. A key hashes to two sets and
- * may be in any entry of both (two-choice hashing); an entry is looked at when its tag fits. With two entries for each bucket that the operator asked for, 2 in 10,000 new sources find no
- * room on the way to all those buckets being in debt.
+ * Shape: the table is an array of sets of EB_WAYS entries, with an array of tags beside it. A key hashes to two sets
+ * and may be in any entry of both (two-choice hashing); an entry is looked at when its tag fits. With two entries for
+ * each bucket that the operator asked for, 4 in 100,000 new sources find no room on the way to all those buckets being
+ * in debt.
  *
  * Taking over an entry: the two times of a full bucket are first changed to EB_LOCKED by compare-and-swap, then key and
  * tag are written, then the times become EB_FULL. A charge compares-and-swaps a time that it read before, so it fails
@@ -37,8 +38,8 @@
 /* A set takes new sources as long as this many of its entries are free; after that, the emptier of the two does. */
 #define EB_ROOMY 3
 
-/* Sets that a key's second one is chosen from; IPv4 sets of so many fill a page. A power of two. */
-#define EB_NEIGHBOURS 32u
+/* Sets that a key's second one is chosen from: the tags of so many fill a page. A power of two. */
+#define EB_NEIGHBOURS 512u
 
 enum eb_charge { EB_ADMITTED, EB_REFUSED, EB_BUSY };
 
@@ -61,8 +62,8 @@ static __always_inline __u64 eb_key_hash(const __u64 *key, int words, const __u6
 	return hash;
 }
 
-/* The two sets of a key, of `sets` in all. They may be the same one. The second is a neighbour of the first, in the
- * same page of memory: a look-up that finds nothing then waits for one TLB miss, not two. */
+/* The two sets of a key, of `sets` in all. They may be the same one. The second is a neighbour of the first, with its
+ * tags in the same page: a look-up that finds nothing waits for one TLB miss at most. */
 static __always_inline __u32 eb_first_set(__u64 hash, __u32 sets)
 {
 	return ((hash >> 32) * sets) >> 32;

@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only
-# Runs tests of the kinds named (unit, xdp, net) from $BUILD and closes with "N passed, N failed, N skipped".
+# Runs tests of the kinds named (unit, xdp, net, redis) from $BUILD and closes with "N passed, N failed, N skipped".
 # Every cmocka test and every script counts as one. A skip counts as a failure in a full run: EB_ALLOW_SKIP=1 allows it.
 set -u
 cd "$(dirname "$0")/.." || exit 1
@@ -62,7 +62,7 @@ report() {
 mount_bpffs
 for kind in "$@"; do
 	case $kind in
-	unit | xdp) for test in "$BUILD"/tests/"$kind"_*; do
+	unit | xdp | redis) for test in "$BUILD"/tests/"$kind"_*; do
 		[ -f "$test" ] && [ -x "$test" ] && run_program "$test"
 	done ;;
 	net) for test in tests/net/net_*.sh; do run_script "$test"; done ;;

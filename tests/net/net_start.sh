@@ -10,7 +10,7 @@ started() {
 	local begun
 	begun=$(milliseconds)
 	launch_agent
-	until_true "an attached program" log_has "card0: attached"
+	wait_log "card0: attached"
 	say "$1: $(($(milliseconds) - begun)) ms from start to attached"
 }
 

@@ -79,44 +79,13 @@ static enum eb_parsed plain_transport(const struct view *view, unsigned int prot
 	return EB_PARSED_IP;
 }
 
-static enum eb_parsed plain_ip4(struct view *view, struct eb_packet *out)
-{
-	size_t frame_left = view->end - view->at, header, total;
-	unsigned int proto, fragment;
-
-	if (find(view, 20) != HERE || byte_at(view, 0) >> 4 != 4)
-		return EB_PARSED_MALFORMED;
-	header = 4 * (byte_at(view, 0) & 15);
-	total = word_at(view, 2);
-	if (!total && frame_left >= 65536)
-		total = frame_left;
-	if (header < 20 || total < header || total > frame_left)
-		return EB_PARSED_MALFORMED;
-	view->end = view->at + total;
-	out->family = 4;
-	memcpy(out->saddr, view->data + view->at + 12, 4);
-	memcpy(out->daddr, view->data + view->at + 16, 4);
-	proto = byte_at(view, 9);
-	fragment = word_at(view, 6);
-	if (fragment % 8192) {
-		out->proto = proto;
-		out->l4 = EB_L4_NO_PORT;
-		return EB_PARSED_IP;
-	}
-	if (find(view, header) != HERE)
-		return hidden(out);
-	view->at += header;
-	return plain_transport(view, proto, fragment & 0x2000, out);
-}
-
 static bool is_extension(unsigned int proto)
 {
 	return proto == 0 || proto == 43 || proto == 44 || proto == 51 || proto == 60;
 }
 
-static enum eb_parsed plain_extensions(struct view *view, unsigned int proto, struct eb_packet *out)
+static enum eb_parsed plain_extensions(struct view *view, unsigned int proto, bool is_fragment, struct eb_packet *out)
 {
-	bool is_fragment = false;
 	int walked = 0;
 
 	while (is_extension(proto)) {
@@ -147,6 +116,38 @@ static enum eb_parsed plain_extensions(struct view *view, unsigned int proto, st
 	return plain_transport(view, proto, is_fragment, out);
 }
 
+static enum eb_parsed plain_ip4(struct view *view, struct eb_packet *out)
+{
+	size_t frame_left = view->end - view->at, header, total;
+	unsigned int proto, fragment;
+
+	if (find(view, 20) != HERE || byte_at(view, 0) >> 4 != 4)
+		return EB_PARSED_MALFORMED;
+	header = 4 * (byte_at(view, 0) & 15);
+	total = word_at(view, 2);
+	if (!total && frame_left >= 65536)
+		total = frame_left;
+	if (header < 20 || total < header || total > frame_left)
+		return EB_PARSED_MALFORMED;
+	view->end = view->at + total;
+	out->family = 4;
+	memcpy(out->saddr, view->data + view->at + 12, 4);
+	memcpy(out->daddr, view->data + view->at + 16, 4);
+	proto = byte_at(view, 9);
+	fragment = word_at(view, 6);
+	if (fragment % 8192) {
+		out->proto = proto;
+		out->l4 = EB_L4_NO_PORT;
+		return EB_PARSED_IP;
+	}
+	if (find(view, header) != HERE)
+		return hidden(out);
+	view->at += header;
+	if (proto == 51) /* RFC 4302: in IPv4 it stands before the payload, too */
+		return plain_extensions(view, proto, fragment & 0x2000, out);
+	return plain_transport(view, proto, fragment & 0x2000, out);
+}
+
 static enum eb_parsed plain_ip6(struct view *view, struct eb_packet *out)
 {
 	unsigned int payload, next;
@@ -166,7 +167,7 @@ static enum eb_parsed plain_ip6(struct view *view, struct eb_packet *out)
 	    byte_at(view, 40) <= 137)
 		return EB_PARSED_ND;
 	view->at += 40;
-	return plain_extensions(view, next, out);
+	return plain_extensions(view, next, false, out);
 }
 
 static bool is_tag(unsigned int type)
@@ -267,7 +268,7 @@ static void put_chain(struct maker *maker, unsigned int proto)
 static void put_ip4(struct maker *maker)
 {
 	size_t at = maker->len, len;
-	unsigned int options = one_in(3) ? draw() % 11 : 0;
+	unsigned int options = one_in(3) ? draw() % 11 : 0, proto = one_in(4) ? 51 : draw_proto();
 
 	put(maker, one_in(50) ? draw() : 0x45 + options);
 	put(maker, 0);
@@ -275,9 +276,9 @@ static void put_ip4(struct maker *maker)
 	put_word(maker, draw());
 	put_word(maker, draw_fragment());
 	put(maker, 64);
-	put(maker, draw_proto());
+	put(maker, proto);
 	put_random(maker, 10 + 4 * options);
-	put_chain(maker, 59);
+	put_chain(maker, proto == 51 ? 51 : 59);
 	len = maker->len - at;
 	if (one_in(10))
 		len = one_in(2) ? len + draw() % 5 : draw() % (len + 2);
