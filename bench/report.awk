@@ -22,13 +22,13 @@ function add(table, key, value) {
 function choose_floods(    i, f, key) {
 	for (i = 1; i <= floods; i++) {
 		split(flood[i], f, "\t")
-		if (f[7] <= 1.5 * nearest)
+		if (f[7] <= 2 * nearest)
 			is_near[f[2], f[3]] = 1
 	}
 	for (i = 1; i <= floods; i++) {
 		split(flood[i], f, "\t")
 		key = f[2] SUBSEP f[3]
-		if (key in is_near && f[7] > 1.5 * nearest)
+		if (key in is_near && f[7] > 2 * nearest)
 			continue
 		add("mpps", key, f[4])
 		add("ns", key, f[5])
@@ -100,10 +100,13 @@ function print_flood(    i, c, s, sources, line) {
 	warn_idle()
 }
 
-function ratio(contestant, sources) {
-	if (!(("mpps", "edgebucket" SUBSEP sources) in runs) || !(("mpps", contestant SUBSEP sources) in runs))
+# Near is not compared with far.
+function ratio(contestant, sources,    key, other) {
+	key = "edgebucket" SUBSEP sources
+	other = contestant SUBSEP sources
+	if (!(("mpps", key) in runs) || !(("mpps", other) in runs) || (key in is_near) != (other in is_near))
 		return "-"
-	return sprintf("x %.2f", median("mpps", "edgebucket" SUBSEP sources) / median("mpps", contestant SUBSEP sources))
+	return sprintf("x %.2f", median("mpps", key) / median("mpps", other))
 }
 
 function list_far(    i, s, c, sources, far) {

@@ -165,17 +165,36 @@ run_cost() {
 	done
 }
 
-run_flood() {
-	local contestant source program
+# Least distance of the CPUs, in ns, during floods of a contestant and sources; and of all. See README.md.
+declare -A distance
+nearest=1000000
+
+flood_with() { # contestant sources
+	local contestant=$1 program measured ns
+	read -ra program < <(program_of "$contestant")
+	set_up "$contestant" 1 5 "$to"
+	measured=$("$bench" flood "${program[@]}" "$contestant" "$2" "$seconds" "$from" "$to")
+	tear_down "$contestant" "$to"
+	echo "$measured"
+	ns=${measured##*$'\t'}
+	((ns >= ${distance[$1 $2]:-1000000})) || distance[$1 $2]=$ns
+	((ns >= nearest)) || nearest=$ns
+}
+
+was_near() { # contestant sources
+	((${distance[$1 $2]:-1000000} <= 2 * nearest))
+}
+
+run_flood() { # all or far: only what was not measured among near CPUs yet
+	local contestant source
 	make_pair "$from" "$to"
 	echo 1 > "/sys/class/net/$to/threaded"
 	for source in $sources; do
 		for contestant in $flood_contestants; do
 			is_available "$contestant" || continue
-			read -ra program < <(program_of "$contestant")
-			set_up "$contestant" 1 5 "$to"
-			"$bench" flood "${program[@]}" "$contestant" "$source" "$seconds" "$from" "$to"
-			tear_down "$contestant" "$to"
+			if [ "$1" = all ] || ! was_near "$contestant" "$source"; then
+				flood_with "$contestant" "$source"
+			fi
 		done
 	done
 	drop_pair "$from"
@@ -235,7 +254,10 @@ measure() {
 	if has_part flood; then
 		for ((round = 1; round <= rounds; round++)); do
 			echo "bench: floods, round $round of $rounds" >&2
-			run_flood
+			run_flood all
+		done
+		for ((round = 1; round <= rounds; round++)); do
+			run_flood far
 		done
 	fi
 	if has_part exact; then

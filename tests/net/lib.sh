@@ -137,10 +137,10 @@ passed() {
 			($source | test("[.:]$")) and (.val | startswith($source))) | .counter.packets] | add // 0'
 }
 
-read_sent() { read -r sent first_low first_high last_low last_high < "$1"; }
+read_sent() { read -r sent first_low first_high last_low last_high gap < "$1"; }
 
-# send SOURCE [OPTION]...: frames to the discard port from far0, see sendframes.c. Sets sent, and the times between
-# which the first and the last one arrived.
+# send SOURCE [OPTION]...: frames to the discard port from far0, see sendframes.c. Sets sent, and the times that
+# it tells.
 send() {
 	local source=$1 to=10.7.0.1
 	shift

@@ -6,8 +6,8 @@
  * A veth with XDP on its other end queues 256 frames and silently drops what comes faster. Its transmit statistics
  * count what the other end has worked off (drivers/net/veth.c, veth_get_stats64), so they serve as the window.
  *
- * Prints "SENT A B C D" with times in seconds (CLOCK_MONOTONIC): the first frame arrived between A and B, the last one
- * between C and D.
+ * Prints "SENT A B C D GAP" with times in seconds (CLOCK_MONOTONIC): the first frame arrived between A and B, the last
+ * one between C and D, and between one frame and the next went at most GAP.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -61,6 +61,7 @@ struct sender {
 	uint32_t drops;
 	uint64_t sent;
 	uint64_t before_first, after_first, before_last, after_last; /* CLOCK_MONOTONIC */
+	uint64_t longest_gap;
 };
 
 static volatile sig_atomic_t stopped;
@@ -312,7 +313,8 @@ static bool send_frame(struct sender *sender)
 			return false;
 		die("cannot send: %s", strerror(errno));
 	}
-	sender->sent++;
+	if (sender->sent++ && before - sender->before_last > sender->longest_gap)
+		sender->longest_gap = before - sender->before_last;
 	sender->before_last = before;
 	if (is_window_full(sender) && !confirm(sender))
 		return false;
@@ -363,7 +365,7 @@ int main(int argc, char **argv)
 	open_socket(&sender);
 	send_all(&sender);
 	close(sender.fd);
-	printf("%lu %.9f %.9f %.9f %.9f\n", sender.sent, sender.before_first / 1e9, sender.after_first / 1e9,
-	       sender.before_last / 1e9, sender.after_last / 1e9);
+	printf("%lu %.9f %.9f %.9f %.9f %.9f\n", sender.sent, sender.before_first / 1e9, sender.after_first / 1e9,
+	       sender.before_last / 1e9, sender.after_last / 1e9, sender.longest_gap / 1e9);
 	return EXIT_SUCCESS;
 }

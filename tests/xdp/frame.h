@@ -35,6 +35,7 @@
 #define FRAME_DST6 "2001:db8::53"
 
 struct frame {
+	_Alignas(4) uint8_t align[2]; /* so that IP headers are, as in the kernel */
 	uint8_t data[FRAME_MAX];
 	size_t len;
 	uint8_t family; /* of the last IP header; 0 without one */

@@ -268,6 +268,14 @@ static void log_adopted(struct eb_agent *agent)
 		count.in_use, count.in_debt, mended);
 }
 
+static void log_carried(struct eb_agent *agent)
+{
+	struct eb_bucket_count count;
+
+	eb_buckets_count(eb_dataplane_buckets(agent->dataplane), 0, &count);
+	eb_info("carried %lu buckets over from the maps of another layout in %s", count.in_use, agent->config->pin_dir);
+}
+
 int eb_agent_start(struct eb_agent *agent, struct eb_config *config, char **error)
 {
 	int err;
@@ -283,9 +291,11 @@ int eb_agent_start(struct eb_agent *agent, struct eb_config *config, char **erro
 		return err;
 	if (eb_dataplane_is_new(agent->dataplane))
 		eb_info("made new maps in %s", config->pin_dir);
-	else
+	else if (!eb_dataplane_is_carrying(agent->dataplane))
 		log_adopted(agent);
 	err = apply_rules(agent, config, error);
+	if (!err && eb_dataplane_is_carrying(agent->dataplane))
+		log_carried(agent);
 	if (!err)
 		eb_info("%zu rules of %s in force", config->rule_count, config->path);
 	return err;

@@ -211,7 +211,14 @@ static void on_restored(void *arg)
 {
 	struct program *program = arg;
 
-	eb_dataplane_commit(program->agent.dataplane);
+	char *error = NULL;
+
+	if (eb_dataplane_commit(program->agent.dataplane, &error)) {
+		eb_error("%s", error ? error : "cannot pin the maps");
+		free(error);
+		(void)sd_event_exit(program->agent.loop, -EIO);
+		return;
+	}
 	program->agent.enforcing = true;
 	eb_agent_attach_all(&program->agent);
 	(void)sd_notify(0, "READY=1");

@@ -13,6 +13,7 @@ enum cli_result { CLI_DONE = 0, CLI_FAILED = 1, CLI_MISUSED = 2 };
 /* One run of the program. */
 struct cli {
 	const char *config_path; /* NULL: the default one, which may be missing */
+	const char *redis_path;  /* NULL: the configuration's own section `redis` */
 	bool json;
 	const char *command;     /* for messages */
 	char **args;             /* what is left after options_parse(): arguments that are no options */
@@ -40,6 +41,7 @@ enum cli_result cmd_top(struct cli *cli, int argc, char **argv);
 enum cli_result cmd_explain(struct cli *cli, int argc, char **argv);
 enum cli_result cmd_watch(struct cli *cli, int argc, char **argv);
 enum cli_result cmd_reset(struct cli *cli, int argc, char **argv);
+enum cli_result cmd_restore(struct cli *cli, int argc, char **argv);
 enum cli_result cmd_flush(struct cli *cli, int argc, char **argv);
 enum cli_result cmd_reload(struct cli *cli, int argc, char **argv);
 enum cli_result cmd_detach(struct cli *cli, int argc, char **argv);

@@ -54,11 +54,8 @@ static int reset_some(struct reset_list *list)
 {
 	int err = eb_buckets_each(list->session->buckets, list->within ? list->within->family : 0, visit, list);
 
-	for (size_t i = 0; i < list->count && !err; i++) {
-		err = eb_buckets_reset(list->session->buckets, &list->sources[i]);
-		if (err == -ENOENT)
-			err = 0;
-	}
+	if (!err)
+		err = eb_buckets_reset(list->session->buckets, list->sources, list->count);
 	free(list->sources);
 	return err;
 }
@@ -66,12 +63,12 @@ static int reset_some(struct reset_list *list)
 static enum cli_result reset(const struct session *session, const struct eb_prefix *within, int rule, bool json)
 {
 	struct reset_list list = { .session = session, .within = within, .rule = rule, .now = eb_buckets_now() };
-	int err = 0;
+	int err;
 
 	if (within || rule >= 0)
 		err = reset_some(&list);
 	else
-		list.in_debt = eb_buckets_reset_all(session->buckets);
+		err = eb_buckets_reset_all(session->buckets, &list.in_debt);
 	if (err)
 		return cli_fail("not all buckets were reset: %s", strerror(-err));
 	if (json)

@@ -28,13 +28,14 @@ struct command {
 static const struct command commands[] = {
 	{ "status", cmd_status, "", "what is enforced where, who runs, how full the tables are" },
 	{ "rules", cmd_rules, "", "the rules in force, their limits and counters" },
-	{ "buckets", cmd_buckets, "[--rule RULE] [--limit N] [ADDRESS|PREFIX]",
+	{ "buckets", cmd_buckets, "[--redis] [--rule RULE] [-n|--limit N] [ADDRESS|PREFIX]",
 	  "the sources that have a bucket, by rule and address" },
 	{ "top", cmd_top, "[--rule RULE] [-n|--limit N]", "the sources with the most packets refused" },
 	{ "explain", cmd_explain, "ADDRESS [--dst ADDRESS] [--proto PROTOCOL] [--dport PORT] [--length BYTES]",
 	  "what would become of a packet now, and why" },
 	{ "watch", cmd_watch, "[--rule RULE] [-n|--count N]", "refused packets as they come, a sample" },
 	{ "reset", cmd_reset, "ADDRESS|PREFIX|--all [--rule RULE]", "give sources full buckets" },
+	{ "restore", cmd_restore, "--dry-run [-n|--limit N]", "what a restore would bring back now" },
 	{ "flush", cmd_flush, "", "let the agent write all buckets to its store now" },
 	{ "reload", cmd_reload, "", "let the agent read its configuration again" },
 	{ "detach", cmd_detach, "", "take the program off every interface; maps stay" },
@@ -84,16 +85,17 @@ static enum cli_result unknown_command(const struct cli *cli, const char *name)
 
 static void print_usage(FILE *out)
 {
-	fprintf(out, "Usage: edgebucket [-c FILE] [--json] COMMAND [ARGUMENTS]\n\nCommands:\n");
+	fprintf(out, "Usage: edgebucket [-c FILE] [--redis-config FILE] [--json] COMMAND [ARGUMENTS]\n\nCommands:\n");
 	for (size_t i = 0; i < COMMAND_COUNT; i++)
 		if (commands[i].help)
 			fprintf(out, "  %-9s %s\n", commands[i].name, commands[i].help);
 	fprintf(out,
 		"\nOptions:\n"
-		"  -c, --config FILE  the agent's configuration, for where its maps are (/etc/edgebucket/edgebucket.yaml)\n"
-		"      --json         one JSON document instead of text; for watch, one a line\n"
-		"  -h, --help         this; after a command, its arguments\n"
-		"      --version      the version\n"
+		"  -c, --config FILE        the agent's configuration (/etc/edgebucket/edgebucket.yaml)\n"
+		"      --redis-config FILE  the redis part, when the agent has it from a file of its own\n"
+		"      --json               one JSON document instead of text; for watch, one a line\n"
+		"  -h, --help               this; after a command, its arguments\n"
+		"  -V, --version            the version\n"
 		"\nExit codes: 0 done, 1 failed, 2 misused. See edgebucket(8).\n");
 }
 
@@ -157,6 +159,7 @@ static int parse_global(struct cli *cli, int argc, char **argv, enum cli_result 
 {
 	static const struct option options[] = {
 		{ "config", required_argument, NULL, 'c' },
+		{ "redis-config", required_argument, NULL, 'r' },
 		{ "json", no_argument, NULL, 'j' },
 		{ "help", no_argument, NULL, 'h' },
 		{ "version", no_argument, NULL, 'V' },
@@ -168,6 +171,9 @@ static int parse_global(struct cli *cli, int argc, char **argv, enum cli_result 
 		switch (option) {
 		case 'c':
 			cli->config_path = optarg;
+			break;
+		case 'r':
+			cli->redis_path = optarg;
 			break;
 		case 'j':
 			cli->json = true;

@@ -7,13 +7,16 @@
 #include "options.h"
 #include "quantity.h"
 
+/* Options of every command. */
+#define OPTIONS_COMMON 3
+
 /* What getopt_long() returns for an option without a letter: this plus its place in the table. */
 #define LONG_ONLY 256
 
 /* The tables that getopt_long() wants. */
 struct getopt_tables {
-	char letters[2 * (OPTIONS_MAX + 2) + 2];
-	struct option names[OPTIONS_MAX + 3];
+	char letters[2 * (OPTIONS_MAX + OPTIONS_COMMON) + 2];
+	struct option names[OPTIONS_MAX + OPTIONS_COMMON + 1];
 };
 
 static void add_option(struct getopt_tables *tables, size_t index, const struct option_spec *spec)
@@ -93,17 +96,18 @@ static enum cli_result parse(struct cli *cli, int argc, char **argv, const struc
 enum cli_result options_parse(struct cli *cli, int argc, char **argv, const struct option_spec *specs, size_t count,
 			      int arg_max)
 {
-	struct option_spec all[OPTIONS_MAX + 2] = {
+	struct option_spec all[OPTIONS_MAX + OPTIONS_COMMON] = {
 		{ "json", 0, OPTION_FLAG, &cli->json, 0 },
 		{ "config", 'c', OPTION_TEXT, &cli->config_path, 0 },
+		{ "redis-config", 0, OPTION_TEXT, &cli->redis_path, 0 },
 	};
 	enum cli_result result;
 
 	if (count > OPTIONS_MAX)
 		count = OPTIONS_MAX;
 	if (count)
-		memcpy(all + 2, specs, count * sizeof(*specs));
-	result = parse(cli, argc, argv, all, count + 2);
+		memcpy(all + OPTIONS_COMMON, specs, count * sizeof(*specs));
+	result = parse(cli, argc, argv, all, count + OPTIONS_COMMON);
 	if (result)
 		return result;
 	cli->args = argv + optind;

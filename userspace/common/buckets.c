@@ -265,41 +265,62 @@ static int read_tallies(const struct eb_buckets *buckets, struct eb_tally **out,
 	return 0;
 }
 
+/* What a bucket counted and what its tallies hold make the refusals. A reset takes what tallies hold off the bucket, so
+ * below 0 is what a CPU is just adding to it. */
+static uint64_t sum_dropped(uint64_t in_bucket, uint64_t in_tallies)
+{
+	uint64_t sum = in_bucket + in_tallies;
+
+	return sum <= INT64_MAX ? sum : 0;
+}
+
 /* A source's key, and where it hashes to. */
 struct location {
 	__u64 key[EB_WORDS6];
 	__u64 hash;
+	__u32 first, second;
 	struct eb_sets sets;
 };
+
+/* Maps a whole table, if it is not. */
+static int map_table(struct table *table)
+{
+	if (!table->memory)
+		table->memory = map_sets(table, 0, table->sets);
+	return table->memory ? 0 : -errno;
+}
 
 static int locate(const struct eb_buckets *buckets, const struct eb_source *source, struct location *out)
 {
 	struct table *table = table_of(buckets, source->family);
-	__u32 first, second;
+	int err = map_table(table);
 
-	if (!table->memory)
-		table->memory = map_sets(table, 0, table->sets);
-	if (!table->memory)
-		return -errno;
+	if (err)
+		return err;
 	make_key(source, out->key);
 	out->hash = eb_key_hash(out->key, table->words, buckets->state->seed);
-	first = eb_first_set(out->hash, table->sets);
-	second = eb_second_set(out->hash, table->sets);
+	out->first = eb_first_set(out->hash, table->sets);
+	out->second = eb_second_set(out->hash, table->sets);
 	out->sets = (struct eb_sets){
-		.first = set_at(table, table->memory, first),
-		.second = set_at(table, table->memory, second),
-		.first_tags = &table->tags[first],
-		.second_tags = &table->tags[second],
+		.first = set_at(table, table->memory, out->first),
+		.second = set_at(table, table->memory, out->second),
+		.first_tags = &table->tags[out->first],
+		.second_tags = &table->tags[out->second],
 	};
 	return 0;
 }
 
-/* The source's entry, or NULL. */
-static __u64 *find_entry(const struct table *table, const struct location *location)
+/* The source's place, negative when it has none. */
+static int find_place(const struct table *table, const struct location *location)
 {
-	int place = eb_table_find(&location->sets, location->key, table->words, eb_tag(location->hash));
+	return eb_table_find(&location->sets, location->key, table->words, eb_tag(location->hash));
+}
 
-	return place < 0 ? NULL : eb_place_key(&location->sets, table->words, place);
+/* Whether a tally counts for the bucket at this place. */
+static bool is_tally_of(const struct eb_tally *tally, int family, const struct location *location, int place)
+{
+	return tally->tag == location->hash && tally->family == family && tally->way == (place & (EB_WAYS - 1)) &&
+	       tally->set == (place < EB_WAYS ? location->first : location->second);
 }
 
 int eb_buckets_find(const struct eb_buckets *buckets, const struct eb_source *source, struct eb_bucket_view *out)
@@ -308,22 +329,24 @@ int eb_buckets_find(const struct eb_buckets *buckets, const struct eb_source *so
 	struct eb_tally *tallies = NULL;
 	struct eb_bucket_view view;
 	struct location location;
-	__u64 seen[EB_WORDS6], *entry;
+	__u64 seen[EB_WORDS6], tallied = 0;
 	size_t count = 0;
-	int err = locate(buckets, source, &location);
+	int place, err = locate(buckets, source, &location);
 
 	if (err)
 		return err;
-	entry = find_entry(table, &location);
-	if (!entry || !read_entry(table, entry, seen, &view) || !eb_key_equal(seen, location.key, table->words))
+	place = find_place(table, &location);
+	if (place < 0 || !read_entry(table, eb_place_key(&location.sets, table->words, place), seen, &view) ||
+	    !eb_key_equal(seen, location.key, table->words))
 		return -ENOENT;
 	err = read_tallies(buckets, &tallies, &count);
 	if (err)
 		return err;
 	for (size_t i = 0; i < count; i++)
-		if (tallies[i].tag == location.hash && tallies[i].family == source->family)
-			view.dropped += tallies[i].count;
+		if (is_tally_of(&tallies[i], source->family, &location, place))
+			tallied += tallies[i].count;
 	free(tallies);
+	view.dropped = sum_dropped(view.dropped, tallied);
 	*out = view;
 	return 0;
 }
@@ -414,7 +437,8 @@ static int visit_view(const struct position *position, __u64 *entry, __u16 *tag,
 	(void)tag;
 	if (!read_entry(position->table, entry, key, &view))
 		return 0;
-	view.dropped += take_tallies(&args->tallies, args->buckets, position->table, position->set, position->way, key);
+	view.dropped = sum_dropped(view.dropped, take_tallies(&args->tallies, args->buckets, position->table,
+							      position->set, position->way, key));
 	return args->visit(&view, args->arg);
 }
 
@@ -519,20 +543,84 @@ static void fill_bucket(struct eb_bucket *bucket)
 	EB_WRITE(bucket->dropped, 0);
 }
 
-int eb_buckets_reset(struct eb_buckets *buckets, const struct eb_source *source)
+static int compare_hashes(const void *a, const void *b)
 {
-	const struct table *table = table_of(buckets, source->family);
-	struct location location;
+	const uint64_t *x = a, *y = b;
+
+	return *x < *y ? -1 : *x > *y;
+}
+
+/* Takes a tally off its bucket, if that still is the one it was counted for. */
+static int forget_tally(const struct eb_buckets *buckets, const struct eb_tally *tally)
+{
+	struct table *table = table_of(buckets, tally->family);
+	int err = map_table(table);
 	__u64 *entry;
-	int err = locate(buckets, source, &location);
+
+	if (err || tally->set >= table->sets)
+		return err;
+	entry = eb_set_key(set_at(table, table->memory, tally->set), table->words, tally->way & (EB_WAYS - 1));
+	if (eb_key_hash(entry, table->words, buckets->state->seed) == tally->tag)
+		__sync_fetch_and_sub(&eb_key_bucket(entry, table->words)->dropped, tally->count);
+	return 0;
+}
+
+/*
+ * Forgets the refusals in tallies of buckets whose `dropped` was just set to 0: of those with one of `hashes`, which are
+ * sorted, or of all (NULL). Only its CPU may write a tally, so they are subtracted instead. What a CPU adds to a bucket
+ * between the two steps goes on counting: it errs by a tally at most, and never below 0.
+ */
+static int forget_tallies(const struct eb_buckets *buckets, const uint64_t *hashes, size_t hash_count)
+{
+	struct eb_tally *tallies;
+	size_t count;
+	int err = read_tallies(buckets, &tallies, &count);
 
 	if (err)
 		return err;
-	entry = find_entry(table, &location);
-	if (!entry)
+	for (size_t i = 0; i < count && !err; i++)
+		if (!hashes || bsearch(&tallies[i].tag, hashes, hash_count, sizeof(*hashes), compare_hashes))
+			err = forget_tally(buckets, &tallies[i]);
+	free(tallies);
+	return err;
+}
+
+/* Fills one source's bucket, and says what its key hashes to. */
+static int fill_source(struct eb_buckets *buckets, const struct eb_source *source, uint64_t *hash)
+{
+	const struct table *table = table_of(buckets, source->family);
+	struct location location;
+	int place, err = locate(buckets, source, &location);
+
+	if (err)
+		return err;
+	place = find_place(table, &location);
+	if (place < 0)
 		return -ENOENT;
-	fill_bucket(eb_key_bucket(entry, table->words));
+	fill_bucket(eb_key_bucket(eb_place_key(&location.sets, table->words, place), table->words));
+	*hash = location.hash;
 	return 0;
+}
+
+int eb_buckets_reset(struct eb_buckets *buckets, const struct eb_source *sources, size_t count)
+{
+	uint64_t *hashes = calloc(count ? count : 1, sizeof(*hashes));
+	size_t found = 0;
+	int err = hashes ? 0 : -ENOMEM;
+
+	for (size_t i = 0; i < count && !err; i++) {
+		err = fill_source(buckets, &sources[i], &hashes[found]);
+		if (!err)
+			found++;
+		else if (err == -ENOENT)
+			err = 0;
+	}
+	if (!err && found) {
+		qsort(hashes, found, sizeof(*hashes), compare_hashes);
+		err = forget_tallies(buckets, hashes, found);
+	}
+	free(hashes);
+	return err;
 }
 
 static int reset_entry(const struct position *position, __u64 *entry, __u16 *tag, void *arg)
@@ -550,12 +638,15 @@ static int reset_entry(const struct position *position, __u64 *entry, __u16 *tag
 	return 0;
 }
 
-uint64_t eb_buckets_reset_all(struct eb_buckets *buckets)
+int eb_buckets_reset_all(struct eb_buckets *buckets, uint64_t *in_debt)
 {
 	struct count_args args = { .now = eb_buckets_now() };
+	int err = walk_tables(buckets, 0, false, reset_entry, &args);
 
-	(void)walk_tables(buckets, 0, false, reset_entry, &args);
-	return args.count.in_debt;
+	if (!err)
+		err = forget_tallies(buckets, NULL, 0);
+	*in_debt = args.count.in_debt;
+	return err;
 }
 
 /* The time of a bucket that had `seen` and gets the debt of `added`. */

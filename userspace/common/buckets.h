@@ -78,10 +78,11 @@ struct eb_bucket_count {
 
 void eb_buckets_count(const struct eb_buckets *buckets, int family, struct eb_bucket_count *out);
 
-/* Fills one source's bucket, or all. eb_buckets_reset() returns -ENOENT when there is none; eb_buckets_reset_all()
- * says how many buckets were in debt. Their refusals are forgotten with them. */
-int eb_buckets_reset(struct eb_buckets *buckets, const struct eb_source *source);
-uint64_t eb_buckets_reset_all(struct eb_buckets *buckets);
+/* Fills the buckets of `count` sources, of which those without one are left out, or all, and says how many of all were
+ * in debt. Their refusals are forgotten with them, those that CPUs have not written back included. Return 0 or negative
+ * errno. */
+int eb_buckets_reset(struct eb_buckets *buckets, const struct eb_source *sources, size_t count);
+int eb_buckets_reset_all(struct eb_buckets *buckets, uint64_t *in_debt);
 
 /*
  * Gives a source's bucket a debt, making the bucket if needed. EB_MERGE_LATER keeps the later of the two times;

@@ -20,8 +20,10 @@
 #include <bpf/libbpf.h>
 #include <xdp/libxdp.h>
 
+#include "convert.h"
 #include "dataplane.h"
 #include "edgebucket.skel.h"
+#include "legacy.h"
 #include "log.h"
 #include "table.h"
 #include "text.h"
@@ -48,8 +50,9 @@ struct eb_dataplane {
 	size_t state_length;
 	struct btf *btf;        /* of the tries that a policy makes */
 	bool is_new;
-	struct eb_buckets *old; /* tables of another size, until eb_dataplane_settle() */
-	struct eb_maps old_maps;
+	bool is_pinned;
+	struct eb_legacy *legacy; /* maps of another layout or size that were there, until eb_dataplane_settle() */
+	struct eb_convert *carry;
 	struct program *programs;
 };
 
@@ -165,90 +168,68 @@ static int map_state(struct eb_dataplane *dataplane)
 	return 0;
 }
 
+/* Makes maps that nobody knows of yet: eb_dataplane_commit() pins them. */
 static int make_new(struct eb_dataplane *dataplane, uint32_t table_size, char **error)
 {
 	int err = make_maps(&dataplane->maps, sets_of(table_size));
 
+	if (!err)
+		err = map_state(dataplane);
 	if (err)
 		return eb_fail(err, error, "cannot make the maps: %s", strerror(-err));
 	dataplane->is_new = true;
-	for (int i = 0; i < EB_MAPS && !err; i++)
-		err = pin_map(dataplane->maps.fd[i], dataplane->pin_dir, i, error);
-	if (err)
-		return err;
-	err = map_state(dataplane);
-	if (err)
-		return eb_fail(err, error, "cannot map the state: %s", strerror(-err));
+	dataplane->state->ticks_per_ns = EB_TICKS_PER_NS;
 	if (getrandom(dataplane->state->seed, sizeof(dataplane->state->seed), 0) < 0)
 		return eb_fail(-errno, error, "no random seed: %s", strerror(errno));
 	return 0;
 }
 
-static int carry_bucket(const struct eb_bucket_view *view, void *arg)
+/* Makes new maps beside those that are pinned, from which the buckets are carried over. */
+static int replace_maps(struct eb_dataplane *dataplane, uint32_t table_size, char **error)
 {
-	static const struct eb_rule no_limits; /* EB_MERGE_LATER needs none */
-	struct eb_dataplane *dataplane = arg;
-
-	(void)eb_buckets_merge(dataplane->buckets, view, EB_MERGE_LATER, &no_limits);
-	return 0;
-}
-
-static int carry_buckets(struct eb_dataplane *dataplane)
-{
-	return eb_buckets_each(dataplane->old, 0, carry_bucket, dataplane);
-}
-
-/* Replaces the bucket tables by those of another size. All other maps stay, so a program that still runs on the old
- * tables goes on with the same rules until it is replaced. */
-static int resize_tables(struct eb_dataplane *dataplane, uint32_t table_size, char **error)
-{
-	struct eb_maps *maps = &dataplane->maps;
+	char *why = NULL;
 	int err;
 
-	eb_maps_init(&dataplane->old_maps);
-	for (int i = EB_MAP_BUCKETS_V4; i <= EB_MAP_TAGS_V6; i++) {
-		dataplane->old_maps.fd[i] = maps->fd[i];
-		maps->fd[i] = -1;
-	}
-	dataplane->old_maps.fd[EB_MAP_STATE] = dup(maps->fd[EB_MAP_STATE]);
-	dataplane->old_maps.fd[EB_MAP_CPUS] = dup(maps->fd[EB_MAP_CPUS]);
-	err = eb_buckets_open(&dataplane->old_maps, false, &dataplane->old);
-	if (!err)
-		err = make_maps(maps, sets_of(table_size));
-	if (!err)
-		err = eb_buckets_open(maps, true, &dataplane->buckets);
-	if (!err)
-		err = carry_buckets(dataplane);
-	if (err)
-		return eb_fail(err, error, "cannot change the table size to %u: %s", table_size, strerror(-err));
-	for (int i = EB_MAP_BUCKETS_V4; i <= EB_MAP_TAGS_V6 && !err; i++)
-		err = pin_map(maps->fd[i], dataplane->pin_dir, i, error);
-	return err;
+	eb_maps_close(&dataplane->maps);
+	if (eb_legacy_open(dataplane->pin_dir, &dataplane->legacy, &why))
+		eb_warning("%s", why ? why : "out of memory");
+	free(why);
+	err = make_new(dataplane, table_size, error);
+	if (err || !dataplane->legacy)
+		return err;
+	/* A program that uses the old maps is ours. */
+	dataplane->state->predecessor = eb_legacy_state_id(dataplane->legacy);
+	dataplane->is_new = false;
+	return 0;
 }
 
 static int adopt(struct eb_dataplane *dataplane, uint32_t table_size, char **error)
 {
 	struct bpf_map_info info = {};
 	__u32 len = sizeof(info);
-	int err = map_state(dataplane);
+	int err = bpf_obj_get_info_by_fd(dataplane->maps.fd[EB_MAP_BUCKETS_V4], &info, &len);
 
+	if (!err && info.max_entries != sets_of(table_size))
+		return replace_maps(dataplane, table_size, error);
 	if (!err)
-		err = bpf_obj_get_info_by_fd(dataplane->maps.fd[EB_MAP_BUCKETS_V4], &info, &len);
-	if (err)
-		return eb_fail(err, error, "cannot adopt the maps in %s: %s", dataplane->pin_dir, strerror(-err));
-	return info.max_entries == sets_of(table_size) ? 0 : resize_tables(dataplane, table_size, error);
+		err = map_state(dataplane);
+	dataplane->is_pinned = true;
+	return err ? eb_fail(err, error, "cannot adopt the maps in %s: %s", dataplane->pin_dir, strerror(-err)) : 0;
 }
 
 static int open_maps(struct eb_dataplane *dataplane, const struct eb_config *config, char **error)
 {
-	int err = eb_maps_open(config->pin_dir, &dataplane->maps, error);
+	char *why = NULL;
+	int err = eb_maps_open(config->pin_dir, &dataplane->maps, &why);
 
-	if (err == -ENOENT) {
-		free(*error);
-		*error = NULL;
+	if (!err)
+		return adopt(dataplane, config->table_size, error);
+	free(why);
+	if (err == -EPROTO)
+		return replace_maps(dataplane, config->table_size, error);
+	if (err == -ENOENT)
 		return make_new(dataplane, config->table_size, error);
-	}
-	return err ? err : adopt(dataplane, config->table_size, error);
+	return eb_fail(err, error, "cannot open the maps in %s: %s", config->pin_dir, strerror(-err));
 }
 
 /* The types of the tries' records, so that bpftool shows names. */
@@ -297,7 +278,6 @@ int eb_dataplane_open(const struct eb_config *config, struct eb_dataplane **out,
 	libbpf_set_print(quiet_libbpf);
 	libxdp_set_print(quiet_libxdp);
 	eb_maps_init(&dataplane->maps);
-	eb_maps_init(&dataplane->old_maps);
 	dataplane->pin_dir = strdup(config->pin_dir);
 	err = dataplane->pin_dir ? make_pin_dir(config->pin_dir, error) : eb_fail(-ENOMEM, error, "out of memory");
 	if (!err)
@@ -329,11 +309,12 @@ static void free_program(struct program *program)
 	free(program);
 }
 
-static void close_old(struct eb_dataplane *dataplane)
+static void close_legacy(struct eb_dataplane *dataplane)
 {
-	eb_buckets_close(dataplane->old);
-	eb_maps_close(&dataplane->old_maps);
-	dataplane->old = NULL;
+	eb_legacy_close(dataplane->legacy);
+	eb_convert_free(dataplane->carry);
+	dataplane->legacy = NULL;
+	dataplane->carry = NULL;
 }
 
 void eb_dataplane_close(struct eb_dataplane *dataplane)
@@ -346,7 +327,7 @@ void eb_dataplane_close(struct eb_dataplane *dataplane)
 		free_program(dataplane->programs);
 		dataplane->programs = next;
 	}
-	close_old(dataplane);
+	close_legacy(dataplane);
 	btf__free(dataplane->btf);
 	eb_buckets_close(dataplane->buckets);
 	if (dataplane->state)
@@ -366,9 +347,9 @@ struct eb_buckets *eb_dataplane_buckets(const struct eb_dataplane *dataplane)
 	return dataplane->buckets;
 }
 
-void eb_dataplane_commit(struct eb_dataplane *dataplane)
+bool eb_dataplane_is_carrying(const struct eb_dataplane *dataplane)
 {
-	EB_WRITE(dataplane->state->schema, EB_SCHEMA);
+	return dataplane->legacy != NULL;
 }
 
 bool eb_dataplane_is_new(const struct eb_dataplane *dataplane)
@@ -376,12 +357,17 @@ bool eb_dataplane_is_new(const struct eb_dataplane *dataplane)
 	return dataplane->is_new;
 }
 
-void eb_dataplane_settle(struct eb_dataplane *dataplane)
+int eb_dataplane_commit(struct eb_dataplane *dataplane, char **error)
 {
-	if (!dataplane->old)
-		return;
-	(void)carry_buckets(dataplane);
-	close_old(dataplane);
+	int err = 0;
+
+	if (dataplane->is_pinned)
+		return 0;
+	EB_WRITE(dataplane->state->schema, EB_SCHEMA);
+	for (int i = 0; i < EB_MAPS && !err; i++)
+		err = pin_map(dataplane->maps.fd[i], dataplane->pin_dir, i, error);
+	dataplane->is_pinned = !err;
+	return err;
 }
 
 /* ---- policies ---- */
@@ -515,188 +501,20 @@ static int clear_new_slots(struct eb_dataplane *dataplane, const struct eb_polic
 	return err;
 }
 
-/* A rule whose buckets change their identity: the same name under other limits. */
-struct conversion {
-	const struct eb_rule *from, *to;
-};
-
-/* What an old bucket was when its debt was converted: packets that came later, before the switch, are added after it. */
-struct converted {
-	struct eb_source source;
-	uint64_t packets_full_at, bytes_full_at;
-};
-
-struct conversions {
-	struct eb_dataplane *dataplane;
-	int count;
-	struct conversion items[EB_RULES_MAX];
-	uint64_t now; /* of the first pass */
-	struct converted *done;
-	size_t done_count, done_room;
-	size_t lost; /* buckets that found no room */
-};
-
-static void find_conversions(const struct eb_policy *old, const struct eb_policy *new, struct conversions *out)
+static int each_bucket(const void *source, int (*visit)(const struct eb_bucket_view *view, void *arg), void *arg)
 {
-	out->count = 0;
-	for (__u32 i = 0; i < new->rule_count; i++) {
-		for (__u32 j = 0; j < old->rule_count; j++) {
-			const struct eb_rule *from = &old->rules[j], *to = &new->rules[i];
-
-			if (memcmp(new->names[i], old->names[j], sizeof(new->names[i])) != 0 ||
-			    from->action != EB_LIMIT || to->action != EB_LIMIT)
-				continue;
-			if (from->id4 != to->id4 || from->id6 != to->id6)
-				out->items[out->count++] = (struct conversion){ from, to };
-		}
-	}
+	return eb_buckets_each(source, 0, visit, arg);
 }
 
-static void mask_source(struct eb_source *source, const struct eb_rule *rule)
+static int each_legacy_bucket(const void *source, int (*visit)(const struct eb_bucket_view *view, void *arg), void *arg)
 {
-	uint64_t words[2];
-	__be32 addr4;
-
-	if (source->family == 4) {
-		memcpy(&addr4, source->addr, sizeof(addr4));
-		addr4 &= rule->mask4;
-		memcpy(source->addr, &addr4, sizeof(addr4));
-		return;
-	}
-	memcpy(words, source->addr, sizeof(words));
-	words[0] &= rule->mask6[0];
-	words[1] &= rule->mask6[1];
-	memcpy(source->addr, words, sizeof(words));
+	return eb_legacy_each(source, visit, arg);
 }
 
-/* Gives the new bucket of a source what the debts are worth under the new limits. */
-static void merge_converted(struct conversions *conversions, const struct conversion *conversion,
-			    const struct eb_bucket_view *view, enum eb_merge merge, uint64_t now)
+static void warn_of_lost(size_t lost)
 {
-	const struct eb_rule *from = conversion->from, *to = conversion->to;
-	bool is_v4 = view->source.family == 4;
-	struct eb_bucket_view converted = {
-		.source = view->source,
-		.packets_full_at = eb_rules_convert(view->packets_full_at, now, &from->packets, &to->packets),
-		.bytes_full_at = eb_rules_convert(view->bytes_full_at, now, &from->bytes, &to->bytes),
-	};
-
-	/* Sources that become finer cannot be told apart in what the coarser bucket owes. */
-	if (is_v4 ? to->prefix4 > from->prefix4 : to->prefix6 > from->prefix6)
-		return;
-	converted.source.rule_id = is_v4 ? to->id4 : to->id6;
-	mask_source(&converted.source, to);
-	if (eb_buckets_merge(conversions->dataplane->buckets, &converted, merge, to))
-		conversions->lost++;
-}
-
-static const struct conversion *conversion_of(const struct conversions *conversions, const struct eb_source *source)
-{
-	for (int i = 0; i < conversions->count; i++) {
-		const struct eb_rule *from = conversions->items[i].from;
-
-		const struct eb_rule *to = conversions->items[i].to;
-
-		if (source->family == 4 && source->rule_id == from->id4 && from->id4 != to->id4)
-			return &conversions->items[i];
-		if (source->family == 6 && source->rule_id == from->id6 && from->id6 != to->id6)
-			return &conversions->items[i];
-	}
-	return NULL;
-}
-
-static int remember(struct conversions *conversions, const struct eb_bucket_view *view)
-{
-	if (conversions->done_count == conversions->done_room) {
-		size_t room = conversions->done_room ? conversions->done_room * 2 : 1024;
-		struct converted *done = realloc(conversions->done, room * sizeof(*done));
-
-		if (!done)
-			return -ENOMEM;
-		conversions->done = done;
-		conversions->done_room = room;
-	}
-	conversions->done[conversions->done_count++] = (struct converted){
-		.source = view->source,
-		.packets_full_at = view->packets_full_at,
-		.bytes_full_at = view->bytes_full_at,
-	};
-	return 0;
-}
-
-static int convert_first(const struct eb_bucket_view *view, void *arg)
-{
-	struct conversions *conversions = arg;
-	const struct conversion *conversion = conversion_of(conversions, &view->source);
-
-	if (!conversion)
-		return 0;
-	merge_converted(conversions, conversion, view, EB_MERGE_LATER, conversions->now);
-	return remember(conversions, view);
-}
-
-static int compare_converted(const void *a, const void *b)
-{
-	const struct eb_source *x = &((const struct converted *)a)->source, *y = &((const struct converted *)b)->source;
-
-	if (x->family != y->family)
-		return x->family < y->family ? -1 : 1;
-	if (x->rule_id != y->rule_id)
-		return x->rule_id < y->rule_id ? -1 : 1;
-	return memcmp(x->addr, y->addr, sizeof(x->addr));
-}
-
-/* A time that is as far ahead of `now` as `full_at` came on since the first pass; a bucket that was full then counts
- * from then on, which can only be too much. */
-static uint64_t progress(const struct conversions *conversions, uint64_t full_at, uint64_t before, uint64_t now)
-{
-	uint64_t debt = eb_gcra_debt(full_at, conversions->now);
-	uint64_t debt_before = eb_gcra_debt(before, conversions->now);
-
-	return debt > debt_before ? eb_gcra_full_at(now, debt - debt_before) : EB_FULL;
-}
-
-static int convert_rest(const struct eb_bucket_view *view, void *arg)
-{
-	struct conversions *conversions = arg;
-	const struct conversion *conversion = conversion_of(conversions, &view->source);
-	struct converted key = { .source = view->source };
-	const struct converted *before;
-	struct eb_bucket_view rest = *view;
-	uint64_t now = eb_buckets_now();
-
-	if (!conversion)
-		return 0;
-	before = conversions->done_count ? bsearch(&key, conversions->done, conversions->done_count,
-						   sizeof(*conversions->done), compare_converted)
-					 : NULL;
-	if (!before)
-		before = &key; /* EB_FULL */
-	rest.packets_full_at = progress(conversions, view->packets_full_at, before->packets_full_at, now);
-	rest.bytes_full_at = progress(conversions, view->bytes_full_at, before->bytes_full_at, now);
-	if (rest.packets_full_at != EB_FULL || rest.bytes_full_at != EB_FULL)
-		merge_converted(conversions, conversion, &rest, EB_MERGE_ADD, now);
-	return 0;
-}
-
-/* Before the switch: converts what is owed. */
-static int begin_conversions(struct conversions *conversions)
-{
-	conversions->now = eb_buckets_now();
-	return conversions->count ? eb_buckets_each(conversions->dataplane->buckets, 0, convert_first, conversions) : 0;
-}
-
-/* After it, when no packet is charged to the old buckets any more: adds what was charged meanwhile. */
-static void finish_conversions(struct conversions *conversions)
-{
-	if (!conversions->count)
-		return;
-	if (conversions->done_count)
-		qsort(conversions->done, conversions->done_count, sizeof(*conversions->done), compare_converted);
-	(void)eb_buckets_each(conversions->dataplane->buckets, 0, convert_rest, conversions);
-	if (conversions->lost)
-		eb_warning("the table is full: %zu sources begin with a full bucket under the new limits; raise table_size",
-			   conversions->lost);
+	if (lost)
+		eb_warning("the table is full: %zu sources begin with a full bucket; raise table_size", lost);
 }
 
 static int fill_idle(struct eb_dataplane *dataplane, const struct eb_ruleset *ruleset, const struct eb_policy *old,
@@ -719,39 +537,60 @@ static int fill_idle(struct eb_dataplane *dataplane, const struct eb_ruleset *ru
 }
 
 /* Fills the idle policy, switches to it, and drops the tries of the one before. */
-static int switch_policy(struct eb_dataplane *dataplane, const struct eb_ruleset *ruleset, const struct eb_policy *old)
+static int switch_policy(struct eb_dataplane *dataplane, const struct eb_ruleset *ruleset, const struct eb_policy *old,
+			 struct eb_convert *convert)
 {
 	static const struct eb_ruleset nothing;
 	__u32 active = EB_READ(dataplane->state->active) & 1;
-	struct conversions conversions = { .dataplane = dataplane };
-	int err;
+	int err = fill_idle(dataplane, ruleset, old, 1 - active);
 
-	find_conversions(old, &ruleset->policy, &conversions);
-	err = fill_idle(dataplane, ruleset, old, 1 - active);
 	if (!err)
 		err = clear_new_slots(dataplane, old, &ruleset->policy);
 	if (!err)
-		err = begin_conversions(&conversions);
-	if (!err) {
-		EB_WRITE(dataplane->state->active, 1 - active);
-		wait_for_packets();
-		finish_conversions(&conversions);
-		(void)write_tries(dataplane, &nothing, active);
-	}
-	free(conversions.done);
-	eb_buckets_unmap(dataplane->buckets);
-	return err;
+		err = eb_convert_begin(convert, each_bucket, dataplane->buckets, dataplane->buckets);
+	if (err)
+		return err;
+	EB_WRITE(dataplane->state->active, 1 - active);
+	wait_for_packets();
+	warn_of_lost(eb_convert_finish(convert, each_bucket, dataplane->buckets, dataplane->buckets));
+	(void)write_tries(dataplane, &nothing, active);
+	return 0;
+}
+
+/* Takes the buckets over from the maps before; what the old program still charges is added by eb_dataplane_settle(). */
+static int begin_carrying(struct eb_dataplane *dataplane, const struct eb_policy *policy)
+{
+	if (!dataplane->legacy || dataplane->carry)
+		return 0;
+	dataplane->carry = eb_convert_new(eb_legacy_policy(dataplane->legacy), policy, false);
+	if (!dataplane->carry)
+		return -ENOMEM;
+	return eb_convert_begin(dataplane->carry, each_legacy_bucket, dataplane->legacy, dataplane->buckets);
 }
 
 int eb_dataplane_apply(struct eb_dataplane *dataplane, const struct eb_ruleset *ruleset, char **error)
 {
 	struct eb_policy *old = calloc(1, sizeof(*old));
 	int err = old ? eb_maps_policy(&dataplane->maps, old) : -ENOMEM;
+	struct eb_convert *convert = err ? NULL : eb_convert_new(old, &ruleset->policy, true);
 
 	if (!err)
-		err = switch_policy(dataplane, ruleset, old);
+		err = convert ? switch_policy(dataplane, ruleset, old, convert) : -ENOMEM;
+	if (!err)
+		err = begin_carrying(dataplane, &ruleset->policy);
+	eb_convert_free(convert);
+	eb_buckets_unmap(dataplane->buckets);
 	free(old);
 	return err ? eb_fail(err, error, "cannot write the rules: %s", strerror(-err)) : 0;
+}
+
+void eb_dataplane_settle(struct eb_dataplane *dataplane)
+{
+	if (!dataplane->carry)
+		return;
+	warn_of_lost(eb_convert_finish(dataplane->carry, each_legacy_bucket, dataplane->legacy, dataplane->buckets));
+	eb_buckets_unmap(dataplane->buckets);
+	close_legacy(dataplane);
 }
 
 /* ---- interfaces ---- */
@@ -767,8 +606,27 @@ static int map_id(int fd, __u32 *out)
 	return err;
 }
 
-/* A program is ours when it uses our map `state`: no name or tag needed, whatever version loaded it. */
-static bool uses_map(int prog_fd, __u32 id)
+/* The ids of our map `state` and of the one before an upgrade: a program that uses either is ours, whatever its name,
+ * and whatever version loaded it. */
+struct identity {
+	__u32 state, predecessor;
+};
+
+static int read_identity(const struct eb_maps *maps, struct identity *out)
+{
+	struct eb_state *state = malloc(sizeof(*state));
+	__u32 zero = 0;
+	int err = state ? map_id(maps->fd[EB_MAP_STATE], &out->state) : -ENOMEM;
+
+	if (!err)
+		err = bpf_map_lookup_elem(maps->fd[EB_MAP_STATE], &zero, state);
+	if (!err)
+		out->predecessor = state->predecessor;
+	free(state);
+	return err;
+}
+
+static bool is_ours(int prog_fd, const struct identity *identity)
 {
 	__u32 ids[PROGRAM_MAPS_MAX];
 	struct bpf_prog_info info = { .nr_map_ids = PROGRAM_MAPS_MAX, .map_ids = (uintptr_t)ids };
@@ -777,19 +635,19 @@ static bool uses_map(int prog_fd, __u32 id)
 	if (bpf_obj_get_info_by_fd(prog_fd, &info, &len))
 		return false;
 	for (__u32 i = 0; i < info.nr_map_ids && i < PROGRAM_MAPS_MAX; i++)
-		if (ids[i] == id)
+		if (ids[i] == identity->state || ids[i] == identity->predecessor)
 			return true;
 	return false;
 }
 
-static bool program_uses_map(uint32_t prog_id, __u32 id)
+static bool is_our_program(uint32_t prog_id, const struct identity *identity)
 {
 	int fd = bpf_prog_get_fd_by_id(prog_id);
-	bool uses = fd >= 0 && uses_map(fd, id);
+	bool ours = fd >= 0 && is_ours(fd, identity);
 
 	if (fd >= 0)
 		close(fd);
-	return uses;
+	return ours;
 }
 
 static const char *mode_name(__u8 mode)
@@ -807,7 +665,7 @@ static const char *mode_name(__u8 mode)
 }
 
 /* Looks for our program behind a dispatcher. Sets out->foreign when what is there is no dispatcher. */
-static void look_behind_dispatcher(int ifindex, __u32 id, struct eb_attachment *out)
+static void look_behind_dispatcher(int ifindex, const struct identity *identity, struct eb_attachment *out)
 {
 	struct xdp_multiprog *chain = xdp_multiprog__get_from_ifindex(ifindex);
 	struct xdp_program *program = NULL;
@@ -816,7 +674,7 @@ static void look_behind_dispatcher(int ifindex, __u32 id, struct eb_attachment *
 		out->foreign = true;
 	} else {
 		while ((program = xdp_multiprog__next_prog(program, chain))) {
-			if (!uses_map(xdp_program__fd(program), id))
+			if (!is_ours(xdp_program__fd(program), identity))
 				continue;
 			out->attached = out->dispatcher = true;
 			out->prog_id = xdp_program__id(program);
@@ -830,23 +688,23 @@ int eb_dataplane_status(const char *ifname, const struct eb_maps *maps, struct e
 {
 	LIBBPF_OPTS(bpf_xdp_query_opts, query);
 	int ifindex = if_nametoindex(ifname), err;
-	__u32 id;
+	struct identity identity;
 
 	*out = (struct eb_attachment){ .mode = "" };
 	if (!ifindex)
 		return -ENODEV;
-	err = map_id(maps->fd[EB_MAP_STATE], &id);
+	err = read_identity(maps, &identity);
 	if (!err)
 		err = bpf_xdp_query(ifindex, 0, &query);
 	if (err)
 		return err;
 	if (!query.prog_id)
 		return 0;
-	if (program_uses_map(query.prog_id, id)) {
+	if (is_our_program(query.prog_id, &identity)) {
 		out->attached = true;
 		out->prog_id = query.prog_id;
 	} else {
-		look_behind_dispatcher(ifindex, id, out);
+		look_behind_dispatcher(ifindex, &identity, out);
 	}
 	out->mode = mode_name(query.attach_mode);
 	return 0;

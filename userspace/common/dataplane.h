@@ -16,8 +16,8 @@
 struct eb_dataplane; /* opaque */
 
 /*
- * Adopts the maps pinned in config->pin_dir, or makes them: mounts bpffs at /sys/fs/bpf when nothing is. Maps of
- * another table_size are replaced, with all buckets carried over. Returns 0 and an object for eb_dataplane_close(), or
+ * Adopts the maps pinned in config->pin_dir, or makes them: mounts bpffs at /sys/fs/bpf when nothing is. Maps of another
+ * schema or table_size are replaced, with all buckets carried over. Returns 0 and an object for eb_dataplane_close(), or
  * negative errno with a malloc'ed line in *error.
  */
 int eb_dataplane_open(const struct eb_config *config, struct eb_dataplane **out, char **error);
@@ -29,11 +29,17 @@ void eb_dataplane_close(struct eb_dataplane *dataplane);
 const struct eb_maps *eb_dataplane_maps(const struct eb_dataplane *dataplane);
 struct eb_buckets *eb_dataplane_buckets(const struct eb_dataplane *dataplane);
 
-/* True when the maps were made by this eb_dataplane_open(): their buckets are all full. */
+/* True when the maps were made by this eb_dataplane_open() with nothing to carry over: their buckets are all full. */
 bool eb_dataplane_is_new(const struct eb_dataplane *dataplane);
 
-/* Declares new maps finished: with rules, and with what was restored. Until then another agent makes them anew. */
-void eb_dataplane_commit(struct eb_dataplane *dataplane);
+/* True when they replace pinned maps of another schema or size, whose buckets eb_dataplane_apply() carries over. */
+bool eb_dataplane_is_carrying(const struct eb_dataplane *dataplane);
+
+/*
+ * Pins new maps, once they have rules and what was restored or carried over, in place of those that were pinned before.
+ * An agent that is killed earlier leaves those, or nothing, to the next one. Returns 0 or negative errno with *error.
+ */
+int eb_dataplane_commit(struct eb_dataplane *dataplane, char **error);
 
 /*
  * Puts a ruleset into force: every packet sees the rules before or these, never a mixture. Buckets of rules whose
@@ -57,7 +63,7 @@ struct eb_attachment {
 int eb_dataplane_attach(struct eb_dataplane *dataplane, const char *ifname, enum eb_attach_mode mode,
 			struct eb_attachment *out, char **error);
 
-/* After the program was attached to all interfaces: takes over what it charged meanwhile if the table's size changed. */
+/* After the program was attached to all interfaces: takes over what the one before charged to the old maps meanwhile. */
 void eb_dataplane_settle(struct eb_dataplane *dataplane);
 
 /* Reads what is on an interface; no dataplane needed. -ENODEV when there is no such interface. */
