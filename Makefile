@@ -76,7 +76,7 @@ $(REDIS): $(BUILD)/tests/%: $(BUILD)/tests/redis/%.o $(BUILD)/tests/redis/harnes
 $(NET): $(BUILD)/tests/%: $(BUILD)/tests/net/%.o
 $(UNIT) $(XDP) $(REDIS) $(NET):
 	$(call say,LINK,$@)
-	$(Q)$(CC) $(LDFLAGS) -o $@ $^ -lcmocka $(LIBS)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ -lcmocka $(LIBS) -lm
 
 tests: $(UNIT) $(XDP) $(REDIS) $(NET) ## build the test programs
 

@@ -16,7 +16,7 @@ skeleton() { # object name
 
 for name in contestants traffic; do
 	$clang -O2 -g -target bpf -mcpu=v3 -Wall -Wextra -Werror -fno-strict-aliasing -I include -I bpf \
-		-I "/usr/include/$(gcc -print-multiarch)" -c "bench/$name.bpf.c" -o "$out/$name.bpf.o"
+		-I "/usr/include/$(${CC:-gcc} -print-multiarch)" -c "bench/$name.bpf.c" -o "$out/$name.bpf.o"
 	skeleton "$out/$name.bpf.o" "$name"
 done
 skeleton "$BUILD/edgebucket.bpf.o" edgebucket

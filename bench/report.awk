@@ -67,7 +67,7 @@ function list(table, key,    i, out) {
 
 function print_cost(    i, c, s, v, sources, verdicts, line) {
 	print "\nNanoseconds per packet over BPF_PROG_TEST_RUN, the prologue that writes the source included"
-	printf "%-14s  %31s  %31s\n", "", "refused, sources:              ", "admitted, sources:             "
+	printf "%-14s  %31s  %31s\n", "", "refused", "admitted"
 	printf "%-14s  %7s %7s %7s %7s  %7s %7s %7s %7s\n", "", "one", "65536", "million", "new", "one", "65536",
 		"million", "new"
 	split("one 65536 million new", sources, " ")

@@ -43,7 +43,7 @@ from2=h$id to2=s$id
 
 make_pair() { # sender receiver
 	ip link add "$1" type veth peer name "$2"
-	# An interface of which no program takes frames works in NAPI with GRO only, and only then takes frames from XDP.
+	# Without a program, an interface has NAPI with GRO only, and only then takes frames from XDP.
 	ethtool -K "$1" gro on
 	ethtool -K "$2" gro on
 	ip link set "$1" up

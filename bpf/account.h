@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * What is counted, all of it per CPU: verdicts per rule, frames without a rule, refusals per source, and sampled events.
+ * What is counted, all of it per CPU: verdicts per rule, frames without a rule, refusals per source; sampled events.
  */
 #ifndef EB_ACCOUNT_H
 #define EB_ACCOUNT_H

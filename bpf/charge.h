@@ -15,7 +15,8 @@
 #include "parse.h"
 #include "table.h"
 
-/* Sets in buckets_v4 and buckets_v6; the agent sets them before loading, as the max_entries of these maps and of the tags. */
+/* Sets in buckets_v4 and buckets_v6; the agent sets them before loading, as the max_entries of these maps and of their
+ * tags. */
 const volatile __u32 sets_v4 = 1;
 const volatile __u32 sets_v6 = 1;
 

@@ -3,9 +3,9 @@
  * A frame's bytes -> struct eb_packet. Knows no maps and no helpers; the host tests and the fuzzer compile it too.
  *
  * Reads Ethernet, up to two VLAN tags, IPv4 and IPv6 with up to EB_EXTENSIONS extension headers (RFC 8200; in IPv4 the
- * authentication header, RFC 4302), and the destination port of the protocols that have one. Nothing in a frame can keep its source address from being seen:
- * where the transport header cannot be reached (too many extension headers, or beyond the first buffer of a
- * multi-buffer frame), the packet is parsed all the same, with EB_L4_UNKNOWN.
+ * authentication header, RFC 4302), and the destination port of the protocols that have one. Nothing in a frame can
+ * keep its source address from being seen: where the transport header cannot be reached (too many extension headers, or
+ * beyond the first buffer of a multi-buffer frame), the packet is parsed all the same, with EB_L4_UNKNOWN.
  */
 #ifndef EB_PARSE_H
 #define EB_PARSE_H

@@ -125,6 +125,7 @@ _Static_assert(sizeof(struct eb_rule) == 128, "a rule is two cache lines");
 #define EB_USES_DST4 (1 << 2)
 #define EB_USES_DST6 (1 << 3)
 #define EB_USES_PORT (1 << 4)
+#define EB_CLOCKLESS (1 << 5) /* no rule limits or denies: nobody asks for the time */
 
 /* A value of the map `policy`, which has two: one in force, one to fill. Sets of rules have bit n for rule n. */
 struct eb_policy {

@@ -26,8 +26,8 @@
 #define EB_LOCKED 1ULL /* being handed to another source, see table.h */
 #define EB_FIRST_TIME 2ULL
 
-/* The longest refill that can be configured. The minute below EB_DEBT_MAX is for a CPU whose clock reading is old by the
- * time it is used: what another CPU charged meanwhile must still count as debt. */
+/* The longest refill that can be configured. The minute below EB_DEBT_MAX is for a CPU whose clock reading is old by
+ * the time it is used: what another CPU charged meanwhile must still count as debt. */
 #define EB_BURST_MAX (EB_DEBT_MAX - 60ULL * 1000000000 * EB_TICKS_PER_NS)
 
 /* No frame is longer, generic XDP's aggregates included; with mult below 2^43, n * mult cannot overflow. */

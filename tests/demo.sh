@@ -78,19 +78,18 @@ udp() {
 		$(($(rule "$rule" drop.packets) - dropped_before)) "$expected" "$expected"
 }
 
-# udp_over_time SOURCE RULE RATE BURST: empties the bucket, then sends four times its rate for three seconds. What came
-# while this machine stood still just before the end may be left over.
+# udp_over_time SOURCE RULE RATE BURST: empties the bucket, then sends four times its rate for three seconds.
 udp_over_time() {
 	local source=$1 rule=$2 rate=$3 burst=$4 count began emptied
 	before "$source" "$rule"
 	send "$source" -n $((burst + 50))
 	count=$sent began=$first_low emptied=$last_high
-	send "$source" -n $((rate * 12)) -r $((rate * 4))
+	send "$source" -n $((rate * 12)) -r $((rate * 4)) -t "$rate"
 	count=$((count + sent))
 	until_true "the counts" settled "$source" "$rule" $((passed_before + dropped_before + count))
 	row "$source" "UDP for 3 s" "$rule" "$count" $(($(passed "$source") - passed_before)) \
 		$(($(rule "$rule" drop.packets) - dropped_before)) \
-		"$(jq -n "$burst + $rate * ($last_low - $emptied - 2 * $gap) - 1 | ceil")" \
+		$((burst + $(least "$rate" "$burst" "$emptied"))) \
 		"$(jq -n "$burst + $rate * ($last_high - $began) | floor")"
 }
 

@@ -137,7 +137,7 @@ passed() {
 			($source | test("[.:]$")) and (.val | startswith($source))) | .counter.packets] | add // 0'
 }
 
-read_sent() { read -r sent first_low first_high last_low last_high gap < "$1"; }
+read_sent() { read -r sent first_low first_high last_low last_high left most < "$1"; }
 
 # send SOURCE [OPTION]...: frames to the discard port from far0, see sendframes.c. Sets sent, and the times that
 # it tells.
@@ -258,6 +258,10 @@ equal() {
 		sleep 0.02
 	done
 }
+
+# least RATE BURST SINCE: tokens that the last send, with -t RATE, must have used up, of a bucket that was empty or better
+# at the time SINCE. None where this machine stood still so long that the bucket may have been full.
+least() { jq -n "if $most < $2 then $1 * ($last_low - $3) - $left - 1 | ceil else 0 end"; }
 
 # within WHAT LOW HIGH NUMBER: the bounds may be expressions.
 within() {

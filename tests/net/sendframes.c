@@ -6,8 +6,9 @@
  * A veth with XDP on its other end queues 256 frames and silently drops what comes faster. Its transmit statistics
  * count what the other end has worked off (drivers/net/veth.c, veth_get_stats64), so they serve as the window.
  *
- * Prints "SENT A B C D GAP" with times in seconds (CLOCK_MONOTONIC): the first frame arrived between A and B, the last
- * one between C and D, and between one frame and the next went at most GAP.
+ * Prints "SENT A B C D LEFT MOST" with times in seconds (CLOCK_MONOTONIC): the first frame arrived between A and B, the
+ * last one between C and D. With -t RATE, a bucket that was empty at the start and gets so many tokens a second has at
+ * most LEFT of them at the end, and had at most MOST at any time: more than a few when this process was held up.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -44,6 +45,7 @@ struct options {
 	uint8_t src[16], dst[16];
 	uint64_t count;   /* 0: until a signal */
 	uint64_t rate;    /* frames a second; 0: as fast as they are worked off */
+	uint64_t tokens;  /* a second */
 	uint32_t sources; /* consecutive addresses, in turn */
 	uint16_t dport;
 	uint16_t vlans[2];
@@ -61,7 +63,8 @@ struct sender {
 	uint32_t drops;
 	uint64_t sent;
 	uint64_t before_first, after_first, before_last, after_last; /* CLOCK_MONOTONIC */
-	uint64_t longest_gap;
+	double lead;      /* the most by which frames were ahead of tokens, at any frame */
+	double most;
 };
 
 static volatile sig_atomic_t stopped;
@@ -117,7 +120,7 @@ static void parse_options(int argc, char **argv, struct options *out)
 	int option;
 
 	*out = (struct options){ .count = 1, .sources = 1, .dport = 9, .len = ETH_ZLEN };
-	while ((option = getopt(argc, argv, "i:s:d:n:r:k:p:l:v:x")) != -1) {
+	while ((option = getopt(argc, argv, "i:s:d:n:r:t:k:p:l:v:x")) != -1) {
 		switch (option) {
 		case 'i':
 			out->interface = optarg;
@@ -133,6 +136,9 @@ static void parse_options(int argc, char **argv, struct options *out)
 			break;
 		case 'r':
 			out->rate = strtoull(optarg, NULL, 10);
+			break;
+		case 't':
+			out->tokens = strtoull(optarg, NULL, 10);
 			break;
 		case 'k':
 			out->sources = strtoul(optarg, NULL, 10);
@@ -152,8 +158,8 @@ static void parse_options(int argc, char **argv, struct options *out)
 			out->lossy = true;
 			break;
 		default:
-			die("usage: sendframes -i INTERFACE -s SOURCE -d DESTINATION [-n COUNT] [-r RATE] [-k SOURCES] "
-			    "[-p PORT] [-l LENGTH] [-v VLAN]... [-x]");
+			die("usage: sendframes -i INTERFACE -s SOURCE -d DESTINATION [-n COUNT] [-r RATE] [-t RATE] "
+			    "[-k SOURCES] [-p PORT] [-l LENGTH] [-v VLAN]... [-x]");
 		}
 	}
 	if (!out->interface || !out->family || !out->sources || out->len > FRAME_MAX)
@@ -303,6 +309,26 @@ static bool is_window_full(const struct sender *sender)
 	return sender->sent == 1 || sender->sent % WINDOW == 0;
 }
 
+static double larger(double a, double b)
+{
+	return a > b ? a : b;
+}
+
+/* What the bucket got from the first frame until then. */
+static double tokens_by(const struct sender *sender, uint64_t time)
+{
+	return (double)sender->options.tokens * (time - sender->before_first) / NS_PER_S;
+}
+
+/*
+ * What is left of it now, at most. It was empty at some frame k, and since then it got tokens while n - k frames took
+ * some; the k for which that is most is the one with the largest lead.
+ */
+static double tokens_left(const struct sender *sender)
+{
+	return tokens_by(sender, now_ns()) - sender->sent + sender->lead;
+}
+
 static bool send_frame(struct sender *sender)
 {
 	uint64_t before = now_ns();
@@ -313,15 +339,16 @@ static bool send_frame(struct sender *sender)
 			return false;
 		die("cannot send: %s", strerror(errno));
 	}
-	if (sender->sent++ && before - sender->before_last > sender->longest_gap)
-		sender->longest_gap = before - sender->before_last;
 	sender->before_last = before;
+	if (sender->sent++ == 0)
+		sender->before_first = before;
+	sender->lead = larger(sender->lead, sender->sent - tokens_by(sender, before));
 	if (is_window_full(sender) && !confirm(sender))
 		return false;
-	if (sender->sent == 1) {
-		sender->before_first = before;
+	if (sender->sent == 1)
 		sender->after_first = now_ns();
-	}
+	if (is_window_full(sender))
+		sender->most = larger(sender->most, tokens_left(sender) + WINDOW);
 	return true;
 }
 
@@ -357,6 +384,7 @@ int main(int argc, char **argv)
 {
 	static struct sender sender;
 	struct sigaction action = { .sa_handler = on_signal };
+	double left;
 
 	sigaction(SIGTERM, &action, NULL);
 	sigaction(SIGINT, &action, NULL);
@@ -364,8 +392,9 @@ int main(int argc, char **argv)
 	build_frame(&sender);
 	open_socket(&sender);
 	send_all(&sender);
+	left = tokens_left(&sender);
 	close(sender.fd);
-	printf("%lu %.9f %.9f %.9f %.9f %.9f\n", sender.sent, sender.before_first / 1e9, sender.after_first / 1e9,
-	       sender.before_last / 1e9, sender.after_last / 1e9, sender.longest_gap / 1e9);
+	printf("%lu %.9f %.9f %.9f %.9f %.3f %.3f\n", sender.sent, sender.before_first / 1e9, sender.after_first / 1e9,
+	       sender.before_last / 1e9, sender.after_last / 1e9, left, larger(sender.most, left));
 	return EXIT_SUCCESS;
 }

@@ -153,7 +153,7 @@ static void check_spread(uint32_t (*set_of)(__u64 hash, __u32 sets), int words, 
 	enum { CELLS = 1000, KEYS = 1000000 };
 	struct table *table = table_new(CELLS, words);
 	uint32_t *cells = calloc(CELLS, sizeof(*cells));
-	double sum = 0, mean = KEYS / CELLS;
+	double sum = 0, mean = (double)KEYS / CELLS;
 
 	for (uint64_t i = 0; i < KEYS; i++)
 		cells[set_of(slot_of(table, i << step).hash, CELLS)]++;
@@ -176,6 +176,21 @@ static void test_spread(void **state)
 	check_spread(first_set, EB_WORDS4, 12);
 	check_spread(first_set, EB_WORDS6, 0);
 	check_spread(first_set, EB_WORDS6, 40);
+}
+
+/* Every bit of a key counts, those of the rule included. */
+static void test_hash(void **state)
+{
+	const __u64 seeds[2] = { 1, 2 };
+	__u64 key[EB_WORDS6] = { 11, 22, 33 };
+	const __u64 hash = eb_key_hash(key, EB_WORDS6, seeds);
+
+	(void)state;
+	for (int bit = 0; bit < 64 * EB_WORDS6; bit++) {
+		key[bit / 64] ^= 1ULL << bit % 64;
+		assert_true(eb_key_hash(key, EB_WORDS6, seeds) != hash);
+		key[bit / 64] ^= 1ULL << bit % 64;
+	}
 }
 
 /* Every set is inside, whatever their number, and the low bits serve the tallies. */
@@ -576,6 +591,7 @@ static void test_hammer(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_hash),
 		cmocka_unit_test(test_spread),
 		cmocka_unit_test(test_ranges),
 		cmocka_unit_test(test_fill),

@@ -42,9 +42,9 @@ struct row {
 	bool is_dropped;
 };
 
-#define CHARGED(text, by) .frame = text, .rule = by
-#define MALFORMED(text) .frame = text, .kind = "malformed", .is_dropped = true
-#define PASSED(text, what) .frame = text, .kind = what
+#define CHARGED(text, by) .frame = (text), .rule = (by)
+#define MALFORMED(text) .frame = (text), .kind = "malformed", .is_dropped = true
+#define PASSED(text, what) .frame = (text), .kind = (what)
 
 #define EXT7 "hop dst rt ah:4 dst dst dst "
 
@@ -261,7 +261,7 @@ static void test_sources(void **state)
 		"ip4:src=10.9.1.1,frag=2000 udp:53",
 		"ip4:src=10.9.1.1,frag=2000,proto=17 raw:3",
 		"ip6:src=2001:db8:9::1 hop tcp:80",
-		"ip6:src=2001:db8:9::1 " EXT7 "dst dst tcp:80",
+		("ip6:src=2001:db8:9::1 " EXT7 "dst dst tcp:80"),
 		"ip6:src=2001:db8:9::1 frag:off=9 tcp:80",
 		"ip6:src=2001:db8:9::1 dst:255 dst:255 tcp:80",
 	};

@@ -37,7 +37,8 @@ static int on_message(const struct nlmsghdr *message, void *arg)
 		return MNL_CB_OK;
 	mnl_attr_parse(message, sizeof(struct ifinfomsg), read_name, &name);
 	if (name)
-		links->changed(name, info->ifi_index, message->nlmsg_type == RTM_NEWLINK && (info->ifi_flags & IFF_RUNNING), links->arg);
+		links->changed(name, info->ifi_index,
+			       message->nlmsg_type == RTM_NEWLINK && (info->ifi_flags & IFF_RUNNING), links->arg);
 	return MNL_CB_OK;
 }
 

@@ -8,8 +8,8 @@
 
 struct eb_links; /* opaque */
 
-/* `changed` is called with the name and index of the interface, and whether it is there and running; with NULL when notifications
- * were lost and all need a look. Returns 0 and an object for eb_links_close(), or negative errno. */
+/* `changed` is called with the name and index of the interface, and whether it is there and running; with NULL when
+ * notifications were lost and all need a look. Returns 0 and an object for eb_links_close(), or negative errno. */
 int eb_links_open(sd_event *loop, void (*changed)(const char *name, int ifindex, bool running, void *arg), void *arg,
 		  struct eb_links **out);
 

@@ -24,8 +24,12 @@
 #define CLEAN_NS (600 * SECOND_NS)
 #define CLEAN_FIELDS_MAX 65536
 
-/* What was written, or is on its way, for one entry: 0 for nothing. */
+/* A step of the wall clock larger than this is one; smaller differences are the time between two looks at clocks. */
+#define STEP_NS (SECOND_NS / 10)
+
+/* What was written, or is on its way, for one entry, is a fingerprint, which is odd; or nothing; or it is not known. */
 #define NOT_HELD 0u
+#define DOUBTFUL 2u
 
 /* A batch on its way, to know what to forget when it fails. */
 struct flight {
@@ -44,6 +48,7 @@ struct eb_mirror {
 	void *arg;
 	sd_event_source *timer, *clean_timer, *slice;
 	bool running;
+	bool stopped;
 
 	uint32_t *held[2]; /* by family and entry */
 	uint64_t held_count;
@@ -52,22 +57,24 @@ struct eb_mirror {
 	bool passing;
 	bool walked;       /* to the end; what is left is on its way */
 	bool meta_sent;
+	uint32_t reasons;  /* whose pass it is, as bits */
 	struct eb_pass_result result;
 	char error_text[256];
 	struct eb_bucket_cursor cursor;
+	uint64_t next_entry; /* those before it were visited; see entry_number() */
 	uint32_t sliced;
 	struct eb_policy *policy;
 	uint64_t now, wall_ns, started_ns;
+	int64_t clock_offset_ns; /* CLOCK_REALTIME less CLOCK_MONOTONIC, when what is held was written */
 	struct flight *filling; /* not handed to the store yet */
 	unsigned int flying;
 
-	bool again; /* a fault came during the pass */
-	enum eb_pass_reason again_reason;
-	uint64_t meta_written_ns;
+	uint32_t again; /* faults that came during the pass */
 	struct eb_mirror_stats stats;
 
 	/* Cleaning. */
 	bool cleaning;
+	bool clean_void; /* a pass came between: what was found may be in debt again */
 	char (*stale)[EB_STORE_FIELD_MAX];
 	size_t stale_count, stale_sent;
 };
@@ -90,6 +97,21 @@ const char *eb_pass_reason_name(enum eb_pass_reason reason)
 static uint64_t monotonic_ns(void)
 {
 	return eb_buckets_now() / EB_TICKS_PER_NS;
+}
+
+static int restart_timer(sd_event_source *timer, uint64_t after_ns)
+{
+	int err = sd_event_source_set_time_relative(timer, after_ns / 1000);
+
+	return err < 0 ? err : sd_event_source_set_enabled(timer, SD_EVENT_ONESHOT);
+}
+
+static uint64_t random_below(uint64_t limit)
+{
+	uint64_t value = 0;
+
+	(void)!getrandom(&value, sizeof(value), GRND_NONBLOCK);
+	return limit ? value % limit : 0;
 }
 
 /* ---- what is held ---- */
@@ -118,13 +140,22 @@ static uint32_t fingerprint(const struct eb_bucket_view *view)
 	return (uint32_t)hash | 1;
 }
 
+/* What the store should not have any more, and we do not know of. A tick or two later, so that what is in debt comes
+ * first, and at random, as for ticks. */
+static void clean_soon(struct eb_mirror *mirror)
+{
+	(void)restart_timer(mirror->clean_timer, mirror->tick_ns + random_below(mirror->tick_ns));
+}
+
 void eb_mirror_forget(struct eb_mirror *mirror)
 {
 	struct eb_buckets *buckets = eb_dataplane_buckets(mirror->dataplane);
 
-	memset(mirror->held[0], 0, eb_buckets_entries(buckets, 4) * sizeof(uint32_t));
-	memset(mirror->held[1], 0, eb_buckets_entries(buckets, 6) * sizeof(uint32_t));
-	mirror->held_count = 0;
+	for (int i = 0; i < 2; i++)
+		for (uint32_t j = 0; j < eb_buckets_entries(buckets, i ? 6 : 4); j++)
+			if (mirror->held[i][j] != NOT_HELD)
+				mirror->held[i][j] = DOUBTFUL;
+	clean_soon(mirror);
 }
 
 /* ---- a pass ---- */
@@ -139,36 +170,54 @@ static void fail_pass(struct eb_mirror *mirror, int error, const char *text)
 	strncpy(mirror->error_text, text, sizeof(mirror->error_text) - 1);
 }
 
+static void begin_pass(struct eb_mirror *mirror, uint32_t reasons);
+
+/* A callback that asks for another pass gets it after all of them. */
+static void tell_reasons(struct eb_mirror *mirror, uint32_t reasons)
+{
+	struct eb_pass_result result = mirror->result;
+
+	mirror->passing = true;
+	for (int i = 0; i < EB_PASS_REASONS; i++) {
+		if (!(reasons & (1u << i)))
+			continue;
+		result.reason = i;
+		mirror->stats.passes[i] += !result.error;
+		mirror->pass_done(&result, mirror->arg);
+	}
+	mirror->passing = false;
+}
+
 static void end_pass(struct eb_mirror *mirror)
 {
 	struct eb_pass_result *result = &mirror->result;
+	uint32_t reasons = mirror->reasons;
 
-	mirror->passing = false;
 	result->text = mirror->error_text;
 	result->duration_ns = monotonic_ns() - mirror->started_ns;
-	if (result->error) {
+	if (result->error)
 		mirror->stats.failures++;
-	} else {
-		mirror->stats.passes[result->reason]++;
+	else
 		mirror->stats.last_success_ns = monotonic_ns();
-	}
 	mirror->stats.fields_set += result->fields_set;
 	mirror->stats.fields_deleted += result->fields_deleted;
-	mirror->pass_done(result, mirror->arg);
-	if (mirror->again && !mirror->passing) {
-		mirror->again = false;
-		eb_mirror_pass(mirror, mirror->again_reason);
-	}
+	tell_reasons(mirror, reasons);
+	reasons = mirror->again;
+	mirror->again = 0;
+	if (reasons)
+		begin_pass(mirror, reasons);
 }
 
 static void on_meta_done(const struct eb_store_result *result, void *arg)
 {
 	struct eb_mirror *mirror = arg;
 
+	if (mirror->stopped)
+		return;
 	if (result->error)
 		fail_pass(mirror, result->error, result->text);
 	else
-		mirror->meta_written_ns = monotonic_ns();
+		mirror->stats.meta_written_ns = monotonic_ns();
 	end_pass(mirror);
 }
 
@@ -191,7 +240,7 @@ static void write_meta(struct eb_mirror *mirror)
 	struct eb_store_meta meta = { .schema = EB_STORE_SCHEMA, .saved_at_ns = mirror->wall_ns };
 	uint64_t expire_at = mirror->wall_ns + longest_refill_ns(mirror->policy) + DAY_NS;
 	bool changed = mirror->result.fields_set || mirror->result.fields_deleted;
-	bool is_old = monotonic_ns() - mirror->meta_written_ns > RENEW_NS;
+	bool is_old = monotonic_ns() - mirror->stats.meta_written_ns > RENEW_NS;
 	int err;
 
 	mirror->meta_sent = true;
@@ -208,16 +257,26 @@ static void write_meta(struct eb_mirror *mirror)
 	}
 }
 
+/* Whether the store took it is unknown, and what it holds with it. */
+static void doubt(struct eb_mirror *mirror, const struct flight *flight)
+{
+	for (size_t i = 0; i < flight->batch.count; i++)
+		set_held(mirror, flight->slots[i], DOUBTFUL);
+}
+
 static void on_batch_done(const struct eb_store_result *result, void *arg)
 {
 	struct flight *flight = arg;
 	struct eb_mirror *mirror = flight->mirror;
 
+	if (mirror->stopped) {
+		free(flight);
+		return;
+	}
 	mirror->flying--;
 	if (result->error) {
 		fail_pass(mirror, result->error, result->text);
-		for (size_t i = 0; i < flight->batch.count; i++)
-			set_held(mirror, flight->slots[i], NOT_HELD);
+		doubt(mirror, flight);
 	} else {
 		mirror->result.fields_set += flight->sets;
 		mirror->result.fields_deleted += flight->deletes;
@@ -240,8 +299,7 @@ static bool send_filling(struct eb_mirror *mirror)
 		return true;
 	}
 	fail_pass(mirror, err, err == -ENOTCONN ? eb_store_last_error(mirror->store) : strerror(-err));
-	for (size_t i = 0; i < flight->batch.count; i++)
-		set_held(mirror, flight->slots[i], NOT_HELD);
+	doubt(mirror, flight);
 	free(flight);
 	return false;
 }
@@ -305,10 +363,23 @@ static int add_item(struct eb_mirror *mirror, const struct eb_record *record, bo
 	return 0;
 }
 
+static uint64_t entry_number(int family, uint32_t index)
+{
+	return ((uint64_t)family << 32) + index;
+}
+
+/* Goes on behind this entry; true when that is for the next slice. */
+static int leave_entry(struct eb_mirror *mirror, uint64_t entry)
+{
+	mirror->next_entry = entry + 1;
+	return ++mirror->sliced % SLICE_BUCKETS == 0;
+}
+
 /* Returns 1 to end the slice, negative errno to end the pass. */
 static int visit_bucket(const struct eb_bucket_view *view, uint32_t index, void *arg)
 {
 	struct eb_mirror *mirror = arg;
+	uint64_t entry = entry_number(view->source.family, index);
 	uint32_t *slot = held_slot(mirror, view->source.family, index);
 	bool in_debt = eb_gcra_debt(view->packets_full_at, mirror->now) ||
 		       eb_gcra_debt(view->bytes_full_at, mirror->now);
@@ -317,16 +388,22 @@ static int visit_bucket(const struct eb_bucket_view *view, uint32_t index, void 
 	struct eb_record record;
 	int rule_index, err;
 
+	/* A slice begins with the set that ended the last one. No field may be in a pass twice: see eb_store_write(). */
+	if (entry < mirror->next_entry)
+		return 0;
 	if (*slot == value)
-		return ++mirror->sliced % SLICE_BUCKETS == 0;
+		return leave_entry(mirror, entry);
 	if (mirror->filling && mirror->filling->batch.count == EB_STORE_BATCH_ITEMS && !send_filling(mirror))
 		return mirror->result.error ? mirror->result.error : 1;
 	rule = find_rule(mirror->policy, &view->source, &rule_index);
-	if (!rule)
-		return 0; /* its rule is gone or has other limits now: nobody would restore it */
+	if (!rule) {
+		/* Gone, or with other limits now: nobody would restore it, and cleaning removes it. */
+		set_held(mirror, slot, NOT_HELD);
+		return leave_entry(mirror, entry);
+	}
 	make_record(mirror, view, rule, rule_index, &record);
 	err = add_item(mirror, &record, in_debt, slot, value);
-	return err ? err : ++mirror->sliced % SLICE_BUCKETS == 0;
+	return err ? err : leave_entry(mirror, entry);
 }
 
 static int on_slice(sd_event_source *source, void *arg)
@@ -340,7 +417,6 @@ static int on_slice(sd_event_source *source, void *arg)
 	ret = eb_buckets_walk(eb_dataplane_buckets(mirror->dataplane), &mirror->cursor, visit_bucket, mirror);
 	if (ret < 0)
 		fail_pass(mirror, ret, strerror(-ret));
-	/* The set that ended a slice is walked again by the next one; its buckets are held by then. */
 	if (ret <= 0)
 		mirror->walked = true;
 	continue_pass(mirror);
@@ -362,8 +438,7 @@ static void continue_pass(struct eb_mirror *mirror)
 	if (mirror->result.error) {
 		mirror->walked = true;
 		if (filling)
-			for (size_t i = 0; i < filling->batch.count; i++)
-				set_held(mirror, filling->slots[i], NOT_HELD);
+			doubt(mirror, filling);
 		free(filling);
 		mirror->filling = NULL;
 	} else if (filling && (mirror->walked || filling->batch.count == EB_STORE_BATCH_ITEMS)) {
@@ -381,26 +456,44 @@ void eb_mirror_resume(struct eb_mirror *mirror)
 	continue_pass(mirror);
 }
 
-void eb_mirror_pass(struct eb_mirror *mirror, enum eb_pass_reason reason)
+/* Fields are times of the wall clock: when that was set, all of them are wrong. */
+static void look_at_clocks(struct eb_mirror *mirror)
 {
-	if (mirror->passing) {
-		if (reason != EB_PASS_TICK) {
-			mirror->again = true;
-			mirror->again_reason = reason;
-		}
-		return; /* a late tick is not stacked upon the next */
-	}
-	mirror->passing = true;
-	mirror->walked = mirror->meta_sent = false;
-	mirror->result = (struct eb_pass_result){ .reason = reason };
-	memset(mirror->error_text, 0, sizeof(mirror->error_text));
-	memset(&mirror->cursor, 0, sizeof(mirror->cursor));
+	int64_t offset, step;
+
 	mirror->now = eb_buckets_now();
 	mirror->wall_ns = eb_wallclock_ns();
+	offset = (int64_t)(mirror->wall_ns - mirror->now / EB_TICKS_PER_NS);
+	step = offset - mirror->clock_offset_ns;
+	if (step > -(int64_t)STEP_NS && step < (int64_t)STEP_NS)
+		return;
+	mirror->clock_offset_ns = offset;
+	eb_mirror_forget(mirror);
+}
+
+static void begin_pass(struct eb_mirror *mirror, uint32_t reasons)
+{
+	mirror->passing = true;
+	mirror->clean_void = true;
+	mirror->reasons = reasons;
+	mirror->walked = mirror->meta_sent = false;
+	mirror->result = (struct eb_pass_result){ .error = 0 };
+	memset(mirror->error_text, 0, sizeof(mirror->error_text));
+	memset(&mirror->cursor, 0, sizeof(mirror->cursor));
+	mirror->next_entry = 0;
+	look_at_clocks(mirror);
 	mirror->started_ns = monotonic_ns();
 	if (eb_maps_policy(eb_dataplane_maps(mirror->dataplane), mirror->policy))
 		fail_pass(mirror, -EIO, "cannot read the rules");
 	continue_pass(mirror);
+}
+
+void eb_mirror_pass(struct eb_mirror *mirror, enum eb_pass_reason reason)
+{
+	if (!mirror->passing)
+		begin_pass(mirror, 1u << reason);
+	else if (reason != EB_PASS_TICK) /* a late tick is not stacked upon the next */
+		mirror->again |= 1u << reason;
 }
 
 /* ---- cleaning ---- */
@@ -411,18 +504,23 @@ static void on_stale_done(const struct eb_store_result *result, void *arg)
 {
 	struct eb_mirror *mirror = arg;
 
-	if (result->error)
-		mirror->stale_sent = mirror->stale_count;
-	send_stale(mirror);
+	mirror->clean_void |= result->error != 0;
+	if (!mirror->stopped)
+		send_stale(mirror);
 }
 
-/* One batch after the other, none while a pass is under way: batches must not name the same field at once. */
+static bool may_send_stale(const struct eb_mirror *mirror)
+{
+	return mirror->stale_sent < mirror->stale_count && !mirror->clean_void;
+}
+
+/* One batch after the other, none once a pass began: what was found may have been written anew. */
 static void send_stale(struct eb_mirror *mirror)
 {
 	struct eb_store_batch *batch;
 	int err = -ENOMEM;
 
-	if (mirror->stale_sent < mirror->stale_count && !mirror->passing) {
+	if (may_send_stale(mirror)) {
 		batch = calloc(1, sizeof(*batch));
 		while (batch && batch->count < EB_STORE_BATCH_ITEMS && mirror->stale_sent < mirror->stale_count)
 			memcpy(batch->items[batch->count++].field, mirror->stale[mirror->stale_sent++],
@@ -433,6 +531,8 @@ static void send_stale(struct eb_mirror *mirror)
 		if (!err)
 			return;
 	}
+	if (mirror->stale_count == CLEAN_FIELDS_MAX || mirror->clean_void)
+		clean_soon(mirror);
 	free(mirror->stale);
 	mirror->stale = NULL;
 	mirror->stale_count = mirror->stale_sent = 0;
@@ -448,15 +548,17 @@ static void visit_stale(const char *field, size_t field_len, const char *value, 
 	if (mirror->stale_count == CLEAN_FIELDS_MAX || field_len >= EB_STORE_FIELD_MAX ||
 	    eb_record_parse(field, field_len, value, value_len, &record) != EB_RECORD_OK)
 		return;
-	/* A minute of grace: the pass that will remove it may be on its way, and clocks are set. */
-	if (record.packets_full_at_ns + 60 * SECOND_NS < now && record.bytes_full_at_ns + 60 * SECOND_NS < now)
+	if (record.packets_full_at_ns < now && record.bytes_full_at_ns < now)
 		memcpy(mirror->stale[mirror->stale_count++], field, field_len + 1);
 }
 
 static void on_scan_done(const struct eb_store_result *result, void *arg)
 {
-	(void)result;
-	send_stale(arg);
+	struct eb_mirror *mirror = arg;
+
+	mirror->clean_void |= result->error != 0;
+	if (!mirror->stopped)
+		send_stale(mirror);
 }
 
 void eb_mirror_clean(struct eb_mirror *mirror)
@@ -467,18 +569,12 @@ void eb_mirror_clean(struct eb_mirror *mirror)
 	if (!mirror->stale)
 		return;
 	mirror->cleaning = true;
+	mirror->clean_void = false;
 	if (eb_store_scan(mirror->store, visit_stale, on_scan_done, mirror))
 		send_stale(mirror); /* nothing found: ends the cleaning */
 }
 
 /* ---- timers ---- */
-
-static int restart_timer(sd_event_source *timer, uint64_t after_ns)
-{
-	int err = sd_event_source_set_time_relative(timer, after_ns / 1000);
-
-	return err < 0 ? err : sd_event_source_set_enabled(timer, SD_EVENT_ONESHOT);
-}
 
 static int on_tick(sd_event_source *source, uint64_t usec, void *arg)
 {
@@ -495,17 +591,10 @@ static int on_clean(sd_event_source *source, uint64_t usec, void *arg)
 	struct eb_mirror *mirror = arg;
 
 	(void)usec;
+	(void)restart_timer(source, CLEAN_NS);
 	if (eb_store_is_up(mirror->store))
 		eb_mirror_clean(mirror);
-	return restart_timer(source, CLEAN_NS);
-}
-
-static uint64_t random_below(uint64_t limit)
-{
-	uint64_t value = 0;
-
-	(void)!getrandom(&value, sizeof(value), GRND_NONBLOCK);
-	return limit ? value % limit : 0;
+	return 0;
 }
 
 static int add_timers(struct eb_mirror *mirror)
@@ -515,7 +604,7 @@ static int add_timers(struct eb_mirror *mirror)
 
 	if (err >= 0)
 		err = sd_event_add_time_relative(mirror->loop, &mirror->clean_timer, CLOCK_MONOTONIC,
-						 (CLEAN_NS + random_below(CLEAN_NS)) / 1000, 0, on_clean, mirror);
+						 (mirror->tick_ns + random_below(mirror->tick_ns)) / 1000, 0, on_clean, mirror);
 	if (err >= 0)
 		err = sd_event_add_defer(mirror->loop, &mirror->slice, on_slice, mirror);
 	if (err >= 0)
@@ -551,6 +640,12 @@ int eb_mirror_new(sd_event *loop, struct eb_dataplane *dataplane, struct eb_stor
 	}
 	*out = mirror;
 	return 0;
+}
+
+void eb_mirror_stop(struct eb_mirror *mirror)
+{
+	if (mirror)
+		mirror->stopped = true;
 }
 
 void eb_mirror_free(struct eb_mirror *mirror)

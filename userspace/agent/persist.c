@@ -28,9 +28,6 @@
 /* The meta record is read this often, to notice another writer. */
 #define CONFLICT_CHECK_US (10 * 1000000ULL)
 
-/* A saved_at that is further ahead than this is no clock that was set back, but damage. */
-#define CLOCK_STEP_MAX_NS (366 * 24 * 3600 * SECOND_NS)
-
 struct backend {
 	struct eb_persist *persist;
 	const char *name; /* "redis", "embedded" */
@@ -268,14 +265,13 @@ static void on_field(const char *field, size_t field_len, const char *value, siz
 /* The time to count debts from: now, or when they were saved if the clock was set back since. */
 static uint64_t reference_time(const struct backend *backend, uint64_t saved_at_ns)
 {
-	uint64_t now = eb_wallclock_ns();
+	uint64_t now = eb_wallclock_ns(), reference = eb_restore_reference(now, saved_at_ns);
 
-	if (saved_at_ns <= now || saved_at_ns - now > CLOCK_STEP_MAX_NS)
-		return now;
-	eb_warning("%s: the buckets were saved %" PRIu64 " s in the future: the clock was set back; no time counts as "
-		   "passed since",
-		   backend->name, (uint64_t)((saved_at_ns - now) / SECOND_NS));
-	return saved_at_ns;
+	if (reference > now)
+		eb_warning("%s: the buckets were saved %" PRIu64 " s in the future: the clock was set back; no time "
+			   "counts as passed since",
+			   backend->name, (uint64_t)((reference - now) / SECOND_NS));
+	return reference;
 }
 
 static void on_meta(const struct eb_store_result *result, const struct eb_store_meta *meta, void *arg)

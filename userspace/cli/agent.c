@@ -83,6 +83,10 @@ enum cli_result agent_command(const struct cli *cli, const struct session *sessi
 	message = member(reply, "message");
 	if (message)
 		puts(message);
+	else if (json_is_integer(json_object_get(reply, "set")))
+		printf("%s: %" JSON_INTEGER_FORMAT " buckets written, %" JSON_INTEGER_FORMAT " removed\n", done,
+		       json_integer_value(json_object_get(reply, "set")),
+		       json_integer_value(json_object_get(reply, "deleted")));
 	else if (json_is_integer(json_object_get(reply, "rules")))
 		printf("%s: %d rules in force\n", done, (int)json_integer_value(json_object_get(reply, "rules")));
 	else

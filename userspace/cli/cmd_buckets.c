@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "compare.h"
 #include "limit.h"
 #include "options.h"
 #include "print.h"
@@ -227,8 +228,10 @@ static enum cli_result run(const struct cli *cli, const char *rule, struct sessi
 enum cli_result cmd_buckets(struct cli *cli, int argc, char **argv)
 {
 	const char *rule = NULL;
+	bool with_store = false;
 	int64_t limit = 0;
 	const struct option_spec specs[] = {
+		{ "redis", 0, OPTION_FLAG, &with_store, 0 },
 		{ "rule", 'r', OPTION_TEXT, &rule, 0 },
 		{ "limit", 'n', OPTION_NUMBER, &limit, INT64_MAX },
 	};
@@ -236,13 +239,15 @@ enum cli_result cmd_buckets(struct cli *cli, int argc, char **argv)
 	struct bucket_list list = { .session = &session };
 	struct eb_prefix within;
 
-	if (options_parse(cli, argc, argv, specs, 2, 1))
+	if (options_parse(cli, argc, argv, specs, 3, 1))
 		return CLI_MISUSED;
 	if (cli->arg_count) {
 		if (session_parse_prefix(cli, cli->args[0], &within))
 			return CLI_MISUSED;
 		list.within = &within;
 	}
+	if (with_store)
+		return compare_show(cli, rule, list.within, limit);
 	return run(cli, rule, &session, &list, compare_sources, limit);
 }
 

@@ -152,7 +152,8 @@ enum cli_result cmd_check(struct cli *cli, int argc, char **argv)
 		return CLI_MISUSED;
 	if (!cli->arg_count)
 		return cli_misuse(cli, "check needs a file");
-	if (eb_config_read(cli->args[0], cli->redis_path, &config, &error) || eb_rules_compile(config, NULL, &ruleset, &error)) {
+	if (eb_config_read(cli->args[0], cli->redis_path, &config, &error) ||
+	    eb_rules_compile(config, NULL, &ruleset, &error)) {
 		eb_config_free(config);
 		return refuse(cli, cli->args[0], error);
 	}

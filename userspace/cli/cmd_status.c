@@ -31,6 +31,7 @@ struct status {
 	pid_t pid;
 	char version[EB_LOCK_VERSION_MAX];
 	json_t *reply; /* the agent's; NULL when there is none */
+	const char *redis_path;
 	struct interface_list interfaces;
 	struct eb_bucket_count counts[2]; /* IPv4, IPv6 */
 	uint32_t table_size;
@@ -49,7 +50,8 @@ static void read_config(struct status *status)
 {
 	char *error = NULL;
 
-	if (!status->session->config_path || !eb_config_read(status->session->config_path, NULL, &status->config, &error))
+	if (!status->session->config_path || !eb_config_read(status->session->config_path, status->redis_path, &status->config,
+							   &error))
 		return;
 	cli_note("%s", error ? error : "out of memory");
 	free(error);
@@ -140,11 +142,15 @@ static json_t *reply_part(const struct status *status, const char *name, json_t 
 	return json_incref(part);
 }
 
-static json_t *redis_json(const struct status *status)
+/* A store, "redis" or "embedded", as the agent says it is. */
+static json_t *store_json(const struct status *status, const char *name)
 {
-	return reply_part(status, "redis",
-			  json_pack("{s:b, s:b, s:n, s:n}", "configured", status->config && status->config->redis, "up", 0,
-				    "last_write_age_seconds", "last_error"));
+	const struct eb_config *config = status->config;
+	bool is_configured = config && (strcmp(name, "redis") ? config->state_dir[0] != '\0' : config->redis != NULL);
+
+	return reply_part(status, name,
+			  json_pack("{s:b, s:b, s:n, s:n}", "configured", is_configured, "up", 0, "last_write_age_seconds",
+				    "last_error"));
 }
 
 static json_t *restore_json(const struct status *status)
@@ -153,17 +159,24 @@ static json_t *restore_json(const struct status *status)
 			  json_pack("{s:s, s:i, s:n}", "state", "none", "buckets", 0, "age_seconds"));
 }
 
+/* The boot id of another host that writes the buckets of this node; NULL while there is none. */
+static const char *other_writer(const struct status *status)
+{
+	return json_string_value(json_object_get(status->reply, "other_writer"));
+}
+
 static json_t *status_json(const struct status *status)
 {
 	json_t *object;
 
-	object = json_pack("{s:s, s:o, s:o, s:{s:I, s:I}, s:{s:I, s:I}, s:I, s:o, s:o}", "node",
+	object = json_pack("{s:s, s:o, s:o, s:{s:I, s:I}, s:{s:I, s:I}, s:I, s:o, s:o, s:o, s:s?}", "node",
 			   node_of(status), "agent", agent_json(status), "interfaces",
 			   interfaces_json(status), "buckets", "ipv4", (json_int_t)status->counts[0].in_use, "ipv6",
 			   (json_int_t)status->counts[1].in_use, "in_debt", "ipv4",
 			   (json_int_t)status->counts[0].in_debt, "ipv6", (json_int_t)status->counts[1].in_debt,
-			   "table_size", (json_int_t)status->table_size, "redis", redis_json(status), "restore",
-			   restore_json(status));
+			   "table_size", (json_int_t)status->table_size, "redis", store_json(status, "redis"), "embedded",
+			   store_json(status, "embedded"), "restore", restore_json(status), "other_writer",
+			   other_writer(status));
 	json_object_set_new(object, "rules", json_integer(session_rule_count(status->session)));
 	json_object_set_new(object, "generation", json_integer(status->session->policy.generation));
 	json_object_set_new(object, "frames", frames_json(status));
@@ -239,35 +252,92 @@ static void print_frames(const struct status *status)
 	}
 }
 
+/* "12 buckets, last written 350ms ago" */
+static struct text store_text(const json_t *store)
+{
+	const json_t *age = json_object_get(store, "last_write_age_seconds"), *fields = json_object_get(store, "fields");
+	struct text text = { "nothing written yet" };
+
+	if (json_is_number(age))
+		snprintf(text.s, sizeof(text.s), "%.30s buckets, last write %.40s ago",
+			 print_count(json_integer_value(fields)).s, print_duration(json_number_value(age) * 1e9).s);
+	return text;
+}
+
 static void print_redis(const struct status *status)
 {
-	json_t *redis = redis_json(status);
+	json_t *redis = store_json(status, "redis");
 	const char *error = json_string_value(json_object_get(redis, "last_error"));
-	json_t *age = json_object_get(redis, "last_write_age_seconds");
 
 	if (!json_is_true(json_object_get(redis, "configured")))
 		line("Redis:", COLOUR_NONE, "not configured");
+	else if (!status->reply)
+		line("Redis:", COLOUR_NONE, "configured");
 	else if (!json_is_true(json_object_get(redis, "up")))
-		line("Redis:", COLOUR_YELLOW, "not connected%s%s", error ? ": " : "", error ? error : "");
-	else if (json_is_number(age))
-		line("Redis:", COLOUR_GREEN, "connected, last write %s ago",
-		     print_duration(json_number_value(age) * 1e9).s);
+		line("Redis:", COLOUR_YELLOW, "not connected%s%s", error && *error ? ": " : "", error ? error : "");
 	else
-		line("Redis:", COLOUR_GREEN, "connected, nothing written yet");
+		line("Redis:", COLOUR_GREEN, "connected, %s", store_text(redis).s);
+	if (other_writer(status))
+		line(NULL, COLOUR_RED, "another host (boot %s) writes the buckets of this node too", other_writer(status));
 	json_decref(redis);
+}
+
+/* It is written to only while Redis is not. */
+static void print_embedded(const struct status *status)
+{
+	json_t *redis = store_json(status, "redis"), *embedded = store_json(status, "embedded");
+	const char *error = json_string_value(json_object_get(embedded, "last_error"));
+
+	if (!json_is_true(json_object_get(embedded, "configured")))
+		line("Embedded:", COLOUR_NONE, "no store");
+	else if (!status->reply)
+		line("Embedded:", COLOUR_NONE, "configured");
+	else if (!json_is_true(json_object_get(embedded, "up")))
+		line("Embedded:", COLOUR_YELLOW, "cannot be used%s%s", error && *error ? ": " : "", error ? error : "");
+	else if (json_is_true(json_object_get(redis, "up")))
+		line("Embedded:", COLOUR_GREEN, "ready for when Redis is away, %s", store_text(embedded).s);
+	else
+		line("Embedded:", COLOUR_GREEN, "in use, %s", store_text(embedded).s);
+	json_decref(embedded);
+	json_decref(redis);
+}
+
+static json_int_t number(const json_t *object, const char *name)
+{
+	return json_integer_value(json_object_get(object, name));
+}
+
+static void print_restored(const json_t *restore)
+{
+	const json_t *age = json_object_get(restore, "age_seconds");
+	json_t *refused = json_object_get(restore, "refused"), *count;
+	const char *reason;
+
+	line("Restore:", COLOUR_NONE, "%s buckets came back of %s fields%s%s", print_count(number(restore, "buckets")).s,
+	     print_count(number(restore, "fields")).s, json_is_number(age) ? ", of a state as old as " : "",
+	     json_is_number(age) ? print_duration(json_number_value(age) * 1e9).s : "");
+	if (number(restore, "full") || number(restore, "clamped"))
+		line(NULL, COLOUR_NONE, "%s full by then, %s clamped to the burst", print_count(number(restore, "full")).s,
+		     print_count(number(restore, "clamped")).s);
+	json_object_foreach(refused, reason, count)
+		line(NULL, COLOUR_YELLOW, "%s refused: %s", print_count(json_integer_value(count)).s, reason);
 }
 
 static void print_restore(const struct status *status)
 {
-	json_t *restore = restore_json(status), *age = json_object_get(restore, "age_seconds");
-	json_int_t buckets = json_integer_value(json_object_get(restore, "buckets"));
+	json_t *restore = restore_json(status);
 	const char *state = json_string_value(json_object_get(restore, "state"));
 
-	line("Restore:", COLOUR_NONE, "%s", state ? state : "none");
-	if (buckets)
-		line(NULL, COLOUR_NONE, "%s buckets", print_count(buckets).s);
-	if (json_is_number(age))
-		line(NULL, COLOUR_NONE, "of a state %s old", print_duration(json_number_value(age) * 1e9).s);
+	if (!state || !strcmp(state, "none"))
+		line("Restore:", COLOUR_NONE, "none");
+	else if (!strcmp(state, "adopted"))
+		line("Restore:", COLOUR_NONE, "none needed: the maps were there");
+	else if (!strcmp(state, "running"))
+		line("Restore:", COLOUR_YELLOW, "running, nothing is enforced yet");
+	else
+		print_restored(restore);
+	if (state && !strcmp(state, "waiting"))
+		line(NULL, COLOUR_YELLOW, "Redis has not answered yet: what it holds will be added");
 	json_decref(restore);
 }
 
@@ -286,13 +356,14 @@ static void print_status(const struct status *status)
 		line("Maps:", COLOUR_YELLOW, "none in %s: nothing is enforced", status->session->places.pin_dir);
 	}
 	print_redis(status);
+	print_embedded(status);
 	print_restore(status);
 }
 
 enum cli_result cmd_status(struct cli *cli, int argc, char **argv)
 {
 	struct session session;
-	struct status status = { .session = &session };
+	struct status status = { .session = &session, .redis_path = cli->redis_path };
 	enum cli_result result;
 
 	if (options_parse(cli, argc, argv, NULL, 0, 0))

@@ -67,7 +67,7 @@ static int map_memory(int fd, bool writable, struct bpf_map_info *info, void **m
 	return 0;
 }
 
-/* Sets `first` to `first + count - 1` of a table in memory, or NULL with errno. `first` is a multiple of WINDOW_SETS. */
+/* `count` sets of a table from `first` on, in memory; or NULL with errno. `first` is a multiple of WINDOW_SETS. */
 static char *map_sets(const struct table *table, __u32 first, __u32 count)
 {
 	char *memory = mmap(NULL, page_round(count * table->set_size), table->protection, MAP_SHARED, table->fd,

@@ -51,7 +51,7 @@ int eb_buckets_find(const struct eb_buckets *buckets, const struct eb_source *so
 
 /*
  * Calls `visit` for every bucket in use of a family (4 or 6; 0 for both), in no particular order; ends early when it
- * returns other than 0, and returns that. The view is only valid during the call. `dropped` is exact as of the start of the call.
+ * returns other than 0, and returns that. The view is only valid during the call. `dropped` is exact as of its start.
  */
 int eb_buckets_each(const struct eb_buckets *buckets, int family,
 		    int (*visit)(const struct eb_bucket_view *view, void *arg), void *arg);
@@ -94,8 +94,8 @@ enum eb_merge { EB_MERGE_LATER, EB_MERGE_ADD };
 int eb_buckets_merge(struct eb_buckets *buckets, const struct eb_bucket_view *view, enum eb_merge merge,
 		     const struct eb_rule *rule);
 
-/* Clears entries that have been full for a day: what is left of their times would be misread once the clock has wrapped (gcra.h).
- * To be called daily. Returns how many. */
+/* Clears entries that have been full for a day: what is left of their times would be misread once the clock has wrapped
+ * (gcra.h). To be called daily. Returns how many. */
 uint64_t eb_buckets_sweep(struct eb_buckets *buckets);
 
 /*

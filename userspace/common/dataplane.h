@@ -16,9 +16,9 @@
 struct eb_dataplane; /* opaque */
 
 /*
- * Adopts the maps pinned in config->pin_dir, or makes them: mounts bpffs at /sys/fs/bpf when nothing is. Maps of another
- * schema or table_size are replaced, with all buckets carried over. Returns 0 and an object for eb_dataplane_close(), or
- * negative errno with a malloc'ed line in *error.
+ * Adopts the maps pinned in config->pin_dir, or makes them: mounts bpffs at /sys/fs/bpf when nothing is. Maps of
+ * another schema or table_size are replaced, with all buckets carried over. Returns 0 and an object for
+ * eb_dataplane_close(), or negative errno with a malloc'ed line in *error.
  */
 int eb_dataplane_open(const struct eb_config *config, struct eb_dataplane **out, char **error);
 
@@ -63,7 +63,7 @@ struct eb_attachment {
 int eb_dataplane_attach(struct eb_dataplane *dataplane, const char *ifname, enum eb_attach_mode mode,
 			struct eb_attachment *out, char **error);
 
-/* After the program was attached to all interfaces: takes over what the one before charged to the old maps meanwhile. */
+/* After the program was attached to all interfaces: takes over what the old one charged to the old maps meanwhile. */
 void eb_dataplane_settle(struct eb_dataplane *dataplane);
 
 /* Reads what is on an interface; no dataplane needed. -ENODEV when there is no such interface. */

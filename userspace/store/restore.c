@@ -5,6 +5,9 @@
 #include "restore.h"
 #include "table.h"
 
+/* A saved_at that is further ahead than this is no clock that was set back, but damage. */
+#define CLOCK_STEP_MAX_NS (366ULL * 24 * 3600 * 1000000000)
+
 /* A record reduced to what counts: the rule's place in the policy, the source, and the debts in ticks. */
 struct debt {
 	uint8_t addr[16];
@@ -56,6 +59,11 @@ void eb_restore_free(struct eb_restore *restore)
 		return;
 	free(restore->debts);
 	free(restore);
+}
+
+uint64_t eb_restore_reference(uint64_t now_ns, uint64_t saved_at_ns)
+{
+	return saved_at_ns > now_ns && saved_at_ns - now_ns <= CLOCK_STEP_MAX_NS ? saved_at_ns : now_ns;
 }
 
 static int find_rule(const struct eb_policy *policy, const char *name)

@@ -42,10 +42,11 @@ struct eb_restore *eb_restore_new(const struct eb_policy *policy, uint64_t recor
 /* Accepts NULL. */
 void eb_restore_free(struct eb_restore *restore);
 
-/*
- * Takes a field of a store in. `reference_ns` is the wall-clock time to count its debt from: now, or when the store was
- * saved if the clock has been set back since.
- */
+/* The wall-clock time to count debts from: `now_ns`, or when the store was saved if the clock has been set back since.
+ * A time that no clock was set back from is damage, and does not count. */
+uint64_t eb_restore_reference(uint64_t now_ns, uint64_t saved_at_ns);
+
+/* Takes a field of a store in. */
 void eb_restore_add(struct eb_restore *restore, const char *field, size_t field_len, const char *value,
 		    size_t value_len, uint64_t reference_ns);
 
