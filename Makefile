@@ -84,7 +84,7 @@ deps: ## install what building and testing need, from Debian's or Ubuntu's packa
 	$(Q)./tests/install-deps.sh
 
 demo: deps ## show everything on a private network namespace with real traffic
-	$(Q)$(MAKE) all
+	$(Q)$(MAKE) all $(NET)
 	$(Q)BUILD=$(abspath $(BUILD)) ./tests/demo.sh
 
 check: deps ## install what is missing, build, run all tests

@@ -25,6 +25,9 @@
 #include "print.h"
 #include "protocol.h"
 #include "quantity.h"
+#include "restore.h"
+#include "rows.h"
+#include "rules.h"
 #include "session.h"
 #include "table_print.h"
 
@@ -306,6 +309,7 @@ static void test_options(void **state)
 	assert_string_equal(cli.args[0], "192.0.2.1");
 	assert_string_equal(cli.config_path, "/f");
 	assert_true(cli.json);
+	assert_null(cli.redis_path);
 	assert_string_equal(text, "dns");
 	assert_int_equal(number, 7);
 	assert_false(flag);
@@ -316,6 +320,11 @@ static void test_options(void **state)
 	assert_int_equal(cli.arg_count, 0);
 	assert_false(cli.json);
 
+	assert_int_equal(parse(&cli, "--redis-config /r --rule=y --config=/c", &flag, &text, &number), CLI_DONE);
+	assert_string_equal(cli.redis_path, "/r");
+	assert_string_equal(cli.config_path, "/c");
+	assert_string_equal(text, "y");
+
 	assert_int_equal(parse(&cli, "-- -n", &flag, &text, &number), CLI_DONE);
 	assert_string_equal(cli.args[0], "-n");
 }
@@ -325,7 +334,7 @@ static void test_options_refused(void **state)
 	static const char *const lines[] = {
 		"--nope",       "-z",       "--rule",          "-n",         "--limit x", "--limit -1", "--limit 101",
 		"--limit 1.5",  "--all=x",  "--dport 65536",   "one two",    "-n 1k",     "--config",
-		"--limit 99999999999999999999",
+		"--limit 99999999999999999999", "--redis-config",
 	};
 	bool flag = false;
 	const char *text = NULL;
@@ -395,6 +404,120 @@ static void test_source(void **state)
 	source = session_source(&rule, 4, addr);
 	assert_int_equal(source.rule_id, 4);
 	assert_memory_equal(source.addr, "\x20\x01\0\0", 4);
+}
+
+/* ---- rows of stores and maps ---- */
+
+#define NS_PER_S 1000000000ULL
+#define WALL (1700000000 * NS_PER_S) /* the moment that everything is of */
+#define NOW (1000 * NS_PER_S * EB_TICKS_PER_NS)
+
+static void make_session(struct session *session)
+{
+	static const char text[] = "interfaces: [lo]\n"
+				   "rules:\n"
+				   "  - { name: b, action: limit, packets: { rate: 1/s, burst: 100 } }\n"
+				   "  - { name: a, action: limit, packets: { rate: 1/s, burst: 10 }, "
+				   "bytes: { rate: 1kB/s, burst: 100kB } }\n";
+	struct eb_ruleset *ruleset;
+	struct eb_config *config;
+	char *error = NULL;
+
+	memset(session, 0, sizeof(*session));
+	eb_maps_init(&session->maps);
+	if (eb_config_parse(text, strlen(text), "test", NULL, &config, &error) ||
+	    eb_rules_compile(config, NULL, &ruleset, &error))
+		fail_msg("%s", error);
+	session->policy = ruleset->policy;
+	eb_rules_free(ruleset);
+	eb_config_free(config);
+}
+
+/* What a store holds: field, and seconds until packets and bytes are full. */
+static struct eb_restore *hold(const struct session *session, const char *const *fields, const double (*seconds)[2],
+			       size_t count)
+{
+	struct eb_restore *restore = eb_restore_new(&session->policy, 100);
+	char value[64];
+
+	assert_non_null(restore);
+	for (size_t i = 0; i < count; i++) {
+		snprintf(value, sizeof(value), "%llu %llu", (unsigned long long)(WALL + seconds[i][0] * NS_PER_S),
+			 (unsigned long long)(WALL + seconds[i][1] * NS_PER_S));
+		eb_restore_add(restore, fields[i], strlen(fields[i]), value, strlen(value), WALL);
+	}
+	return restore;
+}
+
+static void check_row(const struct rows *rows, size_t index, const char *source, unsigned int stores, double packets,
+		      double bytes)
+{
+	const struct row *row = &rows->items[index];
+	double ticks = (double)NS_PER_S * EB_TICKS_PER_NS;
+
+	assert_string_equal(rows_source(row).s, source);
+	assert_int_equal(row->stores, stores);
+	assert_true(row->packets > packets * ticks - 2048 && row->packets < packets * ticks + 2048);
+	assert_true(row->bytes > bytes * ticks - 2048 && row->bytes < bytes * ticks + 2048);
+}
+
+/* Of two stores the later time counts, time that passed since is taken off, and what is full by then is left out. */
+static void test_rows(void **state)
+{
+	static const char *const redis_fields[] = { "a|192.0.2.9/32", "b|2001:db8::/64", "b|192.0.2.7/32",
+						    "b|192.0.2.8/32", "b|192.0.2.6/32",  "c|192.0.2.6/32" };
+	static const double redis_seconds[][2] = { { 5, 50 }, { 9, 0 }, { 50, 0 }, { 20, 0 }, { 0.5, 0 }, { 9, 9 } };
+	static const char *const embedded_fields[] = { "a|192.0.2.9/32", "b|192.0.2.7/32", "b|192.0.2.8/32" };
+	static const double embedded_seconds[][2] = { { 6, 40 }, { 50, 0 }, { 70, 0 } };
+	struct session session;
+	struct rows rows = { .session = &session, .now = NOW + NS_PER_S * EB_TICKS_PER_NS, .rule = -1 };
+	struct eb_restore *redis, *embedded;
+
+	(void)state;
+	make_session(&session);
+	redis = hold(&session, redis_fields, redis_seconds, 6);
+	embedded = hold(&session, embedded_fields, embedded_seconds, 3);
+	rows_add_stored(&rows, redis, &(struct stored){ .kind = STORE_REDIS, .now = NOW });
+	rows_add_stored(&rows, embedded, &(struct stored){ .kind = STORE_EMBEDDED, .now = NOW });
+	assert_int_equal(rows_add_maps(&rows), 0);
+	rows_merge(&rows);
+	assert_int_equal(rows.count, 4);
+	check_row(&rows, 0, "192.0.2.7/32", 1 << STORE_REDIS | 1 << STORE_EMBEDDED, 49, 0);
+	check_row(&rows, 1, "192.0.2.8/32", 1 << STORE_EMBEDDED, 69, 0);
+	check_row(&rows, 2, "2001:db8::/64", 1 << STORE_REDIS, 8, 0);
+	check_row(&rows, 3, "192.0.2.9/32", 1 << STORE_REDIS | 1 << STORE_EMBEDDED, 5, 49);
+	rows_free(&rows);
+	eb_restore_free(redis);
+	eb_restore_free(embedded);
+}
+
+static void test_rows_wanted(void **state)
+{
+	static const char *const fields[] = { "a|192.0.2.9/32", "b|192.0.2.9/32", "b|192.0.3.9/32" };
+	static const double seconds[][2] = { { 500, 5 }, { 9, 0 }, { 50, 0 } };
+	struct eb_prefix within = { .family = 4, .len = 24, .addr = { 192, 0, 2 } };
+	struct session session;
+	struct rows rows = { .session = &session, .now = NOW, .rule = -1, .within = &within };
+	struct stored stored = { .kind = STORE_REDIS, .now = NOW };
+	struct eb_restore *restore;
+
+	(void)state;
+	make_session(&session);
+	restore = hold(&session, fields, seconds, 3);
+	rows_add_stored(&rows, restore, &stored);
+	rows_merge(&rows);
+	assert_int_equal(rows.count, 2);
+	assert_false(rows.items[0].clamped);
+	assert_true(rows.items[1].clamped);
+	check_row(&rows, 1, "192.0.2.9/32", 1 << STORE_REDIS, 10, 5);
+	rows_free(&rows);
+
+	rows = (struct rows){ .session = &session, .now = NOW, .rule = session_find_rule(&session, "a") };
+	rows_add_stored(&rows, restore, &stored);
+	rows_merge(&rows);
+	assert_int_equal(rows.count, 1);
+	rows_free(&rows);
+	eb_restore_free(restore);
 }
 
 static void test_protocols(void **state)
@@ -606,6 +729,8 @@ int main(void)
 		cmocka_unit_test(test_addresses),
 		cmocka_unit_test(test_overlap),
 		cmocka_unit_test(test_source),
+		cmocka_unit_test(test_rows),
+		cmocka_unit_test(test_rows_wanted),
 		cmocka_unit_test(test_protocols),
 		cmocka_unit_test_setup_teardown(test_lock, make_dir, remove_dir),
 		cmocka_unit_test_setup_teardown(test_lock_of_the_dead, make_dir, remove_dir),

@@ -98,13 +98,18 @@ static int parse_options(int argc, char **argv, struct options *out)
 	return EXIT_MISUSE;
 }
 
+/* Clients whose flush is not done yet. */
+struct waiting {
+	eb_control_client clients[FLUSHERS_MAX];
+	size_t count;
+};
+
 /* The agent with what main() alone needs. */
 struct program {
 	struct eb_agent agent;
 	struct eb_control_server *control;
 	bool stopping;
-	eb_control_client flushers[FLUSHERS_MAX]; /* who waits for a flush */
-	size_t flusher_count;
+	struct waiting flushing, next; /* who waits for the flush under way, and for the one after it */
 };
 
 /* ---- replies ---- */
@@ -149,14 +154,18 @@ static json_t *answer_detach(struct eb_agent *agent)
 	return reply;
 }
 
+/* A flush that is under way may have passed a bucket that changed since: who comes later waits for another one. */
 static json_t *answer_flush(struct program *program, eb_control_client client)
 {
-	if (program->flusher_count == FLUSHERS_MAX)
+	struct waiting *waiting = program->flushing.count ? &program->next : &program->flushing;
+
+	if (waiting->count == FLUSHERS_MAX)
 		return reply_error("too many flushes at once");
-	if (!eb_persist_fault(program->agent.persist, EB_PASS_FLUSH))
-		return reply_error(program->agent.enforcing ? "there is no store to write to" : "still restoring");
-	program->flushers[program->flusher_count++] = client;
-	return NULL;
+	waiting->clients[waiting->count++] = client;
+	if (eb_persist_fault(program->agent.persist, EB_PASS_FLUSH))
+		return NULL;
+	waiting->count--;
+	return reply_error(program->agent.enforcing ? "there is no store to write to" : "still restoring");
 }
 
 static json_t *answer_status(const struct eb_agent *agent)
@@ -233,12 +242,13 @@ static void on_fault_done(enum eb_pass_reason reason, uint64_t fields_set, uint6
 		(void)sd_event_exit(program->agent.loop, 0);
 	if (reason != EB_PASS_FLUSH)
 		return;
-	for (size_t i = 0; i < program->flusher_count; i++)
-		eb_control_reply(program->control, program->flushers[i],
+	for (size_t i = 0; i < program->flushing.count; i++)
+		eb_control_reply(program->control, program->flushing.clients[i],
 				 text[0] ? reply_error(text)
 					 : json_pack("{s:b, s:I, s:I}", "ok", 1, "set", (json_int_t)fields_set,
 						     "deleted", (json_int_t)fields_deleted));
-	program->flusher_count = 0;
+	program->flushing = program->next;
+	program->next.count = 0;
 }
 
 static int on_stop_deadline(sd_event_source *source, uint64_t usec, void *arg)
@@ -256,9 +266,11 @@ static int on_stop(sd_event_source *source, const struct signalfd_siginfo *info,
 
 	eb_info("stopping: signal %s", strsignal(info->ssi_signo));
 	(void)sd_notify(0, "STOPPING=1");
-	if (program->stopping || !eb_persist_fault(program->agent.persist, EB_PASS_SHUTDOWN))
+	if (program->stopping)
 		return sd_event_exit(loop, 0);
 	program->stopping = true;
+	if (!eb_persist_fault(program->agent.persist, EB_PASS_SHUTDOWN))
+		return sd_event_exit(loop, 0);
 	return sd_event_add_time_relative(loop, NULL, CLOCK_MONOTONIC, STOP_DEADLINE_US, 0, on_stop_deadline, NULL);
 }
 

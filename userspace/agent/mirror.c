@@ -22,6 +22,7 @@
 #define RENEW_NS (3600 * SECOND_NS)
 
 #define CLEAN_NS (600 * SECOND_NS)
+#define CLEAN_AGAIN_NS (60 * SECOND_NS) /* when there was more to do, or a pass came between */
 #define CLEAN_FIELDS_MAX 65536
 
 /* A step of the wall clock larger than this is one; smaller differences are the time between two looks at clocks. */
@@ -504,7 +505,8 @@ static void on_stale_done(const struct eb_store_result *result, void *arg)
 {
 	struct eb_mirror *mirror = arg;
 
-	mirror->clean_void |= result->error != 0;
+	if (result->error)
+		mirror->stale_sent = mirror->stale_count;
 	if (!mirror->stopped)
 		send_stale(mirror);
 }
@@ -532,7 +534,7 @@ static void send_stale(struct eb_mirror *mirror)
 			return;
 	}
 	if (mirror->stale_count == CLEAN_FIELDS_MAX || mirror->clean_void)
-		clean_soon(mirror);
+		(void)restart_timer(mirror->clean_timer, CLEAN_AGAIN_NS);
 	free(mirror->stale);
 	mirror->stale = NULL;
 	mirror->stale_count = mirror->stale_sent = 0;
@@ -556,7 +558,8 @@ static void on_scan_done(const struct eb_store_result *result, void *arg)
 {
 	struct eb_mirror *mirror = arg;
 
-	mirror->clean_void |= result->error != 0;
+	if (result->error)
+		mirror->stale_sent = mirror->stale_count;
 	if (!mirror->stopped)
 		send_stale(mirror);
 }
@@ -604,7 +607,7 @@ static int add_timers(struct eb_mirror *mirror)
 
 	if (err >= 0)
 		err = sd_event_add_time_relative(mirror->loop, &mirror->clean_timer, CLOCK_MONOTONIC,
-						 (mirror->tick_ns + random_below(mirror->tick_ns)) / 1000, 0, on_clean, mirror);
+						 (CLEAN_NS + random_below(CLEAN_NS)) / 1000, 0, on_clean, mirror);
 	if (err >= 0)
 		err = sd_event_add_defer(mirror->loop, &mirror->slice, on_slice, mirror);
 	if (err >= 0)

@@ -47,35 +47,39 @@ struct eb_mirror_stats {
 	uint64_t failures;
 	uint64_t fields_set, fields_deleted;
 	uint64_t last_success_ns; /* CLOCK_MONOTONIC; 0 when none */
+	uint64_t meta_written_ns; /* the same */
 	uint64_t fields_held;     /* that the store has from us, as far as we know */
 };
 
 /*
- * `dataplane` and `store` stay the caller's and must outlive the mirror. `tick_ns` is the time between passes, the
+ * `dataplane` and `store` stay the caller's. `tick_ns` is the time between passes, the
  * first one at a random time within it, so that many nodes do not write together. Starts paused. `pass_done` is called
  * at the end of every pass. Returns 0 or negative errno.
  */
 int eb_mirror_new(sd_event *loop, struct eb_dataplane *dataplane, struct eb_store *store, uint64_t tick_ns,
 		  void (*pass_done)(const struct eb_pass_result *result, void *arg), void *arg, struct eb_mirror **out);
 
-/* Accepts NULL. A pass under way is forgotten, its pass_done not called. */
+/* A pass under way is forgotten, its pass_done not called. To be called before the store is freed, which calls back what
+ * is under way; eb_mirror_free() comes after that. Both accept NULL. */
+void eb_mirror_stop(struct eb_mirror *mirror);
 void eb_mirror_free(struct eb_mirror *mirror);
 
 /* Ticks only do something while running: a store must not be written before what it holds was restored. */
 void eb_mirror_run(struct eb_mirror *mirror);
 void eb_mirror_pause(struct eb_mirror *mirror);
 
-/* A pass now; if one is under way, another one right after it. */
+/* A pass now; if one is under way, another one right after it, for all reasons that came meanwhile. */
 void eb_mirror_pass(struct eb_mirror *mirror, enum eb_pass_reason reason);
 
-/* The store may have lost what we wrote: the next pass writes everything in debt. */
+/* The store may have lost what we wrote, and have again what we removed: the next pass writes everything in debt and
+ * removes everything else that was written, and a cleaning follows. */
 void eb_mirror_forget(struct eb_mirror *mirror);
 
 /* To be called from the store's `writable`. */
 void eb_mirror_resume(struct eb_mirror *mirror);
 
-/* The clock says that removed fields may be left behind (their entry went to another source meanwhile): reads the
- * store and removes those whose time has passed. Runs by itself every ten minutes. */
+/* Reads the store and removes fields whose time has passed: those whose entry went to another source, or that an
+ * earlier agent left. Runs by itself after the first pass, and every ten minutes. */
 void eb_mirror_clean(struct eb_mirror *mirror);
 
 void eb_mirror_stats(const struct eb_mirror *mirror, struct eb_mirror_stats *out);

@@ -143,7 +143,7 @@ static enum cli_result cmd_completion(struct cli *cli, int argc, char **argv)
 			continue;
 		fputs(commands[i].name, stdout);
 		for (const char *option = strstr(commands[i].args, "--"); option; option = strstr(option + 2, "--")) {
-			int len = 2 + strspn(option + 2, "abcdefghijklmnopqrstuvwxyz");
+			int len = 2 + strspn(option + 2, "abcdefghijklmnopqrstuvwxyz-");
 			bool has_value = option[len] == ' ' && option[len + 1] >= 'A' && option[len + 1] <= 'Z';
 
 			printf(" %.*s%s", len, option, has_value ? "=" : "");

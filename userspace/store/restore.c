@@ -19,6 +19,7 @@ struct debt {
 
 struct eb_restore {
 	const struct eb_policy *policy;
+	uint64_t at; /* the moment that debts are as of, in ticks */
 	uint64_t records_max;
 	struct debt *debts;
 	size_t count, room;
@@ -48,6 +49,7 @@ struct eb_restore *eb_restore_new(const struct eb_policy *policy, uint64_t recor
 
 	if (restore) {
 		restore->policy = policy;
+		restore->at = eb_buckets_now();
 		restore->records_max = records_max;
 	}
 	return restore;
@@ -93,10 +95,10 @@ static bool make_room(struct eb_restore *restore)
 	size_t room = restore->room ? restore->room * 2 : 1024;
 	struct debt *debts;
 
-	if (restore->count < restore->room)
-		return true;
 	if (restore->count >= restore->records_max)
 		return false;
+	if (restore->count < restore->room)
+		return true;
 	debts = realloc(restore->debts, room * sizeof(*debts));
 	if (!debts)
 		return false;
@@ -165,6 +167,13 @@ static uint64_t later(uint64_t a, uint64_t b)
 	return a > b ? a : b;
 }
 
+static void keep_later(struct debt *debt, const struct debt *other)
+{
+	debt->packets = later(debt->packets, other->packets);
+	debt->bytes = later(debt->bytes, other->bytes);
+	debt->clamped |= other->clamped;
+}
+
 /* A bucket may have come from two stores, or twice in one scan: full_at only grows, so the later one is the truth. */
 static void sort_debts(struct eb_restore *restore)
 {
@@ -180,9 +189,7 @@ static void sort_debts(struct eb_restore *restore)
 			restore->debts[++kept] = *next;
 			continue;
 		}
-		last->packets = later(last->packets, next->packets);
-		last->bytes = later(last->bytes, next->bytes);
-		last->clamped |= next->clamped;
+		keep_later(last, next);
 	}
 	restore->count = kept + 1;
 	restore->sorted = true;
@@ -211,28 +218,122 @@ void eb_restore_each(struct eb_restore *restore, void (*visit)(const struct eb_r
 	}
 }
 
-/* What a bucket still lacks of `debt` when an earlier restore gave it `given` of it. */
-static uint64_t rest(uint64_t debt, uint64_t given)
+/* What is left of `debt` after `less` of it. */
+static uint64_t rest(uint64_t debt, uint64_t less)
 {
-	return debt > given ? debt - given : 0;
+	return debt > less ? debt - less : 0;
 }
 
-static void apply_debt(struct eb_restore *restore, struct eb_buckets *buckets, const struct debt *debt, bool late,
-		       const struct debt *given)
+/* A debt as of the moment `of`, as of `at`. */
+static uint64_t debt_at(uint64_t debt, uint64_t of, uint64_t at)
+{
+	if ((int64_t)(at - of) >= 0)
+		return rest(debt, at - of);
+	return debt ? debt + (of - at) : 0;
+}
+
+/* Among the first `count`, which are sorted. */
+static struct debt *find_debt(const struct eb_restore *restore, size_t count, const struct debt *debt)
+{
+	return count ? bsearch(debt, restore->debts, count, sizeof(*debt), compare_debts) : NULL;
+}
+
+static void join_debt(struct eb_restore *restore, size_t known, const struct debt *debt)
+{
+	struct debt *same = find_debt(restore, known, debt);
+
+	if (same)
+		keep_later(same, debt);
+	else if (!debt->packets && !debt->bytes)
+		restore->counts.full++;
+	else if (!make_room(restore))
+		restore->counts.refused[EB_REFUSED_TOO_MANY]++;
+	else
+		restore->debts[restore->count++] = *debt;
+}
+
+void eb_restore_join(struct eb_restore *restore, struct eb_restore *other)
+{
+	size_t known;
+
+	sort_debts(restore);
+	sort_debts(other);
+	known = restore->count;
+	for (size_t i = 0; i < other->count; i++) {
+		struct debt debt = other->debts[i];
+
+		debt.packets = debt_at(debt.packets, other->at, restore->at);
+		debt.bytes = debt_at(debt.bytes, other->at, restore->at);
+		join_debt(restore, known, &debt);
+	}
+	restore->sorted = restore->count == known;
+	restore->counts.fields += other->counts.fields;
+	restore->counts.full += other->counts.full;
+	for (int i = 0; i < EB_REFUSALS; i++)
+		restore->counts.refused[i] += other->counts.refused[i];
+	memset(&other->counts, 0, sizeof(other->counts));
+	other->count = 0;
+}
+
+static uint64_t clamp(uint64_t debt, const struct eb_limit *limit)
+{
+	if (!limit->mult)
+		return 0;
+	return debt < limit->burst ? debt : limit->burst;
+}
+
+/* As judge(), for a debt whose rule is now `index` of `policy`, or gone (-1). */
+static int judge_again(const struct eb_restore *restore, const struct eb_policy *policy, int index, struct debt *debt)
+{
+	const struct eb_rule *old = &restore->policy->rules[debt->rule], *rule;
+
+	if (index < 0)
+		return EB_REFUSED_UNKNOWN_RULE;
+	rule = &policy->rules[index];
+	if (debt->family == 4 ? old->prefix4 != rule->prefix4 : old->prefix6 != rule->prefix6)
+		return EB_REFUSED_PREFIX_LEN;
+	debt->rule = index;
+	debt->packets = clamp(debt->packets, &rule->packets);
+	debt->bytes = clamp(debt->bytes, &rule->bytes);
+	return EB_RECORD_OK;
+}
+
+void eb_restore_rebind(struct eb_restore *restore, const struct eb_policy *policy)
+{
+	int places[EB_RULES_MAX];
+	size_t kept = 0;
+
+	for (uint32_t i = 0; i < restore->policy->rule_count; i++)
+		places[i] = find_rule(policy, restore->policy->names[i]);
+	for (size_t i = 0; i < restore->count; i++) {
+		struct debt debt = restore->debts[i];
+		int refusal = judge_again(restore, policy, places[debt.rule], &debt);
+
+		if (refusal != EB_RECORD_OK)
+			restore->counts.refused[refusal]++;
+		else if (debt.packets || debt.bytes)
+			restore->debts[kept++] = debt;
+		else
+			restore->counts.full++;
+	}
+	restore->count = kept;
+	restore->sorted = false;
+	restore->policy = policy;
+}
+
+static void apply_debt(struct eb_restore *restore, struct eb_buckets *buckets, const struct debt *debt,
+		       enum eb_merge merge, uint64_t now)
 {
 	const struct eb_rule *rule = &restore->policy->rules[debt->rule];
-	uint64_t now = eb_buckets_now();
-	uint64_t packets = given ? rest(debt->packets, given->packets) : debt->packets;
-	uint64_t bytes = given ? rest(debt->bytes, given->bytes) : debt->bytes;
 	struct eb_bucket_view view = {
 		.source.family = debt->family,
 		.source.rule_id = debt->family == 4 ? rule->id4 : rule->id6,
-		.packets_full_at = packets ? eb_gcra_full_at(now, packets) : EB_FULL,
-		.bytes_full_at = bytes ? eb_gcra_full_at(now, bytes) : EB_FULL,
+		.packets_full_at = debt->packets ? eb_gcra_full_at(now, debt->packets) : EB_FULL,
+		.bytes_full_at = debt->bytes ? eb_gcra_full_at(now, debt->bytes) : EB_FULL,
 	};
 
 	memcpy(view.source.addr, debt->addr, sizeof(view.source.addr));
-	if (eb_buckets_merge(buckets, &view, late ? EB_MERGE_ADD : EB_MERGE_LATER, rule) == 0) {
+	if (eb_buckets_merge(buckets, &view, merge, rule) == 0) {
 		restore->counts.restored++;
 		restore->counts.clamped += debt->clamped;
 	} else {
@@ -246,11 +347,19 @@ void eb_restore_apply(struct eb_restore *restore, struct eb_buckets *buckets, bo
 	if (before)
 		sort_debts(before);
 	for (size_t i = 0; i < restore->count; i++) {
-		const struct debt *debt = &restore->debts[i], *given = NULL;
+		struct debt debt = restore->debts[i], *given = before ? find_debt(before, before->count, &debt) : NULL;
+		uint64_t now = eb_buckets_now();
 
-		if (before && before->count)
-			given = bsearch(debt, before->debts, before->count, sizeof(*debt), compare_debts);
-		apply_debt(restore, buckets, debt, late, given);
+		debt.packets = debt_at(debt.packets, restore->at, now);
+		debt.bytes = debt_at(debt.bytes, restore->at, now);
+		if (given) {
+			debt.packets = rest(debt.packets, debt_at(given->packets, before->at, now));
+			debt.bytes = rest(debt.bytes, debt_at(given->bytes, before->at, now));
+		}
+		if (debt.packets || debt.bytes)
+			apply_debt(restore, buckets, &debt, late ? EB_MERGE_ADD : EB_MERGE_LATER, now);
+		else if (!given)
+			restore->counts.full++;
 	}
 	eb_buckets_unmap(buckets);
 }

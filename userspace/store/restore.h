@@ -35,8 +35,9 @@ struct eb_restore_counts {
 	uint64_t refused[EB_REFUSALS];
 };
 
-/* `policy` is the one to restore for; the caller's, and must outlive this. At most `records_max` are collected.
- * NULL when out of memory. */
+/* `policy` is the one to restore for: the caller's, and must outlive this or be replaced by eb_restore_rebind(). At
+ * most `records_max` are collected. To be made at the moment that the reference time of its records stands for. NULL
+ * when out of memory. */
 struct eb_restore *eb_restore_new(const struct eb_policy *policy, uint64_t records_max);
 
 /* Accepts NULL. */
@@ -49,6 +50,13 @@ uint64_t eb_restore_reference(uint64_t now_ns, uint64_t saved_at_ns);
 /* Takes a field of a store in. */
 void eb_restore_add(struct eb_restore *restore, const char *field, size_t field_len, const char *value,
 		    size_t value_len, uint64_t reference_ns);
+
+/* Other rules are in force: what was collected is judged again. The old policy may be freed then. */
+void eb_restore_rebind(struct eb_restore *restore, const struct eb_policy *policy);
+
+/* Takes over what `other`, for the same policy, collected from another store, and its counts; of each bucket the later
+ * record stays. `other` is empty then. */
+void eb_restore_join(struct eb_restore *restore, struct eb_restore *other);
 
 /* One debt that a restore would make, for eb_restore_each(). Debts in ns as of the field's reference time. */
 struct eb_restore_debt {
@@ -63,7 +71,7 @@ void eb_restore_each(struct eb_restore *restore, void (*visit)(const struct eb_r
 		     void *arg);
 
 /*
- * Puts the debts into the maps. With `late`, onto those that were made since: a bucket gets both debts, at most the
+ * Puts what is left of the debts by now into the maps. With `late`, onto those that were made since: a bucket gets both debts, at most the
  * burst, less what `before` (NULL for none), a restore done earlier, gave it already.
  */
 void eb_restore_apply(struct eb_restore *restore, struct eb_buckets *buckets, bool late, struct eb_restore *before);
