@@ -564,7 +564,7 @@ static void on_scan_done(const struct eb_store_result *result, void *arg)
 		send_stale(mirror);
 }
 
-void eb_mirror_clean(struct eb_mirror *mirror)
+static void clean(struct eb_mirror *mirror)
 {
 	if (mirror->cleaning || mirror->passing || !mirror->running)
 		return;
@@ -596,7 +596,7 @@ static int on_clean(sd_event_source *source, uint64_t usec, void *arg)
 	(void)usec;
 	(void)restart_timer(source, CLEAN_NS);
 	if (eb_store_is_up(mirror->store))
-		eb_mirror_clean(mirror);
+		clean(mirror);
 	return 0;
 }
 

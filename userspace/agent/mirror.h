@@ -4,6 +4,9 @@
  * Done in passes over the table, one every tick and at once on a fault. Never blocks: a pass is cut into slices, and
  * waits whenever the store has enough to do.
  *
+ * Fields that no entry stands for any more, whose entry went to another source or that an earlier agent left, are
+ * removed by a cleaning after the first pass and every ten minutes: it reads the store and looks at their times.
+ *
  * Which entry was written last with what is remembered as 32 bits an entry, not as a copy of the table. A hash that
  * collides (1 in 4 billion changes) leaves a bucket's last change unwritten until its next one.
  */
@@ -77,10 +80,6 @@ void eb_mirror_forget(struct eb_mirror *mirror);
 
 /* To be called from the store's `writable`. */
 void eb_mirror_resume(struct eb_mirror *mirror);
-
-/* Reads the store and removes fields whose time has passed: those whose entry went to another source, or that an
- * earlier agent left. Runs by itself after the first pass, and every ten minutes. */
-void eb_mirror_clean(struct eb_mirror *mirror);
 
 void eb_mirror_stats(const struct eb_mirror *mirror, struct eb_mirror_stats *out);
 

@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "boot_id.h"
 #include "config_redis.h"
@@ -25,6 +28,9 @@
 /* Room for the records of both families, and pages that are being rewritten. */
 #define EMBEDDED_BYTES_PER_BUCKET 1024ULL
 
+/* A store that is there but could not be read is read again after this long. */
+#define READ_AGAIN_US 1000000ULL
+
 /* The meta record is read this often, to notice another writer. */
 #define CONFLICT_CHECK_US (10 * 1000000ULL)
 
@@ -35,6 +41,7 @@ struct backend {
 	struct eb_mirror *mirror;
 	bool down_logged;
 	bool was_up;
+	bool failing; /* the last pass was not taken */
 	/* Restoring. */
 	bool wanted;  /* its content was not read yet */
 	bool reading;
@@ -51,7 +58,7 @@ struct eb_persist {
 	struct eb_dataplane *dataplane;
 	struct eb_persist_events events;
 	struct backend redis, embedded;
-	sd_event_source *timeout, *conflict_timer, *decide;
+	sd_event_source *timeout, *conflict_timer, *read_again, *decide;
 	bool decided;
 	enum restore_state state;
 	struct eb_policy *policy;
@@ -71,31 +78,23 @@ static uint64_t monotonic_ns(void)
 
 /* ---- mirroring ---- */
 
-/* Who is written to now: Redis while it can be reached, the embedded store otherwise. */
-static struct backend *current(struct eb_persist *persist)
+/* A store may be written once it was read: what it holds would be lost. */
+static bool may_write(const struct backend *backend)
 {
-	struct backend *redis = &persist->redis, *embedded = &persist->embedded;
-
-	if (redis->store && (eb_store_is_up(redis->store) || !embedded->store))
-		return redis;
-	return embedded->store ? embedded : NULL;
+	return backend->persist->decided && backend->mirror && !backend->wanted;
 }
 
-/* A store may be written once it was read, and the embedded one only when Redis does not do. */
+/* Redis is written while it can be reached; the embedded store while Redis does not take it, or there is none. */
 static void choose_mirrors(struct eb_persist *persist)
 {
-	struct backend *backends[] = { &persist->redis, &persist->embedded };
+	struct backend *redis = &persist->redis, *embedded = &persist->embedded;
+	bool to_redis = may_write(redis) && eb_store_is_up(redis->store);
+	bool to_embedded = may_write(embedded) && (!to_redis || redis->failing);
 
-	for (size_t i = 0; i < 2; i++) {
-		struct backend *backend = backends[i];
-
-		if (!backend->mirror)
-			continue;
-		if (persist->decided && !backend->wanted && backend == current(persist))
-			eb_mirror_run(backend->mirror);
-		else
-			eb_mirror_pause(backend->mirror);
-	}
+	if (redis->mirror)
+		(to_redis ? eb_mirror_run : eb_mirror_pause)(redis->mirror);
+	if (embedded->mirror)
+		(to_embedded ? eb_mirror_run : eb_mirror_pause)(embedded->mirror);
 }
 
 static void on_pass_done(const struct eb_pass_result *result, void *arg)
@@ -106,14 +105,15 @@ static void on_pass_done(const struct eb_pass_result *result, void *arg)
 	if (result->error && (result->reason != EB_PASS_TICK || !backend->down_logged))
 		eb_warning("%s: mirror write (%s) failed: %s; it will be repeated", backend->name,
 			   eb_pass_reason_name(result->reason), result->text);
-	backend->down_logged = result->error != 0;
+	backend->down_logged = backend->failing = result->error != 0;
+	choose_mirrors(persist);
 	if (result->reason == EB_PASS_TICK)
 		return;
 	if (!result->error)
 		eb_info("%s: written on %s: %" PRIu64 " buckets set, %" PRIu64 " removed", backend->name,
 			eb_pass_reason_name(result->reason), result->fields_set, result->fields_deleted);
-	/* A shutdown that Redis does not take goes to the second line. */
-	if (result->error && backend == &persist->redis && persist->embedded.mirror) {
+	/* What Redis does not take goes to the second line. */
+	if (result->error && backend == &persist->redis && may_write(&persist->embedded)) {
 		eb_mirror_pass(persist->embedded.mirror, result->reason);
 		return;
 	}
@@ -123,12 +123,13 @@ static void on_pass_done(const struct eb_pass_result *result, void *arg)
 
 bool eb_persist_fault(struct eb_persist *persist, enum eb_pass_reason reason)
 {
-	struct backend *backend = current(persist);
+	struct backend *redis = &persist->redis, *embedded = &persist->embedded, *backend = NULL;
 
-	/* A store that was not read yet must not be written: what it holds would be lost. */
-	if (backend && backend->wanted)
-		backend = backend == &persist->redis && persist->embedded.store ? &persist->embedded : NULL;
-	if (!backend || !persist->decided || backend->wanted)
+	if (may_write(redis) && (eb_store_is_up(redis->store) || !may_write(embedded)))
+		backend = redis;
+	else if (may_write(embedded))
+		backend = embedded;
+	if (!backend)
 		return false;
 	persist->faults[reason]++;
 	eb_mirror_pass(backend->mirror, reason);
@@ -137,8 +138,7 @@ bool eb_persist_fault(struct eb_persist *persist, enum eb_pass_reason reason)
 
 /* ---- restoring ---- */
 
-static void log_counts(const struct eb_persist *persist, const struct backend *backend,
-		       const struct eb_restore_counts *counts)
+static void log_counts(const char *from, const struct eb_restore_counts *counts)
 {
 	char refused[256] = "";
 	size_t used = 0;
@@ -147,25 +147,32 @@ static void log_counts(const struct eb_persist *persist, const struct backend *b
 		if (counts->refused[i] && used < sizeof(refused))
 			used += snprintf(refused + used, sizeof(refused) - used, ", %" PRIu64 " refused (%s)",
 					 counts->refused[i], eb_refusal_name(i));
-	(void)persist;
 	eb_info("%s: restored %" PRIu64 " buckets of %" PRIu64 " fields, %" PRIu64 " full by now, %" PRIu64
 		" clamped%s",
-		backend->name, counts->restored, counts->fields, counts->full, counts->clamped, refused);
+		from, counts->restored, counts->fields, counts->full, counts->clamped, refused);
 }
 
-static void add_counts(struct eb_persist *persist, const struct backend *backend)
+static void add_counts(struct eb_persist *persist, const char *from, const struct eb_restore *restore)
 {
-	uint64_t now = eb_wallclock_ns(), age;
 	struct eb_restore_counts counts;
 
-	eb_restore_counts(backend->restore, &counts);
-	log_counts(persist, backend, &counts);
+	eb_restore_counts(restore, &counts);
+	log_counts(from, &counts);
 	persist->counts.fields += counts.fields;
 	persist->counts.restored += counts.restored;
 	persist->counts.full += counts.full;
 	persist->counts.clamped += counts.clamped;
 	for (int i = 0; i < EB_REFUSALS; i++)
 		persist->counts.refused[i] += counts.refused[i];
+}
+
+/* The age of what is restored is that of the store written last. */
+static void note_age(struct eb_persist *persist, const struct backend *backend)
+{
+	uint64_t now = eb_wallclock_ns(), age;
+	struct eb_restore_counts counts;
+
+	eb_restore_counts(backend->restore, &counts);
 	if (!counts.fields || !backend->saved_at_ns)
 		return;
 	age = now > backend->saved_at_ns ? now - backend->saved_at_ns : 0;
@@ -174,18 +181,70 @@ static void add_counts(struct eb_persist *persist, const struct backend *backend
 	persist->has_age = true;
 }
 
-static void apply(struct eb_persist *persist, struct backend *backend, struct eb_restore *before)
+static void apply(struct eb_persist *persist, struct backend *backend, const char *from, struct eb_restore *before)
 {
-	if (!backend->restore)
-		return;
 	eb_restore_apply(backend->restore, eb_dataplane_buckets(persist->dataplane), backend->late, before);
-	add_counts(persist, backend);
+	add_counts(persist, from, backend->restore);
 }
 
 static void free_restore(struct backend *backend)
 {
 	eb_restore_free(backend->restore);
 	backend->restore = NULL;
+}
+
+/* What was read completely by now. Of a bucket that both stores have, the later record. */
+static void restore_what_is_read(struct eb_persist *persist)
+{
+	struct backend *redis = &persist->redis, *embedded = &persist->embedded;
+	bool has_redis = redis->restore && !redis->wanted, has_embedded = embedded->restore && !embedded->wanted;
+
+	if (has_redis)
+		note_age(persist, redis);
+	if (has_embedded)
+		note_age(persist, embedded);
+	if (has_redis && has_embedded)
+		eb_restore_join(redis->restore, embedded->restore);
+	if (has_redis)
+		apply(persist, redis, has_embedded ? "redis and embedded store" : "redis", NULL);
+	else if (has_embedded)
+		apply(persist, embedded, embedded->name, NULL);
+}
+
+/*
+ * A file in run_dir, which like the maps does not outlive a reboot, says that Redis still has to be read: the next agent
+ * adopts the maps, and would not otherwise. One that is killed between the adding and the removal of the file adds the
+ * debts twice, which errs towards less.
+ */
+static void pending_path(const struct eb_persist *persist, char *path, size_t size)
+{
+	snprintf(path, size, "%s/restore-pending", persist->config->run_dir);
+}
+
+static void set_pending(const struct eb_persist *persist, bool pending)
+{
+	char path[PATH_MAX];
+	int fd;
+
+	pending_path(persist, path, sizeof(path));
+	if (!pending) {
+		(void)unlink(path);
+		return;
+	}
+	fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (fd < 0)
+		eb_warning("%s: %s; if the agent ends before Redis is back, its buckets are not restored", path,
+			   strerror(errno));
+	else
+		close(fd);
+}
+
+static bool is_pending(const struct eb_persist *persist)
+{
+	char path[PATH_MAX];
+
+	pending_path(persist, path, sizeof(path));
+	return access(path, F_OK) == 0;
 }
 
 static int on_decide(sd_event_source *source, void *arg)
@@ -205,16 +264,16 @@ static void decide(struct eb_persist *persist)
 	persist->decided = true;
 	sd_event_source_disable_unref(persist->timeout);
 	persist->timeout = NULL;
-	apply(persist, &persist->embedded, NULL);
-	if (!persist->redis.wanted)
-		apply(persist, &persist->redis, NULL);
-	else
+	restore_what_is_read(persist);
+	set_pending(persist, persist->redis.wanted);
+	if (persist->redis.wanted) {
 		persist->redis.late = true;
-	if (persist->state != RESTORE_ADOPTED)
-		persist->state = persist->redis.wanted ? RESTORE_WAITING : RESTORE_DONE;
-	if (!persist->redis.wanted) {
+		persist->state = RESTORE_WAITING;
+	} else {
 		free_restore(&persist->embedded);
 		free_restore(&persist->redis);
+		if (persist->state == RESTORE_RUNNING)
+			persist->state = RESTORE_DONE;
 	}
 	choose_mirrors(persist);
 	(void)sd_event_add_defer(persist->loop, &persist->decide, on_decide, persist);
@@ -222,11 +281,16 @@ static void decide(struct eb_persist *persist)
 
 static void finish_late(struct eb_persist *persist)
 {
-	apply(persist, &persist->redis, persist->embedded.restore);
+	if (persist->redis.restore) {
+		note_age(persist, &persist->redis);
+		apply(persist, &persist->redis, "redis", persist->embedded.restore);
+	}
+	set_pending(persist, false);
 	free_restore(&persist->redis);
 	free_restore(&persist->embedded);
 	persist->state = RESTORE_DONE;
 	choose_mirrors(persist);
+	(void)eb_persist_fault(persist, EB_PASS_REDIS_RECOVERED);
 }
 
 static void finish_reading(struct backend *backend)
@@ -240,25 +304,39 @@ static void finish_reading(struct backend *backend)
 		decide(persist);
 }
 
+/* An embedded store is read at once or never: it is on a local disk. Redis may be better in a moment. */
+static void fail_reading(struct backend *backend, const char *text)
+{
+	struct eb_persist *persist = backend->persist;
+
+	if (!backend->wanted)
+		return;
+	eb_warning("%s: reading the buckets failed: %s", backend->name, text);
+	free_restore(backend);
+	backend->reading = false;
+	if (backend == &persist->embedded) {
+		finish_reading(backend);
+		return;
+	}
+	(void)sd_event_source_set_time_relative(persist->read_again, READ_AGAIN_US);
+	(void)sd_event_source_set_enabled(persist->read_again, SD_EVENT_ONESHOT);
+}
+
 static void on_scanned(const struct eb_store_result *result, void *arg)
 {
 	struct backend *backend = arg;
 
-	if (result->error || !backend->restore) {
-		/* Begun again when the store is up again. */
-		eb_warning("%s: reading the buckets failed: %s", backend->name, result->text);
-		backend->reading = false;
-		free_restore(backend);
-		return;
-	}
-	finish_reading(backend);
+	if (result->error)
+		fail_reading(backend, result->text);
+	else if (backend->wanted)
+		finish_reading(backend);
 }
 
 static void on_field(const char *field, size_t field_len, const char *value, size_t value_len, void *arg)
 {
 	struct backend *backend = arg;
 
-	if (backend->restore)
+	if (backend->wanted)
 		eb_restore_add(backend->restore, field, field_len, value, value_len, backend->reference_ns);
 }
 
@@ -282,9 +360,10 @@ static void on_meta(const struct eb_store_result *result, const struct eb_store_
 	uint64_t records_max = (uint64_t)eb_buckets_entries(buckets, 4) + eb_buckets_entries(buckets, 6);
 	int err;
 
+	if (!backend->wanted)
+		return; /* given up */
 	if (result->error) {
-		eb_warning("%s: reading the buckets failed: %s", backend->name, result->text);
-		backend->reading = false;
+		fail_reading(backend, result->text);
 		return;
 	}
 	if (meta->schema > EB_STORE_SCHEMA) {
@@ -297,11 +376,8 @@ static void on_meta(const struct eb_store_result *result, const struct eb_store_
 	backend->reference_ns = reference_time(backend, meta->saved_at_ns);
 	backend->restore = eb_restore_new(persist->policy, records_max);
 	err = backend->restore ? eb_store_scan(backend->store, on_field, on_scanned, backend) : -ENOMEM;
-	if (err) {
-		eb_warning("%s: cannot read the buckets: %s", backend->name, strerror(-err));
-		backend->reading = false;
-		free_restore(backend);
-	}
+	if (err)
+		fail_reading(backend, strerror(-err));
 }
 
 static void begin_reading(struct backend *backend)
@@ -313,7 +389,17 @@ static void begin_reading(struct backend *backend)
 	backend->reading = true;
 	err = eb_store_read_meta(backend->store, on_meta, backend);
 	if (err)
-		backend->reading = false;
+		fail_reading(backend, strerror(-err));
+}
+
+static int on_read_again(sd_event_source *source, uint64_t usec, void *arg)
+{
+	struct eb_persist *persist = arg;
+
+	(void)source;
+	(void)usec;
+	begin_reading(&persist->redis);
+	return 0;
 }
 
 static int on_timeout(sd_event_source *source, uint64_t usec, void *arg)
@@ -338,17 +424,16 @@ static int on_timeout(sd_event_source *source, uint64_t usec, void *arg)
 int eb_persist_start(struct eb_persist *persist, bool restore)
 {
 	uint64_t wait_ns = persist->redis.store ? persist->config->redis->restore_timeout_ns : EMBEDDED_TIMEOUT_NS;
+	bool any = persist->redis.store || persist->embedded.store;
 	int err = eb_maps_policy(eb_dataplane_maps(persist->dataplane), persist->policy);
 
 	if (err)
 		return err;
-	persist->state = restore ? RESTORE_RUNNING : RESTORE_ADOPTED;
-	persist->redis.wanted = restore && persist->redis.store;
+	persist->state = !restore ? RESTORE_ADOPTED : any ? RESTORE_RUNNING : RESTORE_NONE;
+	persist->redis.wanted = persist->redis.store && (restore || is_pending(persist));
 	persist->embedded.wanted = restore && persist->embedded.store;
-	if (!persist->redis.wanted && !persist->embedded.wanted) {
+	if (!restore || !any) {
 		decide(persist);
-		if (restore)
-			persist->state = RESTORE_NONE;
 		return 0;
 	}
 	begin_reading(&persist->redis);
@@ -384,10 +469,9 @@ static void on_down(const char *text, void *arg)
 		eb_warning("%s: %s; packets are limited as before, trying again", backend->name, text);
 	backend->down_logged = true;
 	backend->was_up |= backend == &backend->persist->redis; /* recovering counts from the first failure */
-	backend->reading = false;
-	if (!backend->persist->decided || backend->wanted)
-		free_restore(backend);
 	choose_mirrors(backend->persist);
+	if (backend == &backend->persist->embedded)
+		fail_reading(backend, text);
 }
 
 static void on_writable(void *arg)
@@ -431,7 +515,7 @@ static void on_conflict_meta(const struct eb_store_result *result, const struct 
 	bool is_other;
 
 	eb_mirror_stats(persist->redis.mirror, &stats);
-	if (result->error || !stats.fields_set)
+	if (result->error || !stats.meta_written_ns)
 		return; /* what we have not written yet may well be of another boot */
 	is_other = meta->boot_id[0] && strcmp(meta->boot_id, persist->boot_id) != 0;
 	if (is_other && strcmp(meta->boot_id, persist->other_boot_id) != 0)
@@ -483,6 +567,9 @@ int eb_persist_new(sd_event *loop, const struct eb_config *config, struct eb_dat
 	    sd_event_add_time_relative(loop, &persist->conflict_timer, CLOCK_MONOTONIC, CONFLICT_CHECK_US, 0,
 				       on_conflict_timer, persist) < 0)
 		err = eb_fail(-ENOMEM, error, "out of memory");
+	if (!err && (sd_event_add_time(loop, &persist->read_again, CLOCK_MONOTONIC, 0, 0, on_read_again, persist) < 0 ||
+		     sd_event_source_set_enabled(persist->read_again, SD_EVENT_OFF) < 0))
+		err = eb_fail(-ENOMEM, error, "out of memory");
 	if (err) {
 		eb_persist_free(persist);
 		return err;
@@ -493,8 +580,10 @@ int eb_persist_new(sd_event *loop, const struct eb_config *config, struct eb_dat
 
 static void free_backend(struct backend *backend)
 {
-	eb_mirror_free(backend->mirror);
+	backend->wanted = false;
+	eb_mirror_stop(backend->mirror);
 	eb_store_free(backend->store);
+	eb_mirror_free(backend->mirror);
 	free_restore(backend);
 }
 
@@ -504,6 +593,7 @@ void eb_persist_free(struct eb_persist *persist)
 		return;
 	sd_event_source_disable_unref(persist->timeout);
 	sd_event_source_disable_unref(persist->conflict_timer);
+	sd_event_source_disable_unref(persist->read_again);
 	sd_event_source_disable_unref(persist->decide);
 	free_backend(&persist->redis);
 	free_backend(&persist->embedded);
@@ -513,15 +603,21 @@ void eb_persist_free(struct eb_persist *persist)
 
 int eb_persist_reloaded(struct eb_persist *persist, const struct eb_config *config)
 {
-	int err = eb_maps_policy(eb_dataplane_maps(persist->dataplane), persist->policy);
+	struct eb_policy *policy = calloc(1, sizeof(*policy));
+	int err = policy ? eb_maps_policy(eb_dataplane_maps(persist->dataplane), policy) : -ENOMEM;
 
 	persist->config = config;
-	/* What was collected names rules by their place in the old policy. */
-	free_restore(&persist->redis);
-	free_restore(&persist->embedded);
-	persist->redis.reading = false;
-	begin_reading(&persist->redis);
-	return err;
+	if (err) {
+		free(policy);
+		return err;
+	}
+	if (persist->redis.restore)
+		eb_restore_rebind(persist->redis.restore, policy);
+	if (persist->embedded.restore)
+		eb_restore_rebind(persist->embedded.restore, policy);
+	free(persist->policy);
+	persist->policy = policy;
+	return 0;
 }
 
 /* ---- status ---- */
