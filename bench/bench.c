@@ -15,6 +15,9 @@ static const struct measurement {
 	{ "cost", bench_cost, 5, "CONTESTANT RULES LABEL refused|admitted SOURCES" },
 	{ "flood", bench_flood, 7, "CONTESTANT RULES LABEL SOURCES SECONDS FROM TO" },
 	{ "exact", bench_exact, 8, "CONTESTANT LABEL two-cpus|spoofed SECONDS FROM TO FROM TO" },
+	{ "windows", bench_windows, 3, "SECONDS FROM TO" },
+	{ "fill", bench_fill, 3, "PIN_DIR COUNT STEP" },
+	{ "bare", bench_bare, 2, "SOCKET KEY" },
 };
 
 static int cpu_of(const char *variable, int otherwise)

@@ -24,4 +24,13 @@ int bench_flood(const struct bench_cpus *cpus, char **args);
  */
 int bench_exact(const struct bench_cpus *cpus, char **args);
 
+/* SECONDS SENDING-INTERFACE RECEIVING-INTERFACE */
+int bench_windows(const struct bench_cpus *cpus, char **args);
+
+/* PIN-DIRECTORY COUNT STEP */
+int bench_fill(const struct bench_cpus *cpus, char **args);
+
+/* REDIS-SOCKET KEY */
+int bench_bare(const struct bench_cpus *cpus, char **args);
+
 #endif

@@ -1,6 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-only
-# Builds the benchmark into $BUILD/bench, with the shipped object $BUILD/edgebucket.bpf.o inside.
+# Builds the benchmark into $BUILD/bench, with the shipped object $BUILD/edgebucket.bpf.o inside, and the modules of
+# edgebucket that read and write the maps.
 set -e
 cd "$(dirname "$0")/.."
 out=$BUILD/bench
@@ -22,4 +23,5 @@ done
 skeleton "$BUILD/edgebucket.bpf.o" edgebucket
 # shellcheck disable=SC2046 # one word for each file
 ${CC:-gcc} -std=gnu11 -D_GNU_SOURCE -O2 -g -Wall -Wextra -Werror -fno-strict-aliasing -I include -I "$out" \
-	$(find bench -name '*.c' ! -name '*.bpf.c') -o "$out/bench" -lbpf -lpthread
+	-I userspace/common $(find bench -name '*.c' ! -name '*.bpf.c') userspace/common/buckets.c userspace/common/maps.c \
+	userspace/common/text.c -o "$out/bench" -lbpf -lhiredis -lpthread

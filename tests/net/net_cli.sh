@@ -121,7 +121,7 @@ exits 1 flush
 # A token more is a token more in reality, and a full bucket passes a burst.
 says '.reset == 1' reset 10.11.1.9
 send 10.11.1.1 -n 50
-counted everyone 10.11.1.1 40 60 10.11.1.0/24
+counted everyone 10.11.1.1 40 30 10.11.1.0/24
 says '.reset >= 5' reset --all
 send 10.12.0.1 -n 8 -p 53
 equal "passed after a reset" 6 rule dns pass.packets

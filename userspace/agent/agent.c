@@ -92,7 +92,7 @@ static void attach_interface(struct eb_agent *agent, struct eb_interface *interf
 {
 	struct eb_attachment now;
 	char *error = NULL;
-	int err = eb_dataplane_status(interface->name, eb_dataplane_maps(agent->dataplane), &now);
+	int err = eb_attach_status(interface->name, eb_dataplane_maps(agent->dataplane), &now);
 
 	interface->ifindex = if_nametoindex(interface->name);
 	if (err == -ENODEV) {
@@ -105,7 +105,7 @@ static void attach_interface(struct eb_agent *agent, struct eb_interface *interf
 	}
 	if (!err && !now.attached)
 		interface->attachment = now;
-	err = eb_dataplane_attach(agent->dataplane, interface->name, agent->config->attach, &now, &error);
+	err = eb_attach_program(eb_dataplane_programs(agent->dataplane), interface->name, agent->config->attach, &now, &error);
 	if (!err) {
 		note_attached(interface, &now);
 		return;
@@ -166,7 +166,7 @@ int eb_agent_detach_all(struct eb_agent *agent, bool pause, char **error)
 	for (size_t i = 0; i < agent->interface_count; i++) {
 		struct eb_interface *interface = &agent->interfaces[i];
 		char *text = NULL;
-		int err = eb_dataplane_detach(interface->name, eb_dataplane_maps(agent->dataplane), &text);
+		int err = eb_attach_remove(interface->name, eb_dataplane_maps(agent->dataplane), &text);
 
 		if (err && err != -ENODEV) {
 			ret = err;
@@ -230,7 +230,7 @@ static void adopt_config(struct eb_agent *agent, struct eb_config *config, struc
 
 		if (has_interface(config, agent->interfaces[i].name))
 			continue;
-		if (eb_dataplane_detach(agent->interfaces[i].name, eb_dataplane_maps(agent->dataplane), &error) == 0)
+		if (eb_attach_remove(agent->interfaces[i].name, eb_dataplane_maps(agent->dataplane), &error) == 0)
 			eb_info("%s: detached, no longer configured", agent->interfaces[i].name);
 		else
 			eb_warning("%s", error ? error : agent->interfaces[i].name);

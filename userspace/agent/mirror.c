@@ -584,7 +584,7 @@ static int on_tick(sd_event_source *source, uint64_t usec, void *arg)
 	struct eb_mirror *mirror = arg;
 
 	(void)usec;
-	if (mirror->running && !mirror->cleaning && eb_store_is_up(mirror->store))
+	if (mirror->running && !mirror->cleaning)
 		eb_mirror_pass(mirror, EB_PASS_TICK);
 	return restart_timer(source, mirror->tick_ns);
 }
@@ -594,9 +594,8 @@ static int on_clean(sd_event_source *source, uint64_t usec, void *arg)
 	struct eb_mirror *mirror = arg;
 
 	(void)usec;
-	(void)restart_timer(source, CLEAN_NS);
-	if (eb_store_is_up(mirror->store))
-		clean(mirror);
+	(void)restart_timer(source, mirror->passing ? SECOND_NS : CLEAN_NS);
+	clean(mirror);
 	return 0;
 }
 

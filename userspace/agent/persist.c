@@ -84,7 +84,8 @@ static bool may_write(const struct backend *backend)
 	return backend->persist->decided && backend->mirror && !backend->wanted;
 }
 
-/* Redis is written while it can be reached; the embedded store while Redis does not take it, or there is none. */
+/* Redis is written while it can be reached; the embedded store while Redis does not take it, or there is none. That one
+ * also while it is down: writing is what opens it again. */
 static void choose_mirrors(struct eb_persist *persist)
 {
 	struct backend *redis = &persist->redis, *embedded = &persist->embedded;

@@ -240,11 +240,11 @@ static void note_others(const struct comparison *comparison, size_t hidden)
 	if (comparison->rows.orphans && comparison->rows.rule < 0 && !comparison->rows.within)
 		cli_note("not shown: %zu buckets of rules or limits that are no longer in force", comparison->rows.orphans);
 	if (counts.full)
-		cli_note("%s: not shown: %" PRIu64 " fields of buckets that are full by now", name, counts.full);
+		cli_note("%s: not shown, as full by now: %" PRIu64, name, counts.full);
 	for (int i = 0; i < EB_REFUSALS; i++)
 		if (counts.refused[i])
-			cli_note("%s: not shown: %" PRIu64 " fields that a restore would refuse: %s", name,
-				 counts.refused[i], eb_refusal_name(i));
+			cli_note("%s: not shown, as a restore would refuse them for their %s: %" PRIu64, name,
+				 eb_refusal_name(i), counts.refused[i]);
 }
 
 static void show(struct comparison *comparison, size_t limit, bool json)

@@ -9,7 +9,7 @@
 #include <net/if.h>
 #include <stddef.h>
 
-#include "dataplane.h"
+#include "attach.h"
 #include "session.h"
 
 struct interface {

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * The kernel side as an object: makes or adopts the pinned maps, puts policies into force, attaches and detaches the
- * program. Alone sees libxdp and the program's skeleton. What it makes stays when the agent is gone.
+ * The kernel side as an object: makes or adopts the pinned maps, and puts policies into force. attach.h brings the
+ * program to the interfaces. What it makes stays when the agent is gone.
  */
 #ifndef EB_DATAPLANE_H
 #define EB_DATAPLANE_H
 
 #include <stdbool.h>
 
+#include "attach.h"
 #include "buckets.h"
 #include "config.h"
 #include "maps.h"
@@ -28,6 +29,7 @@ void eb_dataplane_close(struct eb_dataplane *dataplane);
 /* Owned by the dataplane. */
 const struct eb_maps *eb_dataplane_maps(const struct eb_dataplane *dataplane);
 struct eb_buckets *eb_dataplane_buckets(const struct eb_dataplane *dataplane);
+struct eb_programs *eb_dataplane_programs(const struct eb_dataplane *dataplane);
 
 /* True when the maps were made by this eb_dataplane_open() with nothing to carry over: their buckets are all full. */
 bool eb_dataplane_is_new(const struct eb_dataplane *dataplane);
@@ -47,29 +49,7 @@ int eb_dataplane_commit(struct eb_dataplane *dataplane, char **error);
  */
 int eb_dataplane_apply(struct eb_dataplane *dataplane, const struct eb_ruleset *ruleset, char **error);
 
-/* What is on an interface. */
-struct eb_attachment {
-	bool attached;     /* a program that uses our maps is on it */
-	const char *mode;  /* "native", "generic", "offload"; "" when nothing is attached */
-	uint32_t prog_id;  /* our program's; 0 when not attached */
-	bool dispatcher;   /* beside others, behind libxdp's dispatcher */
-	bool foreign;      /* a program of another owner is there that does not share the interface */
-};
-
-/*
- * Attaches the program to an interface, or replaces an older one of ours without a gap. Other owners' programs stay:
- * where the kernel cannot chain, -EBUSY. *out says what became of it.
- */
-int eb_dataplane_attach(struct eb_dataplane *dataplane, const char *ifname, enum eb_attach_mode mode,
-			struct eb_attachment *out, char **error);
-
 /* After the program was attached to all interfaces: takes over what the old one charged to the old maps meanwhile. */
 void eb_dataplane_settle(struct eb_dataplane *dataplane);
-
-/* Reads what is on an interface; no dataplane needed. -ENODEV when there is no such interface. */
-int eb_dataplane_status(const char *ifname, const struct eb_maps *maps, struct eb_attachment *out);
-
-/* Takes our program off an interface; 0 also when it was not there. Needs no agent. */
-int eb_dataplane_detach(const char *ifname, const struct eb_maps *maps, char **error);
 
 #endif

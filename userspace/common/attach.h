@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The program on the interfaces: loads, attaches, replaces and removes it, through libxdp beside other programs where
+ * the kernel can chain them, alone where it cannot. With object.h, alone sees libxdp and the program's skeleton. What
+ * is attached stays when the process ends.
+ */
+#ifndef EB_ATTACH_H
+#define EB_ATTACH_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "config.h"
+#include "maps.h"
+
+struct eb_programs; /* opaque: what this process has loaded */
+
+/* `maps` must outlive it. NULL when out of memory. */
+struct eb_programs *eb_programs_new(const struct eb_maps *maps);
+
+/* Accepts NULL. Programs stay attached. */
+void eb_programs_free(struct eb_programs *programs);
+
+/* What is on an interface. */
+struct eb_attachment {
+	bool attached;     /* a program that uses our maps is on it */
+	const char *mode;  /* "native", "generic", "offload"; "" when nothing is attached */
+	uint32_t prog_id;  /* our program's; 0 when not attached */
+	bool dispatcher;   /* beside others, behind libxdp's dispatcher */
+	bool foreign;      /* a program of another owner is there that does not share the interface */
+};
+
+/*
+ * Attaches the program to an interface, or replaces an older one of ours without a gap. Other owners' programs stay:
+ * where the kernel cannot chain, -EBUSY. *out says what became of it.
+ */
+int eb_attach_program(struct eb_programs *programs, const char *ifname, enum eb_attach_mode mode,
+			struct eb_attachment *out, char **error);
+
+/* Reads what is on an interface; no agent needed. -ENODEV when there is no such interface. */
+int eb_attach_status(const char *ifname, const struct eb_maps *maps, struct eb_attachment *out);
+
+/* Takes our program off an interface; 0 also when it was not there. Needs no agent. */
+int eb_attach_remove(const char *ifname, const struct eb_maps *maps, char **error);
+
+#endif

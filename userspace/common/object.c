@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include <errno.h>
+#include <unistd.h>
+
+#include <bpf/bpf.h>
+#include <bpf/btf.h>
+#include <bpf/libbpf.h>
+#include <xdp/libxdp.h>
+
+#include "edgebucket.skel.h"
+#include "log.h"
+#include "object.h"
+
+static struct bpf_map *skeleton_map(const struct edgebucket_bpf *skeleton, enum eb_map map)
+{
+	return bpf_object__find_map_by_name(skeleton->obj, eb_map_name(map));
+}
+
+int eb_object_open(const struct eb_maps *maps, __u32 sets, struct edgebucket_bpf **out)
+{
+	struct edgebucket_bpf *skeleton = edgebucket_bpf__open();
+	int err = skeleton ? 0 : -errno;
+
+	for (int i = 0; i < EB_MAPS && !err; i++)
+		if (maps->fd[i] >= 0)
+			err = bpf_map__reuse_fd(skeleton_map(skeleton, i), maps->fd[i]);
+	if (!err && maps->fd[EB_MAP_BUCKETS_V4] < 0)
+		err = bpf_map__set_max_entries(skeleton->maps.buckets_v4, sets);
+	if (!err && maps->fd[EB_MAP_BUCKETS_V6] < 0)
+		err = bpf_map__set_max_entries(skeleton->maps.buckets_v6, sets);
+	if (!err && maps->fd[EB_MAP_TAGS_V4] < 0)
+		err = bpf_map__set_max_entries(skeleton->maps.tags_v4, sets);
+	if (!err && maps->fd[EB_MAP_TAGS_V6] < 0)
+		err = bpf_map__set_max_entries(skeleton->maps.tags_v6, sets);
+	if (err) {
+		edgebucket_bpf__destroy(skeleton);
+		return err;
+	}
+	skeleton->rodata->sets_v4 = sets;
+	skeleton->rodata->sets_v6 = sets;
+	*out = skeleton;
+	return 0;
+}
+
+int eb_object_make_maps(struct eb_maps *maps, __u32 sets)
+{
+	struct edgebucket_bpf *skeleton;
+	int err = eb_object_open(maps, sets, &skeleton);
+
+	if (err)
+		return err;
+	bpf_program__set_autoload(skeleton->progs.edgebucket, false);
+	err = edgebucket_bpf__load(skeleton);
+	for (int i = 0; i < EB_MAPS && !err; i++) {
+		if (maps->fd[i] >= 0)
+			continue;
+		maps->fd[i] = dup(bpf_map__fd(skeleton_map(skeleton, i)));
+		if (maps->fd[i] < 0)
+			err = -errno;
+	}
+	edgebucket_bpf__destroy(skeleton);
+	return err;
+}
+
+int eb_object_types(struct btf **out)
+{
+	struct edgebucket_bpf *skeleton = edgebucket_bpf__open();
+	const void *raw;
+	struct btf *btf;
+	__u32 size;
+	int err;
+
+	if (!skeleton)
+		return -errno;
+	raw = btf__raw_data(bpf_object__btf(skeleton->obj), &size);
+	btf = raw ? btf__new(raw, size) : NULL;
+	edgebucket_bpf__destroy(skeleton);
+	if (!btf)
+		return -errno;
+	err = btf__load_into_kernel(btf);
+	if (err)
+		eb_debug("no BTF for tries: %s", strerror(-err));
+	*out = btf;
+	return 0;
+}
+
+/* What the libraries say is detail behind the one line that we log ourselves. */
+static int quiet_libbpf(enum libbpf_print_level level, const char *format, va_list args)
+{
+	(void)level;
+	eb_log_va(EB_LOG_DEBUG, format, args);
+	return 0;
+}
+
+static int quiet_libxdp(enum libxdp_print_level level, const char *format, va_list args)
+{
+	(void)level;
+	eb_log_va(EB_LOG_DEBUG, format, args);
+	return 0;
+}
+
+void eb_object_quiet(void)
+{
+	libbpf_set_print(quiet_libbpf);
+	libxdp_set_print(quiet_libxdp);
+}
