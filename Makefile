@@ -89,9 +89,9 @@ demo: deps ## show everything on a private network namespace with real traffic
 
 check: deps ## install what is missing, build, run all tests
 	$(Q)$(MAKE) all tests
-	$(Q)BUILD=$(abspath $(BUILD)) ./tests/run.sh unit xdp net redis
+	$(Q)BUILD=$(abspath $(BUILD)) ./tests/run.sh unit xdp net redis persist
 
-check-unit check-xdp check-net check-redis: check-%: all tests ## run one kind of test: check-unit, check-xdp, ...
+check-unit check-xdp check-net check-redis check-persist: check-%: all tests ## run one kind of test: check-unit, check-xdp, ...
 	$(Q)BUILD=$(abspath $(BUILD)) ./tests/run.sh $*
 
 asan: ## build and run unit and xdp tests with AddressSanitizer and UndefinedBehaviorSanitizer
@@ -126,7 +126,7 @@ clean: ## remove everything built
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+( [a-z-]+)*:.*## / { printf "  %-34s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
-.PHONY: all tests deps demo check check-unit check-xdp check-net check-redis asan bench lint format install uninstall clean help
+.PHONY: all tests deps demo check check-unit check-xdp check-net check-redis check-persist asan bench lint format install uninstall clean help
 .DELETE_ON_ERROR:
 .SECONDARY:
 

@@ -18,10 +18,15 @@
 #define WINDOW 64
 #define COPY_KEY "bench:copy"
 
-/* Field, value, field, value, …: what one HSCAN answers, kept as hiredis made it. */
-struct page {
-	redisReply *reply;
-	struct page *next;
+/* What a batch is made of lies in the order of writing, so that finding it costs next to nothing. */
+struct field {
+	char name[80];
+	char value[48];
+};
+
+struct fields {
+	struct field *items;
+	size_t count, room;
 };
 
 struct batch {
@@ -38,48 +43,63 @@ static double now(void)
 	return time.tv_sec + time.tv_nsec / 1e9;
 }
 
-static void free_pages(struct page *page)
-{
-	while (page) {
-		struct page *next = page->next;
-
-		freeReplyObject(page->reply);
-		free(page);
-		page = next;
-	}
-}
-
 static bool is_page(const redisReply *reply)
 {
 	return reply && reply->type == REDIS_REPLY_ARRAY && reply->elements == 2 &&
 	       reply->element[0]->type == REDIS_REPLY_STRING && reply->element[1]->type == REDIS_REPLY_ARRAY;
 }
 
-/* Reads the whole hash; keeps it where `pages` is not NULL. */
-static int read_all(redisContext *redis, const char *key, size_t *count, struct page **pages)
+static int keep(struct fields *fields, const redisReply *texts)
+{
+	for (size_t i = 0; i + 1 < texts->elements; i += 2) {
+		struct field *field;
+
+		if (fields->count == fields->room) {
+			fields->room = fields->room ? 2 * fields->room : 1024;
+			fields->items = reallocarray(fields->items, fields->room, sizeof(*fields->items));
+		}
+		if (!fields->items)
+			return -ENOMEM;
+		field = &fields->items[fields->count++];
+		snprintf(field->name, sizeof(field->name), "%s", texts->element[i]->str);
+		snprintf(field->value, sizeof(field->value), "%s", texts->element[i + 1]->str);
+	}
+	return 0;
+}
+
+/* Reads the whole hash; keeps it where `fields` is not NULL. */
+static int read_all(redisContext *redis, const char *key, size_t *count, struct fields *fields)
 {
 	char cursor[24] = "0";
+	int err = 0;
 
 	*count = 0;
 	do {
 		redisReply *reply = redisCommand(redis, "HSCAN %s %s COUNT 5000", key, cursor);
-		struct page *page = pages ? malloc(sizeof(*page)) : NULL;
 
-		if (!is_page(reply) || (pages && !page)) {
-			freeReplyObject(reply);
-			free(page);
-			return -EIO;
-		}
-		snprintf(cursor, sizeof(cursor), "%s", reply->element[0]->str);
-		*count += reply->element[1]->elements / 2;
-		if (page) {
-			*page = (struct page){ .reply = reply, .next = *pages };
-			*pages = page;
+		if (is_page(reply)) {
+			snprintf(cursor, sizeof(cursor), "%s", reply->element[0]->str);
+			*count += reply->element[1]->elements / 2;
+			if (fields)
+				err = keep(fields, reply->element[1]);
 		} else {
-			freeReplyObject(reply);
+			err = -EIO;
 		}
-	} while (strcmp(cursor, "0") != 0);
-	return 0;
+		freeReplyObject(reply);
+	} while (!err && strcmp(cursor, "0") != 0);
+	return err;
+}
+
+/* The order of a scan is that of the server's memory, in which writing is faster than in any that buckets come in. */
+static void shuffle(struct fields *fields)
+{
+	for (size_t i = fields->count; i > 1; i--) {
+		size_t other = (size_t)random() % i;
+		struct field field = fields->items[other];
+
+		fields->items[other] = fields->items[i - 1];
+		fields->items[i - 1] = field;
+	}
 }
 
 static int take_reply(redisContext *redis)
@@ -106,28 +126,25 @@ static int send_batch(redisContext *redis, struct batch *batch, unsigned int *un
 	return err;
 }
 
-static void add_text(struct batch *batch, const char *text, size_t len)
+static void add_text(struct batch *batch, const char *text)
 {
 	batch->argv[batch->argc] = text;
-	batch->lengths[batch->argc++] = len;
+	batch->lengths[batch->argc++] = strlen(text);
 }
 
-static int write_all(redisContext *redis, const struct page *pages)
+static int write_all(redisContext *redis, const struct fields *fields)
 {
 	struct batch batch = { .argc = 0 };
 	unsigned int under_way = 0;
 	int err = 0;
 
-	add_text(&batch, "HSET", 4);
-	add_text(&batch, COPY_KEY, strlen(COPY_KEY));
-	for (const struct page *page = pages; page; page = page->next) {
-		const redisReply *texts = page->reply->element[1];
-
-		for (size_t i = 0; i < texts->elements && !err; i++) {
-			add_text(&batch, texts->element[i]->str, texts->element[i]->len);
-			if (batch.argc == 2 + 2 * BATCH_FIELDS)
-				err = send_batch(redis, &batch, &under_way);
-		}
+	add_text(&batch, "HSET");
+	add_text(&batch, COPY_KEY);
+	for (size_t i = 0; i < fields->count && !err; i++) {
+		add_text(&batch, fields->items[i].name);
+		add_text(&batch, fields->items[i].value);
+		if (batch.argc == 2 + 2 * BATCH_FIELDS)
+			err = send_batch(redis, &batch, &under_way);
 	}
 	if (!err && batch.argc > 2)
 		err = send_batch(redis, &batch, &under_way);
@@ -136,7 +153,7 @@ static int write_all(redisContext *redis, const struct page *pages)
 	return err;
 }
 
-static int measure(redisContext *redis, const char *key, struct page **pages)
+static int measure(redisContext *redis, const char *key, struct fields *fields)
 {
 	double start = now(), read, written;
 	size_t count;
@@ -144,10 +161,11 @@ static int measure(redisContext *redis, const char *key, struct page **pages)
 
 	read = now() - start;
 	if (!err)
-		err = read_all(redis, key, &count, pages);
+		err = read_all(redis, key, &count, fields);
+	shuffle(fields);
 	start = now();
 	if (!err)
-		err = write_all(redis, *pages);
+		err = write_all(redis, fields);
 	written = now() - start;
 	freeReplyObject(redisCommand(redis, "DEL " COPY_KEY));
 	if (!err)
@@ -158,13 +176,13 @@ static int measure(redisContext *redis, const char *key, struct page **pages)
 int bench_bare(const struct bench_cpus *cpus, char **args)
 {
 	redisContext *redis = redisConnectUnix(args[0]);
-	struct page *pages = NULL;
+	struct fields fields = { .count = 0 };
 	int err = -EIO;
 
 	(void)cpus;
 	if (redis && !redis->err)
-		err = measure(redis, args[1], &pages);
-	free_pages(pages);
+		err = measure(redis, args[1], &fields);
+	free(fields.items);
 	if (redis)
 		redisFree(redis);
 	return err;

@@ -1,8 +1,14 @@
 # SPDX-License-Identifier: GPL-2.0-only
-# Turns the measurements (tab-separated, see run.sh and the top of cost.c, flood.c and exact.c) into tables on stdout,
-# and into JSON in the file named by the variable `json`. Works with mawk.
+# Turns the measurements (tab-separated, see run.sh and the top of cost.c, flood.c, exact.c
+# and persist.sh) into tables on stdout, and into JSON in the file named by the variable `json`. Works with mawk.
 
-BEGIN { FS = "\t"; facts = "machine kernel clang rounds load" }
+BEGIN {
+	FS = "\t"
+	facts = "machine kernel clang rounds load"
+	# Of the rate limiter that this one is measured against: one field a write, one a read.
+	published_writes = 2200
+	published_reads = 2600
+}
 
 index(" " facts " ", " " $1 " ") { fact[$1] = $2 }
 $1 == "cost"  { add("cost", $2 SUBSEP $3 SUBSEP $4, $5); remember("cost", $2) }
@@ -13,6 +19,7 @@ $1 == "flood" {
 	remember("flood", $2)
 }
 $1 == "exact" { exact[++exacts] = $2 "\t" $3 "\t" $4 "\t" $5 "\t" $6 }
+$1 == "persist" { add("persist", $2, $3); remember("persist", $2) }
 
 function add(table, key, value) {
 	values[table, key, ++runs[table, key]] = value
@@ -141,6 +148,33 @@ function print_exact(    i, f) {
 	}
 }
 
+function persist(what) {
+	return median("persist", what)
+}
+
+function print_persist(    line) {
+	line = "%-42s %11.0f %14.0f %13.0f %10d   x %.2f, x %.0f\n"
+	printf "\n%d buckets in debt and a redis-server; fields per second\n", persist("fields")
+	printf "%-42s %11s %14s %13s %10s   %s\n", "", "edgebucket", "hiredis alone", "benchmark", "published",
+		"against hiredis, published"
+	printf line, "written, HSET of 128 fields, pipelined", persist("write"), persist("bare-write"),
+		persist("benchmark-128"), published_writes, persist("write") / persist("bare-write"),
+		persist("write") / published_writes
+	printf line, "restored, HSCAN COUNT 5000", persist("restore"), persist("bare-read"), 0, published_reads,
+		persist("restore") / persist("bare-read"), persist("restore") / published_reads
+	printf "%-42s %11s %14s %13.0f\n", "HSET of one field, pipelined", "", "", persist("benchmark-one")
+	printf "CPU time of the agent: full write %.0f ms; tick with %d changed %.0f ms, %d commands; " \
+		"with none changed %.0f ms, %d commands\n", persist("write-cpu"), persist("changed-fields"),
+		persist("changed-cpu"), persist("changed-commands"), persist("unchanged-cpu"),
+		persist("unchanged-commands")
+	printf "Memory of the agent: %.0f MiB, at most %.0f; after a restore %.0f, during it %.0f. " \
+		"From its start to packets limited: %.1f s\n", persist("rss"), persist("hwm"), persist("restore-rss"),
+		persist("restore-hwm"), persist("restore-start") / 1e3
+	printf "One CPU sends and receives: %.2f million packets per second, during full writes %.2f (x %.2f); " \
+		"receiver %.0f and %.0f ns per packet\n", persist("idle-mpps"), persist("busy-mpps"),
+		persist("busy-mpps") / persist("idle-mpps"), persist("idle-ns"), persist("busy-ns")
+}
+
 function quote(text) {
 	gsub(/[\\"]/, "\\\\&", text)
 	return "\"" text "\""
@@ -181,6 +215,10 @@ function print_json(    i, n, f, key, part, first) {
 		printf("%s\n{\"contestant\": %s, \"scenario\": %s, \"sent\": %s, \"exact\": %s, \"admitted\": %s}",
 			i > 1 ? "," : "", quote(f[1]), quote(f[2]), f[3], f[4], f[5]) > json
 	}
+	printf "],\n\"persist\": [" > json
+	for (i = 1; i <= names["persist"]; i++)
+		printf("%s\n{\"what\": %s, \"median\": %s, \"runs\": %s}", i > 1 ? "," : "", quote(name["persist", i]),
+			persist(name["persist", i]), list("persist", name["persist", i])) > json
 	print "]}" > json
 }
 
@@ -194,5 +232,7 @@ END {
 		print_flood()
 	if (exacts)
 		print_exact()
+	if (names["persist"])
+		print_persist()
 	print_json()
 }

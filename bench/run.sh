@@ -5,19 +5,20 @@
 # See README.md. Everything happens in a network and a mount namespace of this script's own, which end with it.
 #
 #   BUILD                   where edgebucket.bpf.o is; results go to $BUILD/bench.json
-#   EB_BENCH_PARTS          of "cost flood exact"
+#   EB_BENCH_PARTS          of "cost flood exact persist"
 #   EB_BENCH_CONTESTANTS    for cost and flood, see below; edgebucket-N is edgebucket with N rules
 #   EB_BENCH_SOURCES        of "one 65536 new", for flood
-#   EB_BENCH_ROUNDS         of floods, 3
+#   EB_BENCH_ROUNDS         of floods and of writes to Redis, 3
 #   EB_BENCH_SECONDS        of one flood measurement, 0.5
 #   EB_BENCH_EXACT_SECONDS  5
+#   EB_BENCH_BUCKETS        to write to Redis, 1000000
 #   EB_BENCH_SEND_CPU, EB_BENCH_RECEIVE_CPU    0, 1
 
 set -euo pipefail
 cd "$(dirname "$0")"
 : "${BUILD:?where edgebucket.bpf.o is}"
 
-parts=${EB_BENCH_PARTS:-cost flood exact}
+parts=${EB_BENCH_PARTS:-cost flood exact persist}
 flood_contestants="drop parse xdp-filter edgebucket edgebucket-64 gcra-lru spin-lock nftables hashlimit"
 flood_contestants=${EB_BENCH_CONTESTANTS:-$flood_contestants}
 cost_contestants=${EB_BENCH_CONTESTANTS:-drop parse edgebucket edgebucket-5 edgebucket-64 gcra-lru spin-lock}
@@ -232,6 +233,13 @@ run_exact() {
 	done
 }
 
+run_persist() {
+	make_pair "$from" "$to"
+	echo 1 > "/sys/class/net/$to/threaded"
+	./persist.sh "$from" "$to"
+	drop_pair "$from"
+}
+
 has_part() { # part
 	[[ " $parts " = *" $1 "* ]]
 }
@@ -263,6 +271,10 @@ measure() {
 	if has_part exact; then
 		echo "bench: exactness" >&2
 		run_exact
+	fi
+	if has_part persist; then
+		echo "bench: a million buckets in Redis" >&2
+		run_persist
 	fi
 }
 

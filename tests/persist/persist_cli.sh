@@ -2,39 +2,11 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # What the command line says of the stores is what they hold: buckets --redis, restore --dry-run, status, flush; and a
 # rehearsed restore is the one that comes. Real redis-server on a unix socket, and the embedded store.
-# shellcheck source=../net/lib.sh
-. "$(dirname "$0")/../net/lib.sh"
+# shellcheck source=lib.sh
+. "$(dirname "$0")/lib.sh"
 
-command -v redis-server > /dev/null || skip "no redis-server"
 password=not-for-any-output
 acl="on >$password resetchannels -@all ~token_bucket_fallback:* +hset +hdel +hscan +hgetall +pexpireat +ping +select"
-key='token_bucket_fallback:{test}'
-redis_pid=
-
-redis() { redis-cli -s "$dir/redis.sock" "$@"; }
-
-start_redis() {
-	redis-server --port 0 --unixsocket "$dir/redis.sock" --save '' --dir "$dir" > "$dir/redis.log" 2>&1 9>&- &
-	redis_pid=$!
-	until_true "redis-server" redis ping > /dev/null 2>&1
-	# shellcheck disable=SC2086
-	redis ACL SETUSER edgebucket $acl > /dev/null
-}
-
-stop_redis() {
-	kill -KILL "$redis_pid"
-	wait "$redis_pid" 2> /dev/null || true
-	rm -f "$dir/redis.sock"
-}
-
-# state_dir DIR: of the configuration that was written.
-state_dir() { sed -i "s|^state_dir: .*|state_dir: $1|" "$config"; }
-
-# What a reboot does to maps and program.
-lose_everything() {
-	ip -n "$card" link set dev card0 xdp off
-	rm -rf "$pin_dir"
-}
 
 # The options that agent and command line have in common.
 options=(--redis-config "$dir/redis.json")
@@ -74,12 +46,11 @@ keeps_quiet() {
 	fi
 }
 
-fields() { redis HLEN "$key"; }
-
-make_network
 start_redis
+# shellcheck disable=SC2086
+redis ACL SETUSER edgebucket $acl > /dev/null
 (umask 077 && cat > "$dir/redis.json") <<- END
-	{"socket": "$dir/redis.sock", "username": "edgebucket", "password": "$password", "tick": "100ms",
+	{"socket": "$redis_socket", "username": "edgebucket", "password": "$password", "tick": "100ms",
 	 "connect_timeout": "300ms", "restore_timeout": "1s"}
 END
 write_config <<- END
@@ -150,7 +121,7 @@ rehearsed='.restored == 5 and .clamped == 1 and .complete and (.stores | length)
 says "$rehearsed and .maps" restore --dry-run
 exits 0 5 'an agent that starts now adopts them' restore --dry-run
 before=$(redis HGETALL "$key" | sort)
-lose_everything
+lose_maps
 says "$rehearsed and .maps == false" restore --dry-run
 says '.buckets | map({key: .source, value: [.packets.tokens, .clamped, .store]}) | from_entries == {
 	"10.12.0.1/32": [23, false, "redis"], "10.11.1.0/24": [0, false, "redis"], "10.11.2.0/24": [15, false, "redis"],
@@ -197,7 +168,7 @@ redis ACL SETUSER edgebucket -hscan > /dev/null
 exits 1 6 '^edgebucket: redis: .*NOPERM\|permission' buckets --redis
 redis ACL SETUSER edgebucket +hscan '>another' "<$password" > /dev/null
 exits 1 6 '^edgebucket: redis: .*refused the user name or password' buckets --redis
-stop_redis
+kill_redis
 exits 1 6 '^edgebucket: redis: ' buckets --redis
 exits 1 6 '^edgebucket: redis: ' restore --dry-run
 says_after_failure() { jq -e "$1" "$dir/json" > /dev/null || fail "not $1: $(cat "$dir/json")"; }
@@ -212,10 +183,10 @@ stop_agent
 # ---- the embedded store alone ----
 
 options=()
-lose_everything
+lose_maps
 exits 1 5 'names no store' buckets --redis
 exits 1 5 'names no store' restore --dry-run
-state_dir "$dir/state"
+sed -i "s|^state_dir: .*|state_dir: $dir/state|" "$config"
 says '. == []' buckets --redis
 says '.restored == 0 and .stores[0].store == "embedded"' restore --dry-run
 [ ! -e "$dir/state" ] || fail "a rehearsal made the embedded store"
@@ -230,7 +201,7 @@ says '.restored == 2 and (.buckets | map(.store) == ["embedded", "embedded"])' r
 says '.embedded.up and .embedded.fields == 2 and .redis.configured == false' status
 shows '^Embedded: *in use, 2 buckets, last write .* ago$' status
 stop_agent
-lose_everything
+lose_maps
 says '.restored == 2 and .maps == false and .stores[0].age_seconds < 60' restore --dry-run
 : > "$dir/state/buckets.mdb"
 printf 'damaged' > "$dir/state/buckets.mdb"

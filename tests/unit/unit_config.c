@@ -1028,10 +1028,8 @@ static void test_packet_rates(void **state)
 	for (size_t i = 0; i < sizeof(forms) / sizeof(forms[0]); i++) {
 		struct eb_config *config;
 
-		snprintf(text, sizeof(text), RULE("    action: limit\n    packets: { rate: %s, burst: 2k }\n"),
-			 forms[i].text);
-		if (forms[i].period_ns >= 3600 * SECOND_NS)
-			memcpy(strstr(text, "2k"), "20", 2);
+		snprintf(text, sizeof(text), RULE("    action: limit\n    packets: { rate: %s, burst: %s }\n"),
+			 forms[i].text, forms[i].period_ns >= 3600 * SECOND_NS ? "20" : "2k");
 		config = parse(text);
 		expect_rate(&config->rules[0].packets, forms[i].tokens, forms[i].period_ns,
 			    forms[i].period_ns >= 3600 * SECOND_NS ? 20 : 2000);

@@ -87,10 +87,10 @@ static int on_request(sd_event_source *source, int fd, uint32_t events, void *ar
 	return 0;
 }
 
-void eb_control_reply(struct eb_control_server *server, eb_control_client number, json_t *reply)
+void eb_control_reply(struct eb_control_server *server, eb_control_client client, json_t *reply)
 {
 	for (int i = 0; i < CLIENTS_MAX; i++) {
-		if (server->clients[i].server && server->clients[i].number == number) {
+		if (server->clients[i].server && server->clients[i].number == client) {
 			finish(&server->clients[i], reply);
 			return;
 		}

@@ -45,6 +45,7 @@ struct backend {
 	/* Restoring. */
 	bool wanted;  /* its content was not read yet */
 	bool reading;
+	bool unread_logged; /* it failed before */
 	bool late;    /* wanted after the decision: debts add up */
 	struct eb_restore *restore;
 	uint64_t reference_ns, saved_at_ns;
@@ -312,7 +313,9 @@ static void fail_reading(struct backend *backend, const char *text)
 
 	if (!backend->wanted)
 		return;
-	eb_warning("%s: reading the buckets failed: %s", backend->name, text);
+	if (!backend->unread_logged)
+		eb_warning("%s: reading the buckets failed: %s", backend->name, text);
+	backend->unread_logged = true;
 	free_restore(backend);
 	backend->reading = false;
 	if (backend == &persist->embedded) {

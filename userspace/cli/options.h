@@ -28,8 +28,8 @@ struct option_spec {
 
 /*
  * Reads a command's own options and those that every command has (--json, --config, --redis-config), in any order
- * with its arguments, of which there may be `arg_max`; they are left in cli->args. argv[0] is the program's name, for messages.
- * Returns CLI_DONE or CLI_MISUSED.
+ * with its arguments, of which there may be `arg_max`; they are left in cli->args. argv[0] is the program's name, for
+ * messages. Returns CLI_DONE or CLI_MISUSED.
  */
 enum cli_result options_parse(struct cli *cli, int argc, char **argv, const struct option_spec *specs, size_t count,
 			      int arg_max);

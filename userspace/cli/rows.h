@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Buckets of stores and maps side by side: one row for each source of a rule, for the commands that show what is stored.
+ * Buckets of stores and maps side by side, one row for each source of a rule: for the commands that show what is
+ * stored.
  */
 #ifndef EB_ROWS_H
 #define EB_ROWS_H

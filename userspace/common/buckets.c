@@ -566,9 +566,9 @@ static int forget_tally(const struct eb_buckets *buckets, const struct eb_tally 
 }
 
 /*
- * Forgets the refusals in tallies of buckets whose `dropped` was just set to 0: of those with one of `hashes`, which are
- * sorted, or of all (NULL). Only its CPU may write a tally, so they are subtracted instead. What a CPU adds to a bucket
- * between the two steps goes on counting: it errs by a tally at most, and never below 0.
+ * Forgets the refusals in tallies of buckets whose `dropped` was just set to 0: of those with one of `hashes`, which
+ * are sorted, or of all (NULL). Only its CPU may write a tally, so they are subtracted instead. What a CPU adds to a
+ * bucket between the two steps goes on counting: it errs by one tally of each CPU at most, and never below 0.
  */
 static int forget_tallies(const struct eb_buckets *buckets, const uint64_t *hashes, size_t hash_count)
 {

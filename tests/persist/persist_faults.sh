@@ -1,0 +1,104 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-only
+# A fault writes at once. With a tick of an hour nothing else can have written.
+# shellcheck source=lib.sh
+. "$(dirname "$0")/lib.sh"
+
+tick=1h table_size=1024
+start_redis
+{
+	slow_rules
+	cat <<- END
+		  - name: crowd
+		    match: { src: [10.11.0.0/16] }
+		    action: limit
+		    packets: { rate: 1/h, burst: 100 }
+		    new_sources: { rate: 1M/s, burst: 1M }
+	END
+} | persist_config
+start_agent
+
+# In the log, since $mark.
+said_since() { tail -n "+$((mark + 1))" "$log" | grep -q -- "$1"; }
+
+# written REASON: the fault has written, and said so; Redis is what the maps are.
+written() {
+	until_true "the write on $1" said_since "redis: written on $1:"
+	redis_is_maps || fail "$1: Redis holds $(in_redis), the maps $(in_maps)"
+}
+
+next=1
+charge() {
+	mark=$(wc -l < "$log")
+	send "10.8.0.$next" -n "$next"
+	next=$((next + 1))
+	! redis_is_maps || fail "written without a fault"
+}
+
+charge
+[ "$(eb --json flush | jq -c '[.ok, .set, .deleted]')" = '[true,1,0]' ] || fail "flush did not report one bucket"
+written flush
+[ "$(eb --json flush | jq -c '[.ok, .set, .deleted]')" = '[true,0,0]' ] || fail "a second flush wrote again"
+charge
+eb reset 10.8.0.1 > /dev/null
+[ "$(eb --json flush | jq -c '[.ok, .set, .deleted]')" = '[true,1,1]' ] || fail "flush did not report what it removed"
+redis_is_maps || fail "after a reset, Redis holds $(in_redis)"
+
+# Several at once are all answered.
+charge
+flushers=()
+for _ in 1 2 3 4 5 6; do
+	eb flush > "$dir/flush.$_" 2>&1 9>&- &
+	flushers+=($!)
+done
+for pid in "${flushers[@]}"; do
+	wait "$pid" || fail "one of several flushes was not answered"
+done
+
+charge
+kill -USR1 "$agent_pid"
+written flush
+
+charge
+ip -n "$far" link set far0 down
+written link_down
+ip -n "$far" link set far0 up
+until_true "the link to be up" eval 'ip -n "$card" -j link show card0 | jq -e ".[0].operstate == \"UP\"" > /dev/null'
+
+charge
+ip -n "$card" link set dev card0 xdp off
+written detached
+is_back() { [ -n "$(prog_on card0)" ]; }
+until_true "the program to be back" is_back
+
+charge
+ip -n "$card" link delete card0
+written link_down
+add_link card0 far0
+up card0 far0
+ip -n "$card" address add 10.7.0.1/16 dev card0
+ip -n "$far" address add 10.7.0.2/16 dev far0
+wait_log "card0: attached"
+
+# More sources in debt than the table has room for.
+mark=$(wc -l < "$log")
+send 10.11.0.1 -k 5000 -n 5000
+written table_pressure
+eb reset --all > /dev/null
+eb flush > /dev/null
+
+# Redis comes back, with nothing.
+kill_redis
+mark=$(wc -l < "$log")
+send 10.8.1.1 -n 3
+start_redis
+written redis_recovered
+
+for signal in TERM INT; do
+	charge
+	end_agent $signal
+	[ "$agent_status" = 0 ] || fail "the agent ended with $agent_status"
+	log_has "redis: written on shutdown" || fail "$signal: nothing was written"
+	redis_is_maps || fail "$signal: Redis holds $(in_redis), the maps $(in_maps)"
+	start_agent
+done
