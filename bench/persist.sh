@@ -232,6 +232,8 @@ measure_restores() {
 for program in redis-server redis-cli redis-benchmark jq; do
 	command -v "$program" >/dev/null || { say "left out: $program is not installed"; exit 0; }
 done
+# What IPv6 says on its own would make buckets.
+sysctl -qw "net.ipv6.conf.$from.disable_ipv6=1" "net.ipv6.conf.$to.disable_ipv6=1"
 start_server
 configure
 start_agent

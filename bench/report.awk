@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-only
-# Turns the measurements (tab-separated, see run.sh and the top of cost.c, flood.c, exact.c
-# and persist.sh) into tables on stdout, and into JSON in the file named by the variable `json`. Works with mawk.
+# Turns the measurements (tab-separated, see run.sh and the top of cost.c, flood.c, exact.c and
+# persist.sh) into tables on stdout, and into JSON in the file named by the variable `json`. Works with mawk.
 
 BEGIN {
 	FS = "\t"
@@ -152,27 +152,30 @@ function persist(what) {
 	return median("persist", what)
 }
 
-function print_persist(    line) {
-	line = "%-42s %11.0f %14.0f %13.0f %10d   x %.2f, x %.0f\n"
-	printf "\n%d buckets in debt and a redis-server; fields per second\n", persist("fields")
-	printf "%-42s %11s %14s %13s %10s   %s\n", "", "edgebucket", "hiredis alone", "benchmark", "published",
+# A line of fields per second: edgebucket, hiredis alone, redis-benchmark or "-", published.
+function print_fields(label, own, bare, benchmark, published) {
+	printf "%-34s %10.0f %13.0f %10s %10d   x %.2f, x %.0f\n", label, own, bare, benchmark, published,
+		own / bare, own / published
+}
+
+function print_persist() {
+	printf "\n%d buckets in debt and a redis-server: fields per second\n", persist("fields")
+	printf "%-34s %10s %13s %10s %10s   %s\n", "", "edgebucket", "hiredis alone", "benchmark", "published",
 		"against hiredis, published"
-	printf line, "written, HSET of 128 fields, pipelined", persist("write"), persist("bare-write"),
-		persist("benchmark-128"), published_writes, persist("write") / persist("bare-write"),
-		persist("write") / published_writes
-	printf line, "restored, HSCAN COUNT 5000", persist("restore"), persist("bare-read"), 0, published_reads,
-		persist("restore") / persist("bare-read"), persist("restore") / published_reads
-	printf "%-42s %11s %14s %13.0f\n", "HSET of one field, pipelined", "", "", persist("benchmark-one")
-	printf "CPU time of the agent: full write %.0f ms; tick with %d changed %.0f ms, %d commands; " \
-		"with none changed %.0f ms, %d commands\n", persist("write-cpu"), persist("changed-fields"),
-		persist("changed-cpu"), persist("changed-commands"), persist("unchanged-cpu"),
-		persist("unchanged-commands")
-	printf "Memory of the agent: %.0f MiB, at most %.0f; after a restore %.0f, during it %.0f. " \
-		"From its start to packets limited: %.1f s\n", persist("rss"), persist("hwm"), persist("restore-rss"),
-		persist("restore-hwm"), persist("restore-start") / 1e3
-	printf "One CPU sends and receives: %.2f million packets per second, during full writes %.2f (x %.2f); " \
-		"receiver %.0f and %.0f ns per packet\n", persist("idle-mpps"), persist("busy-mpps"),
-		persist("busy-mpps") / persist("idle-mpps"), persist("idle-ns"), persist("busy-ns")
+	print_fields("written, HSETs of 128 fields", persist("write"), persist("bare-write"),
+		sprintf("%.0f", persist("benchmark-128")), published_writes)
+	print_fields("restored, HSCAN COUNT 5000", persist("restore"), persist("bare-read"), "-", published_reads)
+	printf "%-34s %10s %13s %10.0f\n", "HSETs of one field", "-", "-", persist("benchmark-one")
+	printf "CPU time of the agent: full write %.0f ms; tick with %d changed %.0f ms, with none changed %.0f ms\n",
+		persist("write-cpu"), persist("changed-fields"), persist("changed-cpu"), persist("unchanged-cpu")
+	printf "Commands sent: tick with %d changed %d, with none changed %d\n", persist("changed-fields"),
+		persist("changed-commands"), persist("unchanged-commands")
+	printf "Memory of the agent: %.0f MiB, at most %.0f; after a restore %.0f, at most %.0f\n", persist("rss"),
+		persist("hwm"), persist("restore-rss"), persist("restore-hwm")
+	printf "Restart that restores: packets limited after %.1f s\n", persist("restore-start") / 1e3
+	printf "Packets per second: %.2f million, during full writes %.2f (x %.2f); ", persist("idle-mpps"),
+		persist("busy-mpps"), persist("busy-mpps") / persist("idle-mpps")
+	printf "receiver %.0f and %.0f ns each\n", persist("idle-ns"), persist("busy-ns")
 }
 
 function quote(text) {

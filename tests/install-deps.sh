@@ -5,8 +5,9 @@
 set -eu
 
 packages='gcc make pkg-config clang llvm libbpf-dev libxdp-dev libelf-dev zlib1g-dev linux-libc-dev libyaml-dev
-libjansson-dev libmnl-dev libsystemd-dev libhiredis-dev liblmdb-dev libssl-dev libcmocka-dev bpftool iproute2 iputils-ping nftables iptables ethtool jq
-python3-scapy redis-server redis-tools openssl xdp-tools mandoc procps util-linux'
+libjansson-dev libmnl-dev libsystemd-dev libhiredis-dev liblmdb-dev libssl-dev libmicrohttpd-dev libcmocka-dev bpftool
+iproute2 iputils-ping nftables iptables ethtool jq python3-scapy redis-server redis-tools prometheus curl openssl xdp-tools
+mandoc procps util-linux'
 
 [ "$(id -u)" = 0 ] || { echo "run this as root: sudo make $*" >&2; exit 1; }
 

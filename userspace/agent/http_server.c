@@ -134,10 +134,13 @@ static bool is_same(const struct origin *a, const struct origin *b)
 	return a->family == b->family && a->address == b->address;
 }
 
-/* libmicrohttpd reads the end of the connection, and lets go of it. */
+/* libmicrohttpd reads the end of the connection, and lets go of it; the kernel does not keep what was not read. */
 static void end_connection(struct connection *connection)
 {
+	const struct linger linger = { .l_onoff = 1 };
+
 	connection->ended = true;
+	(void)setsockopt(connection->fd, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger));
 	(void)shutdown(connection->fd, SHUT_RDWR);
 }
 

@@ -14,6 +14,7 @@
 #include "links.h"
 #include "lock.h"
 #include "log.h"
+#include "metrics.h"
 #include "text.h"
 
 #define SWEEP_US (24 * 3600 * 1000000ULL)
@@ -108,6 +109,7 @@ struct waiting {
 struct program {
 	struct eb_agent agent;
 	struct eb_control_server *control;
+	struct eb_metrics *metrics;
 	bool stopping;
 	struct waiting flushing, next; /* who waits for the flush under way, and for the one after it */
 };
@@ -157,14 +159,15 @@ static json_t *answer_detach(struct eb_agent *agent)
 /* A flush that is under way may have passed a bucket that changed since: who comes later waits for another one. */
 static json_t *answer_flush(struct program *program, eb_control_client client)
 {
-	struct waiting *waiting = program->flushing.count ? &program->next : &program->flushing;
+	bool first = program->flushing.count == 0;
+	struct waiting *waiting = first ? &program->flushing : &program->next;
 
 	if (waiting->count == FLUSHERS_MAX)
 		return reply_error("too many flushes at once");
-	waiting->clients[waiting->count++] = client;
-	if (eb_persist_fault(program->agent.persist, EB_PASS_FLUSH))
+	waiting->clients[waiting->count++] = client; /* before the pass, which may end at once */
+	if (!first || eb_persist_fault(program->agent.persist, EB_PASS_FLUSH))
 		return NULL;
-	waiting->count--;
+	waiting->count = 0;
 	return reply_error(program->agent.enforcing ? "there is no store to write to" : "still restoring");
 }
 
@@ -233,6 +236,18 @@ static void on_restored(void *arg)
 	(void)sd_notify(0, "READY=1");
 }
 
+static void reply_to_flushers(struct program *program, uint64_t fields_set, uint64_t fields_deleted, const char *text)
+{
+	struct waiting waiting = program->flushing;
+
+	program->flushing.count = 0;
+	for (size_t i = 0; i < waiting.count; i++)
+		eb_control_reply(program->control, waiting.clients[i],
+				 text[0] ? reply_error(text)
+					 : json_pack("{s:b, s:I, s:I}", "ok", 1, "set", (json_int_t)fields_set,
+						     "deleted", (json_int_t)fields_deleted));
+}
+
 static void on_fault_done(enum eb_pass_reason reason, uint64_t fields_set, uint64_t fields_deleted, const char *text,
 			  void *arg)
 {
@@ -242,13 +257,11 @@ static void on_fault_done(enum eb_pass_reason reason, uint64_t fields_set, uint6
 		(void)sd_event_exit(program->agent.loop, 0);
 	if (reason != EB_PASS_FLUSH)
 		return;
-	for (size_t i = 0; i < program->flushing.count; i++)
-		eb_control_reply(program->control, program->flushing.clients[i],
-				 text[0] ? reply_error(text)
-					 : json_pack("{s:b, s:I, s:I}", "ok", 1, "set", (json_int_t)fields_set,
-						     "deleted", (json_int_t)fields_deleted));
+	reply_to_flushers(program, fields_set, fields_deleted, text);
 	program->flushing = program->next;
 	program->next.count = 0;
+	if (program->flushing.count && !eb_persist_fault(program->agent.persist, EB_PASS_FLUSH))
+		reply_to_flushers(program, 0, 0, "there is no store to write to");
 }
 
 static int on_stop_deadline(sd_event_source *source, uint64_t usec, void *arg)
@@ -384,6 +397,9 @@ static int run_loop(struct program *program, struct eb_links **links, char **err
 	err = eb_control_server_open(agent->loop, agent->config->run_dir, on_request, program, &program->control);
 	if (err)
 		return eb_fail(err, error, "cannot listen in %s: %s", agent->config->run_dir, strerror(-err));
+	err = eb_metrics_open(agent, &program->metrics);
+	if (err)
+		return eb_fail(err, error, "cannot set up metrics: %s", strerror(-err));
 	err = add_sources(program);
 	if (err)
 		return eb_fail(err, error, "cannot set up the event loop: %s", strerror(-err));
@@ -412,6 +428,7 @@ static int run(struct program *program, struct eb_config *config)
 			err = eb_agent_start(agent, config, &error);
 		if (!err)
 			err = run_loop(program, &links, &error);
+		eb_metrics_close(program->metrics);
 		eb_control_server_close(program->control);
 		eb_links_close(links);
 		eb_agent_done(agent);

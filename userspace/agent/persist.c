@@ -49,6 +49,7 @@ struct backend {
 	bool late;    /* wanted after the decision: debts add up */
 	struct eb_restore *restore;
 	uint64_t reference_ns, saved_at_ns;
+	uint64_t reading_since_ns; /* CLOCK_MONOTONIC */
 };
 
 enum restore_state { RESTORE_NONE, RESTORE_RUNNING, RESTORE_WAITING, RESTORE_DONE, RESTORE_ADOPTED };
@@ -68,8 +69,7 @@ struct eb_persist {
 	bool has_age;
 	char boot_id[EB_BOOT_ID_MAX];
 	char other_boot_id[EB_BOOT_ID_MAX]; /* of another writer; "" while there is none */
-	struct eb_pass_result last_pass;
-	uint64_t faults[EB_PASS_REASONS];
+	struct eb_histogram recovery_reads;
 };
 
 static uint64_t monotonic_ns(void)
@@ -133,7 +133,6 @@ bool eb_persist_fault(struct eb_persist *persist, enum eb_pass_reason reason)
 		backend = embedded;
 	if (!backend)
 		return false;
-	persist->faults[reason]++;
 	eb_mirror_pass(backend->mirror, reason);
 	return true;
 }
@@ -332,8 +331,10 @@ static void on_scanned(const struct eb_store_result *result, void *arg)
 
 	if (result->error)
 		fail_reading(backend, result->text);
-	else if (backend->wanted)
-		finish_reading(backend);
+	if (result->error || !backend->wanted)
+		return;
+	eb_histogram_add(&backend->persist->recovery_reads, monotonic_ns() - backend->reading_since_ns);
+	finish_reading(backend);
 }
 
 static void on_field(const char *field, size_t field_len, const char *value, size_t value_len, void *arg)
@@ -391,6 +392,7 @@ static void begin_reading(struct backend *backend)
 	if (!backend->wanted || backend->reading || !eb_store_is_up(backend->store))
 		return;
 	backend->reading = true;
+	backend->reading_since_ns = monotonic_ns();
 	err = eb_store_read_meta(backend->store, on_meta, backend);
 	if (err)
 		fail_reading(backend, strerror(-err));
@@ -670,4 +672,45 @@ json_t *eb_persist_status(const struct eb_persist *persist)
 	return json_pack("{s:o, s:o, s:o, s:s?}", "redis", store_status(&persist->redis), "embedded",
 			 store_status(&persist->embedded), "restore", restore, "other_writer",
 			 persist->other_boot_id[0] ? persist->other_boot_id : NULL);
+}
+
+/* ---- metrics ---- */
+
+static void add_mirror_figures(const struct backend *backend, struct eb_persist_figures *out)
+{
+	struct eb_mirror_stats stats;
+
+	if (!backend->mirror)
+		return;
+	eb_mirror_stats(backend->mirror, &stats);
+	for (int i = 0; i < EB_PASS_REASONS; i++)
+		out->passes[i] += stats.passes[i];
+	out->failures += stats.failures;
+	out->fields_set += stats.fields_set;
+	out->fields_deleted += stats.fields_deleted;
+	if (stats.last_success_ns > out->last_success_ns)
+		out->last_success_ns = stats.last_success_ns;
+}
+
+void eb_persist_figures(const struct eb_persist *persist, struct eb_persist_figures *out)
+{
+	const struct eb_store *redis = persist->redis.store;
+	struct eb_store_counts counts;
+
+	*out = (struct eb_persist_figures){
+		.has_store = redis || persist->embedded.store,
+		.has_redis = redis != NULL,
+		.redis_is_up = redis && eb_store_is_up(redis),
+		.has_other_writer = persist->other_boot_id[0],
+		.recovery_reads = persist->recovery_reads,
+		.restored = persist->counts.restored,
+		.has_restore_age = persist->has_age,
+		.restore_age_ns = persist->restored_age_ns,
+	};
+	add_mirror_figures(&persist->redis, out);
+	add_mirror_figures(&persist->embedded, out);
+	if (!redis)
+		return;
+	eb_store_counts(redis, &counts);
+	memcpy(out->redis_latency, counts.latency, sizeof(out->redis_latency));
 }

@@ -18,6 +18,7 @@
 #include "config.h"
 #include "dataplane.h"
 #include "mirror.h"
+#include "store.h"
 
 struct eb_persist; /* opaque */
 
@@ -45,6 +46,24 @@ bool eb_persist_fault(struct eb_persist *persist, enum eb_pass_reason reason);
 
 /* For `status`: {"redis": …, "embedded": …, "restore": …}; the caller frees it. */
 json_t *eb_persist_status(const struct eb_persist *persist);
+
+/* For metrics, of both stores together unless it says otherwise. */
+struct eb_persist_figures {
+	bool has_store;                   /* any */
+	bool has_redis, redis_is_up;
+	bool has_other_writer;            /* in Redis, under the name of this node */
+	struct eb_histogram redis_latency[EB_STORE_OPS];
+	struct eb_histogram recovery_reads; /* of the stores that were read completely */
+	uint64_t passes[EB_PASS_REASONS]; /* that ended well */
+	uint64_t failures;
+	uint64_t fields_set, fields_deleted;
+	uint64_t last_success_ns;         /* CLOCK_MONOTONIC; 0 when none */
+	uint64_t restored;                /* buckets */
+	bool has_restore_age;
+	uint64_t restore_age_ns;          /* of what was restored, when it was */
+};
+
+void eb_persist_figures(const struct eb_persist *persist, struct eb_persist_figures *out);
 
 /* Accepts NULL. */
 void eb_persist_free(struct eb_persist *persist);

@@ -13,16 +13,8 @@
 #include "lock.h"
 #include "options.h"
 #include "print.h"
+#include "rules.h"
 #include "session.h"
-
-static const char *const frame_names[EB_FRAME_KINDS] = {
-	[EB_NOT_IP] = "not_ip",
-	[EB_MALFORMED] = "malformed",
-	[EB_UNMATCHED] = "unmatched",
-	[EB_NEIGHBOUR_DISCOVERY] = "neighbour_discovery",
-	[EB_CONTENDED] = "contended",
-	[EB_TABLE_FULL] = "table_full",
-};
 
 struct status {
 	const struct session *session;
@@ -125,7 +117,7 @@ static json_t *frames_json(const struct status *status)
 	json_t *object = json_object();
 
 	for (int i = 0; i < EB_FRAME_KINDS; i++)
-		json_object_set_new(object, frame_names[i],
+		json_object_set_new(object, eb_frame_kind_name(i),
 				    json_pack("{s:I, s:I}", "packets", (json_int_t)status->frames[i].packets, "bytes",
 					      (json_int_t)status->frames[i].bytes));
 	return object;
@@ -243,7 +235,7 @@ static void print_frames(const struct status *status)
 
 		if (!status->frames[i].packets)
 			continue;
-		snprintf(label, sizeof(label), "%s", frame_names[i]);
+		snprintf(label, sizeof(label), "%s", eb_frame_kind_name(i));
 		for (char *c = label; *c; c++)
 			*c = *c == '_' ? ' ' : *c;
 		line(first ? "Frames:" : NULL, COLOUR_NONE, "%s %s, %s", print_count(status->frames[i].packets).s, label,

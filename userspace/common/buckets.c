@@ -379,39 +379,74 @@ struct position {
 	int way;
 };
 
-/*
- * Calls `visit` for the entries of a table, by default those with a tag; all = also those without. Ends early when it
- * returns other than 0, and returns that, or negative errno. Maps a window at a time.
- */
-static int walk_table(const struct table *table, __u32 from, bool all,
-		      int (*visit)(const struct position *position, __u64 *entry, __u16 *tag, void *arg), void *arg)
+/* What walks call for each entry. Returns 0 to go on. */
+typedef int (*entry_visit)(const struct position *position, __u64 *entry, __u16 *tag, void *arg);
+
+/* True for a set without any tag: nobody has an entry there. Read as one word; most of a table is so. */
+static bool is_empty_set(const struct table *table, __u32 set)
+{
+	_Static_assert(sizeof(struct eb_tags) == sizeof(__u64), "a set's tags are one word");
+	__u64 tags;
+
+	memcpy(&tags, &table->tags[set], sizeof(tags));
+	return tags == 0;
+}
+
+static int visit_set(const struct table *table, char *entries, __u32 set, bool all, entry_visit visit, void *arg)
 {
 	int ret = 0;
 
-	for (__u32 first = from / WINDOW_SETS * WINDOW_SETS; first < table->sets && !ret; first += WINDOW_SETS) {
-		__u32 count = table->sets - first < WINDOW_SETS ? table->sets - first : WINDOW_SETS;
-		char *memory = map_sets(table, first, count);
+	for (int way = 0; way < EB_WAYS && !ret; way++) {
+		struct position position = { table, set, way };
+		__u16 *tag = &table->tags[set].way[way];
 
-		if (!memory)
-			return -errno;
-		for (__u32 set = from > first ? from : first; set < first + count && !ret; set++) {
-			for (int way = 0; way < EB_WAYS && !ret; way++) {
-				struct position position = { table, set, way };
-				__u16 *tag = &table->tags[set].way[way];
-
-				if (all || EB_READ(*tag))
-					ret = visit(&position,
-						    eb_set_key(set_at(table, memory, set - first), table->words, way),
-						    tag, arg);
-			}
-		}
-		munmap(memory, page_round(count * table->set_size));
+		if (all || EB_READ(*tag))
+			ret = visit(&position, eb_set_key(entries, table->words, way), tag, arg);
 	}
 	return ret;
 }
 
-static int walk_tables(const struct eb_buckets *buckets, int family, bool all,
-		       int (*visit)(const struct position *position, __u64 *entry, __u16 *tag, void *arg), void *arg)
+/* Visits the sets from `from` to below `end`, all in one window, which is only mapped when there is something in it. */
+static int walk_window(const struct table *table, __u32 from, __u32 end, bool all, entry_visit visit, void *arg)
+{
+	__u32 first = from / WINDOW_SETS * WINDOW_SETS;
+	char *memory = NULL;
+	int ret = 0;
+
+	for (__u32 set = from; set < end && !ret; set++) {
+		if (!all && is_empty_set(table, set))
+			continue;
+		if (!memory)
+			memory = map_sets(table, first, end - first);
+		if (!memory)
+			return -errno;
+		ret = visit_set(table, set_at(table, memory, set - first), set, all, visit, arg);
+	}
+	if (memory)
+		munmap(memory, page_round((end - first) * table->set_size));
+	return ret;
+}
+
+/*
+ * Calls `visit` for the entries of a table from set `from` on: those with a tag, or all. Ends early when it returns other
+ * than 0, and returns that, or negative errno.
+ */
+static int walk_table(const struct table *table, __u32 from, bool all, entry_visit visit, void *arg)
+{
+	int ret = 0;
+
+	while (from < table->sets && !ret) {
+		__u32 end = (from / WINDOW_SETS + 1) * WINDOW_SETS;
+
+		if (end > table->sets)
+			end = table->sets;
+		ret = walk_window(table, from, end, all, visit, arg);
+		from = end;
+	}
+	return ret;
+}
+
+static int walk_tables(const struct eb_buckets *buckets, int family, bool all, entry_visit visit, void *arg)
 {
 	int ret = 0;
 

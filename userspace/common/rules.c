@@ -499,6 +499,20 @@ const char *eb_action_name(enum eb_action action)
 	return "unknown";
 }
 
+const char *eb_frame_kind_name(enum eb_frame_kind kind)
+{
+	static const char *const names[EB_FRAME_KINDS] = {
+		[EB_NOT_IP] = "not_ip",
+		[EB_MALFORMED] = "malformed",
+		[EB_UNMATCHED] = "unmatched",
+		[EB_NEIGHBOUR_DISCOVERY] = "neighbour_discovery",
+		[EB_CONTENDED] = "contended",
+		[EB_TABLE_FULL] = "table_full",
+	};
+
+	return names[kind];
+}
+
 const char *eb_verdict_name(enum eb_verdict verdict)
 {
 	switch (verdict) {

@@ -61,6 +61,7 @@ uint64_t eb_rules_convert(uint64_t full_at, uint64_t now, const struct eb_limit 
 
 /* As text. */
 const char *eb_action_name(enum eb_action action);   /* "allow" … */
+const char *eb_frame_kind_name(enum eb_frame_kind kind); /* "not_ip", "table_full", ... */
 const char *eb_verdict_name(enum eb_verdict verdict); /* "pass", "drop", "would_drop", "crowded" */
 
 #endif

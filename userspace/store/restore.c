@@ -8,6 +8,9 @@
 /* A saved_at that is further ahead than this is no clock that was set back, but damage. */
 #define CLOCK_STEP_MAX_NS (366ULL * 24 * 3600 * 1000000000)
 
+/* Two restores of the same record differ by the time between looking at the wall clock and at the other, each time. */
+#define CLOCKS_APART (1000000ULL * EB_TICKS_PER_NS)
+
 /* A record reduced to what counts: the rule's place in the policy, the source, and the debts in ticks. */
 struct debt {
 	uint8_t addr[16];
@@ -353,8 +356,8 @@ void eb_restore_apply(struct eb_restore *restore, struct eb_buckets *buckets, bo
 		debt.packets = debt_at(debt.packets, restore->at, now);
 		debt.bytes = debt_at(debt.bytes, restore->at, now);
 		if (given) {
-			debt.packets = rest(debt.packets, debt_at(given->packets, before->at, now));
-			debt.bytes = rest(debt.bytes, debt_at(given->bytes, before->at, now));
+			debt.packets = rest(debt.packets, debt_at(given->packets, before->at, now) + CLOCKS_APART);
+			debt.bytes = rest(debt.bytes, debt_at(given->bytes, before->at, now) + CLOCKS_APART);
 		}
 		if (debt.packets || debt.bytes)
 			apply_debt(restore, buckets, &debt, late ? EB_MERGE_ADD : EB_MERGE_LATER, now);

@@ -71,8 +71,8 @@ void eb_restore_each(struct eb_restore *restore, void (*visit)(const struct eb_r
 		     void *arg);
 
 /*
- * Puts what is left of the debts by now into the maps. With `late`, onto those that were made since: a bucket gets both debts, at most the
- * burst, less what `before` (NULL for none), a restore done earlier, gave it already.
+ * Puts what is left of the debts by now into the maps. With `late`, onto those that were made since: a bucket gets both
+ * debts, at most the burst, less what `before` (NULL for none), a restore done earlier, gave it already.
  */
 void eb_restore_apply(struct eb_restore *restore, struct eb_buckets *buckets, bool late, struct eb_restore *before);
 

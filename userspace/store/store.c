@@ -19,6 +19,12 @@ void eb_store_note_error(struct eb_store *store, const char *text)
 	store->counts.errors++;
 }
 
+void eb_store_note_latency(struct eb_store *store, enum eb_store_op op, uint64_t latency_ns)
+{
+	if (latency_ns)
+		eb_histogram_add(&store->counts.latency[op], latency_ns);
+}
+
 void eb_store_tell_down(struct eb_store *store, const char *text)
 {
 	snprintf(store->last_error, sizeof(store->last_error), "%s", text);

@@ -13,6 +13,8 @@
 #include <stdint.h>
 #include <systemd/sd-event.h>
 
+#include "histogram.h"
+
 /* What fits one command of Redis well: more fields gain nothing, and hold up other clients of a slow server. */
 #define EB_STORE_BATCH_ITEMS 128
 #define EB_STORE_FIELD_MAX 128 /* with the NUL; the longest field has 32 + 1 + 43 bytes */
@@ -63,10 +65,13 @@ struct eb_store_events {
 	void *arg;
 };
 
+enum eb_store_op { EB_STORE_WRITE, EB_STORE_READ, EB_STORE_OPS };
+
 /* Counts of what has been done, for metrics. */
 struct eb_store_counts {
 	uint64_t fields_set, fields_deleted; /* acknowledged */
 	uint64_t errors;                     /* operations that failed */
+	struct eb_histogram latency[EB_STORE_OPS]; /* of commands that Redis answered; none of LMDB */
 };
 
 /*

@@ -30,6 +30,7 @@ void eb_store_init(struct eb_store *store, const struct eb_store_ops *ops, const
 
 /* Keep the last error, count, and tell. */
 void eb_store_note_error(struct eb_store *store, const char *text);
+void eb_store_note_latency(struct eb_store *store, enum eb_store_op op, uint64_t latency_ns); /* 0: no reply */
 void eb_store_tell_down(struct eb_store *store, const char *text);
 
 /* The meta record as texts, in both backends. */

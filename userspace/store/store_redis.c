@@ -139,6 +139,7 @@ static void on_written(const struct eb_redis_result *redis_result, void *arg)
 
 	store->depth++;
 	store->in_flight--;
+	eb_store_note_latency(&store->base, EB_STORE_WRITE, redis_result->latency_ns);
 	if (redis_result->error)
 		fail_operation(operation, to_errno(redis_result->error), redis_result->text);
 	if (redis_result->latency_ns > operation->latency_ns)
@@ -273,6 +274,7 @@ static void on_meta(const struct eb_redis_result *redis_result, void *arg)
 	struct eb_store_meta meta = { 0 };
 
 	store->depth++;
+	eb_store_note_latency(&store->base, EB_STORE_READ, redis_result->latency_ns);
 	if (!result.error && reply->type != EB_REDIS_ARRAY) {
 		result.error = -EPROTO;
 		result.text = "HGETALL answered something else than a hash";
@@ -363,6 +365,7 @@ static void on_scanned(const struct eb_redis_result *redis_result, void *arg)
 
 	store->depth++;
 	scan->latency_ns += redis_result->latency_ns;
+	eb_store_note_latency(&store->base, EB_STORE_READ, redis_result->latency_ns);
 	if (redis_result->error)
 		finish_scan(scan, to_errno(redis_result->error), redis_result->text);
 	else

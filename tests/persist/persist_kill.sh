@@ -1,0 +1,58 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-only
+# An agent that is killed loses nothing: the next one adopts the maps and reads nothing from Redis. Killed in the middle
+# of a restore, it leaves no half of it behind.
+# shellcheck source=lib.sh
+. "$(dirname "$0")/lib.sh"
+
+start_redis
+slow_rules | persist_config
+start_agent
+send 10.8.0.1 -n 40
+wait_mirrored
+
+# What Redis says does not count while the maps are there.
+kill_agent
+redis hset "$key" 'slow|10.8.0.1/32' "$(($(date +%s%N) + 90 * 3600 * 10**9)) 0" \
+	'slow|10.8.0.2/32' "$(($(date +%s%N) + 90 * 3600 * 10**9)) 0" 'slow|10.8.0.3/32' '1700000000000000000 0' > /dev/null
+scans=$(calls hscan)
+start_agent
+log_has "adopted the maps" || fail "the maps were not adopted"
+equal "state" '"adopted"' eval 'eb --json status | jq .restore.state'
+[ "$(calls hscan)" = "$scans" ] || fail "an agent that adopted the maps read the buckets"
+equal "tokens" 60 tokens 10.8.0.1/32
+equal "tokens of a source that Redis alone knows" "" tokens 10.8.0.2/32
+# What changes is written again, and what nobody holds any more goes when its time has passed.
+was_mirrored() { [ "$(field 'slow|10.8.0.1/32' | cut -c 1-9)" = "$(date -d '+40 hours' +%s | cut -c 1-9)" ]; }
+until_true "the maps to be written over what Redis held" was_mirrored
+until_true "a field of the past to go" no_field 'slow|10.8.0.3/32'
+redis hdel "$key" 'slow|10.8.0.2/32' > /dev/null
+wait_mirrored
+
+# At any moment of a restore, of more fields than one scan step takes.
+redis eval 'for i = 1, 40000 do
+	redis.call("HSET", KEYS[1], "slow|10.8." .. math.floor(i / 250) % 250 .. "." .. i % 250 .. "/32", ARGV[1])
+	redis.call("HSET", KEYS[1], "slow|2001:db8:8:" .. string.format("%x", i) .. "::/64", ARGV[1]) end' \
+	1 "$key" "$(($(date +%s%N) + 50 * 3600 * 10**9)) 0" > /dev/null
+count=$(fields)
+power_cut
+for delay in 0.03 0.06 0.09 0.12 0.15 0.2; do
+	launch_agent
+	sleep "$delay"
+	kill_agent
+	# Either it had finished, or nobody knows of its maps.
+	if [ -e "$pin_dir/state" ]; then
+		lose_maps
+	fi
+done
+kill -STOP "$redis_pid"
+launch_agent
+wait_log "made new maps"
+kill_agent
+[ ! -e "$pin_dir/state" ] || fail "maps are pinned before they are restored"
+kill -CONT "$redis_pid"
+start_agent
+log_has "made new maps" || fail "maps of an unfinished restore were adopted"
+equal "restored and not" "$count" eval 'eb --json status | jq ".restore | .buckets + (.refused[\"no room\"] // 0)"'
+send 10.8.1.1 -n 100
+counted slow 10.8.1.1 50 50

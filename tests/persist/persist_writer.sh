@@ -1,0 +1,25 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-only
+# Two hosts with one node name: it is noticed, and reported in log and status. The other host is a boot_id that is not
+# ours in the meta record: what a second agent on this machine could not have.
+# shellcheck source=lib.sh
+. "$(dirname "$0")/lib.sh"
+
+other=01234567-89ab-cdef-0123-456789abcdef
+noticed() { status_is ".other_writer == \"$other\""; }
+
+# What is left of an earlier boot is no other host.
+start_redis
+redis hset "$key:meta" schema 1 boot_id "$other" saved_at "$(date +%s%N)" agent 0.0.9 > /dev/null
+slow_rules | persist_config
+start_agent
+sleep 11 # the check is made every ten seconds
+status_is '.other_writer == null' || fail "an earlier boot is taken for another host"
+send 10.8.0.1 -n 10
+wait_mirrored
+
+redis hset "$key:meta" boot_id "$other" agent 0.0.9 > /dev/null
+until_true "the other host to be noticed" noticed
+log_has "another host (boot $other, agent 0.0.9)" || fail "the log does not say so"
+eb status | grep -q "$other" || fail "the status for people does not say so"
+stop_agent

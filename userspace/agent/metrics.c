@@ -1,0 +1,342 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "census.h"
+#include "exposition.h"
+#include "http_server.h"
+#include "log.h"
+#include "metrics.h"
+#include "wallclock.h"
+
+/* An address that was in use, or not there yet, is tried again after this long. */
+#define RETRY_US (5 * 1000000ULL)
+
+enum { STATUS_NOT_FOUND = 404, STATUS_ERROR = 500, STATUS_UNAVAILABLE = 503 };
+
+struct eb_metrics {
+	const struct eb_agent *agent;
+	struct eb_http_server *server; /* NULL while it cannot listen */
+	struct eb_census *census;
+	sd_event_source *retry;
+	char *problem; /* why it does not listen, as logged */
+	uint64_t started_ns, started_wall_ns;
+	struct eb_policy policy; /* the rules in force, for one reply */
+	struct eb_counters counters[EB_RULES_MAX];
+};
+
+static uint64_t monotonic_ns(void)
+{
+	return eb_buckets_now() / EB_TICKS_PER_NS;
+}
+
+/* ---- packets ---- */
+
+static int read_rules(struct eb_metrics *metrics)
+{
+	const struct eb_maps *maps = eb_dataplane_maps(metrics->agent->dataplane);
+	int err = eb_maps_policy(maps, &metrics->policy);
+
+	for (__u32 i = 0; i < metrics->policy.rule_count && !err; i++)
+		err = eb_maps_counters(maps, metrics->policy.rules[i].slot, &metrics->counters[i]);
+	return err;
+}
+
+static void expose_verdicts(const struct eb_metrics *metrics, FILE *out, const char *name, bool bytes)
+{
+	for (__u32 i = 0; i < metrics->policy.rule_count; i++) {
+		const struct eb_counters *counters = &metrics->counters[i];
+		char rule[EB_RULE_NAME_MAX + 1] = "";
+
+		memcpy(rule, metrics->policy.names[i], EB_RULE_NAME_MAX);
+		for (int j = 0; j < EB_VERDICTS; j++)
+			eb_expose(out, name, EB_LABELS({ "rule", rule }, { "verdict", eb_verdict_name(j) }),
+				  bytes ? counters->bytes[j] : counters->packets[j]);
+	}
+}
+
+static void expose_rules(const struct eb_metrics *metrics, FILE *out)
+{
+	eb_expose_family(out, "edgebucket_packets_total", "counter",
+			 "Packets by the rule that decided and what became of them.");
+	expose_verdicts(metrics, out, "edgebucket_packets_total", false);
+	eb_expose_family(out, "edgebucket_bytes_total", "counter",
+			 "Bytes of frames by the rule that decided and what became of them.");
+	expose_verdicts(metrics, out, "edgebucket_bytes_total", true);
+}
+
+static void expose_frames(FILE *out, const struct eb_frame_counter frames[EB_FRAME_KINDS])
+{
+	eb_expose_family(out, "edgebucket_frames_total", "counter",
+			 "Frames that no rule decided, and two outcomes of those that one did: no bucket to spare for a "
+			 "new source (table_full), too many packets of one source at the same moment (contended).");
+	for (int i = 0; i < EB_FRAME_KINDS; i++)
+		eb_expose(out, "edgebucket_frames_total", EB_LABELS({ "kind", eb_frame_kind_name(i) }),
+			  frames[i].packets);
+}
+
+static void expose_buckets(const struct eb_metrics *metrics, FILE *out)
+{
+	const struct eb_buckets *buckets = eb_dataplane_buckets(metrics->agent->dataplane);
+	static const char *const families[] = { "ipv4", "ipv6" };
+	static const int numbers[] = { 4, 6 };
+	struct eb_bucket_count counts[2];
+
+	for (int i = 0; i < 2; i++)
+		eb_census_read(metrics->census, numbers[i], &counts[i]);
+	eb_expose_family(out, "edgebucket_buckets", "gauge",
+			 "Sources in the table. One whose bucket is full makes room for another when needed.");
+	for (int i = 0; i < 2; i++)
+		eb_expose(out, "edgebucket_buckets", EB_LABELS({ "family", families[i] }), counts[i].in_use);
+	eb_expose_family(out, "edgebucket_buckets_in_debt", "gauge",
+			 "Sources in the table whose bucket is not full, and who therefore keep their place.");
+	for (int i = 0; i < 2; i++)
+		eb_expose(out, "edgebucket_buckets_in_debt", EB_LABELS({ "family", families[i] }), counts[i].in_debt);
+	eb_expose_family(out, "edgebucket_table_size", "gauge",
+			 "Buckets that the table is made for; it has places for twice as many.");
+	for (int i = 0; i < 2; i++)
+		eb_expose(out, "edgebucket_table_size", EB_LABELS({ "family", families[i] }),
+			  eb_buckets_table_size(buckets, numbers[i]));
+}
+
+/* ---- agent ---- */
+
+static void expose_interfaces(const struct eb_agent *agent, FILE *out)
+{
+	eb_expose_family(out, "edgebucket_attached", "gauge",
+			 "1 while the rules are enforced on the interface; 0, and no mode, while they are not.");
+	for (size_t i = 0; i < agent->interface_count; i++) {
+		const struct eb_interface *interface = &agent->interfaces[i];
+
+		eb_expose(out, "edgebucket_attached",
+			  EB_LABELS({ "interface", interface->name }, { "mode", interface->attachment.mode }),
+			  interface->attachment.attached);
+	}
+}
+
+static void expose_agent(const struct eb_metrics *metrics, FILE *out)
+{
+	const struct eb_agent *agent = metrics->agent;
+
+	eb_expose_family(out, "edgebucket_reload_failures_total", "counter",
+			 "Reloads that were refused; the rules before them stayed in force.");
+	eb_expose(out, "edgebucket_reload_failures_total", EB_NO_LABELS, agent->reload_failures);
+	eb_expose_family(out, "edgebucket_reload_ok", "gauge", "0 after a reload that was refused, until one succeeds.");
+	eb_expose(out, "edgebucket_reload_ok", EB_NO_LABELS, !agent->reload_error);
+	eb_expose_family(out, "edgebucket_build_info", "gauge", "1; the labels tell version and node.");
+	eb_expose(out, "edgebucket_build_info", EB_LABELS({ "version", EB_VERSION }, { "node", agent->config->node }), 1);
+	eb_expose_family(out, "process_start_time_seconds", "gauge", "When the agent started, since the Unix epoch.");
+	eb_expose_seconds(out, "process_start_time_seconds", EB_NO_LABELS, metrics->started_wall_ns);
+}
+
+/* ---- persistence ---- */
+
+static void expose_redis(const struct eb_persist_figures *figures, FILE *out)
+{
+	eb_expose_family(out, "redis_latency_seconds", "histogram",
+			 "From sending a command to Redis to its reply, of those that got one.");
+	eb_expose_histogram(out, "redis_latency_seconds", EB_LABELS({ "op", "write" }),
+			    &figures->redis_latency[EB_STORE_WRITE]);
+	eb_expose_histogram(out, "redis_latency_seconds", EB_LABELS({ "op", "read" }),
+			    &figures->redis_latency[EB_STORE_READ]);
+	eb_expose_family(out, "edgebucket_redis_up", "gauge", "1 while Redis can be written to; absent without redis.");
+	if (figures->has_redis)
+		eb_expose(out, "edgebucket_redis_up", EB_NO_LABELS, figures->redis_is_up);
+	eb_expose_family(out, "edgebucket_redis_other_writer", "gauge",
+			 "1 while another host writes the buckets of this node too; absent without redis.");
+	if (figures->has_redis)
+		eb_expose(out, "edgebucket_redis_other_writer", EB_NO_LABELS, figures->has_other_writer);
+}
+
+static void expose_fallbacks(const struct eb_persist_figures *figures, FILE *out)
+{
+	uint64_t faults = 0;
+
+	eb_expose_family(out, "openclaw_fallback_writes_total", "counter",
+			 "Times that the buckets were written because of a fault, by its reason.");
+	for (int i = 0; i < EB_PASS_REASONS; i++) {
+		if (i == EB_PASS_TICK)
+			continue;
+		faults += figures->passes[i];
+		eb_expose(out, "openclaw_fallback_writes_total", EB_LABELS({ "reason", eb_pass_reason_name(i) }),
+			  figures->passes[i]);
+	}
+	eb_expose_family(out, "openclaw_fallback_reads_seconds", "histogram",
+			 "Time to read the buckets back, of one store, before a restore.");
+	eb_expose_histogram(out, "openclaw_fallback_reads_seconds", EB_NO_LABELS, &figures->recovery_reads);
+	eb_expose_family(out, "edgebucket_mirror_writes_total", "counter",
+			 "Times that the buckets were written, on a tick or because of a fault.");
+	eb_expose(out, "edgebucket_mirror_writes_total", EB_LABELS({ "kind", "tick" }), figures->passes[EB_PASS_TICK]);
+	eb_expose(out, "edgebucket_mirror_writes_total", EB_LABELS({ "kind", "fault" }), faults);
+}
+
+static void expose_mirror(const struct eb_metrics *metrics, const struct eb_persist_figures *figures, FILE *out)
+{
+	uint64_t since = figures->last_success_ns > metrics->started_ns ? figures->last_success_ns : metrics->started_ns;
+
+	eb_expose_family(out, "edgebucket_mirror_fields_total", "counter", "Buckets written (set) and removed (del).");
+	eb_expose(out, "edgebucket_mirror_fields_total", EB_LABELS({ "op", "set" }), figures->fields_set);
+	eb_expose(out, "edgebucket_mirror_fields_total", EB_LABELS({ "op", "del" }), figures->fields_deleted);
+	eb_expose_family(out, "edgebucket_mirror_errors_total", "counter",
+			 "Times that a store did not take the buckets; they are written again.");
+	eb_expose(out, "edgebucket_mirror_errors_total", EB_NO_LABELS, figures->failures);
+	eb_expose_family(out, "edgebucket_mirror_lag_seconds", "gauge",
+			 "Since a store last had every bucket, or since the start; absent without a store.");
+	if (figures->has_store)
+		eb_expose_seconds(out, "edgebucket_mirror_lag_seconds", EB_NO_LABELS, monotonic_ns() - since);
+}
+
+static void expose_restore(const struct eb_persist_figures *figures, FILE *out)
+{
+	eb_expose_family(out, "edgebucket_restored_buckets", "gauge", "Buckets that this agent got back from a store.");
+	eb_expose(out, "edgebucket_restored_buckets", EB_NO_LABELS, figures->restored);
+	eb_expose_family(out, "edgebucket_restore_age_seconds", "gauge",
+			 "How old the buckets were when they were restored; absent when nothing was.");
+	if (figures->has_restore_age)
+		eb_expose_seconds(out, "edgebucket_restore_age_seconds", EB_NO_LABELS, figures->restore_age_ns);
+}
+
+/* ---- replies ---- */
+
+static void fail_reply(struct eb_http_reply *reply, int err)
+{
+	reply->status = STATUS_ERROR;
+	fprintf(reply->body, "cannot read the maps: %s\n", strerror(-err));
+}
+
+static void answer_metrics(struct eb_metrics *metrics, struct eb_http_reply *reply)
+{
+	struct eb_frame_counter frames[EB_FRAME_KINDS];
+	struct eb_persist_figures figures;
+	int err = read_rules(metrics);
+
+	if (!err)
+		err = eb_maps_frames(eb_dataplane_maps(metrics->agent->dataplane), frames);
+	if (err) {
+		fail_reply(reply, err);
+		return;
+	}
+	eb_persist_figures(metrics->agent->persist, &figures);
+	reply->type = EB_EXPOSITION_TYPE;
+	expose_rules(metrics, reply->body);
+	expose_frames(reply->body, frames);
+	expose_buckets(metrics, reply->body);
+	expose_interfaces(metrics->agent, reply->body);
+	expose_redis(&figures, reply->body);
+	expose_fallbacks(&figures, reply->body);
+	expose_mirror(metrics, &figures, reply->body);
+	expose_restore(&figures, reply->body);
+	expose_agent(metrics, reply->body);
+}
+
+/* Why an interface is not enforced, as a line. */
+static void tell_reason(const struct eb_agent *agent, const struct eb_interface *interface, FILE *out)
+{
+	if (!agent->enforcing)
+		fprintf(out, "%s: not enforced, still restoring\n", interface->name);
+	else if (agent->detached)
+		fprintf(out, "%s: not enforced, an operator detached it until the next reload\n", interface->name);
+	else
+		fprintf(out, "%s\n", interface->problem ? interface->problem : interface->name);
+}
+
+static void answer_health(const struct eb_agent *agent, struct eb_http_reply *reply)
+{
+	for (size_t i = 0; i < agent->interface_count; i++) {
+		if (agent->interfaces[i].attachment.attached)
+			continue;
+		reply->status = STATUS_UNAVAILABLE;
+		tell_reason(agent, &agent->interfaces[i], reply->body);
+	}
+	if (reply->status != STATUS_UNAVAILABLE)
+		fputs("every interface is enforced\n", reply->body);
+}
+
+static void answer_ready(const struct eb_agent *agent, struct eb_http_reply *reply)
+{
+	if (!agent->enforcing)
+		reply->status = STATUS_UNAVAILABLE;
+	fputs(agent->enforcing ? "the restore was decided\n" : "still restoring\n", reply->body);
+}
+
+static void on_request(const char *path, struct eb_http_reply *reply, void *arg)
+{
+	struct eb_metrics *metrics = arg;
+
+	if (strcmp(path, "/metrics") == 0) {
+		answer_metrics(metrics, reply);
+	} else if (strcmp(path, "/healthz") == 0) {
+		answer_health(metrics->agent, reply);
+	} else if (strcmp(path, "/readyz") == 0) {
+		answer_ready(metrics->agent, reply);
+	} else {
+		reply->status = STATUS_NOT_FOUND;
+		fputs("there are /metrics, /healthz and /readyz\n", reply->body);
+	}
+}
+
+/* ---- life ---- */
+
+/* Logs a problem once, not at every attempt. */
+static void try_to_listen(struct eb_metrics *metrics)
+{
+	const char *address = metrics->agent->config->metrics;
+	char *error = NULL;
+
+	if (eb_http_server_open(metrics->agent->loop, address, on_request, metrics, &metrics->server, &error) == 0) {
+		eb_info("metrics are served at %s", address);
+		return;
+	}
+	if (error && (!metrics->problem || strcmp(error, metrics->problem) != 0))
+		eb_error("metrics: %s; limits do not depend on it, trying again", error);
+	free(metrics->problem);
+	metrics->problem = error;
+	(void)sd_event_source_set_time_relative(metrics->retry, RETRY_US);
+	(void)sd_event_source_set_enabled(metrics->retry, SD_EVENT_ONESHOT);
+}
+
+static int on_retry(sd_event_source *source, uint64_t usec, void *arg)
+{
+	(void)source;
+	(void)usec;
+	try_to_listen(arg);
+	return 0;
+}
+
+int eb_metrics_open(const struct eb_agent *agent, struct eb_metrics **out)
+{
+	struct eb_metrics *metrics;
+	int err;
+
+	*out = NULL;
+	if (!agent->config->metrics)
+		return 0;
+	metrics = calloc(1, sizeof(*metrics));
+	if (!metrics)
+		return -ENOMEM;
+	metrics->agent = agent;
+	metrics->started_ns = monotonic_ns();
+	metrics->started_wall_ns = eb_wallclock_ns();
+	err = eb_census_new(agent->loop, eb_dataplane_buckets(agent->dataplane), &metrics->census);
+	/* At once, but from the loop, so that a resolver that takes its time does not hold up the start. */
+	if (!err)
+		err = sd_event_add_time(agent->loop, &metrics->retry, CLOCK_MONOTONIC, 0, 0, on_retry, metrics);
+	if (err < 0) {
+		eb_metrics_close(metrics);
+		return err;
+	}
+	*out = metrics;
+	return 0;
+}
+
+void eb_metrics_close(struct eb_metrics *metrics)
+{
+	if (!metrics)
+		return;
+	sd_event_source_disable_unref(metrics->retry);
+	eb_http_server_close(metrics->server);
+	eb_census_free(metrics->census);
+	free(metrics->problem);
+	free(metrics);
+}
