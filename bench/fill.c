@@ -30,9 +30,11 @@ static int charge(struct eb_buckets *buckets, const struct eb_rule *rule, uint32
 		.source = { .family = 4, .rule_id = rule->id4 },
 		.packets_full_at = eb_gcra_full_at(eb_buckets_now(), eb_gcra_cost(&rule->packets, 1)),
 	};
+	int ret;
 
 	memcpy(view.source.addr, &addr, sizeof(addr));
-	return eb_buckets_merge(buckets, &view, EB_MERGE_ADD, rule);
+	ret = eb_buckets_merge(buckets, &view, EB_MERGE_ADD, rule);
+	return ret < 0 ? ret : 0;
 }
 
 static int charge_all(struct eb_buckets *buckets, const struct eb_rule *rule, uint32_t count, uint32_t step)

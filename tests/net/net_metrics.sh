@@ -39,7 +39,8 @@ ask() { get -G --data-urlencode "query=$1" "$prometheus/api/v1/query" | jq -r '.
 
 # state_of ALERT: inactive, pending or firing.
 state_of() {
-	get "$prometheus/api/v1/rules" | jq -r --arg name "$1" '.data.groups[].rules[] | select(.name == $name) | .state'
+	get "$prometheus/api/v1/rules" |
+		jq -r --arg name "$1" '.data.groups[].rules[] | select(.name == $name) | .state'
 }
 
 # A server that takes connections and says nothing, in the background. Sets silent_pid.

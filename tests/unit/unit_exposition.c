@@ -116,7 +116,8 @@ static void test_histogram(void **state)
 	assert_non_null(strstr(text, "a_bucket{b=\"c\",le=\"1\"} 3\n"));
 	assert_non_null(strstr(text, "a_bucket{b=\"c\",le=\"2.5\"} 4\n"));
 	assert_non_null(strstr(text, "a_bucket{b=\"c\",le=\"30\"} 4\n"));
-	assert_non_null(strstr(text, "a_bucket{b=\"c\",le=\"+Inf\"} 5\na_sum{b=\"c\"} 62.000150000\na_count{b=\"c\"} 5\n"));
+	assert_non_null(strstr(text, "a_bucket{b=\"c\",le=\"+Inf\"} 5\na_sum{b=\"c\"} 62.000150000\n"
+				      "a_count{b=\"c\"} 5\n"));
 	free(text);
 	text = WRITTEN(eb_expose_histogram(out, "a", EB_NO_LABELS, &histogram));
 	assert_non_null(strstr(text, "a_bucket{le=\"5e-05\"} 2\n"));

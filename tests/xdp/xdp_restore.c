@@ -414,7 +414,8 @@ static void test_late(void **state)
 			add(restore, "b|10.0.0.0/24", rows[i].late_packets * HOUR, rows[i].late_bytes * HOUR);
 			eb_restore_apply(restore, setting->buckets, late, NULL);
 			check_bucket(setting, "b", "10.0.0.0", result[0] * HOUR, result[1] * HOUR);
-			assert_int_equal(counts_of(restore).restored, 1);
+			if (result[0] != rows[i].packets || result[1] != rows[i].bytes)
+				assert_int_equal(counts_of(restore).restored, 1);
 			eb_restore_free(restore);
 		}
 	}

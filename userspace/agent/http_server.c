@@ -356,7 +356,8 @@ static int listen_unix(struct eb_http_server *server, const char *path)
 
 static int start_daemon(struct eb_http_server *server, int fd)
 {
-	server->daemon = MHD_start_daemon(MHD_USE_EPOLL, 0, NULL, NULL, on_request, server, MHD_OPTION_LISTEN_SOCKET, fd,
+	server->daemon = MHD_start_daemon(MHD_USE_EPOLL, 0, NULL, NULL, on_request, server,
+					  MHD_OPTION_LISTEN_SOCKET, fd,
 					  MHD_OPTION_CONNECTION_LIMIT, (unsigned int)CONNECTIONS_HARD,
 					  MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY,
 					  MHD_OPTION_NOTIFY_CONNECTION, on_connection, server, MHD_OPTION_END);

@@ -69,8 +69,8 @@ static void expose_rules(const struct eb_metrics *metrics, FILE *out)
 static void expose_frames(FILE *out, const struct eb_frame_counter frames[EB_FRAME_KINDS])
 {
 	eb_expose_family(out, "edgebucket_frames_total", "counter",
-			 "Frames that no rule decided, and two outcomes of those that one did: no bucket to spare for a "
-			 "new source (table_full), too many packets of one source at the same moment (contended).");
+			 "Frames that no rule decided, and two outcomes of those that one did: no bucket to spare for "
+			 "a new source (table_full), too many packets of a source at the same moment (contended).");
 	for (int i = 0; i < EB_FRAME_KINDS; i++)
 		eb_expose(out, "edgebucket_frames_total", EB_LABELS({ "kind", eb_frame_kind_name(i) }),
 			  frames[i].packets);
@@ -122,10 +122,11 @@ static void expose_agent(const struct eb_metrics *metrics, FILE *out)
 	eb_expose_family(out, "edgebucket_reload_failures_total", "counter",
 			 "Reloads that were refused; the rules before them stayed in force.");
 	eb_expose(out, "edgebucket_reload_failures_total", EB_NO_LABELS, agent->reload_failures);
-	eb_expose_family(out, "edgebucket_reload_ok", "gauge", "0 after a reload that was refused, until one succeeds.");
+	eb_expose_family(out, "edgebucket_reload_ok", "gauge", "0 after a refused reload, until one succeeds.");
 	eb_expose(out, "edgebucket_reload_ok", EB_NO_LABELS, !agent->reload_error);
 	eb_expose_family(out, "edgebucket_build_info", "gauge", "1; the labels tell version and node.");
-	eb_expose(out, "edgebucket_build_info", EB_LABELS({ "version", EB_VERSION }, { "node", agent->config->node }), 1);
+	eb_expose(out, "edgebucket_build_info",
+		  EB_LABELS({ "version", EB_VERSION }, { "node", agent->config->node }), 1);
 	eb_expose_family(out, "process_start_time_seconds", "gauge", "When the agent started, since the Unix epoch.");
 	eb_expose_seconds(out, "process_start_time_seconds", EB_NO_LABELS, metrics->started_wall_ns);
 }
@@ -173,7 +174,7 @@ static void expose_fallbacks(const struct eb_persist_figures *figures, FILE *out
 
 static void expose_mirror(const struct eb_metrics *metrics, const struct eb_persist_figures *figures, FILE *out)
 {
-	uint64_t since = figures->last_success_ns > metrics->started_ns ? figures->last_success_ns : metrics->started_ns;
+	uint64_t since = figures->last_success_ns ? figures->last_success_ns : metrics->started_ns;
 
 	eb_expose_family(out, "edgebucket_mirror_fields_total", "counter", "Buckets written (set) and removed (del).");
 	eb_expose(out, "edgebucket_mirror_fields_total", EB_LABELS({ "op", "set" }), figures->fields_set);

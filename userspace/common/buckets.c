@@ -20,7 +20,7 @@
 
 /* A walk maps so many sets at a time: whole pages in both families, and little enough that a million buckets do not
  * count as memory of this process. */
-#define WINDOW_SETS 16384u
+#define WINDOW_SETS 2048u
 
 /* One family's table. */
 struct table {
@@ -696,6 +696,7 @@ static __u64 merged_time(__u64 seen, __u64 added, enum eb_merge merge, const str
 	return eb_gcra_full_at(now, debt);
 }
 
+/* Returns 1 when the time changed, 0 when not, -EBUSY. */
 static int merge_time(__u64 *full_at, __u64 added, enum eb_merge merge, const struct eb_limit *limit, __u64 now)
 {
 	for (int i = 0; i < 1000; i++) {
@@ -704,8 +705,10 @@ static int merge_time(__u64 *full_at, __u64 added, enum eb_merge merge, const st
 
 		if (seen == EB_LOCKED)
 			continue;
-		if (merged == seen || __sync_val_compare_and_swap(full_at, seen, merged) == seen)
+		if (merged == seen)
 			return 0;
+		if (__sync_val_compare_and_swap(full_at, seen, merged) == seen)
+			return 1;
 	}
 	return -EBUSY;
 }
@@ -717,7 +720,7 @@ static int try_merge(struct eb_buckets *buckets, const struct eb_bucket_view *vi
 	__u64 now = eb_buckets_now(), *entry;
 	struct eb_bucket *bucket;
 	struct location location;
-	int place, err = locate(buckets, &view->source, &location);
+	int place, packets, bytes, err = locate(buckets, &view->source, &location);
 
 	if (err)
 		return err;
@@ -727,10 +730,11 @@ static int try_merge(struct eb_buckets *buckets, const struct eb_bucket_view *vi
 		return place == EB_PLACE_FULL ? -ENOSPC : -EBUSY;
 	entry = eb_place_key(&location.sets, table->words, place);
 	bucket = eb_key_bucket(entry, table->words);
-	err = merge_time(&bucket->packets_full_at, view->packets_full_at, merge, &rule->packets, now);
-	if (!err)
-		err = merge_time(&bucket->bytes_full_at, view->bytes_full_at, merge, &rule->bytes, now);
-	return err || eb_key_equal(entry, location.key, table->words) ? err : -EBUSY;
+	packets = merge_time(&bucket->packets_full_at, view->packets_full_at, merge, &rule->packets, now);
+	bytes = merge_time(&bucket->bytes_full_at, view->bytes_full_at, merge, &rule->bytes, now);
+	if (packets < 0 || bytes < 0 || !eb_key_equal(entry, location.key, table->words))
+		return -EBUSY;
+	return packets || bytes;
 }
 
 int eb_buckets_merge(struct eb_buckets *buckets, const struct eb_bucket_view *view, enum eb_merge merge,

@@ -87,8 +87,8 @@ int eb_buckets_reset_all(struct eb_buckets *buckets, uint64_t *in_debt);
 /*
  * Gives a source's bucket a debt, making the bucket if needed. EB_MERGE_LATER keeps the later of the two times;
  * EB_MERGE_ADD adds both debts, and caps the sum at the bursts of `rule` (of which only the limits are read). Safe
- * while packets are charged. Returns 0, -ENOSPC when every place it could have is in debt, -EBUSY when packets kept
- * getting in the way.
+ * while packets are charged. Returns 1 when the bucket's debt grew, 0 when it was as large already, -ENOSPC when every
+ * place it could have is in debt, -EBUSY when packets kept getting in the way.
  */
 enum eb_merge { EB_MERGE_LATER, EB_MERGE_ADD };
 int eb_buckets_merge(struct eb_buckets *buckets, const struct eb_bucket_view *view, enum eb_merge merge,

@@ -116,7 +116,7 @@ static void merge_worth(struct eb_convert *convert, const struct pair *pair, con
 		return;
 	converted.source.rule_id = is_v4 ? to->id4 : to->id6;
 	mask_source(&converted.source, to);
-	if (eb_buckets_merge(convert->into, &converted, merge, to))
+	if (eb_buckets_merge(convert->into, &converted, merge, to) < 0)
 		convert->lost++;
 }
 
