@@ -161,8 +161,9 @@ int edgebucket(struct xdp_md *ctx)
 	cpu = this_cpu();
 	if (!current || !cpu)
 		return XDP_PASS;
-	/* Before the frame is touched: reading the clock waits for all loads before it, and the frame may still be in the
-	 * cache of another CPU. Measured 430 against 390 ns a packet where that CPU is far, no difference where it is near. */
+	/* Before the frame is touched: reading the clock waits for all loads before it, and the frame may still be in
+	 * the cache of another CPU. Measured 430 against 390 ns a packet where that CPU is far, no difference where it
+	 * is near. */
 	if (!(current->uses & EB_CLOCKLESS))
 		ns = bpf_ktime_get_ns();
 

@@ -44,7 +44,8 @@ enum eb_parsed {
 enum eb_l4 {
 	EB_L4_PORT,    /* protocol and destination port are known */
 	EB_L4_NO_PORT, /* the protocol is known and has no port, or this is a later fragment of IPv4 */
-	EB_L4_LATER,   /* a later fragment of IPv6: no port, and RFC 8200 has receivers ignore the protocol that it names */
+	EB_L4_LATER, /* a later fragment of IPv6: no port, and RFC 8200 has receivers ignore the protocol that it names
+		      */
 	EB_L4_UNKNOWN, /* neither is known */
 };
 

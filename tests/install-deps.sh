@@ -23,6 +23,16 @@ done
 [ -n "$missing" ] || exit 0
 
 echo "installing$missing"
+
+# Packages of servers would start them: redis-server and prometheus are only wanted as programs.
+policy=/usr/sbin/policy-rc.d
+if [ ! -e $policy ]; then
+	trap 'rm -f $policy' EXIT
+	trap 'exit 1' INT TERM
+	printf '#!/bin/sh\nexit 101\n' > $policy
+	chmod +x $policy
+fi
+
 export DEBIAN_FRONTEND=noninteractive
 apt-get update -qq
 # shellcheck disable=SC2086 # a list of words

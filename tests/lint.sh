@@ -92,7 +92,7 @@ check_man() {
 
 # 120 columns, a tab being eight.
 check_lines() {
-	files '*.c' '*.h' '*.sh' '*.md' '*.yaml' '*.[58]' Makefile .clang-tidy | while read -r file; do
+	files '*.c' '*.h' '*.md' | while read -r file; do
 		expand "$file" | awk -v file="$file" 'length > 120 { print file ":" NR ": " length " columns" }'
 		grep -nH '[[:space:]]$' "$file" | sed 's/:\([0-9]*\):.*/:\1: space at the end/'
 	done > "$scratch/lines"

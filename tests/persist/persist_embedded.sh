@@ -83,6 +83,28 @@ equal "the second line was later" 80 tokens 10.8.0.1/32
 log_has "redis and embedded store: restored 3 buckets of 6 fields" || fail "$(grep restored "$log")"
 stop_agent
 
+# Redis hangs, and nobody knows yet: what it does not take at the shutdown goes to the second line. A reload while the
+# next start waits for Redis loses nothing of what was read already.
+start_agent
+wait_mirrored
+kill -STOP "$redis_pid"
+send 10.8.0.5 -n 5
+reboot
+log_has "embedded store: written on shutdown" || fail "a shutdown that Redis did not take went nowhere"
+launch_agent
+wait_log "made new maps"
+for _ in 1 2 3 4 5 6; do
+	kill -HUP "$agent_pid"
+	sleep 0.05
+done
+wait_log "card0: attached"
+log_has "redis: no answer in time" || fail "Redis was not waited for"
+equal "restored after reloads" 95 tokens 10.8.0.5/32
+kill -CONT "$redis_pid"
+until_true "the late restore" status_is '.restore.state == "done"'
+equal "tokens after the late restore" 95 tokens 10.8.0.5/32
+stop_agent
+
 # A broken state_dir is reported, and holds nothing up: Redis is there.
 sed -i "s|^state_dir: .*|state_dir: /proc/nowhere|; s/restore_timeout: .*/restore_timeout: 20s/" "$config"
 lose_maps

@@ -88,6 +88,8 @@ eb reset --all > /dev/null
 eb flush > /dev/null
 
 # Redis comes back, with nothing.
+send 10.8.1.2 -n 5
+eb flush > /dev/null
 kill_redis
 mark=$(wc -l < "$log")
 send 10.8.1.1 -n 3

@@ -51,7 +51,15 @@ wait_log "made new maps"
 kill_agent
 [ ! -e "$pin_dir/state" ] || fail "maps are pinned before they are restored"
 kill -CONT "$redis_pid"
-start_agent
+
+# Reloads in the middle of one take nothing of it.
+launch_agent
+wait_log "made new maps"
+for _ in $(seq 20); do
+	kill -HUP "$agent_pid"
+	sleep 0.01
+done
+wait_log "card0: attached"
 log_has "made new maps" || fail "maps of an unfinished restore were adopted"
 equal "restored and not" "$count" eval 'eb --json status | jq ".restore | .buckets + (.refused[\"no room\"] // 0)"'
 send 10.8.1.1 -n 100

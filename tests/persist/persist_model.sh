@@ -70,6 +70,21 @@ take_over() {
 	done
 }
 
+# As the maps have it now.
+check_tokens() {
+	local i before after got least most buckets
+	before=$(now)
+	buckets=$(eb --json buckets)
+	after=$(now)
+	for i in 0 1 2 3; do
+		got=$(jq --arg source "10.12.0.$i/32" "map(select(.source == \$source) | .packets.tokens) | .[0] // $burst" \
+			<<< "$buckets")
+		least=$(tokens_at "${latest[i]}" "$before") most=$(tokens_at "${earliest[i]}" "$after")
+		[ "$got" -ge "$least" ] && [ "$got" -le "$most" ] ||
+			fail "seed $seed: source $i has $got tokens instead of $least to $most"
+	done
+}
+
 start_redis
 persist_config <<- END
 	  - name: model
@@ -85,21 +100,25 @@ while [ $SECONDS -lt $end ]; do
 	case $((RANDOM % 12)) in
 	0 | 1)
 		cuts=$((cuts + 1))
+		sleep "$((RANDOM % 2))"
 		cut=$(now)
 		power_cut
 		take_over $((cut - slack))
 		start_agent
+		check_tokens
 		;;
 	2)
 		reboots=$((reboots + 1))
 		reboot
 		take_over "$(now)"
 		start_agent
+		check_tokens
 		;;
 	3)
 		kills=$((kills + 1))
 		kill_agent
 		start_agent
+		check_tokens
 		;;
 	4)
 		losses=$((losses + 1))

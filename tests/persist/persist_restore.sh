@@ -96,6 +96,9 @@ redis hset "$key:meta" schema 2 saved_at "$now" > /dev/null
 start_agent
 log_has "newer than this agent's" || fail "another schema is not reported"
 equal "buckets of another schema" 0 eval 'eb --json buckets | jq length'
+drain 10.8.0.1
+! eb flush > "$dir/flush" 2>&1 || fail "a store of a newer schema was written"
+equal "schema afterwards" 2 redis hget "$key:meta" schema
 
 # No hash at all, or no hash but a string.
 power_cut

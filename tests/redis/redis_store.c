@@ -488,7 +488,7 @@ static void acl_file_can_be_included(void **state)
 		redisReply *reply;
 
 		snprintf(command, sizeof(command), "ACL DRYRUN edgebucket %s", rows[i].command);
-		reply = server_command(&other, command, NULL);
+		reply = server_command(&other, command, (char *)NULL);
 		if (!strcmp(reply->str, "OK") != rows[i].allowed)
 			fail_msg("%s: %s", rows[i].command, reply->str);
 		freeReplyObject(reply);

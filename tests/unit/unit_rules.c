@@ -417,7 +417,8 @@ static void test_random_rules(void **state)
 			hits += rule != NO_RULE;
 			late_hits += rule >= 8;
 			unknown_hits += rule != NO_RULE && packet.l4 == EB_L4_UNKNOWN;
-			fragment_hits += rule != NO_RULE && packet.l4 == EB_L4_NO_PORT && eb_proto_has_port(packet.proto);
+			fragment_hits +=
+			    rule != NO_RULE && packet.l4 == EB_L4_NO_PORT && eb_proto_has_port(packet.proto);
 		}
 		eb_rules_free(ruleset);
 		config_free(config);
@@ -801,7 +802,8 @@ static void test_slots(void **state)
 
 	(void)state;
 	for (int round = 0; round < 500; round++) {
-		struct eb_config *config = config_new(random_chance(30) ? EB_RULES_MAX : random_below(EB_RULES_MAX + 1));
+		struct eb_config *config =
+		    config_new(random_chance(30) ? EB_RULES_MAX : random_below(EB_RULES_MAX + 1));
 		unsigned int names = 1 + random_below(6), first = random_below(1000);
 		struct eb_ruleset *ruleset;
 
@@ -910,14 +912,20 @@ static void test_id_collision(void **state)
 		uint8_t second_ipv4, second_ipv6;
 	} rows[] = {
 		{ "rule-179599", "rule-362382",
-		  "test.yaml:12: the names of rules \"rule-362382\" and \"rule-179599\" (line 10) hash to the same number; "
-		  "rename one of them", 32, 64 },
+		  "test.yaml:12: the names of rules \"rule-362382\" and \"rule-179599\" (line 10) hash to the same "
+		  "number; "
+		  "rename one of them",
+		  32, 64 },
 		{ "rule-127833", "rule-274133", /* of their IPv4 buckets alone */
-		  "test.yaml:12: the names of rules \"rule-274133\" and \"rule-127833\" (line 10) hash to the same number; "
-		  "rename one of them", 8, 64 },
+		  "test.yaml:12: the names of rules \"rule-274133\" and \"rule-127833\" (line 10) hash to the same "
+		  "number; "
+		  "rename one of them",
+		  8, 64 },
 		{ "rule-123875", "rule-278175", /* of their IPv6 buckets alone */
-		  "test.yaml:12: the names of rules \"rule-278175\" and \"rule-123875\" (line 10) hash to the same number; "
-		  "rename one of them", 32, 56 },
+		  "test.yaml:12: the names of rules \"rule-278175\" and \"rule-123875\" (line 10) hash to the same "
+		  "number; "
+		  "rename one of them",
+		  32, 56 },
 	};
 
 	(void)state;

@@ -83,14 +83,15 @@ static const char *show(const struct eb_flow_rule *found, int family)
 	return text;
 }
 
-static const char example[] = "rules:\n"
-			      "- { name: office, match: { src: [192.0.2.0/24] }, action: allow }\n"
-			      "- { name: dns, match: { dst: [198.51.100.53], proto: udp, dport: [53] }, action: deny }\n"
-			      "- { name: ping, match: { proto: icmp }, action: deny }\n"
-			      "- { name: web, match: { dport: \"80-90\" }, action: deny }\n"
-			      "- { name: six, match: { dst: [\"2001:db8::/32\"] }, action: deny }\n"
-			      "- { name: rest, action: allow }\n"
-			      "- { name: never, match: { proto: tcp }, action: deny }\n";
+static const char example[] =
+    "rules:\n"
+    "- { name: office, match: { src: [192.0.2.0/24] }, action: allow }\n"
+    "- { name: dns, match: { dst: [198.51.100.53], proto: udp, dport: [53] }, action: deny }\n"
+    "- { name: ping, match: { proto: icmp }, action: deny }\n"
+    "- { name: web, match: { dport: \"80-90\" }, action: deny }\n"
+    "- { name: six, match: { dst: [\"2001:db8::/32\"] }, action: deny }\n"
+    "- { name: rest, action: allow }\n"
+    "- { name: never, match: { proto: tcp }, action: deny }\n";
 
 static const struct {
 	const char *flow;

@@ -105,7 +105,8 @@ static void attach_interface(struct eb_agent *agent, struct eb_interface *interf
 	}
 	if (!err && !now.attached)
 		interface->attachment = now;
-	err = eb_attach_program(eb_dataplane_programs(agent->dataplane), interface->name, agent->config->attach, &now, &error);
+	err = eb_attach_program(eb_dataplane_programs(agent->dataplane), interface->name, agent->config->attach, &now,
+				&error);
 	if (!err) {
 		note_attached(interface, &now);
 		return;
@@ -151,8 +152,9 @@ void eb_agent_check_pressure(struct eb_agent *agent)
 	if (eb_maps_frames(eb_dataplane_maps(agent->dataplane), frames))
 		return;
 	if (frames[EB_TABLE_FULL].packets > agent->table_full) {
-		eb_warning("table pressure: %llu packets of new sources found no room; raise table_size or lower bursts",
-			   frames[EB_TABLE_FULL].packets - agent->table_full);
+		eb_warning(
+		    "table pressure: %llu packets of new sources found no room; raise table_size or lower bursts",
+		    frames[EB_TABLE_FULL].packets - agent->table_full);
 		(void)eb_persist_fault(agent->persist, EB_PASS_TABLE_PRESSURE);
 	}
 	agent->table_full = frames[EB_TABLE_FULL].packets;
@@ -316,17 +318,20 @@ static int check_fixed(const struct eb_config *old, const struct eb_config *new,
 
 	for (size_t i = 0; i < sizeof(fixed) / sizeof(fixed[0]); i++)
 		if (strcmp(fixed[i].old, fixed[i].new) != 0)
-			return eb_fail(-EINVAL, error, "%s: %s cannot change from %s to %s by a reload: restart edgebucketd",
-				       new->path, fixed[i].key, fixed[i].old, fixed[i].new);
+			return eb_fail(-EINVAL, error,
+				       "%s: %s cannot change from %s to %s by a reload: restart edgebucketd", new->path,
+				       fixed[i].key, fixed[i].old, fixed[i].new);
 	if (!eb_redis_config_equal(old->redis, new->redis))
-		return eb_fail(-EINVAL, error,
-			       "%s: the redis part cannot change by a reload: restart edgebucketd, the buckets are kept",
-			       new->path);
+		return eb_fail(
+		    -EINVAL, error,
+		    "%s: the redis part cannot change by a reload: restart edgebucketd, the buckets are kept",
+		    new->path);
 	if (old->table_size != new->table_size)
-		return eb_fail(-EINVAL, error,
-			       "%s: table_size cannot change from %u to %u by a reload: restart edgebucketd, the buckets "
-			       "are kept",
-			       new->path, old->table_size, new->table_size);
+		return eb_fail(
+		    -EINVAL, error,
+		    "%s: table_size cannot change from %u to %u by a reload: restart edgebucketd, the buckets "
+		    "are kept",
+		    new->path, old->table_size, new->table_size);
 	return 0;
 }
 

@@ -77,7 +77,8 @@ static int parse_options(int argc, char **argv, struct options *out)
 			break;
 		case OPT_LOG_LEVEL:
 			if (eb_log_parse_level(optarg, &level)) {
-				fprintf(stderr, "edgebucketd: no log level %s: error, warning, info or debug\n", optarg);
+				fprintf(stderr, "edgebucketd: no log level %s: error, warning, info or debug\n",
+					optarg);
 				return EXIT_MISUSE;
 			}
 			eb_log_set_level(level);

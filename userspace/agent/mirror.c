@@ -389,7 +389,8 @@ static int visit_bucket(const struct eb_bucket_view *view, uint32_t index, void 
 	struct eb_record record;
 	int rule_index, err;
 
-	/* A slice begins with the set that ended the last one. No field may be in a pass twice: see eb_store_write(). */
+	/* A slice begins with the set that ended the last one. No field may be in a pass twice: see eb_store_write().
+	 */
 	if (entry < mirror->next_entry)
 		return 0;
 	if (*slot == value)

@@ -62,8 +62,8 @@ struct eb_mirror_stats {
 int eb_mirror_new(sd_event *loop, struct eb_dataplane *dataplane, struct eb_store *store, uint64_t tick_ns,
 		  void (*pass_done)(const struct eb_pass_result *result, void *arg), void *arg, struct eb_mirror **out);
 
-/* A pass under way is forgotten, its pass_done not called. To be called before the store is freed, which calls back what
- * is under way; eb_mirror_free() comes after that. Both accept NULL. */
+/* A pass under way is forgotten, its pass_done not called. To be called before the store is freed, which calls back
+ * what is under way; eb_mirror_free() comes after that. Both accept NULL. */
 void eb_mirror_stop(struct eb_mirror *mirror);
 void eb_mirror_free(struct eb_mirror *mirror);
 

@@ -42,6 +42,7 @@ struct backend {
 	bool down_logged;
 	bool was_up;
 	bool failing; /* the last pass was not taken */
+	bool newer;   /* of a schema that this agent does not know: neither read nor written */
 	/* Restoring. */
 	bool wanted;  /* its content was not read yet */
 	bool reading;
@@ -82,7 +83,7 @@ static uint64_t monotonic_ns(void)
 /* A store may be written once it was read: what it holds would be lost. */
 static bool may_write(const struct backend *backend)
 {
-	return backend->persist->decided && backend->mirror && !backend->wanted;
+	return backend->persist->decided && backend->mirror && !backend->wanted && !backend->newer;
 }
 
 /* Redis is written while it can be reached; the embedded store while Redis does not take it, or there is none. That one
@@ -213,9 +214,9 @@ static void restore_what_is_read(struct eb_persist *persist)
 }
 
 /*
- * A file in run_dir, which like the maps does not outlive a reboot, says that Redis still has to be read: the next agent
- * adopts the maps, and would not otherwise. One that is killed between the adding and the removal of the file adds the
- * debts twice, which errs towards less.
+ * A file in run_dir, which like the maps does not outlive a reboot, says that Redis still has to be read: the next
+ * agent adopts the maps, and would not otherwise. One that is killed between the adding and the removal of the file
+ * adds the debts twice, which errs towards less.
  */
 static void pending_path(const struct eb_persist *persist, char *path, size_t size)
 {
@@ -372,8 +373,10 @@ static void on_meta(const struct eb_store_result *result, const struct eb_store_
 		return;
 	}
 	if (meta->schema > EB_STORE_SCHEMA) {
-		eb_error("%s: the buckets were written in schema %u, newer than this agent's %d: not restored",
+		eb_error("%s: the buckets were written in schema %u, newer than this agent's %d: neither restored nor "
+			 "written over; remove them, or use the newer agent",
 			 backend->name, meta->schema, EB_STORE_SCHEMA);
+		backend->newer = true;
 		finish_reading(backend);
 		return;
 	}
@@ -640,8 +643,8 @@ static json_t *store_status(const struct backend *backend)
 		age = json_real((monotonic_ns() - stats.last_success_ns) / 1e9);
 	return json_pack("{s:b, s:b, s:o, s:s, s:I, s:I, s:I}", "configured", backend->store != NULL, "up", is_up,
 			 "last_write_age_seconds", age, "last_error",
-			 backend->store ? eb_store_last_error(backend->store) : "", "fields", (json_int_t)stats.fields_held,
-			 "fields_set", (json_int_t)stats.fields_set, "fields_deleted",
+			 backend->store ? eb_store_last_error(backend->store) : "", "fields",
+			 (json_int_t)stats.fields_held, "fields_set", (json_int_t)stats.fields_set, "fields_deleted",
 			 (json_int_t)stats.fields_deleted);
 }
 

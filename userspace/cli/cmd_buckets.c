@@ -100,8 +100,8 @@ static json_t *tokens_json(const struct eb_limit *limit, uint64_t full_at, uint6
 {
 	if (!limit->mult)
 		return json_null();
-	return json_pack("{s:I, s:I}", "tokens", (json_int_t)eb_limit_tokens(limit, eb_gcra_debt(full_at, now)), "burst",
-			 (json_int_t)eb_limit_burst(limit));
+	return json_pack("{s:I, s:I}", "tokens", (json_int_t)eb_limit_tokens(limit, eb_gcra_debt(full_at, now)),
+			 "burst", (json_int_t)eb_limit_burst(limit));
 }
 
 /* Ticks until both limits are full. */

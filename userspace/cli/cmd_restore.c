@@ -346,7 +346,8 @@ enum cli_result cmd_restore(struct cli *cli, int argc, char **argv)
 	if (options_parse(cli, argc, argv, specs, 2, 0))
 		return CLI_MISUSED;
 	if (!dry_run)
-		return cli_misuse(cli, "the agent restores when it starts and finds no maps; --dry-run shows what it would");
+		return cli_misuse(cli,
+				  "the agent restores when it starts and finds no maps; --dry-run shows what it would");
 	rehearsal = calloc(1, sizeof(*rehearsal));
 	if (!rehearsal)
 		return cli_fail("out of memory");

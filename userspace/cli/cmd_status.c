@@ -42,8 +42,8 @@ static void read_config(struct status *status)
 {
 	char *error = NULL;
 
-	if (!status->session->config_path || !eb_config_read(status->session->config_path, status->redis_path, &status->config,
-							   &error))
+	if (!status->session->config_path ||
+	    !eb_config_read(status->session->config_path, status->redis_path, &status->config, &error))
 		return;
 	cli_note("%s", error ? error : "out of memory");
 	free(error);
@@ -141,8 +141,8 @@ static json_t *store_json(const struct status *status, const char *name)
 	bool is_configured = config && (strcmp(name, "redis") ? config->state_dir[0] != '\0' : config->redis != NULL);
 
 	return reply_part(status, name,
-			  json_pack("{s:b, s:b, s:n, s:n}", "configured", is_configured, "up", 0, "last_write_age_seconds",
-				    "last_error"));
+			  json_pack("{s:b, s:b, s:n, s:n}", "configured", is_configured, "up", 0,
+				    "last_write_age_seconds", "last_error"));
 }
 
 static json_t *restore_json(const struct status *status)
@@ -161,14 +161,13 @@ static json_t *status_json(const struct status *status)
 {
 	json_t *object;
 
-	object = json_pack("{s:s, s:o, s:o, s:{s:I, s:I}, s:{s:I, s:I}, s:I, s:o, s:o, s:o, s:s?}", "node",
-			   node_of(status), "agent", agent_json(status), "interfaces",
-			   interfaces_json(status), "buckets", "ipv4", (json_int_t)status->counts[0].in_use, "ipv6",
-			   (json_int_t)status->counts[1].in_use, "in_debt", "ipv4",
-			   (json_int_t)status->counts[0].in_debt, "ipv6", (json_int_t)status->counts[1].in_debt,
-			   "table_size", (json_int_t)status->table_size, "redis", store_json(status, "redis"), "embedded",
-			   store_json(status, "embedded"), "restore", restore_json(status), "other_writer",
-			   other_writer(status));
+	object = json_pack(
+	    "{s:s, s:o, s:o, s:{s:I, s:I}, s:{s:I, s:I}, s:I, s:o, s:o, s:o, s:s?}", "node", node_of(status), "agent",
+	    agent_json(status), "interfaces", interfaces_json(status), "buckets", "ipv4",
+	    (json_int_t)status->counts[0].in_use, "ipv6", (json_int_t)status->counts[1].in_use, "in_debt", "ipv4",
+	    (json_int_t)status->counts[0].in_debt, "ipv6", (json_int_t)status->counts[1].in_debt, "table_size",
+	    (json_int_t)status->table_size, "redis", store_json(status, "redis"), "embedded",
+	    store_json(status, "embedded"), "restore", restore_json(status), "other_writer", other_writer(status));
 	json_object_set_new(object, "rules", json_integer(session_rule_count(status->session)));
 	json_object_set_new(object, "generation", json_integer(status->session->policy.generation));
 	json_object_set_new(object, "frames", frames_json(status));
@@ -238,8 +237,8 @@ static void print_frames(const struct status *status)
 		snprintf(label, sizeof(label), "%s", eb_frame_kind_name(i));
 		for (char *c = label; *c; c++)
 			*c = *c == '_' ? ' ' : *c;
-		line(first ? "Frames:" : NULL, COLOUR_NONE, "%s %s, %s", print_count(status->frames[i].packets).s, label,
-		     print_size(status->frames[i].bytes).s);
+		line(first ? "Frames:" : NULL, COLOUR_NONE, "%s %s, %s", print_count(status->frames[i].packets).s,
+		     label, print_size(status->frames[i].bytes).s);
 		first = false;
 	}
 }
@@ -247,7 +246,8 @@ static void print_frames(const struct status *status)
 /* "12 buckets, last written 350ms ago" */
 static struct text store_text(const json_t *store)
 {
-	const json_t *age = json_object_get(store, "last_write_age_seconds"), *fields = json_object_get(store, "fields");
+	const json_t *age = json_object_get(store, "last_write_age_seconds"),
+		     *fields = json_object_get(store, "fields");
 	struct text text = { "nothing written yet" };
 
 	if (json_is_number(age))
@@ -270,7 +270,8 @@ static void print_redis(const struct status *status)
 	else
 		line("Redis:", COLOUR_GREEN, "connected, %s", store_text(redis).s);
 	if (other_writer(status))
-		line(NULL, COLOUR_RED, "another host (boot %s) writes the buckets of this node too", other_writer(status));
+		line(NULL, COLOUR_RED, "another host (boot %s) writes the buckets of this node too",
+		     other_writer(status));
 	json_decref(redis);
 }
 
@@ -305,12 +306,13 @@ static void print_restored(const json_t *restore)
 	json_t *refused = json_object_get(restore, "refused"), *count;
 	const char *reason;
 
-	line("Restore:", COLOUR_NONE, "%s buckets came back of %s fields%s%s", print_count(number(restore, "buckets")).s,
-	     print_count(number(restore, "fields")).s, json_is_number(age) ? ", of a state as old as " : "",
+	line("Restore:", COLOUR_NONE, "%s buckets came back of %s fields%s%s",
+	     print_count(number(restore, "buckets")).s, print_count(number(restore, "fields")).s,
+	     json_is_number(age) ? ", of a state as old as " : "",
 	     json_is_number(age) ? print_duration(json_number_value(age) * 1e9).s : "");
 	if (number(restore, "full") || number(restore, "clamped"))
-		line(NULL, COLOUR_NONE, "%s full by then, %s clamped to the burst", print_count(number(restore, "full")).s,
-		     print_count(number(restore, "clamped")).s);
+		line(NULL, COLOUR_NONE, "%s full by then, %s clamped to the burst",
+		     print_count(number(restore, "full")).s, print_count(number(restore, "clamped")).s);
 	json_object_foreach(refused, reason, count)
 		line(NULL, COLOUR_YELLOW, "%s refused: %s", print_count(json_integer_value(count)).s, reason);
 }

@@ -238,7 +238,8 @@ static void note_others(const struct comparison *comparison, size_t hidden)
 	if (hidden)
 		cli_note("%zu more not shown", hidden);
 	if (comparison->rows.orphans && comparison->rows.rule < 0 && !comparison->rows.within)
-		cli_note("not shown: %zu buckets of rules or limits that are no longer in force", comparison->rows.orphans);
+		cli_note("not shown: %zu buckets of rules or limits that are no longer in force",
+			 comparison->rows.orphans);
 	if (counts.full)
 		cli_note("%s: not shown, as full by now: %" PRIu64, name, counts.full);
 	for (int i = 0; i < EB_REFUSALS; i++)

@@ -102,7 +102,8 @@ static void print_usage(FILE *out)
 static void print_command_usage(const struct command *command)
 {
 	printf("Usage: edgebucket [-c FILE] [--json] %s%s%s\n\n%c%s.\n", command->name, *command->args ? " " : "",
-	       command->args, command->help ? command->help[0] - 'a' + 'A' : ' ', command->help ? command->help + 1 : "");
+	       command->args, command->help ? command->help[0] - 'a' + 'A' : ' ',
+	       command->help ? command->help + 1 : "");
 }
 
 static enum cli_result cmd_version(struct cli *cli, int argc, char **argv)

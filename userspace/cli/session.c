@@ -49,7 +49,8 @@ enum cli_result session_open_maps(struct session *session, unsigned int what)
 	if (!(what & (SESSION_BUCKETS | SESSION_WRITABLE)))
 		return CLI_DONE;
 	err = eb_buckets_open(&session->maps, what & SESSION_WRITABLE, &session->buckets);
-	return err ? cli_fail("%s: the buckets cannot be mapped: %s", session->places.pin_dir, strerror(-err)) : CLI_DONE;
+	return err ? cli_fail("%s: the buckets cannot be mapped: %s", session->places.pin_dir, strerror(-err))
+		   : CLI_DONE;
 }
 
 enum cli_result session_open(const struct cli *cli, unsigned int what, struct session *out)

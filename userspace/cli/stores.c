@@ -138,7 +138,8 @@ static void on_meta(const struct eb_store_result *result, const struct eb_store_
 
 static uint64_t up_timeout(const struct eb_redis_config *redis)
 {
-	uint64_t wait_ns = redis->restore_timeout_ns < UP_TIMEOUT_MAX_NS ? redis->restore_timeout_ns : UP_TIMEOUT_MAX_NS;
+	uint64_t wait_ns =
+	    redis->restore_timeout_ns < UP_TIMEOUT_MAX_NS ? redis->restore_timeout_ns : UP_TIMEOUT_MAX_NS;
 
 	return wait_ns > redis->connect_timeout_ns ? wait_ns : redis->connect_timeout_ns;
 }

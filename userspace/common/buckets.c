@@ -428,8 +428,8 @@ static int walk_window(const struct table *table, __u32 from, __u32 end, bool al
 }
 
 /*
- * Calls `visit` for the entries of a table from set `from` on: those with a tag, or all. Ends early when it returns other
- * than 0, and returns that, or negative errno.
+ * Calls `visit` for the entries of a table from set `from` on: those with a tag, or all. Ends early when it returns
+ * other than 0, and returns that, or negative errno.
  */
 static int walk_table(const struct table *table, __u32 from, bool all, entry_visit visit, void *arg)
 {

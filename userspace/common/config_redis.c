@@ -696,7 +696,8 @@ bool eb_redis_config_equal(const struct eb_redis_config *a, const struct eb_redi
 	       text_equal(a->username, b->username) && text_equal(a->password, b->password) &&
 	       tls_equal(&a->tls, &b->tls) && text_equal(a->sentinel_master, b->sentinel_master) &&
 	       text_equal(a->sentinel_username, b->sentinel_username) &&
-	       text_equal(a->sentinel_password, b->sentinel_password) && tls_equal(&a->sentinel_tls, &b->sentinel_tls) &&
-	       a->db == b->db && text_equal(a->key, b->key) && a->tick_ns == b->tick_ns &&
-	       a->connect_timeout_ns == b->connect_timeout_ns && a->restore_timeout_ns == b->restore_timeout_ns;
+	       text_equal(a->sentinel_password, b->sentinel_password) &&
+	       tls_equal(&a->sentinel_tls, &b->sentinel_tls) && a->db == b->db && text_equal(a->key, b->key) &&
+	       a->tick_ns == b->tick_ns && a->connect_timeout_ns == b->connect_timeout_ns &&
+	       a->restore_timeout_ns == b->restore_timeout_ns;
 }

@@ -99,7 +99,8 @@ int eb_lock_acquire(const char *run_dir, const char *version, int *fd, char **er
 	}
 	if (fcntl(file, F_OFD_SETLK, &lock)) {
 		err = errno == EAGAIN || errno == EACCES ? -EBUSY : -errno;
-		err = err == -EBUSY ? refuse_busy(file, path, error) : eb_fail(err, error, "%s: %s", path, strerror(-err));
+		err = err == -EBUSY ? refuse_busy(file, path, error)
+				    : eb_fail(err, error, "%s: %s", path, strerror(-err));
 		close(file);
 		return err;
 	}

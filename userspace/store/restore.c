@@ -361,8 +361,8 @@ static void apply_debt(struct eb_restore *restore, struct eb_buckets *buckets, c
 
 void eb_restore_apply(struct eb_restore *restore, struct eb_buckets *buckets, bool late, struct eb_restore *before)
 {
-	/* A field that came twice must not be added twice. Taking the later one twice does no harm, and spares the sorting:
-	 * a quarter of the time of a restore. */
+	/* A field that came twice must not be added twice. Taking the later one twice does no harm, and spares the
+	 * sorting: a quarter of the time of a restore. */
 	if (late || before)
 		sort_debts(restore);
 	if (before)
