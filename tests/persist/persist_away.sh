@@ -69,6 +69,16 @@ stop_agent
 [ $((SECONDS - began)) -lt 8 ] || fail "the stop waited for its deadline"
 ! log_has "did not take the buckets in time" || fail "the stop waited for its deadline"
 
+# Told twice, the agent does not wait for what is under way.
+kill -CONT "$redis_pid"
+start_agent
+wait_mirrored
+kill -STOP "$redis_pid"
+send 10.8.1.5 -n 10
+sleep 0.3 # some ticks
+kill -TERM "$agent_pid"
+stop_agent
+
 # A hang at boot.
 lose_maps
 start_agent

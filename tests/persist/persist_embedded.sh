@@ -110,6 +110,7 @@ sed -i "s|^state_dir: .*|state_dir: /proc/nowhere|; s/restore_timeout: .*/restor
 lose_maps
 start_agent
 log_has "/proc/nowhere" || fail "a state_dir that cannot be used is not reported"
+! log_has "no answer in time" || fail "a state_dir that cannot be used was waited for"
 equal "restored from Redis" 50 tokens 10.8.0.3/32
 stop_agent
 
