@@ -41,7 +41,6 @@ written flush
 [ "$(eb --json flush | jq -c '[.ok, .set, .deleted]')" = '[true,0,0]' ] || fail "a second flush wrote again"
 charge
 eb reset 10.8.0.1 > /dev/null
-[ "$(eb --json flush | jq -c '[.ok, .set, .deleted]')" = '[true,1,1]' ] || fail "flush did not report what it removed"
 redis_is_maps || fail "after a reset, Redis holds $(in_redis)"
 
 # Several at once are all answered.
@@ -84,7 +83,23 @@ wait_log "card0: attached"
 mark=$(wc -l < "$log")
 send 10.11.0.1 -k 5000 -n 5000
 written table_pressure
+# A reset bucket leaves Redis, though others want its entry.
+send 10.11.32.1 -k 5000 -n 400000 9>&- &
+flood=$!
+for net in 0 4 8 12; do
+	eb reset "10.11.$net.0/22" > /dev/null
+done
+wait "$flood"
+eb flush > /dev/null
+redis_is_maps || fail "after resets in a flood, Redis holds $(fields), not $(in_maps | jq length)"
 eb reset --all > /dev/null
+[ "$(fields)" = 0 ] || fail "after all were reset, Redis holds $(in_redis)"
+# Reset buckets keep their entries for a second: a new source finds room after that.
+is_charged() {
+	send 10.8.0.200 -n 1
+	[ "$(eb --json buckets | jq '[.[] | select(.source == "10.8.0.200/32")] | length')" = 1 ]
+}
+until_true "a new source to be charged" is_charged
 eb flush > /dev/null
 
 # Redis comes back, with nothing.
@@ -104,3 +119,9 @@ for signal in TERM INT; do
 	redis_is_maps || fail "$signal: Redis holds $(in_redis), the maps $(in_maps)"
 	start_agent
 done
+
+# Without an agent nobody tells Redis, and the operator is told.
+charge
+kill_agent
+eb reset --all 2>&1 | grep -q "would come back after a reboot" || fail "a reset without an agent does not say so"
+eb reset --all 2> /dev/null | grep -q "nothing to fill" || fail "a reset without an agent did nothing"

@@ -172,6 +172,16 @@ static json_t *answer_flush(struct program *program, eb_control_client client)
 	return reply_error(program->agent.enforcing ? "there is no store to write to" : "still restoring");
 }
 
+/* What was reset leaves the store at once: a reboot would bring its debt back. */
+static json_t *answer_reset(struct program *program, eb_control_client client)
+{
+	const struct eb_config *config = program->agent.config;
+
+	if (!config->redis && !config->state_dir[0])
+		return json_pack("{s:b}", "ok", 1);
+	return answer_flush(program, client);
+}
+
 static json_t *answer_status(const struct eb_agent *agent)
 {
 	json_t *interfaces = json_array(), *status;
@@ -205,6 +215,8 @@ static json_t *on_request(const char *request, eb_control_client client, void *a
 		return answer_detach(&program->agent);
 	if (strcmp(request, "flush") == 0)
 		return answer_flush(program, client);
+	if (strcmp(request, "reset") == 0)
+		return answer_reset(program, client);
 	return reply_error("unknown request");
 }
 

@@ -26,11 +26,6 @@ struct eb_metrics {
 	struct eb_counters counters[EB_RULES_MAX];
 };
 
-static uint64_t monotonic_ns(void)
-{
-	return eb_buckets_now() / EB_TICKS_PER_NS;
-}
-
 /* ---- packets ---- */
 
 static int read_rules(struct eb_metrics *metrics)
@@ -185,7 +180,7 @@ static void expose_mirror(const struct eb_metrics *metrics, const struct eb_pers
 	eb_expose_family(out, "edgebucket_mirror_lag_seconds", "gauge",
 			 "Since a store last had every bucket, or since the start; absent without a store.");
 	if (figures->has_store)
-		eb_expose_seconds(out, "edgebucket_mirror_lag_seconds", EB_NO_LABELS, monotonic_ns() - since);
+		eb_expose_seconds(out, "edgebucket_mirror_lag_seconds", EB_NO_LABELS, eb_monotonic_ns() - since);
 }
 
 static void expose_restore(const struct eb_persist_figures *figures, FILE *out)
@@ -317,7 +312,7 @@ int eb_metrics_open(const struct eb_agent *agent, struct eb_metrics **out)
 	if (!metrics)
 		return -ENOMEM;
 	metrics->agent = agent;
-	metrics->started_ns = monotonic_ns();
+	metrics->started_ns = eb_monotonic_ns();
 	metrics->started_wall_ns = eb_wallclock_ns();
 	err = eb_census_new(agent->loop, eb_dataplane_buckets(agent->dataplane), &metrics->census);
 	/* At once, but from the loop, so that a resolver that takes its time does not hold up the start. */

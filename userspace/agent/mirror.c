@@ -95,11 +95,6 @@ const char *eb_pass_reason_name(enum eb_pass_reason reason)
 	return reason_names[reason];
 }
 
-static uint64_t monotonic_ns(void)
-{
-	return eb_buckets_now() / EB_TICKS_PER_NS;
-}
-
 static int restart_timer(sd_event_source *timer, uint64_t after_ns)
 {
 	int err = sd_event_source_set_time_relative(timer, after_ns / 1000);
@@ -195,11 +190,11 @@ static void end_pass(struct eb_mirror *mirror)
 	uint32_t reasons = mirror->reasons;
 
 	result->text = mirror->error_text;
-	result->duration_ns = monotonic_ns() - mirror->started_ns;
+	result->duration_ns = eb_monotonic_ns() - mirror->started_ns;
 	if (result->error)
 		mirror->stats.failures++;
 	else
-		mirror->stats.last_success_ns = monotonic_ns();
+		mirror->stats.last_success_ns = eb_monotonic_ns();
 	mirror->stats.fields_set += result->fields_set;
 	mirror->stats.fields_deleted += result->fields_deleted;
 	tell_reasons(mirror, reasons);
@@ -218,7 +213,7 @@ static void on_meta_done(const struct eb_store_result *result, void *arg)
 	if (result->error)
 		fail_pass(mirror, result->error, result->text);
 	else
-		mirror->stats.meta_written_ns = monotonic_ns();
+		mirror->stats.meta_written_ns = eb_monotonic_ns();
 	end_pass(mirror);
 }
 
@@ -241,7 +236,7 @@ static void write_meta(struct eb_mirror *mirror)
 	struct eb_store_meta meta = { .schema = EB_STORE_SCHEMA, .saved_at_ns = mirror->wall_ns };
 	uint64_t expire_at = mirror->wall_ns + longest_refill_ns(mirror->policy) + DAY_NS;
 	bool changed = mirror->result.fields_set || mirror->result.fields_deleted;
-	bool is_old = monotonic_ns() - mirror->stats.meta_written_ns > RENEW_NS;
+	bool is_old = eb_monotonic_ns() - mirror->stats.meta_written_ns > RENEW_NS;
 	int err;
 
 	mirror->meta_sent = true;
@@ -484,7 +479,7 @@ static void begin_pass(struct eb_mirror *mirror, uint32_t reasons)
 	memset(&mirror->cursor, 0, sizeof(mirror->cursor));
 	mirror->next_entry = 0;
 	look_at_clocks(mirror);
-	mirror->started_ns = monotonic_ns();
+	mirror->started_ns = eb_monotonic_ns();
 	if (eb_maps_policy(eb_dataplane_maps(mirror->dataplane), mirror->policy))
 		fail_pass(mirror, -EIO, "cannot read the rules");
 	continue_pass(mirror);

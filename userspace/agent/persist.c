@@ -73,11 +73,6 @@ struct eb_persist {
 	struct eb_histogram recovery_reads;
 };
 
-static uint64_t monotonic_ns(void)
-{
-	return eb_buckets_now() / EB_TICKS_PER_NS;
-}
-
 /* ---- mirroring ---- */
 
 /* A store may be written once it was read: what it holds would be lost. */
@@ -334,7 +329,7 @@ static void on_scanned(const struct eb_store_result *result, void *arg)
 		fail_reading(backend, result->text);
 	if (result->error || !backend->wanted)
 		return;
-	eb_histogram_add(&backend->persist->recovery_reads, monotonic_ns() - backend->reading_since_ns);
+	eb_histogram_add(&backend->persist->recovery_reads, eb_monotonic_ns() - backend->reading_since_ns);
 	finish_reading(backend);
 }
 
@@ -395,7 +390,7 @@ static void begin_reading(struct backend *backend)
 	if (!backend->wanted || backend->reading || !eb_store_is_up(backend->store))
 		return;
 	backend->reading = true;
-	backend->reading_since_ns = monotonic_ns();
+	backend->reading_since_ns = eb_monotonic_ns();
 	err = eb_store_read_meta(backend->store, on_meta, backend);
 	if (err)
 		fail_reading(backend, strerror(-err));
@@ -640,7 +635,7 @@ static json_t *store_status(const struct backend *backend)
 	if (backend->mirror)
 		eb_mirror_stats(backend->mirror, &stats);
 	if (stats.last_success_ns)
-		age = json_real((monotonic_ns() - stats.last_success_ns) / 1e9);
+		age = json_real((eb_monotonic_ns() - stats.last_success_ns) / 1e9);
 	return json_pack("{s:b, s:b, s:o, s:s, s:I, s:I, s:I}", "configured", backend->store != NULL, "up", is_up,
 			 "last_write_age_seconds", age, "last_error",
 			 backend->store ? eb_store_last_error(backend->store) : "", "fields",

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "agent.h"
 #include "options.h"
 #include "print.h"
 #include "session.h"
@@ -60,6 +61,19 @@ static int reset_some(struct reset_list *list)
 	return err;
 }
 
+/* The buckets are full by now, whatever comes of this. */
+static void tell_store(const struct session *session)
+{
+	json_t *reply;
+
+	if (!agent_is_running(session))
+		cli_note("no agent is running: what the store holds of these buckets would come back after a reboot");
+	else if (agent_ask(session, "reset", AGENT_TIMEOUT_MS, &reply) == CLI_DONE)
+		json_decref(reply);
+	else
+		cli_note("the buckets are full, but the store has not been told: their debts would come back after a reboot");
+}
+
 static enum cli_result reset(const struct session *session, const struct eb_prefix *within, int rule, bool json)
 {
 	struct reset_list list = { .session = session, .within = within, .rule = rule, .now = eb_buckets_now() };
@@ -71,6 +85,8 @@ static enum cli_result reset(const struct session *session, const struct eb_pref
 		err = eb_buckets_reset_all(session->buckets, &list.in_debt);
 	if (err)
 		return cli_fail("not all buckets were reset: %s", strerror(-err));
+	if (list.in_debt)
+		tell_store(session);
 	if (json)
 		return print_json(json_pack("{s:I}", "reset", (json_int_t)list.in_debt));
 	if (list.in_debt)

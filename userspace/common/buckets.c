@@ -150,12 +150,17 @@ void eb_buckets_close(struct eb_buckets *buckets)
 	free(buckets);
 }
 
-uint64_t eb_buckets_now(void)
+uint64_t eb_monotonic_ns(void)
 {
 	struct timespec now;
 
 	clock_gettime(CLOCK_MONOTONIC, &now);
-	return eb_gcra_now(now.tv_sec * 1000000000ULL + now.tv_nsec);
+	return now.tv_sec * 1000000000ULL + now.tv_nsec;
+}
+
+uint64_t eb_buckets_now(void)
+{
+	return eb_gcra_now(eb_monotonic_ns());
 }
 
 static struct table *table_of(const struct eb_buckets *buckets, int family)
@@ -559,22 +564,25 @@ void eb_buckets_count(const struct eb_buckets *buckets, int family, struct eb_bu
 	*out = args.count;
 }
 
-/* An entry that is being taken is full already. */
-static void fill_time(__u64 *full_at)
+/* Full as of now, not EB_FULL: nobody gets the entry for EB_IDLE_MARGIN, in which the mirror sees that it became full.
+ * One that is being taken is full already. */
+static void fill_time(__u64 *full_at, __u64 now)
 {
 	__u64 seen;
 
 	do {
 		seen = EB_READ(*full_at);
-		if (seen == EB_LOCKED)
+		if (seen == EB_LOCKED || !eb_gcra_debt(seen, now))
 			return;
-	} while (__sync_val_compare_and_swap(full_at, seen, EB_FULL) != seen);
+	} while (__sync_val_compare_and_swap(full_at, seen, eb_gcra_full_at(now, 0)) != seen);
 }
 
 static void fill_bucket(struct eb_bucket *bucket)
 {
-	fill_time(&bucket->packets_full_at);
-	fill_time(&bucket->bytes_full_at);
+	__u64 now = eb_buckets_now();
+
+	fill_time(&bucket->packets_full_at, now);
+	fill_time(&bucket->bytes_full_at, now);
 	EB_WRITE(bucket->dropped, 0);
 }
 

@@ -40,7 +40,8 @@ void eb_buckets_unmap(struct eb_buckets *buckets);
 /* Accepts NULL. */
 void eb_buckets_close(struct eb_buckets *buckets);
 
-/* Now, as the XDP program reads it: ticks of CLOCK_MONOTONIC. */
+/* Now, as the XDP program reads it: CLOCK_MONOTONIC, in ns, and in ticks, which wrap. */
+uint64_t eb_monotonic_ns(void);
 uint64_t eb_buckets_now(void);
 
 /* How many buckets the tables hold (a table_size each has twice as many entries, so more may be found). */
@@ -79,7 +80,7 @@ struct eb_bucket_count {
 void eb_buckets_count(const struct eb_buckets *buckets, int family, struct eb_bucket_count *out);
 
 /* Fills the buckets of `count` sources, of which those without one are left out, or all, and says how many of all were
- * in debt. Their refusals are forgotten with them, those that CPUs have not written back included. Return 0 or negative
+ * in debt. Their entries go to nobody else for EB_IDLE_MARGIN. Their refusals are forgotten with them, those that CPUs have not written back included. Return 0 or negative
  * errno. */
 int eb_buckets_reset(struct eb_buckets *buckets, const struct eb_source *sources, size_t count);
 int eb_buckets_reset_all(struct eb_buckets *buckets, uint64_t *in_debt);

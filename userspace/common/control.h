@@ -3,7 +3,7 @@
  * Asking the running agent: the address of its control socket, and the client's side of it.
  *
  * The socket RUN_DIR/control.sock keeps packets apart (SOCK_SEQPACKET). A request is one packet of text, a word and
- * optional arguments ("reload", "flush", "detach", "status"). The reply is one packet of JSON, {"ok": true, ...} or
+ * optional arguments ("reload", "flush", "reset", "detach", "status"). The reply is one packet of JSON, {"ok": true, ...} or
  * {"ok": false, "error": "text"}.
  */
 #ifndef EB_CONTROL_H
