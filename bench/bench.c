@@ -15,6 +15,7 @@ static const struct measurement {
 	{ "cost", bench_cost, 5, "CONTESTANT RULES LABEL refused|admitted SOURCES" },
 	{ "flood", bench_flood, 7, "CONTESTANT RULES LABEL SOURCES SECONDS FROM TO" },
 	{ "exact", bench_exact, 8, "CONTESTANT LABEL two-cpus|spoofed SECONDS FROM TO FROM TO" },
+	{ "survive", bench_survive, 9, "CONTESTANT RULES LABEL SOURCES SECONDS RATE FROM TO NETNS" },
 	{ "windows", bench_windows, 3, "SECONDS FROM TO" },
 	{ "fill", bench_fill, 3, "PIN_DIR COUNT STEP" },
 	{ "bare", bench_bare, 2, "SOCKET KEY" },

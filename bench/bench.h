@@ -24,6 +24,10 @@ int bench_flood(const struct bench_cpus *cpus, char **args);
  */
 int bench_exact(const struct bench_cpus *cpus, char **args);
 
+/* CONTESTANT RULES LABEL SOURCES SECONDS RATE SENDING-INTERFACE RECEIVING-INTERFACE NETWORK-NAMESPACE, the last one
+ * that of the sending interface; SOURCES may be "nobody" */
+int bench_survive(const struct bench_cpus *cpus, char **args);
+
 /* SECONDS SENDING-INTERFACE RECEIVING-INTERFACE */
 int bench_windows(const struct bench_cpus *cpus, char **args);
 

@@ -4,6 +4,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <linux/if_link.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -20,6 +21,8 @@
 /* The frames' addresses and port, see traffic.c. */
 #define RULE_PORT 53
 #define RULE_PROTO 17
+
+#define LISTED 1000000
 
 static struct eb_limit make_limit(double rate, double burst)
 {
@@ -163,6 +166,48 @@ static int set_many_rules(const struct contestant *contestant, struct eb_policy 
 	return err;
 }
 
+/* Addresses in random order all over IPv4, hardly any of them one that the traffic comes from. */
+static int fill_list(int trie, uint32_t count, uint64_t rules)
+{
+	struct eb_lpm4 *prefixes = calloc(count, sizeof(*prefixes));
+	uint64_t *values = calloc(count, sizeof(*values));
+	uint32_t x = 1;
+	int err = prefixes && values ? 0 : -ENOMEM;
+
+	for (uint32_t i = 0; !err && i < count; i++) {
+		x = x * 1664525U + 1013904223U;
+		prefixes[i] = (struct eb_lpm4){ .prefixlen = 32, .addr = htonl(x ^ (x >> 16)) };
+		values[i] = rules;
+	}
+	if (!err)
+		err = bpf_map_update_batch(trie, prefixes, values, &count, NULL);
+	free(prefixes);
+	free(values);
+	return err;
+}
+
+/* The first rule denies what is on a list, the second one limits everybody. */
+static int set_list(const struct contestant *contestant, struct eb_policy *policy, uint32_t count)
+{
+	LIBBPF_OPTS(bpf_map_create_opts, opts, .map_flags = BPF_F_NO_PREALLOC);
+	int trie = bpf_map_create(BPF_MAP_TYPE_LPM_TRIE, NULL, sizeof(struct eb_lpm4), sizeof(uint64_t), count, &opts);
+	uint32_t index = EB_TRIE(0, EB_TRIE_SRC);
+	int err = trie < 0 ? trie : fill_list(trie, count, 3);
+
+	policy->rules[0].action = EB_DENY;
+	policy->rules[1].slot = 1;
+	policy->src_any = 2;
+	policy->dst_any = policy->port_any = 3;
+	for (int proto = 0; proto < 256; proto++)
+		policy->proto[proto] = 3;
+	policy->uses = EB_USES_SRC4;
+	if (!err)
+		err = bpf_map_update_elem(map_fd(contestant, "prefixes_v4"), &index, &trie, BPF_ANY);
+	if (trie >= 0)
+		close(trie);
+	return err;
+}
+
 static void set_one_rule(struct eb_policy *policy)
 {
 	policy->src_any = policy->dst_any = policy->port_any = 1;
@@ -183,6 +228,8 @@ static int set_policy(const struct contestant *contestant, const struct contesta
 	make_limit_rule(&policy->rules[limit->rules - 1], limit);
 	if (limit->rules == 1)
 		set_one_rule(policy);
+	else if (limit->listed)
+		err = set_list(contestant, policy, limit->listed);
 	else
 		err = set_many_rules(contestant, policy, limit->rules);
 	if (!err)
@@ -274,6 +321,14 @@ int contestant_load(const char *name, const struct contestant_limit *limit, stru
 	if (strcmp(name, "none") == 0)
 		return 0;
 	return strcmp(name, "edgebucket") == 0 ? load_edgebucket(limit, out) : load_other(name, limit, out);
+}
+
+void contestant_set_rules(const char *text, struct contestant_limit *limit)
+{
+	bool is_list = strcmp(text, "list") == 0;
+
+	limit->rules = is_list ? 2 : atoi(text);
+	limit->listed = is_list ? LISTED : 0;
 }
 
 int contestant_set_limit(const struct contestant *contestant, const struct contestant_limit *limit)

@@ -11,6 +11,7 @@ struct edgebucket_bpf;
 
 struct contestant_limit {
 	uint32_t rules;	     /* edgebucket: 1, or as many as 64, of which the last limits */
+	uint32_t listed;     /* edgebucket: with 2 rules, prefixes of the first one's sources */
 	uint32_t table_size; /* edgebucket: buckets */
 	double rate;	     /* packets per second and source */
 	double burst;	     /* packets */
@@ -27,6 +28,9 @@ struct contestant {
 /* `name` is "edgebucket", a program of contestants.bpf.c, or "none", which loads and attaches nothing. Returns 0 or
  * negative errno with nothing to unload. */
 int contestant_load(const char *name, const struct contestant_limit *limit, struct contestant *out);
+
+/* Reads rules and listed: "1" to "64", or "list" for two rules, of which the first denies a million prefixes. */
+void contestant_set_rules(const char *text, struct contestant_limit *limit);
 
 /* Changes the limit in force, of edgebucket alone. */
 int contestant_set_limit(const struct contestant *contestant, const struct contestant_limit *limit);

@@ -94,7 +94,7 @@ int bench_cost(const struct bench_cpus *cpus, char **args)
 	struct contestant contestant;
 	int err;
 
-	limit.rules = atoi(args[1]);
+	contestant_set_rules(args[1], &limit);
 	err = contestant_load(args[0], &limit, &contestant);
 	if (!err)
 		err = cpu_take(cpus->receive);

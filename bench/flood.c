@@ -89,7 +89,7 @@ int bench_flood(const struct bench_cpus *cpus, char **args)
 	struct receiver receiver;
 	int err = receiver_find(args[6], &receiver);
 
-	limit.rules = atoi(args[1]);
+	contestant_set_rules(args[1], &limit);
 	if (!err)
 		err = contestant_load(args[0], &limit, &contestant);
 	if (err)

@@ -6,7 +6,7 @@
 /*
  * Packet n comes from base | (x(n) & mask), where x is a linear congruential generator of period 2^32 (and of period
  * 2^k in its lowest k bits): every source once before any comes again, in an order that no prefetcher guesses. With
- * `mix`, packet 0 and every `mix`th after it comes from `one` instead.
+ * `mix`, packet 0 and every `mix`th after it comes from `one` instead. With `interval_ns`, a CPU makes a packet so often.
  */
 struct pattern {
 	__u32 base; /* addresses in host byte order */
@@ -14,6 +14,7 @@ struct pattern {
 	__u32 start; /* x of the first CPU; each begins elsewhere */
 	__u32 mix;   /* 0: never */
 	__u32 one;
+	__u32 interval_ns; /* 0: as fast as it can */
 };
 
 #define PATTERN_NEXT(x) ((x)*1664525U + 1013904223U)
@@ -28,6 +29,7 @@ struct progress {
 	__u64 of_one; /* packets from `one`, and when the first and the last were made */
 	__u64 first_ns;
 	__u64 last_ns;
+	__u64 next_ns; /* with an interval: when the next packet is due */
 };
 
 #endif

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-only
-# Turns the measurements (tab-separated, see run.sh and the top of cost.c, flood.c, exact.c and
-# persist.sh) into tables on stdout, and into JSON in the file named by the variable `json`. Works with mawk.
+# Turns the measurements (tab-separated, see run.sh and the top of cost.c, flood.c, exact.c, survive.c and persist.sh)
+# into tables on stdout, into JSON in the file named by the variable `json`, and into what plot.gp draws in the file
+# named by `plot`. Works with mawk.
 
 BEGIN {
 	FS = "\t"
-	facts = "machine kernel clang rounds load"
+	facts = "machine kernel clang rounds load survive-rate"
 	# Of the rate limiter that this one is measured against: one field a write, one a read.
 	published_writes = 2200
 	published_reads = 2600
@@ -19,6 +20,15 @@ $1 == "flood" {
 	remember("flood", $2)
 }
 $1 == "exact" { exact[++exacts] = $2 "\t" $3 "\t" $4 "\t" $5 "\t" $6 }
+$1 == "survive" {
+	remember("survive", $2)
+	add("survive-mpps", $2 SUBSEP $3, $4)
+	add("answered", $2 SUBSEP $3, 100 * $6 / $5)
+	if ($7 != "-") {
+		add("p50", $2 SUBSEP $3, $7)
+		add("p99", $2 SUBSEP $3, $8)
+	}
+}
 $1 == "persist" { add("persist", $2, $3); remember("persist", $2) }
 
 function add(table, key, value) {
@@ -148,6 +158,27 @@ function print_exact(    i, f) {
 	}
 }
 
+function print_survive(    i, c, s, k, sources, line) {
+	printf "\nHonest clients, 1000 requests a second, in floods of %.1f million packets a second: %% answered; ms to the answer,\n",
+		fact["survive-rate"] / 1e6
+	print "median and 99th percentile; millions of packets handled"
+	printf "%-14s  %21s  %26s  %26s  %26s\n", "", "no flood", "one source", "65536 sources", "all sources new"
+	k = split("nobody one 65536 new", sources, " ")
+	for (i = 1; i <= names["survive"]; i++) {
+		c = name["survive", i]
+		line = sprintf("%-14s", c)
+		for (s = 1; s <= k; s++)
+			line = line sprintf("  %5s %% %6s %6s", cell("answered", c SUBSEP sources[s], "%.1f"),
+				in_ms("p50", c SUBSEP sources[s]), in_ms("p99", c SUBSEP sources[s])) \
+				(s > 1 ? sprintf(" %4s", cell("survive-mpps", c SUBSEP sources[s], "%.1f")) : "")
+		print line
+	}
+}
+
+function in_ms(table, key) {
+	return (table, key) in runs ? sprintf("%.2f", median(table, key) / 1e3) : "-"
+}
+
 function persist(what) {
 	return median("persist", what)
 }
@@ -218,11 +249,45 @@ function print_json(    i, n, f, key, part, first) {
 		printf("%s\n{\"contestant\": %s, \"scenario\": %s, \"sent\": %s, \"exact\": %s, \"admitted\": %s}",
 			i > 1 ? "," : "", quote(f[1]), quote(f[2]), f[3], f[4], f[5]) > json
 	}
+	printf "],\n\"survive\": [" > json
+	first = 1
+	for (key in runs) {
+		split(key, part, SUBSEP)
+		if (part[1] != "answered")
+			continue
+		i = part[2] SUBSEP part[3]
+		printf("%s\n{\"contestant\": %s, \"sources\": %s, \"answered_percent\": %s, \"runs\": %s, \"p50_us\": %s, \"p99_us\": %s, \"mpps\": %s}",
+			first ? "" : ",", quote(part[2]), quote(part[3]), median("answered", i), list("answered", i),
+			(("p50", i) in runs) ? median("p50", i) : "null",
+			(("p99", i) in runs) ? median("p99", i) : "null", median("survive-mpps", i)) > json
+		first = 0
+	}
 	printf "],\n\"persist\": [" > json
 	for (i = 1; i <= names["persist"]; i++)
 		printf("%s\n{\"what\": %s, \"median\": %s, \"runs\": %s}", i > 1 ? "," : "", quote(name["persist", i]),
 			persist(name["persist", i]), list("persist", name["persist", i])) > json
 	print "]}" > json
+}
+
+function plotted(table, key) {
+	return (table, key) in runs ? median(table, key) : "NaN"
+}
+
+# Blocks for plot.gp, a row for each contestant: its name and a figure for each kind of sources, NaN for none.
+function print_block(part, table, kinds,    i, s, k, sources) {
+	k = split(kinds, sources, " ")
+	for (i = 1; i <= names[part]; i++) {
+		printf("%s", name[part, i]) > plot
+		for (s = 1; s <= k; s++)
+			printf("\t%s", plotted(table, name[part, i] SUBSEP sources[s])) > plot
+		print "" > plot
+	}
+	print "\n" > plot
+}
+
+function print_plot() {
+	print_block("flood", "mpps", "one 65536 new")
+	print_block("survive", "answered", "nobody one 65536 new")
 }
 
 END {
@@ -235,7 +300,10 @@ END {
 		print_flood()
 	if (exacts)
 		print_exact()
+	if (names["survive"])
+		print_survive()
 	if (names["persist"])
 		print_persist()
 	print_json()
+	print_plot()
 }

@@ -1,16 +1,17 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only
 #
-# The benchmark: measures floods in rounds, each contestant once a round, and reports medians as a table and as JSON.
+# The benchmark: measures floods in rounds, each contestant once a round, and reports medians as tables, as JSON and as a plot.
 # See README.md. Everything happens in a network and a mount namespace of this script's own, which end with it.
 #
-#   BUILD                   where edgebucket.bpf.o is; results go to $BUILD/bench.json
-#   EB_BENCH_PARTS          of "cost flood exact persist"
+#   BUILD                   where edgebucket.bpf.o is; results go to $BUILD/bench.json and $BUILD/bench.svg
+#   EB_BENCH_PARTS          of "cost flood exact survive persist"
 #   EB_BENCH_CONTESTANTS    for cost and flood, see below; edgebucket-N is edgebucket with N rules
 #   EB_BENCH_SOURCES        of "one 65536 new", for flood
 #   EB_BENCH_ROUNDS         of floods and of writes to Redis, 3
 #   EB_BENCH_SECONDS        of one flood measurement, 0.5
 #   EB_BENCH_EXACT_SECONDS  5
+#   EB_BENCH_SURVIVE_SECONDS, EB_BENCH_SURVIVE_RATE    of one flood around honest clients, 2; its packets/s, 2000000
 #   EB_BENCH_BUCKETS        to write to Redis, 1000000
 #   EB_BENCH_SEND_CPU, EB_BENCH_RECEIVE_CPU    0, 1
 
@@ -18,13 +19,17 @@ set -euo pipefail
 cd "$(dirname "$0")"
 : "${BUILD:?where edgebucket.bpf.o is}"
 
-parts=${EB_BENCH_PARTS:-cost flood exact persist}
-flood_contestants="drop parse xdp-filter edgebucket edgebucket-64 gcra-lru spin-lock nftables hashlimit"
+parts=${EB_BENCH_PARTS:-cost flood exact survive persist}
+flood_contestants="drop parse xdp-filter edgebucket edgebucket-64 edgebucket-list gcra-lru spin-lock nftables hashlimit"
 flood_contestants=${EB_BENCH_CONTESTANTS:-$flood_contestants}
-cost_contestants=${EB_BENCH_CONTESTANTS:-drop parse edgebucket edgebucket-5 edgebucket-64 gcra-lru spin-lock}
+cost_contestants=${EB_BENCH_CONTESTANTS:-drop parse edgebucket edgebucket-5 edgebucket-64 edgebucket-list gcra-lru
+	spin-lock}
 sources=${EB_BENCH_SOURCES:-one 65536 new}
 rounds=${EB_BENCH_ROUNDS:-3}
 seconds=${EB_BENCH_SECONDS:-0.5}
+survive_contestants=${EB_BENCH_CONTESTANTS:-nothing edgebucket edgebucket-64 nftables hashlimit}
+survive_seconds=${EB_BENCH_SURVIVE_SECONDS:-2}
+survive_rate=${EB_BENCH_SURVIVE_RATE:-2000000}
 exact_seconds=${EB_BENCH_EXACT_SECONDS:-5}
 table_size=1048576 # BENCH_TABLE_SIZE of bench.h
 bench=$BUILD/bench/bench
@@ -113,7 +118,7 @@ forget_limits() {
 # The name of the program that limits, for bench; and its rules.
 program_of() { # contestant
 	case $1 in
-	xdp-filter | nftables | hashlimit) echo none 1 ;;
+	xdp-filter | nftables | hashlimit | nothing) echo none 1 ;;
 	edgebucket-*) echo edgebucket "${1#edgebucket-}" ;;
 	gcra-lru) echo gcra_lru 1 ;;
 	spin-lock) echo spin_hash 1 ;;
@@ -201,6 +206,76 @@ run_flood() { # all or far: only what was not measured among near CPUs yet
 	drop_pair "$from"
 }
 
+# Nothing counts or drops behind the contestants: what passes reaches the server.
+limit_for_server() { # contestant rate burst
+	case $1 in
+	nftables)
+		nft -f - <<-END
+			table netdev bench {
+				set over {
+					type ipv4_addr
+					size $table_size
+					flags dynamic, timeout
+					timeout 1m
+				}
+				chain early {
+					type filter hook ingress device $to priority 0; policy accept;
+					update @over { ip saddr limit rate over $2/second burst $3 packets } drop
+				}
+			}
+		END
+		;;
+	hashlimit)
+		iptables -w -t raw -A PREROUTING -i "$to" -m hashlimit --hashlimit-above "$2/second" \
+			--hashlimit-burst "$3" --hashlimit-mode srcip --hashlimit-name "eb$id" \
+			--hashlimit-htable-size $table_size --hashlimit-htable-max $table_size -j DROP
+		;;
+	esac
+}
+
+# The sending end in a network namespace of its own, of a process that holds it; sets $clients.
+make_clients() {
+	local there
+	unshare --net sleep infinity &
+	clients=$!
+	until [ "$(readlink /proc/self/ns/net)" != "$(readlink "/proc/$clients/ns/net")" ]; do sleep 0.01; done
+	there="nsenter --net=/proc/$clients/ns/net"
+	make_pair "$from" "$to"
+	ip link set "$from" netns "$clients"
+	$there ip link set lo up
+	$there ip link set "$from" up
+	$there ip address add 192.0.2.2/24 dev "$from"
+	$there ip route add local 198.18.0.0/16 dev lo
+	ip address add 192.0.2.1/24 dev "$to"
+	ip route add default via 192.0.2.2 dev "$to"
+	$there ip neigh replace 192.0.2.1 dev "$from" lladdr "$(cat "/sys/class/net/$to/address")" nud permanent
+	ip neigh replace 192.0.2.2 dev "$to" nud permanent \
+		lladdr "$($there ip -j link show "$from" | sed 's/.*"address":"\([^"]*\)".*/\1/')"
+	echo 1 > "/sys/class/net/$to/threaded"
+}
+
+drop_clients() {
+	kill "$clients"
+	wait "$clients" 2>/dev/null || true
+	ip link del "$to" 2>/dev/null || true
+}
+
+run_survive() {
+	local contestant source program
+	make_clients
+	for source in nobody one 65536 new; do
+		for contestant in $survive_contestants; do
+			is_available "$contestant" || continue
+			read -ra program < <(program_of "$contestant")
+			limit_for_server "$contestant" 1 5
+			"$bench" survive "${program[@]}" "$contestant" "$source" "$survive_seconds" "$survive_rate" \
+				"$from" "$to" "/proc/$clients/ns/net"
+			forget_limits
+		done
+	done
+	drop_clients
+}
+
 admitted_by() { # contestant
 	if [ "$1" = hashlimit ]; then
 		iptables -w -t raw -L PREROUTING 2 -v -x -n | awk '{ print $1 }'
@@ -249,6 +324,7 @@ describe_machine() {
 	printf 'kernel\t%s\n' "$(uname -r)"
 	printf 'clang\t%s\n' "$(${CLANG:-clang} --version | sed -n '1s/.*version \([0-9.]*\).*/\1/p')"
 	printf 'rounds\t%s\n' "$rounds"
+	printf 'survive-rate\t%s\n' "$survive_rate"
 	printf 'load\t%s\n' "$(cut -d ' ' -f 1 /proc/loadavg)"
 }
 
@@ -272,6 +348,12 @@ measure() {
 		echo "bench: exactness" >&2
 		run_exact
 	fi
+	if has_part survive; then
+		for ((round = 1; round <= rounds; round++)); do
+			echo "bench: honest clients in floods, round $round of $rounds" >&2
+			run_survive
+		done
+	fi
 	if has_part persist; then
 		echo "bench: a million buckets in Redis" >&2
 		run_persist
@@ -282,4 +364,7 @@ mount -t sysfs sysfs /sys
 mount -t bpf bpf /sys/fs/bpf
 ip link set lo up
 measure > "$raw"
-awk -v json="$BUILD/bench.json" -f report.awk "$raw"
+awk -v json="$BUILD/bench.json" -v plot="$BUILD/bench/plot.tsv" -f report.awk "$raw"
+if command -v gnuplot > /dev/null && has_part flood && has_part survive; then
+	gnuplot -e "data='$BUILD/bench/plot.tsv'; out='$BUILD/bench.svg'" plot.gp
+fi

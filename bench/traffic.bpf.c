@@ -67,14 +67,37 @@ static __always_inline __u16 checksum_with(__u16 checksum_of_zero, __u32 saddr)
 
 const volatile __u16 checksum_of_zero;
 
-static __always_inline int write_source(struct xdp_md *ctx)
+static __always_inline struct progress *own_progress(void)
+{
+	__u32 zero = 0;
+
+	return bpf_map_lookup_elem(&progress, &zero);
+}
+
+/* Packets that were not made in time are made up for, this many at most. */
+#define LATE_MAX 64
+
+static __always_inline int is_early(struct progress *at)
+{
+	__u64 now, earliest;
+
+	if (!pattern.interval_ns)
+		return 0;
+	now = bpf_ktime_get_ns();
+	if (now < at->next_ns)
+		return 1;
+	earliest = now - LATE_MAX * pattern.interval_ns;
+	at->next_ns = (at->next_ns > earliest ? at->next_ns : earliest) + pattern.interval_ns;
+	return 0;
+}
+
+static __always_inline int write_source(struct xdp_md *ctx, struct progress *at)
 {
 	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
 	struct iphdr *ip = data + sizeof(struct ethhdr);
-	__u32 zero = 0, saddr;
-	struct progress *at = bpf_map_lookup_elem(&progress, &zero);
+	__u32 saddr;
 
-	if (!at || (void *)(ip + 1) > end)
+	if ((void *)(ip + 1) > end)
 		return -1;
 	saddr = next_source(at);
 	ip->saddr = bpf_htonl(saddr);
@@ -85,13 +108,21 @@ static __always_inline int write_source(struct xdp_md *ctx)
 SEC("xdp.frags")
 int generate(struct xdp_md *ctx)
 {
-	return write_source(ctx) ? XDP_ABORTED : XDP_TX;
+	struct progress *at = own_progress();
+
+	if (!at)
+		return XDP_ABORTED;
+	if (is_early(at))
+		return XDP_DROP;
+	return write_source(ctx, at) ? XDP_ABORTED : XDP_TX;
 }
 
 SEC("xdp.frags")
 int vary(struct xdp_md *ctx)
 {
-	if (write_source(ctx) == 0)
+	struct progress *at = own_progress();
+
+	if (at && write_source(ctx, at) == 0)
 		bpf_tail_call(ctx, &contestant, 0);
 	return XDP_ABORTED;
 }

@@ -43,6 +43,11 @@ void traffic_pattern_mix(struct pattern *pattern, uint32_t mix)
 	pattern->start = 1U << 28;
 }
 
+void traffic_pattern_pace(struct pattern *pattern, double rate)
+{
+	pattern->interval_ns = 1e9 / rate;
+}
+
 static uint16_t checksum(const void *header, size_t len)
 {
 	const uint16_t *words = header;

@@ -24,6 +24,9 @@ int traffic_pattern(const char *name, struct pattern *out);
 /* Makes every `mix`th packet come from 10.0.0.1, and the rest from sources that were not in the run before. */
 void traffic_pattern_mix(struct pattern *pattern, uint32_t mix);
 
+/* Makes so many packets a second on each CPU, at least 1. */
+void traffic_pattern_pace(struct pattern *pattern, double rate);
+
 /* `to` is the receiver's address. Returns 0 or negative errno. */
 int traffic_init(const struct pattern *pattern, const uint8_t to[ETH_ALEN], struct traffic *out);
 
