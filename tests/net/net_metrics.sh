@@ -3,22 +3,11 @@
 # Metrics as curl and a real Prometheus see them: what promtool says of them, values equal to what the command line
 # shows, health and readiness, the addresses that can be listened at; and that slow, many and malformed clients hurt
 # nobody.
-# shellcheck source=lib.sh
-. "$(dirname "$0")/lib.sh"
+# shellcheck source=prometheus.sh
+. "$(dirname "$0")/prometheus.sh"
+need curl prometheus promtool redis-server python3
 
-for tool in curl prometheus promtool redis-server python3; do
-	command -v "$tool" > /dev/null || skip "$tool is not installed"
-done
-
-url=http://127.0.0.1:9464
-prometheus=http://127.0.0.1:9090
-
-get() { in_card curl -gsS --max-time 10 "$@"; }
 code() { get -o /dev/null -w '%{http_code}' "$@" || true; }
-scrape() { get "$url/metrics"; }
-
-# metric SERIES: its value now; nothing without it.
-metric() { scrape | awk -v series="$1" 'index($0, series " ") == 1 { print $NF }'; }
 
 # serve_at ADDRESS: into the configuration.
 serve_at() { sed -i "s|^metrics: .*|metrics: '$1'|" "$config"; }
@@ -31,11 +20,6 @@ rules_as_samples() {
 }
 
 samples_of_rules() { scrape | grep -E '^edgebucket_(packets|bytes)_total' | sort; }
-
-is_listening() { in_card ss -Hltn "sport = :$1" | grep -q .; }
-
-# ask QUERY: of Prometheus; its values, one a line.
-ask() { get -G --data-urlencode "query=$1" "$prometheus/api/v1/query" | jq -r '.data.result[].value[1]'; }
 
 # state_of ALERT: inactive, pending or firing.
 state_of() {
@@ -59,10 +43,8 @@ stop_silent() {
 }
 
 check_rules() {
-	local deploy
-	deploy=$(cd "$(dirname "$0")/../../deploy/prometheus" && pwd)
-	promtool check rules "$deploy/rules.yaml" || fail "promtool check rules"
-	(cd "$deploy" && promtool test rules rules_test.yaml) || fail "promtool test rules"
+	promtool check rules "$deploy/prometheus/rules.yaml" || fail "promtool check rules"
+	(cd "$deploy/prometheus" && promtool test rules rules_test.yaml) || fail "promtool test rules"
 }
 
 # Every name of the contract has HELP and TYPE, and promtool finds nothing to complain of.
@@ -94,37 +76,6 @@ check_exposition() {
 		edgebucket_reload_failures_total counter
 		edgebucket_build_info gauge
 	END
-}
-
-# As a reboot does.
-lose_maps() {
-	eb detach > /dev/null || fail "detach without an agent"
-	rm -rf "$pin_dir" "$dir/run"
-}
-
-start_redis() {
-	nsenter --net="/var/run/netns/$card" redis-server --port 6379 --bind 127.0.0.1 --save '' --dir "$dir" \
-		> "$dir/redis.log" 9>&- &
-	redis_pid=$!
-	until_true "Redis" is_listening 6379
-}
-
-stop_redis() {
-	kill -KILL "$redis_pid"
-	wait "$redis_pid" 2> /dev/null || true
-}
-
-start_prometheus() {
-	cat > "$dir/prometheus.yml" <<- END
-		global: { scrape_interval: 1s, evaluation_interval: 1s }
-		rule_files: [ "$(cd "$(dirname "$0")/../../deploy/prometheus" && pwd)/rules.yaml" ]
-		scrape_configs:
-		  - job_name: edgebucket
-		    static_configs: [ { targets: [ "127.0.0.1:9464" ] } ]
-	END
-	nsenter --net="/var/run/netns/$card" prometheus --config.file="$dir/prometheus.yml" \
-		--storage.tsdb.path="$dir/tsdb" --web.listen-address=127.0.0.1:9090 > "$dir/prometheus.log" 2>&1 9>&- &
-	prometheus_pid=$!
 }
 
 # Descriptors of the agent: what a client can hold of it.
@@ -232,7 +183,7 @@ lose_maps
 # With Redis, and Prometheus looking on.
 start_redis
 start_agent
-start_prometheus
+start_prometheus 127.0.0.1:9464
 send 10.8.0.1 -n 50
 send 10.8.0.2 -n 7 -l 500
 send 2001:db8:8::1 -n 30
