@@ -15,6 +15,7 @@
 #include "contestants.skel.h"
 #include "edgebucket.h"
 #include "edgebucket.skel.h"
+#include "prefix_filter.h"
 
 #define TICKS_PER_SECOND (1000000000.0 * EB_TICKS_PER_NS)
 
@@ -167,17 +168,32 @@ static int set_many_rules(const struct contestant *contestant, struct eb_policy 
 }
 
 /* Addresses in random order all over IPv4, hardly any of them one that the traffic comes from. */
-static int fill_list(int trie, uint32_t count, uint64_t rules)
+static struct eb_trie make_list(uint32_t count, uint64_t rules)
 {
-	struct eb_lpm4 *prefixes = calloc(count, sizeof(*prefixes));
-	uint64_t *values = calloc(count, sizeof(*values));
-	uint32_t x = 1;
+	struct eb_trie list = { .items = calloc(count, sizeof(*list.items)), .count = count };
+	uint32_t x = 1, addr;
+
+	for (uint32_t i = 0; list.items && i < count; i++) {
+		x = x * 1664525U + 1013904223U;
+		addr = htonl(x ^ (x >> 16));
+		memcpy(list.items[i].addr, &addr, sizeof(addr));
+		list.items[i].len = 32;
+		list.items[i].rules = rules;
+	}
+	return list;
+}
+
+static int fill_trie(int trie, const struct eb_trie *list)
+{
+	struct eb_lpm4 *prefixes = calloc(list->count, sizeof(*prefixes));
+	uint64_t *values = calloc(list->count, sizeof(*values));
+	uint32_t count = list->count;
 	int err = prefixes && values ? 0 : -ENOMEM;
 
 	for (uint32_t i = 0; !err && i < count; i++) {
-		x = x * 1664525U + 1013904223U;
-		prefixes[i] = (struct eb_lpm4){ .prefixlen = 32, .addr = htonl(x ^ (x >> 16)) };
-		values[i] = rules;
+		prefixes[i].prefixlen = list->items[i].len;
+		memcpy(&prefixes[i].addr, list->items[i].addr, sizeof(prefixes[i].addr));
+		values[i] = list->items[i].rules;
 	}
 	if (!err)
 		err = bpf_map_update_batch(trie, prefixes, values, &count, NULL);
@@ -186,13 +202,40 @@ static int fill_list(int trie, uint32_t count, uint64_t rules)
 	return err;
 }
 
+static int set_filter(const struct contestant *contestant, const struct eb_trie *list)
+{
+	LIBBPF_OPTS(bpf_map_create_opts, opts, .map_flags = BPF_F_MMAPABLE | BPF_F_INNER_MAP);
+	uint32_t index = EB_FILTER_PLACE(0, EB_FILTER(4, EB_TRIE_SRC));
+	int fd = bpf_map_create(BPF_MAP_TYPE_ARRAY, NULL, sizeof(uint32_t), sizeof(uint64_t), list->filter_words,
+				&opts);
+	int err = fd < 0 ? fd : 0;
+
+	for (uint32_t i = 0; !err && i < list->filter_words; i++)
+		err = bpf_map_update_elem(fd, &i, &list->filter[i], BPF_ANY);
+	if (!err)
+		err = bpf_map_update_elem(map_fd(contestant, "filters"), &index, &fd, BPF_ANY);
+	if (fd >= 0)
+		close(fd);
+	return err;
+}
+
 /* The first rule denies what is on a list, the second one limits everybody. */
 static int set_list(const struct contestant *contestant, struct eb_policy *policy, uint32_t count)
 {
 	LIBBPF_OPTS(bpf_map_create_opts, opts, .map_flags = BPF_F_NO_PREALLOC);
 	int trie = bpf_map_create(BPF_MAP_TYPE_LPM_TRIE, NULL, sizeof(struct eb_lpm4), sizeof(uint64_t), count, &opts);
+	struct eb_trie list = make_list(count, 3);
 	uint32_t index = EB_TRIE(0, EB_TRIE_SRC);
-	int err = trie < 0 ? trie : fill_list(trie, count, 3);
+	int err = list.items ? 0 : -ENOMEM;
+
+	if (!err)
+		err = trie < 0 ? trie : fill_trie(trie, &list);
+	if (!err)
+		err = eb_filter_make(&list, 4, &policy->filters[EB_FILTER(4, EB_TRIE_SRC)]);
+	if (!err)
+		err = set_filter(contestant, &list);
+	free(list.items);
+	free(list.filter);
 
 	policy->rules[0].action = EB_DENY;
 	policy->rules[1].slot = 1;

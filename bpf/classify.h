@@ -10,8 +10,26 @@
 #ifndef EB_CLASSIFY_H
 #define EB_CLASSIFY_H
 
+#include "filter.h"
 #include "maps.h"
 #include "parse.h"
+
+/* Whether the trie behind a filter has to be asked for an address, of which these are the first bytes. */
+static __always_inline int may_be_listed(const struct eb_policy *policy, __u32 index, __u32 number, __u64 addr)
+{
+	const struct eb_filter *filter = &policy->filters[number];
+	__u32 place = EB_FILTER_PLACE(index, number), bit, word;
+	void *words;
+	__u64 *bits;
+
+	if (!filter->shift)
+		return 1;
+	bit = eb_filter_bit(filter, addr);
+	word = bit / 64;
+	words = bpf_map_lookup_elem(&filters, &place);
+	bits = words ? bpf_map_lookup_elem(words, &word) : 0;
+	return !bits || (*bits >> (bit % 64)) & 1;
+}
 
 static __always_inline __u64 rules_of_prefix4(__u32 trie, const __u64 *addr, __u64 any)
 {
@@ -40,14 +58,18 @@ static __always_inline __u64 rules_of_addresses(const struct eb_policy *policy, 
 	__u64 src = policy->src_any, dst = policy->dst_any;
 
 	if (packet->family == 4) {
-		if (uses & EB_USES_SRC4)
+		if (uses & EB_USES_SRC4 &&
+		    may_be_listed(policy, index, EB_FILTER(4, EB_TRIE_SRC), (__u32)packet->saddr[0]))
 			src = rules_of_prefix4(EB_TRIE(index, EB_TRIE_SRC), packet->saddr, src);
-		if (uses & EB_USES_DST4)
+		if (uses & EB_USES_DST4 &&
+		    may_be_listed(policy, index, EB_FILTER(4, EB_TRIE_DST), (__u32)packet->daddr[0]))
 			dst = rules_of_prefix4(EB_TRIE(index, EB_TRIE_DST), packet->daddr, dst);
 	} else {
-		if (uses & EB_USES_SRC6)
+		if (uses & EB_USES_SRC6 &&
+		    may_be_listed(policy, index, EB_FILTER(6, EB_TRIE_SRC), packet->saddr[0]))
 			src = rules_of_prefix6(EB_TRIE(index, EB_TRIE_SRC), packet->saddr, src);
-		if (uses & EB_USES_DST6)
+		if (uses & EB_USES_DST6 &&
+		    may_be_listed(policy, index, EB_FILTER(6, EB_TRIE_DST), packet->daddr[0]))
 			dst = rules_of_prefix6(EB_TRIE(index, EB_TRIE_DST), packet->daddr, dst);
 	}
 	return src & dst;

@@ -97,6 +97,22 @@ struct {
 	__array(values, struct eb_trie6);
 } prefixes_v6 SEC(".maps");
 
+/* Filters in front of the tries, by EB_FILTER_PLACE(): arrays of 64 bits each, of any length. */
+struct eb_filter_words {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE | BPF_F_INNER_MAP);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, __u64);
+} no_filter SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
+	__uint(max_entries, EB_FILTER_PLACE(2, 0));
+	__type(key, __u32);
+	__array(values, struct eb_filter_words);
+} filters SEC(".maps");
+
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, EB_SLOTS);

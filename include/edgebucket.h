@@ -127,6 +127,13 @@ _Static_assert(sizeof(struct eb_rule) == 128, "a rule is two cache lines");
 #define EB_USES_PORT (1 << 4)
 #define EB_CLOCKLESS (1 << 5) /* no rule limits or denies: nobody asks for the time */
 
+/* How a filter in front of a trie is asked, see filter.h. */
+struct eb_filter {
+	__u64 mask; /* the bits of an address that count, in network byte order */
+	__u32 shift; /* 64 less the binary logarithm of its number of bits; 0: there is none */
+	__u32 pad;
+};
+
 /* A value of the map `policy`, which has two: one in force, one to fill. Sets of rules have bit n for rule n. */
 struct eb_policy {
 	__u32 uses;
@@ -138,6 +145,7 @@ struct eb_policy {
 	__u64 port_any;      /* rules that ask for no port */
 	__u64 l4_unknown;    /* rules for a packet whose protocol and port cannot be known; see classify.h */
 	__u64 proto[256];    /* rules that accept this protocol */
+	struct eb_filter filters[4]; /* by EB_FILTER() */
 	struct eb_rule rules[EB_RULES_MAX];
 	char names[EB_RULES_MAX][EB_RULE_NAME_MAX]; /* NUL-padded, not terminated when 32 long */
 };
@@ -153,10 +161,12 @@ struct eb_lpm6 {
 	__u8 addr[16];
 };
 
-/* Indexes into the maps of tries and the map `ports`: both hold two policies. */
+/* Indexes into the maps of tries and filters, and the map `ports`: all hold two policies. */
 #define EB_TRIE_SRC 0
 #define EB_TRIE_DST 1
 #define EB_TRIE(policy, side) (2 * (policy) + (side))
+#define EB_FILTER(family, side) (((family) == 6 ? 2 : 0) + (side))
+#define EB_FILTER_PLACE(policy, filter) (4 * (policy) + (filter))
 #define EB_PORT(policy, port) (65536 * (policy) + (port))
 
 /* Per CPU, one of each rule's slot: map `counters`. */

@@ -22,8 +22,9 @@
 
 /* classify.h runs on these instead of the maps of bpf/maps.h, which their addresses stand for. */
 #define EB_MAPS_H
-static char ports, prefixes_v4, prefixes_v6;
+static char ports, prefixes_v4, prefixes_v6, filters;
 static struct eb_ruleset *in_force;
+static struct eb_trie *looked_in; /* whose filter was found last */
 static void *bpf_map_lookup_elem(void *map, const void *key);
 
 #include "../../bpf/classify.h"
@@ -96,6 +97,12 @@ static void *bpf_map_lookup_elem(void *map, const void *key)
 		return &in_force->v4[index];
 	if (map == &prefixes_v6)
 		return &in_force->v6[index];
+	if (map == &filters) {
+		looked_in = index < 2 ? &in_force->v4[index] : &in_force->v6[index - 2];
+		return looked_in->filter;
+	}
+	if (looked_in && map == looked_in->filter)
+		return index < looked_in->filter_words ? &looked_in->filter[index] : NULL;
 	return longest_match(map, key);
 }
 

@@ -134,6 +134,21 @@ static void write_trie(const struct rig *rig, const struct eb_trie *trie, uint8_
 	close(fd);
 }
 
+static void write_filter(const struct rig *rig, const struct eb_trie *trie, uint32_t place)
+{
+	LIBBPF_OPTS(bpf_map_create_opts, options, .map_flags = BPF_F_MMAPABLE | BPF_F_INNER_MAP);
+	int fd;
+
+	if (!trie->filter)
+		return;
+	fd = bpf_map_create(BPF_MAP_TYPE_ARRAY, NULL, sizeof(uint32_t), sizeof(uint64_t), trie->filter_words, &options);
+	assert_true(fd >= 0);
+	for (uint32_t i = 0; i < trie->filter_words; i++)
+		assert_int_equal(bpf_map_update_elem(fd, &i, &trie->filter[i], BPF_ANY), 0);
+	assert_int_equal(bpf_map_update_elem(rig_fd(rig, "filters"), &place, &fd, BPF_ANY), 0);
+	close(fd);
+}
+
 static void write_ports(const struct rig *rig, const uint64_t *sets, uint32_t index)
 {
 	uint32_t count = PORTS, *keys = malloc(PORTS * sizeof(*keys));
@@ -156,6 +171,8 @@ static void write_rules(struct rig *rig, const struct eb_ruleset *rules)
 	for (uint32_t side = 0; side < 2; side++) {
 		write_trie(rig, &rules->v4[side], 4, EB_TRIE(index, side));
 		write_trie(rig, &rules->v6[side], 6, EB_TRIE(index, side));
+		write_filter(rig, &rules->v4[side], EB_FILTER_PLACE(index, EB_FILTER(4, side)));
+		write_filter(rig, &rules->v6[side], EB_FILTER_PLACE(index, EB_FILTER(6, side)));
 	}
 	write_ports(rig, rules->ports, index);
 	assert_int_equal(bpf_map_update_elem(rig_fd(rig, "policy"), &index, &rules->policy, BPF_ANY), 0);

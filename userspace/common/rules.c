@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "limit.h"
+#include "prefix_filter.h"
 #include "rules.h"
 
 #define PORTS 65536
@@ -387,6 +388,9 @@ static int compile_tries(const struct eb_config *config, struct eb_ruleset *rule
 	for (size_t i = 0; i < sizeof(tries) / sizeof(tries[0]); i++) {
 		int err = compile_trie(config, tries[i].side, tries[i].family, tries[i].any, tries[i].trie);
 
+		if (!err)
+			err = eb_filter_make(tries[i].trie, tries[i].family,
+					     &policy->filters[EB_FILTER(tries[i].family, tries[i].side)]);
 		if (err)
 			return err;
 		policy->uses |= tries[i].trie->count ? tries[i].uses : 0;
@@ -445,7 +449,9 @@ void eb_rules_free(struct eb_ruleset *ruleset)
 		return;
 	for (int side = EB_TRIE_SRC; side <= EB_TRIE_DST; side++) {
 		free(ruleset->v4[side].items);
+		free(ruleset->v4[side].filter);
 		free(ruleset->v6[side].items);
+		free(ruleset->v6[side].filter);
 	}
 	free(ruleset->ports);
 	free(ruleset);

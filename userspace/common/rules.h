@@ -22,6 +22,8 @@ struct eb_trie_entry {
 struct eb_trie {
 	struct eb_trie_entry *items;
 	size_t count; /* 0: no rule asks for addresses of this family and side, eb_policy.src_any or dst_any serves */
+	uint64_t *filter; /* in front of it; NULL for none. eb_policy.filters says how it is asked */
+	size_t filter_words;
 };
 
 struct eb_ruleset {
