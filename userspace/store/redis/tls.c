@@ -14,6 +14,7 @@
 #include "tls.h"
 
 struct eb_tls {
+	char *ca, *cert, *key; /* files; NULL where there is none */
 	SSL_CTX *ctx;
 	BIO_METHOD *method;
 };
@@ -127,8 +128,10 @@ static int no_passphrase(char *buf, int size, int rwflag, void *arg)
 	return 0;
 }
 
-static int load_files(SSL_CTX *ctx, const char *ca, const char *cert, const char *key, char **error)
+static int load_files(SSL_CTX *ctx, const struct eb_tls *tls, char **error)
 {
+	const char *ca = tls->ca, *cert = tls->cert, *key = tls->key;
+
 	if (ca ? !SSL_CTX_load_verify_file(ctx, ca) : !SSL_CTX_set_default_verify_paths(ctx))
 		return fail(error, "TLS authority file", ca ? ca : "of the system");
 	SSL_CTX_set_default_passwd_cb(ctx, no_passphrase);
@@ -141,6 +144,35 @@ static int load_files(SSL_CTX *ctx, const char *ca, const char *cert, const char
 	return 0;
 }
 
+/* Reads the files, and leaves the context alone where that fails. */
+static int read_context(struct eb_tls *tls, char **error)
+{
+	SSL_CTX *ctx = SSL_CTX_new(TLS_client_method());
+	int err;
+
+	if (!ctx)
+		return -ENOMEM;
+	ERR_clear_error();
+	SSL_CTX_set_min_proto_version(ctx, TLS1_2_VERSION);
+	SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER, NULL);
+	SSL_CTX_set_options(ctx, SSL_OP_NO_RENEGOTIATION);
+	SSL_CTX_set_mode(ctx, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+	err = load_files(ctx, tls, error);
+	if (err) {
+		SSL_CTX_free(ctx);
+		return err;
+	}
+	SSL_CTX_free(tls->ctx);
+	tls->ctx = ctx;
+	return 0;
+}
+
+static int copy_path(char **out, const char *path)
+{
+	*out = path ? strdup(path) : NULL;
+	return path && !*out ? -ENOMEM : 0;
+}
+
 int eb_tls_new(const char *ca, const char *cert, const char *key, struct eb_tls **out, char **error)
 {
 	struct eb_tls *tls = calloc(1, sizeof(*tls));
@@ -148,23 +180,15 @@ int eb_tls_new(const char *ca, const char *cert, const char *key, struct eb_tls 
 
 	if (!tls)
 		return -ENOMEM;
-	ERR_clear_error();
 	tls->method = new_method();
-	tls->ctx = SSL_CTX_new(TLS_client_method());
-	if (!tls->ctx || !tls->method)
-		goto fail;
-	SSL_CTX_set_min_proto_version(tls->ctx, TLS1_2_VERSION);
-	SSL_CTX_set_verify(tls->ctx, SSL_VERIFY_PEER, NULL);
-	SSL_CTX_set_options(tls->ctx, SSL_OP_NO_RENEGOTIATION);
-	SSL_CTX_set_mode(tls->ctx, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
-	err = load_files(tls->ctx, ca, cert, key, error);
-	if (err)
-		goto fail;
+	if (tls->method && !copy_path(&tls->ca, ca) && !copy_path(&tls->cert, cert) && !copy_path(&tls->key, key))
+		err = read_context(tls, error);
+	if (err) {
+		eb_tls_free(tls);
+		return err;
+	}
 	*out = tls;
 	return 0;
-fail:
-	eb_tls_free(tls);
-	return err;
 }
 
 void eb_tls_free(struct eb_tls *tls)
@@ -173,6 +197,9 @@ void eb_tls_free(struct eb_tls *tls)
 		return;
 	SSL_CTX_free(tls->ctx);
 	BIO_meth_free(tls->method);
+	free(tls->ca);
+	free(tls->cert);
+	free(tls->key);
 	free(tls);
 }
 
@@ -195,10 +222,13 @@ static bool expect_peer(SSL *ssl, const char *name)
 struct eb_tls_session *eb_tls_open(struct eb_tls *tls, int fd, const char *name)
 {
 	struct eb_tls_session *session = calloc(1, sizeof(*session));
+	char *error = NULL;
 	BIO *bio;
 
 	if (!session)
 		return NULL;
+	(void)read_context(tls, &error); /* while they are being exchanged, the old ones serve */
+	free(error);
 	session->ssl = SSL_new(tls->ctx);
 	bio = BIO_new(tls->method);
 	if (!session->ssl || !bio || !expect_peer(session->ssl, name)) {
