@@ -97,8 +97,8 @@ start_agent() {
 	rm -f "$log" # the last agent's
 	"$BUILD/edgebucketd" -c "$dir/edgebucket.yaml" 2> >(stamp > "$log") &
 	agent=$!
-	wait_for "the agent" logged "$to: attached"
-	wait_for "the agent's connection" logged "redis: connected"
+	wait_for "the agent" logged "msg=attached interface=$to "
+	wait_for "the agent's connection" logged "msg=connected store=redis"
 }
 
 # What a reboot leaves of it: nothing.
@@ -220,10 +220,10 @@ measure_restores() {
 		lose_agent
 		began=$EPOCHREALTIME
 		start_agent
-		restored=$(sed -n 's/.*restored \([0-9]*\) buckets.*/\1/p' "$log")
+		restored=$(sed -n 's/.* restored=\([0-9]*\) .*/\1/p' "$log")
 		report restored "$restored"
-		report restore "$(ratio "$restored" "$(less "$(time_of restored)" "$(time_of connected)")")"
-		report restore-start "$(ratio "$(less "$(time_of attached)" "$began")" 1 1000)"
+		report restore "$(ratio "$restored" "$(less "$(time_of restored=)" "$(time_of msg=connected)")")"
+		report restore-start "$(ratio "$(less "$(time_of msg=attached)" "$began")" 1 1000)"
 		report restore-rss "$(memory_of_agent VmRSS)"
 		report restore-hwm "$(memory_of_agent VmHWM)"
 	done

@@ -160,7 +160,7 @@ step_config() {
 step_start() {
 	step "The agent loads the program and attaches it"
 	start_agent
-	sed 's/^edgebucketd: //' "$log" | indent
+	sed 's/^time=[^ ]* //' "$log" | indent
 	run edgebucket rules
 }
 
@@ -217,7 +217,7 @@ step_reboot() {
 	step "A reboot, as far as edgebucket can tell: everything is lost, and the agent starts again"
 	lose_everything
 	start_agent
-	grep restored "$log" | sed 's/^edgebucketd: //' | indent
+	grep restored= "$log" | sed 's/^time=[^ ]* //' | indent
 	pings 10.3.0.1 pings 0 20
 	pings 2001:db8:3::1 pings6 0 20
 	udp 10.4.0.1 video 0 20 -l 1000

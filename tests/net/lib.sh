@@ -190,7 +190,7 @@ start_agent() {
 	local interface
 	launch_agent "$@"
 	for interface in ${interfaces//,/ }; do
-		wait_log "$interface: attached"
+		wait_log "msg=attached interface=$interface "
 	done
 }
 

@@ -33,7 +33,7 @@ start_other() {
 		-e "s|^run_dir: .*|run_dir: $dir/run-other|" -e '/^redis:/d' -e 's/:9464/:9465/' "$config" > "$other_config"
 	: > "$dir/other.log"
 	nsenter --net="/var/run/netns/$card" "$BUILD/edgebucketd" -c "$other_config" 2> "$dir/other.log" 9>&- &
-	until_true "the other agent" grep -q "card1: attached" "$dir/other.log"
+	until_true "the other agent" grep -q "msg=attached interface=card1 " "$dir/other.log"
 }
 
 # Frames that no rule decides: LLDP, IPv4 with a header of no length, a neighbour solicitation.

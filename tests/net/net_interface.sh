@@ -7,7 +7,7 @@
 
 is_protected() { [ -n "$(prog_on card0)" ]; }
 
-was_missed() { [ "$(grep -c 'card0: no such interface' "$log")" -ge "$1" ]; }
+was_missed() { [ "$(grep -c 'no such interface yet.* interface=card0' "$log")" -ge "$1" ]; }
 
 make_network
 ip -n "$card" link delete card0
@@ -18,7 +18,7 @@ write_config <<- END
 	    packets: { rate: 1/h, burst: 40 }
 END
 launch_agent
-wait_log "card0: no such interface yet"
+wait_log "no such interface yet.* interface=card0"
 
 # Rules are in force all the same, and tools say what is the matter.
 until_true "the agent's status" \

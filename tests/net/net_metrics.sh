@@ -167,11 +167,11 @@ start_silent 127.0.0.1 6379
 rules | write_config
 sed -i '/^metrics:/d' "$config"
 launch_agent
-wait_log "metrics are served at 127.0.0.1:9464"
+wait_log "metrics are served.* address=127.0.0.1:9464"
 equal "readyz while restoring" 503 code "$url/readyz"
 equal "healthz while restoring" 503 code "$url/healthz"
 get "$url/healthz" | grep -q '^card0: .*restoring' || fail "healthz does not say why: $(get "$url/healthz")"
-wait_log "card0: attached"
+wait_log "msg=attached interface=card0"
 equal "readyz" 200 code "$url/readyz"
 equal "healthz" 200 code "$url/healthz"
 equal "edgebucket_redis_up of a silent server" 0 metric edgebucket_redis_up
@@ -290,10 +290,10 @@ equal "a form" 405 code -d x=1 "$url/metrics"
 stop_agent
 start_silent 127.0.0.1 9464
 start_agent
-wait_log "metrics: cannot listen at 127.0.0.1:9464"
+wait_log "cannot serve metrics.*cannot listen at 127.0.0.1:9464"
 equal "packets without metrics" 0 eval 'send 10.8.0.1 -n 5 > /dev/null; bucket 10.8.0.1/32 .packets.tokens'
 stop_silent
-wait_log "metrics are served at 127.0.0.1:9464"
+wait_log "metrics are served.* address=127.0.0.1:9464"
 equal "metrics in the end" 200 code "$url/metrics"
 stop_agent
 
@@ -317,7 +317,7 @@ stop_agent
 [ ! -e "$dir/metrics.sock" ] || fail "the socket is left"
 echo precious > "$dir/metrics.sock"
 start_agent
-wait_log "metrics: cannot listen at unix:$dir/metrics.sock"
+wait_log "cannot serve metrics.*cannot listen at unix:$dir/metrics.sock"
 [ "$(cat "$dir/metrics.sock")" = precious ] || fail "a file was removed"
 stop_agent
 rules | write_config

@@ -29,7 +29,7 @@ make_network
 rules generic
 start_agent
 mode_is card0 generic
-log_has "card0: attached, generic mode" || fail "the log does not name the mode"
+log_has "msg=attached interface=card0 mode=generic" || fail "the log does not name the mode"
 send 10.8.0.1 -n 100 -r 20000
 counted limited 10.8.0.1 40 60
 send 2001:db8:8::1 -n 100 -r 20000
@@ -62,7 +62,7 @@ ip -n "$card" link set bridge0 up
 interfaces=bridge0
 rules native
 launch_agent
-wait_log "bridge0: .*no native XDP; use attach: generic"
+wait_log "interface=bridge0 .*no native XDP; use attach: generic"
 stop_agent
 rules auto
 start_agent

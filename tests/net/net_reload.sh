@@ -29,12 +29,12 @@ reload() { eb reload > "$dir/reload" 2>&1 || fail "reload: $(cat "$dir/reload")"
 
 hang_up() {
 	local before
-	before=$(grep -c reloaded: "$log" || true)
+	before=$(grep -c msg=reloaded "$log" || true)
 	kill -HUP "$agent_pid"
 	until_true "a reload on SIGHUP" test_reloads "$before"
 }
 
-test_reloads() { [ "$(grep -c reloaded: "$log")" -gt "$1" ]; }
+test_reloads() { [ "$(grep -c msg=reloaded "$log")" -gt "$1" ]; }
 
 make_network
 rules

@@ -10,7 +10,7 @@ started() {
 	local begun
 	begun=$(milliseconds)
 	launch_agent
-	wait_log "card0: attached"
+	wait_log "msg=attached interface=card0"
 	say "$1: $(($(milliseconds) - begun)) ms from start to attached"
 }
 

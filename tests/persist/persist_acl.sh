@@ -39,7 +39,7 @@ chmod 600 "$dir/password"
 power_cut
 start_agent --log-level debug
 ! log_has "password_file" || fail "a password file that only its owner may read is warned of"
-log_has "restored 2 buckets" || fail "nothing restored"
+log_has " restored=2 " || fail "nothing restored"
 eb flush > /dev/null || fail "flush"
 wait_mirrored
 until_true "the cleaning" eval '[ "$(calls hscan)" -ge 3 ]'

@@ -97,7 +97,7 @@ stop_counted_fire
 count=$(fields)
 power_cut
 start_agent
-log_has "restored $count buckets" || fail "$(grep restored "$log")"
+log_has " restored=$count " || fail "$(grep restored "$log")"
 equal "tokens after a restore" 50 tokens 10.8.0.1/32
 equal "tokens after a restore" 50 tokens 10.8.0.3/32
 equal "tokens after a restore" 40 tokens 10.8.0.4/32

@@ -19,7 +19,7 @@ send 10.9.0.1 -n 50
 equal "fields held" 2 held
 power_cut
 start_agent
-log_has "embedded store: restored 2 buckets" || fail "$(grep restored "$log")"
+log_has "store=embedded restored=2 " || fail "$(grep restored "$log")"
 equal "tokens" 60 tokens 10.8.0.1/32
 equal "tokens" 30 tokens 2001:db8:8::/64
 send 10.8.0.1 -n 100
@@ -57,12 +57,12 @@ equal "fields of the second line" 2 held
 send 10.8.0.3 -n 10
 sed -i 's/tick: .*/tick: 1h/' "$config"
 reboot
-log_has "embedded store: written on shutdown" || fail "the shutdown did not go to the second line"
+log_has "buckets written.* store=embedded reason=shutdown" || fail "the shutdown did not go to the second line"
 start_agent
 equal "tokens from the second line" 80 tokens 10.8.0.1/32
 equal "tokens from the second line" 90 tokens 10.8.0.2/32
 equal "tokens from the second line" 90 tokens 10.8.0.3/32
-log_has "embedded store: restored 3 buckets" || fail "$(grep restored "$log")"
+log_has "store=embedded restored=3 " || fail "$(grep restored "$log")"
 
 # Redis comes late, with what the second line had already: nothing is charged twice.
 send 10.8.0.2 -n 5
@@ -80,7 +80,7 @@ power_cut
 start_agent
 equal "Redis was later" 50 tokens 10.8.0.3/32
 equal "the second line was later" 80 tokens 10.8.0.1/32
-log_has "redis and embedded store: restored 3 buckets of 6 fields" || fail "$(grep restored "$log")"
+log_has "store=redis,embedded restored=3 fields=6 " || fail "$(grep restored "$log")"
 stop_agent
 
 # Redis hangs, and nobody knows yet: what it does not take at the shutdown goes to the second line. A reload while the
@@ -90,15 +90,15 @@ wait_mirrored
 kill -STOP "$redis_pid"
 send 10.8.0.5 -n 5
 reboot
-log_has "embedded store: written on shutdown" || fail "a shutdown that Redis did not take went nowhere"
+log_has "buckets written.* store=embedded reason=shutdown" || fail "a shutdown that Redis did not take went nowhere"
 launch_agent
 wait_log "made new maps"
 for _ in 1 2 3 4 5 6; do
 	kill -HUP "$agent_pid"
 	sleep 0.05
 done
-wait_log "card0: attached"
-log_has "redis: no answer in time" || fail "Redis was not waited for"
+wait_log "msg=attached interface=card0"
+log_has "no answer in time.* store=redis" || fail "Redis was not waited for"
 equal "restored after reloads" 95 tokens 10.8.0.5/32
 kill -CONT "$redis_pid"
 until_true "the late restore" status_is '.restore.state == "done"'

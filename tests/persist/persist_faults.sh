@@ -23,7 +23,7 @@ said_since() { tail -n "+$((mark + 1))" "$log" | grep -q -- "$1"; }
 
 # written REASON: the fault has written, and said so; Redis is what the maps are.
 written() {
-	until_true "the write on $1" said_since "redis: written on $1:"
+	until_true "the write on $1" said_since "buckets written.* store=redis reason=$1 "
 	redis_is_maps || fail "$1: Redis holds $(in_redis), the maps $(in_maps)"
 }
 
@@ -77,7 +77,7 @@ add_link card0 far0
 up card0 far0
 ip -n "$card" address add 10.7.0.1/16 dev card0
 ip -n "$far" address add 10.7.0.2/16 dev far0
-wait_log "card0: attached"
+wait_log "msg=attached interface=card0"
 
 # More sources in debt than the table has room for.
 mark=$(wc -l < "$log")
@@ -115,7 +115,7 @@ for signal in TERM INT; do
 	charge
 	end_agent $signal
 	[ "$agent_status" = 0 ] || fail "the agent ended with $agent_status"
-	log_has "redis: written on shutdown" || fail "$signal: nothing was written"
+	log_has "buckets written.* store=redis reason=shutdown" || fail "$signal: nothing was written"
 	redis_is_maps || fail "$signal: Redis holds $(in_redis), the maps $(in_maps)"
 	start_agent
 done

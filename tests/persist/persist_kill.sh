@@ -17,7 +17,7 @@ redis hset "$key" 'slow|10.8.0.1/32' "$(($(date +%s%N) + 90 * 3600 * 10**9)) 0" 
 	'slow|10.8.0.2/32' "$(($(date +%s%N) + 90 * 3600 * 10**9)) 0" 'slow|10.8.0.3/32' '1700000000000000000 0' > /dev/null
 scans=$(calls hscan)
 start_agent
-log_has "adopted the maps" || fail "the maps were not adopted"
+log_has "adopted the pinned maps" || fail "the maps were not adopted"
 equal "state" '"adopted"' eval 'eb --json status | jq .restore.state'
 [ "$(calls hscan)" = "$scans" ] || fail "an agent that adopted the maps read the buckets"
 equal "tokens" 60 tokens 10.8.0.1/32
@@ -59,8 +59,8 @@ exec 8<> "$dir/never"
 # Sleeping a moment without starting a process, which would take longer.
 nap() { read -rt 0.003 -u 8 || true; }
 until [[ $(< "$log") == *"made new maps"* ]]; do nap; done
-until [[ $(< "$log") == *"restored"* ]]; do kill -HUP "$agent_pid" && nap; done
-wait_log "card0: attached"
+until [[ $(< "$log") == *"buckets restored"* ]]; do kill -HUP "$agent_pid" && nap; done
+wait_log "msg=attached interface=card0"
 log_has "made new maps" || fail "maps of an unfinished restore were adopted"
 equal "restored and not" "$count" eval 'eb --json status | jq ".restore | .buckets + (.refused[\"no room\"] // 0)"'
 send 10.8.1.1 -n 100

@@ -27,7 +27,7 @@ before=$(redis hgetall "$key")
 # SIGKILL and everything lost: exact, to the packet.
 power_cut
 start_agent
-log_has "redis: restored 3 buckets of 3 fields" || fail "the log does not say what was restored"
+log_has "buckets restored.* store=redis restored=3 fields=3 " || fail "the log does not say what was restored"
 equal "restored" 3 restored buckets
 equal "state" '"done"' eval 'eb --json status | jq .restore.state'
 within "age" 0 30 "$(restored age_seconds)"
@@ -74,7 +74,7 @@ redis hset "$key" 'slow|10.8.1.1/32' "$((now + 180000 * 10**9)) 0" \
 	'quick|10.9.0.1/32' '1 0' > /dev/null
 redis hset "$key" "$(printf 'slow|10.8.1.2/32\001\377')" "$now 0" "$(head -c 5000 /dev/zero | tr '\0' x)" "$now 0" > /dev/null
 start_agent
-log_has "restored 2 buckets of 18 fields, 1 full by now, 1 clamped" || fail "the counts: $(grep restored "$log")"
+log_has "restored=2 fields=18 full=1 clamped=1" || fail "the counts: $(grep restored "$log")"
 equal "refused" '{"prefix length":1,"rule name":4,"source prefix":4,"time out of range":1,"unknown rule":1,"value":4}' \
 	eval 'eb --json status | jq -cS .restore.refused'
 within "the good one" 49 51 "$(tokens 10.8.1.1/32)"
@@ -94,7 +94,7 @@ within "tokens by a clock that was set back" 74 76 "$(tokens 10.8.2.1/32)"
 power_cut
 redis hset "$key:meta" schema 2 saved_at "$now" > /dev/null
 start_agent
-log_has "newer than this agent's" || fail "another schema is not reported"
+log_has "of a newer schema.* store=redis schema=2 " || fail "another schema is not reported"
 equal "buckets of another schema" 0 eval 'eb --json buckets | jq length'
 drain 10.8.0.1
 ! eb flush > "$dir/flush" 2>&1 || fail "a store of a newer schema was written"

@@ -85,7 +85,7 @@ stop_counted_fire
 count=$(fields)
 power_cut
 start_agent
-log_has "restored $count buckets" || fail "$(grep restored "$log")"
+log_has " restored=$count " || fail "$(grep restored "$log")"
 equal "tokens after a restore" 50 tokens 10.8.0.1/32
 equal "tokens after a restore" 25 tokens 10.8.0.2/32
 equal "tokens after a restore" 80 tokens 10.8.0.3/32

@@ -57,7 +57,7 @@ stop_counted_fire
 
 power_cut
 start_agent
-log_has "restored 3 buckets" || fail "$(grep restored "$log")"
+log_has " restored=3 " || fail "$(grep restored "$log")"
 equal "tokens after a restore" 60 tokens 10.8.0.1/32
 equal "tokens after a restore" 70 tokens 2001:db8:8::/64
 equal "tokens after a restore" 0 tokens "$fired/32"

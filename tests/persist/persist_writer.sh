@@ -20,6 +20,6 @@ wait_mirrored
 
 redis hset "$key:meta" boot_id "$other" agent 0.0.9 > /dev/null
 until_true "the other host to be noticed" noticed
-log_has "another host (boot $other, agent 0.0.9)" || fail "the log does not say so"
+log_has "another host writes.* boot_id=$other agent=0.0.9 " || fail "the log does not say so"
 eb status | grep -q "$other" || fail "the status for people does not say so"
 stop_agent

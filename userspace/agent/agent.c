@@ -54,18 +54,18 @@ static void schedule_retry(struct eb_agent *agent)
 		return;
 	err = sd_event_add_time_relative(agent->loop, &agent->retry, CLOCK_MONOTONIC, RETRY_US, 0, on_retry, agent);
 	if (err < 0)
-		eb_error("cannot set a timer: %s", strerror(-err));
+		eb_error("cannot set a timer, attaching is not tried again by itself", eb_err(err),
+			 eb_str("hint", "edgebucket reload tries again"));
 }
 
-/* Logs a problem once, not at every attempt. Takes over `problem`. */
-static void note_problem(struct eb_interface *interface, enum eb_log_level level, char *problem)
+/* Whether it is another problem than the last time: it is logged once, not at every attempt. Takes over `problem`. */
+static bool note_problem(struct eb_interface *interface, char *problem)
 {
 	bool is_new = problem && (!interface->problem || strcmp(problem, interface->problem) != 0);
 
-	if (is_new)
-		eb_log(level, "%s", problem);
 	free(interface->problem);
 	interface->problem = problem;
+	return is_new;
 }
 
 static void note_attached(struct eb_interface *interface, const struct eb_attachment *now)
@@ -73,10 +73,10 @@ static void note_attached(struct eb_interface *interface, const struct eb_attach
 	const struct eb_attachment *before = &interface->attachment;
 
 	if (!before->attached || before->prog_id != now->prog_id || strcmp(before->mode, now->mode) != 0)
-		eb_info("%s: attached, %s mode%s, program %u", interface->name, now->mode,
-			now->dispatcher ? " behind a dispatcher" : "", now->prog_id);
+		eb_info("attached", eb_str("interface", interface->name), eb_str("mode", now->mode),
+			eb_num("program", now->prog_id), eb_str("dispatcher", now->dispatcher ? "yes" : "no"));
 	interface->attachment = *now;
-	note_problem(interface, EB_LOG_INFO, NULL);
+	(void)note_problem(interface, NULL);
 }
 
 static void note_missing(struct eb_interface *interface)
@@ -85,7 +85,9 @@ static void note_missing(struct eb_interface *interface)
 
 	interface->attachment = (struct eb_attachment){ .mode = "" };
 	eb_fail(0, &problem, "%s: no such interface yet, waiting for it", interface->name);
-	note_problem(interface, EB_LOG_WARNING, problem);
+	if (note_problem(interface, problem))
+		eb_warning("no such interface yet, waiting for it", eb_str("interface", interface->name),
+			   eb_str("hint", "if it is not to come, correct interfaces: and reload"));
 }
 
 static void attach_interface(struct eb_agent *agent, struct eb_interface *interface)
@@ -100,7 +102,8 @@ static void attach_interface(struct eb_agent *agent, struct eb_interface *interf
 		return;
 	}
 	if (!err && !now.attached && interface->attachment.attached) {
-		eb_warning("%s: somebody took the program off, attaching again", interface->name);
+		eb_warning("somebody took the program off, attaching again", eb_str("interface", interface->name),
+			   eb_str("hint", "edgebucket detach takes it off for good"));
 		(void)eb_persist_fault(agent->persist, EB_PASS_DETACHED);
 	}
 	if (!err && !now.attached)
@@ -116,7 +119,9 @@ static void attach_interface(struct eb_agent *agent, struct eb_interface *interf
 		note_missing(interface);
 		return;
 	}
-	note_problem(interface, EB_LOG_ERROR, error);
+	if (note_problem(interface, error))
+		eb_error("cannot attach, packets are not limited; trying again", eb_str("interface", interface->name),
+			 eb_str("error", error));
 	schedule_retry(agent);
 }
 
@@ -152,9 +157,10 @@ void eb_agent_check_pressure(struct eb_agent *agent)
 	if (eb_maps_frames(eb_dataplane_maps(agent->dataplane), frames))
 		return;
 	if (frames[EB_TABLE_FULL].packets > agent->table_full) {
-		eb_warning(
-		    "table pressure: %llu packets of new sources found no room; raise table_size or lower bursts",
-		    frames[EB_TABLE_FULL].packets - agent->table_full);
+		eb_warning("the table is full, packets of new sources found no room",
+			   eb_num("packets", frames[EB_TABLE_FULL].packets - agent->table_full),
+			   eb_num("table_size", agent->config->table_size),
+			   eb_str("hint", "raise table_size or lower bursts"));
 		(void)eb_persist_fault(agent->persist, EB_PASS_TABLE_PRESSURE);
 	}
 	agent->table_full = frames[EB_TABLE_FULL].packets;
@@ -178,7 +184,7 @@ int eb_agent_detach_all(struct eb_agent *agent, bool pause, char **error)
 		}
 		free(text);
 		if (interface->attachment.attached)
-			eb_info("%s: detached", interface->name);
+			eb_info("detached", eb_str("interface", interface->name));
 		interface->attachment = (struct eb_attachment){ .mode = "" };
 	}
 	return ret;
@@ -233,9 +239,11 @@ static void adopt_config(struct eb_agent *agent, struct eb_config *config, struc
 		if (has_interface(config, agent->interfaces[i].name))
 			continue;
 		if (eb_attach_remove(agent->interfaces[i].name, eb_dataplane_maps(agent->dataplane), &error) == 0)
-			eb_info("%s: detached, no longer configured", agent->interfaces[i].name);
+			eb_info("detached, no longer configured", eb_str("interface", agent->interfaces[i].name));
 		else
-			eb_warning("%s", error ? error : agent->interfaces[i].name);
+			eb_warning("cannot detach from what is no longer configured, its packets are still limited",
+				   eb_str("interface", agent->interfaces[i].name), eb_str("error", error),
+				   eb_str("hint", "take the program off with ip link or xdp-loader"));
 		free(error);
 	}
 	for (size_t i = 0; i < config->interface_count; i++)
@@ -252,7 +260,8 @@ static void adopt_config(struct eb_agent *agent, struct eb_config *config, struc
 static void log_warnings(const struct eb_config *config)
 {
 	for (size_t i = 0; i < config->warning_count; i++)
-		eb_warning("%s", config->warnings[i]);
+		eb_warning("the configuration is valid, but perhaps not as it was meant",
+			   eb_str("reason", config->warnings[i]));
 }
 
 static void log_adopted(struct eb_agent *agent)
@@ -266,8 +275,8 @@ static void log_adopted(struct eb_agent *agent)
 		mended = eb_buckets_mend(buckets, policy);
 	free(policy);
 	eb_buckets_count(buckets, 0, &count);
-	eb_info("adopted the maps in %s: %lu buckets, %lu of them in debt, %lu mended", agent->config->pin_dir,
-		count.in_use, count.in_debt, mended);
+	eb_info("adopted the pinned maps", eb_str("pin_dir", agent->config->pin_dir), eb_num("buckets", count.in_use),
+		eb_num("in_debt", count.in_debt), eb_num("mended", mended));
 }
 
 static void log_carried(struct eb_agent *agent)
@@ -275,7 +284,8 @@ static void log_carried(struct eb_agent *agent)
 	struct eb_bucket_count count;
 
 	eb_buckets_count(eb_dataplane_buckets(agent->dataplane), 0, &count);
-	eb_info("carried %lu buckets over from the maps of another layout in %s", count.in_use, agent->config->pin_dir);
+	eb_info("carried the buckets over from maps of another layout", eb_str("pin_dir", agent->config->pin_dir),
+		eb_num("buckets", count.in_use));
 }
 
 int eb_agent_start(struct eb_agent *agent, struct eb_config *config, char **error)
@@ -283,6 +293,8 @@ int eb_agent_start(struct eb_agent *agent, struct eb_config *config, char **erro
 	int err;
 
 	agent->config = config;
+	eb_info("starting", eb_str("version", EB_VERSION), eb_str("node", config->node),
+		eb_str("config", config->path));
 	log_warnings(config);
 	err = make_interfaces(config, &agent->interfaces);
 	if (err)
@@ -292,14 +304,14 @@ int eb_agent_start(struct eb_agent *agent, struct eb_config *config, char **erro
 	if (err)
 		return err;
 	if (eb_dataplane_is_new(agent->dataplane))
-		eb_info("made new maps in %s", config->pin_dir);
+		eb_info("made new maps", eb_str("pin_dir", config->pin_dir), eb_num("table_size", config->table_size));
 	else if (!eb_dataplane_is_carrying(agent->dataplane))
 		log_adopted(agent);
 	err = apply_rules(agent, config, error);
 	if (!err && eb_dataplane_is_carrying(agent->dataplane))
 		log_carried(agent);
 	if (!err)
-		eb_info("%zu rules of %s in force", config->rule_count, config->path);
+		eb_info("rules in force", eb_num("rules", config->rule_count), eb_str("config", config->path));
 	return err;
 }
 
@@ -373,11 +385,12 @@ int eb_agent_reload(struct eb_agent *agent, char **error)
 	if (err) {
 		agent->reload_failures++;
 		agent->reload_error = *error ? strdup(*error) : NULL;
-		eb_error("reload refused, the old rules stay in force: %s", *error ? *error : strerror(-err));
+		eb_error("reload refused, the old rules stay in force", eb_str("config", agent->config_path),
+			 eb_str("error", *error ? *error : strerror(-err)));
 		return err;
 	}
 	agent->reloads++;
-	eb_info("reloaded: %zu rules of %s in force", agent->config->rule_count, agent->config->path);
+	eb_info("reloaded", eb_num("rules", agent->config->rule_count), eb_str("config", agent->config->path));
 	return 0;
 }
 

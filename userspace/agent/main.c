@@ -33,20 +33,21 @@ struct options {
 };
 
 static const char usage[] =
-	"Usage: edgebucketd [-c FILE] [--redis-config FILE] [--check] [--log-level LEVEL]\n"
+	"Usage: edgebucketd [-c FILE] [--redis-config FILE] [--check] [--log-level LEVEL] [--log-format FORMAT]\n"
 	"Limits traffic per source at the network card.\n"
 	"\n"
 	"  -c, --config FILE      configuration (default " EB_DEFAULT_CONFIG_PATH ")\n"
 	"      --redis-config F   the redis part of the configuration, JSON or YAML\n"
 	"      --check            check the configuration and exit\n"
 	"      --log-level LEVEL  error, warning, info (default) or debug\n"
+	"      --log-format F     logfmt (default) or json\n"
 	"      --version          print the version and exit\n"
 	"      --help             print this and exit\n"
 	"\n"
 	"Signals: TERM, INT stop; HUP reloads; USR1 flushes. See edgebucketd(8).\n";
 
 enum { EXIT_MISUSE = 2 };
-enum { OPT_REDIS = 256, OPT_CHECK, OPT_LOG_LEVEL, OPT_VERSION, OPT_HELP };
+enum { OPT_REDIS = 256, OPT_CHECK, OPT_LOG_LEVEL, OPT_LOG_FORMAT, OPT_VERSION, OPT_HELP };
 
 /* Returns -1 to go on, or the exit code. */
 static int parse_options(int argc, char **argv, struct options *out)
@@ -56,10 +57,12 @@ static int parse_options(int argc, char **argv, struct options *out)
 		{ "redis-config", required_argument, NULL, OPT_REDIS },
 		{ "check", no_argument, NULL, OPT_CHECK },
 		{ "log-level", required_argument, NULL, OPT_LOG_LEVEL },
+		{ "log-format", required_argument, NULL, OPT_LOG_FORMAT },
 		{ "version", no_argument, NULL, OPT_VERSION },
 		{ "help", no_argument, NULL, OPT_HELP },
 		{ NULL, 0, NULL, 0 },
 	};
+	enum eb_log_format format;
 	enum eb_log_level level;
 	int option;
 
@@ -82,6 +85,13 @@ static int parse_options(int argc, char **argv, struct options *out)
 				return EXIT_MISUSE;
 			}
 			eb_log_set_level(level);
+			break;
+		case OPT_LOG_FORMAT:
+			if (eb_log_parse_format(optarg, &format)) {
+				fprintf(stderr, "edgebucketd: no log format %s: logfmt or json\n", optarg);
+				return EXIT_MISUSE;
+			}
+			eb_log_set_format(format);
 			break;
 		case OPT_VERSION:
 			puts("edgebucketd " EB_VERSION);
@@ -239,13 +249,15 @@ static void on_restored(void *arg)
 	char *error = NULL;
 
 	if (eb_dataplane_commit(program->agent.dataplane, &error)) {
-		eb_error("%s", error ? error : "cannot pin the maps");
+		eb_error("cannot pin the maps, stopping", eb_str("pin_dir", program->agent.config->pin_dir),
+			 eb_str("error", error ? error : "out of memory"));
 		free(error);
 		(void)sd_event_exit(program->agent.loop, -EIO);
 		return;
 	}
 	program->agent.enforcing = true;
 	eb_agent_attach_all(&program->agent);
+	eb_log_limit_rates();
 	(void)sd_notify(0, "READY=1");
 }
 
@@ -281,7 +293,8 @@ static int on_stop_deadline(sd_event_source *source, uint64_t usec, void *arg)
 {
 	(void)usec;
 	(void)arg;
-	eb_error("the stores did not take the buckets in time; they stay in the maps until the next reboot");
+	eb_error("the stores did not take the buckets in time; they stay in the maps until the next reboot",
+		 eb_str("hint", "start the agent again before that, while a store is there"));
 	return sd_event_exit(sd_event_source_get_event(source), 0);
 }
 
@@ -290,7 +303,7 @@ static int on_stop(sd_event_source *source, const struct signalfd_siginfo *info,
 	struct program *program = arg;
 	sd_event *loop = sd_event_source_get_event(source);
 
-	eb_info("stopping: signal %s", strsignal(info->ssi_signo));
+	eb_info("stopping", eb_str("signal", sigabbrev_np((int)info->ssi_signo)));
 	(void)sd_notify(0, "STOPPING=1");
 	if (program->stopping)
 		return sd_event_exit(loop, 0);
@@ -319,7 +332,8 @@ static int on_flush_signal(sd_event_source *source, const struct signalfd_siginf
 	(void)source;
 	(void)info;
 	if (!eb_persist_fault(program->agent.persist, EB_PASS_FLUSH))
-		eb_warning("nothing to flush to");
+		eb_warning("there is no store to flush to, or it was not read yet",
+			   eb_str("hint", "edgebucket status tells of the stores"));
 	return 0;
 }
 
@@ -334,7 +348,8 @@ static int on_sweep(sd_event_source *source, uint64_t usec, void *arg)
 	struct program *program = arg;
 
 	(void)usec;
-	eb_debug("swept %lu entries", eb_buckets_sweep(eb_dataplane_buckets(program->agent.dataplane)));
+	eb_debug("cleared buckets that were full for a day",
+		 eb_num("buckets", eb_buckets_sweep(eb_dataplane_buckets(program->agent.dataplane))));
 	return again(source, SWEEP_US);
 }
 
@@ -344,6 +359,7 @@ static int on_pressure_timer(sd_event_source *source, uint64_t usec, void *arg)
 
 	(void)usec;
 	eb_agent_check_pressure(&program->agent);
+	eb_log_catch_up();
 	return again(source, PRESSURE_US);
 }
 
@@ -423,6 +439,14 @@ static int run_loop(struct program *program, struct eb_links **links, char **err
 	return err;
 }
 
+static void log_failure(const struct eb_agent *agent, const char *error)
+{
+	if (agent->enforcing)
+		eb_error("ended by a failure, program and rules stay in force", eb_str("error", error));
+	else
+		eb_error("cannot start", eb_str("error", error));
+}
+
 static int run(struct program *program, struct eb_config *config)
 {
 	struct eb_agent *agent = &program->agent;
@@ -447,12 +471,22 @@ static int run(struct program *program, struct eb_config *config)
 		eb_agent_done(agent);
 		sd_event_unref(agent->loop);
 	}
-	if (error)
-		eb_error("%s", error);
+	if (err < 0)
+		log_failure(agent, error ? error : strerror(-err));
 	free(error);
 	if (lock >= 0)
 		close(lock);
 	return err;
+}
+
+/* Somebody reads what --check says; what a supervisor started says it to the log. */
+static void refuse(const struct options *options, const char *error)
+{
+	if (options->check)
+		fprintf(stderr, "edgebucketd: %s\n", error);
+	else
+		eb_error("cannot start, the configuration is refused", eb_str("config", options->config_path),
+			 eb_str("error", error), eb_str("hint", "edgebucketd --check checks it"));
 }
 
 static int check(const struct eb_config *config)
@@ -482,8 +516,9 @@ int main(int argc, char **argv)
 
 	if (code >= 0)
 		return code;
+	eb_log_open();
 	if (eb_config_read(options.config_path, options.redis_path, &config, &error)) {
-		fprintf(stderr, "edgebucketd: %s\n", error ? error : "out of memory");
+		refuse(&options, error ? error : "out of memory");
 		free(error);
 		return EXIT_FAILURE;
 	}
@@ -494,5 +529,7 @@ int main(int argc, char **argv)
 	}
 	program.agent.config_path = options.config_path;
 	program.agent.redis_path = options.redis_path;
-	return run(&program, config) == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+	code = run(&program, config) == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+	eb_log_close();
+	return code;
 }

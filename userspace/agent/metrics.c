@@ -281,11 +281,12 @@ static void try_to_listen(struct eb_metrics *metrics)
 	char *error = NULL;
 
 	if (eb_http_server_open(metrics->agent->loop, address, on_request, metrics, &metrics->server, &error) == 0) {
-		eb_info("metrics are served at %s", address);
+		eb_info("metrics are served", eb_str("address", address));
 		return;
 	}
 	if (error && (!metrics->problem || strcmp(error, metrics->problem) != 0))
-		eb_error("metrics: %s; limits do not depend on it, trying again", error);
+		eb_error("cannot serve metrics, trying again; limits do not depend on it", eb_str("address", address),
+			 eb_str("error", error), eb_str("hint", "free the address, or set metrics: to another"));
 	free(metrics->problem);
 	metrics->problem = error;
 	(void)sd_event_source_set_time_relative(metrics->retry, RETRY_US);

@@ -37,6 +37,7 @@
 struct backend {
 	struct eb_persist *persist;
 	const char *name; /* "redis", "embedded" */
+	char *address;    /* where it is, for the log */
 	struct eb_store *store; /* NULL when not configured */
 	struct eb_mirror *mirror;
 	bool down_logged;
@@ -101,15 +102,17 @@ static void on_pass_done(const struct eb_pass_result *result, void *arg)
 	struct eb_persist *persist = backend->persist;
 
 	if (result->error && (result->reason != EB_PASS_TICK || !backend->down_logged))
-		eb_warning("%s: mirror write (%s) failed: %s; it will be repeated", backend->name,
-			   eb_pass_reason_name(result->reason), result->text);
+		eb_warning("cannot write the buckets, trying again; packets are limited as before",
+			   eb_str("store", backend->name), eb_str("address", backend->address),
+			   eb_str("reason", eb_pass_reason_name(result->reason)), eb_str("error", result->text));
 	backend->down_logged = backend->failing = result->error != 0;
 	choose_mirrors(persist);
 	if (result->reason == EB_PASS_TICK)
 		return;
 	if (!result->error)
-		eb_info("%s: written on %s: %" PRIu64 " buckets set, %" PRIu64 " removed", backend->name,
-			eb_pass_reason_name(result->reason), result->fields_set, result->fields_deleted);
+		eb_info("buckets written", eb_str("store", backend->name),
+			eb_str("reason", eb_pass_reason_name(result->reason)), eb_num("set", result->fields_set),
+			eb_num("deleted", result->fields_deleted));
 	/* What Redis does not take goes to the second line. */
 	if (result->error && backend == &persist->redis && may_write(&persist->embedded)) {
 		eb_mirror_pass(persist->embedded.mirror, result->reason);
@@ -137,16 +140,13 @@ bool eb_persist_fault(struct eb_persist *persist, enum eb_pass_reason reason)
 
 static void log_counts(const char *from, const struct eb_restore_counts *counts)
 {
-	char refused[256] = "";
-	size_t used = 0;
-
+	eb_info("buckets restored", eb_str("store", from), eb_num("restored", counts->restored),
+		eb_num("fields", counts->fields), eb_num("full", counts->full), eb_num("clamped", counts->clamped));
 	for (int i = 0; i < EB_REFUSALS; i++)
-		if (counts->refused[i] && used < sizeof(refused))
-			used += snprintf(refused + used, sizeof(refused) - used, ", %" PRIu64 " refused (%s)",
-					 counts->refused[i], eb_refusal_name(i));
-	eb_info("%s: restored %" PRIu64 " buckets of %" PRIu64 " fields, %" PRIu64 " full by now, %" PRIu64
-		" clamped%s",
-		from, counts->restored, counts->fields, counts->full, counts->clamped, refused);
+		if (counts->refused[i])
+			eb_warning("buckets were not restored", eb_str("store", from),
+				   eb_num("fields", counts->refused[i]), eb_str("reason", eb_refusal_name(i)),
+				   eb_str("hint", "none is needed for rules that were removed"));
 }
 
 static void add_counts(struct eb_persist *persist, const char *from, const struct eb_restore *restore)
@@ -203,7 +203,7 @@ static void restore_what_is_read(struct eb_persist *persist)
 	if (has_redis && has_embedded)
 		eb_restore_join(redis->restore, embedded->restore);
 	if (has_redis)
-		apply(persist, redis, has_embedded ? "redis and embedded store" : "redis", NULL);
+		apply(persist, redis, has_embedded ? "redis,embedded" : "redis", NULL);
 	else if (has_embedded)
 		apply(persist, embedded, embedded->name, NULL);
 }
@@ -230,8 +230,8 @@ static void set_pending(const struct eb_persist *persist, bool pending)
 	}
 	fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (fd < 0)
-		eb_warning("%s: %s; if the agent ends before Redis is back, its buckets are not restored", path,
-			   strerror(errno));
+		eb_warning("cannot note that Redis is still to be read: if the agent ends before, its buckets are lost",
+			   eb_str("file", path), eb_err(-errno), eb_str("hint", "make run_dir writable"));
 	else
 		close(fd);
 }
@@ -309,7 +309,8 @@ static void fail_reading(struct backend *backend, const char *text)
 	if (!backend->wanted)
 		return;
 	if (!backend->unread_logged)
-		eb_warning("%s: reading the buckets failed: %s", backend->name, text);
+		eb_warning("cannot read the buckets to restore", eb_str("store", backend->name),
+			   eb_str("address", backend->address), eb_str("error", text));
 	backend->unread_logged = true;
 	free_restore(backend);
 	backend->reading = false;
@@ -347,9 +348,9 @@ static uint64_t reference_time(const struct backend *backend, uint64_t saved_at_
 	uint64_t now = eb_wallclock_ns(), reference = eb_restore_reference(now, saved_at_ns);
 
 	if (reference > now)
-		eb_warning("%s: the buckets were saved %" PRIu64 " s in the future: the clock was set back; no time "
-			   "counts as passed since",
-			   backend->name, (uint64_t)((reference - now) / SECOND_NS));
+		eb_warning("the buckets were saved in the future, no time counts as passed since",
+			   eb_str("store", backend->name), eb_num("seconds", (reference - now) / SECOND_NS),
+			   eb_str("hint", "the clock was set back: look at its synchronization"));
 	return reference;
 }
 
@@ -368,9 +369,10 @@ static void on_meta(const struct eb_store_result *result, const struct eb_store_
 		return;
 	}
 	if (meta->schema > EB_STORE_SCHEMA) {
-		eb_error("%s: the buckets were written in schema %u, newer than this agent's %d: neither restored nor "
-			 "written over; remove them, or use the newer agent",
-			 backend->name, meta->schema, EB_STORE_SCHEMA);
+		eb_error("the stored buckets are of a newer schema, they are neither restored nor written over",
+			 eb_str("store", backend->name), eb_num("schema", meta->schema),
+			 eb_num("own_schema", EB_STORE_SCHEMA),
+			 eb_str("hint", "remove them, or use the newer agent"));
 		backend->newer = true;
 		finish_reading(backend);
 		return;
@@ -413,11 +415,13 @@ static int on_timeout(sd_event_source *source, uint64_t usec, void *arg)
 	(void)source;
 	(void)usec;
 	if (persist->redis.wanted)
-		eb_warning("redis: no answer in time, enforcing without; its buckets are added when it comes: %s",
-			   eb_store_last_error(persist->redis.store));
+		eb_warning("no answer in time, enforcing without; the buckets are added when it comes",
+			   eb_str("store", persist->redis.name), eb_str("address", persist->redis.address),
+			   eb_str("error", eb_store_last_error(persist->redis.store)));
 	if (persist->embedded.wanted) {
-		eb_warning("embedded store: no answer in time, its buckets are not restored: %s",
-			   eb_store_last_error(persist->embedded.store));
+		eb_warning("no answer in time, the buckets are not restored", eb_str("store", persist->embedded.name),
+			   eb_str("address", persist->embedded.address),
+			   eb_str("error", eb_store_last_error(persist->embedded.store)));
 		persist->embedded.wanted = false;
 		free_restore(&persist->embedded);
 	}
@@ -454,7 +458,7 @@ static void on_up(void *arg)
 	struct backend *backend = arg;
 	struct eb_persist *persist = backend->persist;
 
-	eb_info("%s: connected", backend->name);
+	eb_info("connected", eb_str("store", backend->name), eb_str("address", backend->address));
 	begin_reading(backend);
 	choose_mirrors(persist);
 	if (backend == &persist->redis && backend->was_up && persist->decided && !backend->wanted) {
@@ -470,7 +474,9 @@ static void on_down(const char *text, void *arg)
 	struct backend *backend = arg;
 
 	if (!backend->down_logged)
-		eb_warning("%s: %s; packets are limited as before, trying again", backend->name, text);
+		eb_warning("the store is away, trying again; packets are limited as before",
+			   eb_str("store", backend->name), eb_str("address", backend->address), eb_str("error", text),
+			   eb_str("hint", "see that it runs there and lets this node in"));
 	backend->down_logged = true;
 	backend->was_up |= backend == &backend->persist->redis; /* recovering counts from the first failure */
 	choose_mirrors(backend->persist);
@@ -489,8 +495,13 @@ static void on_writable(void *arg)
 static int open_redis(struct eb_persist *persist, const struct eb_store_events *events, char **error)
 {
 	struct backend *backend = &persist->redis;
-	int err = eb_store_redis_new(persist->loop, persist->config->redis, NULL, persist->config->node, events,
-				     &backend->store, error);
+	int err;
+
+	backend->address = eb_redis_config_address(persist->config->redis);
+	if (!backend->address)
+		return eb_fail(-ENOMEM, error, "out of memory");
+	err = eb_store_redis_new(persist->loop, persist->config->redis, NULL, persist->config->node, events,
+				 &backend->store, error);
 
 	if (err)
 		return err;
@@ -504,8 +515,12 @@ static int open_embedded(struct eb_persist *persist, const struct eb_store_event
 	struct backend *backend = &persist->embedded;
 	uint64_t bytes = 2 * (uint64_t)persist->config->table_size * EMBEDDED_BYTES_PER_BUCKET;
 	uint64_t tick_ns = persist->config->redis ? persist->config->redis->tick_ns : EMBEDDED_TICK_NS;
-	int err = eb_store_lmdb_new(persist->loop, persist->config->state_dir, bytes, false, events, &backend->store);
+	int err;
 
+	backend->address = strdup(persist->config->state_dir);
+	err = backend->address ? eb_store_lmdb_new(persist->loop, persist->config->state_dir, bytes, false, events,
+						   &backend->store)
+			       : -ENOMEM;
 	if (!err)
 		err = eb_mirror_new(persist->loop, persist->dataplane, backend->store, tick_ns, on_pass_done, backend,
 				    &backend->mirror);
@@ -523,11 +538,12 @@ static void on_conflict_meta(const struct eb_store_result *result, const struct 
 		return; /* what we have not written yet may well be of another boot */
 	is_other = meta->boot_id[0] && strcmp(meta->boot_id, persist->boot_id) != 0;
 	if (is_other && strcmp(meta->boot_id, persist->other_boot_id) != 0)
-		eb_error("redis: another host (boot %s, agent %s) writes the buckets of node \"%s\" too; give each its "
-			 "own `node`",
-			 meta->boot_id, meta->agent, persist->config->node);
+		eb_error("another host writes the buckets of this node too", eb_str("store", persist->redis.name),
+			 eb_str("node", persist->config->node), eb_str("boot_id", meta->boot_id),
+			 eb_str("agent", meta->agent), eb_str("hint", "give each host a node: of its own"));
 	if (!is_other && persist->other_boot_id[0])
-		eb_info("redis: nobody else writes the buckets of node \"%s\" any more", persist->config->node);
+		eb_info("nobody else writes the buckets of this node any more",
+			eb_str("store", persist->redis.name), eb_str("node", persist->config->node));
 	memcpy(persist->other_boot_id, is_other ? meta->boot_id : "", is_other ? sizeof(persist->other_boot_id) : 1);
 }
 
@@ -556,7 +572,7 @@ int eb_persist_new(sd_event *loop, const struct eb_config *config, struct eb_dat
 	persist->dataplane = dataplane;
 	persist->events = *events;
 	persist->redis = (struct backend){ .persist = persist, .name = "redis" };
-	persist->embedded = (struct backend){ .persist = persist, .name = "embedded store" };
+	persist->embedded = (struct backend){ .persist = persist, .name = "embedded" };
 	persist->policy = calloc(1, sizeof(*persist->policy));
 	eb_boot_id(persist->boot_id);
 	if (!persist->policy)
@@ -589,6 +605,7 @@ static void free_backend(struct backend *backend)
 	eb_store_free(backend->store);
 	eb_mirror_free(backend->mirror);
 	free_restore(backend);
+	free(backend->address);
 }
 
 void eb_persist_free(struct eb_persist *persist)

@@ -688,6 +688,30 @@ static bool nodes_equal(const struct eb_redis_config *a, const struct eb_redis_c
 	return true;
 }
 
+char *eb_redis_config_address(const struct eb_redis_config *redis)
+{
+	char *text = NULL;
+	size_t size;
+	FILE *out = open_memstream(&text, &size);
+
+	if (!out)
+		return NULL;
+	if (redis->socket)
+		fputs(redis->socket, out);
+	if (redis->sentinel_master)
+		fprintf(out, "%s of ", redis->sentinel_master);
+	for (size_t i = 0; i < redis->node_count; i++) {
+		const struct eb_endpoint *node = &redis->nodes[i];
+
+		fprintf(out, strchr(node->host, ':') ? "%s[%s]:%u" : "%s%s:%u", i ? "," : "", node->host, node->port);
+	}
+	if (fclose(out)) {
+		free(text);
+		return NULL;
+	}
+	return text;
+}
+
 bool eb_redis_config_equal(const struct eb_redis_config *a, const struct eb_redis_config *b)
 {
 	if (!a || !b)

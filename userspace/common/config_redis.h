@@ -55,6 +55,9 @@ int eb_redis_config_apply_env(struct eb_redis_config **redis, struct eb_report *
 /* Either may be NULL. */
 bool eb_redis_config_equal(const struct eb_redis_config *a, const struct eb_redis_config *b);
 
+/* Where it is, for people: malloc'ed, NULL when memory is short. */
+char *eb_redis_config_address(const struct eb_redis_config *redis);
+
 /* Accepts NULL. */
 void eb_redis_config_free(struct eb_redis_config *redis);
 

@@ -123,7 +123,8 @@ static int replace_maps(struct eb_dataplane *dataplane, uint32_t table_size, cha
 
 	eb_maps_close(&dataplane->maps);
 	if (eb_legacy_open(dataplane->pin_dir, &dataplane->legacy, &why))
-		eb_warning("%s", why ? why : "out of memory");
+		eb_warning("cannot carry the buckets over to new maps, sources begin with full ones",
+			   eb_str("pin_dir", dataplane->pin_dir), eb_str("error", why ? why : "out of memory"));
 	free(why);
 	err = make_new(dataplane, table_size, error);
 	if (err || !dataplane->legacy)
@@ -447,7 +448,8 @@ static int each_legacy_bucket(const void *source, int (*visit)(const struct eb_b
 static void warn_of_lost(size_t lost)
 {
 	if (lost)
-		eb_warning("the table is full: %zu sources begin with a full bucket; raise table_size", lost);
+		eb_warning("no room for all buckets that are carried over, the others begin full",
+			   eb_num("buckets", lost), eb_str("hint", "raise table_size"));
 }
 
 static int fill_idle(struct eb_dataplane *dataplane, const struct eb_ruleset *ruleset, const struct eb_policy *old,

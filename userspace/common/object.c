@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include <bpf/bpf.h>
@@ -79,23 +82,37 @@ int eb_object_types(struct btf **out)
 		return -errno;
 	err = btf__load_into_kernel(btf);
 	if (err)
-		eb_debug("no BTF for tries: %s", strerror(-err));
+		eb_debug("no BTF for tries, bpftool shows them as bytes", eb_err(err));
 	*out = btf;
 	return 0;
 }
 
-/* What the libraries say is detail behind the one line that we log ourselves. */
+/* What the libraries say is detail behind the one line that we log ourselves. They may say much at once: the verifier's
+ * log is one text of many lines. */
+static void log_library(const char *library, const char *format, va_list args)
+{
+	char *text, *rest;
+
+	if (!eb_log_has_level(EB_LOG_DEBUG) || vasprintf(&text, format, args) < 0)
+		return;
+	rest = text;
+	for (char *line; (line = strsep(&rest, "\n"));)
+		if (*line)
+			eb_debug("said by a library", eb_str("library", library), eb_str("text", line));
+	free(text);
+}
+
 static int quiet_libbpf(enum libbpf_print_level level, const char *format, va_list args)
 {
 	(void)level;
-	eb_log_va(EB_LOG_DEBUG, format, args);
+	log_library("libbpf", format, args);
 	return 0;
 }
 
 static int quiet_libxdp(enum libxdp_print_level level, const char *format, va_list args)
 {
 	(void)level;
-	eb_log_va(EB_LOG_DEBUG, format, args);
+	log_library("libxdp", format, args);
 	return 0;
 }
 
