@@ -43,6 +43,7 @@ static const struct command commands[] = {
 	{ "rollback", cmd_rollback, "", "take back what was applied on trial" },
 	{ "detach", cmd_detach, "", "take the program off every interface; maps stay" },
 	{ "check", cmd_check, "FILE", "check a configuration file" },
+	{ "support", cmd_support, "[-o|--output FILE]", "write what a bug report needs, without passwords" },
 	{ "version", cmd_version, "", "the version of this program" },
 	{ "help", cmd_help, "[COMMAND]", "this, or one command's usage" },
 	{ "completion", cmd_completion, "", NULL },
