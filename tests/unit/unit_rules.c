@@ -609,6 +609,35 @@ static void test_dimensions_not_used(void **state)
 	config_free(config);
 }
 
+/* With --monitor nothing is dropped, and packets belong to the rules that they belong to without it. */
+static void test_monitor(void **state)
+{
+	static const enum eb_action actions[] = { EB_ALLOW, EB_DENY, EB_LIMIT };
+	struct eb_config *config = config_new(COUNT(actions));
+	struct eb_ruleset *ruleset;
+
+	(void)state;
+	config->malformed_drop = true;
+	for (size_t i = 0; i < COUNT(actions); i++) {
+		config->rules[i].action = actions[i];
+		config->rules[i].match.proto = IPPROTO_TCP;
+	}
+	ruleset = compile(config, NULL);
+	assert_false(eb_rules_drop_nothing(&ruleset->policy));
+	eb_rules_monitor(ruleset);
+	assert_true(eb_rules_drop_nothing(&ruleset->policy));
+	assert_int_equal(ruleset->policy.malformed_drop, 0);
+	assert_int_equal(ruleset->policy.l4_unknown, 1 << 1 | 1 << 2);
+	for (size_t i = 0; i < COUNT(actions); i++)
+		assert_int_equal(ruleset->policy.rules[i].monitor, actions[i] != EB_ALLOW);
+	ruleset->policy.rules[2].monitor = false;
+	assert_false(eb_rules_drop_nothing(&ruleset->policy));
+	ruleset->policy.rules[2].monitor = ruleset->policy.malformed_drop = true;
+	assert_false(eb_rules_drop_nothing(&ruleset->policy));
+	eb_rules_free(ruleset);
+	config_free(config);
+}
+
 static void test_no_rules(void **state)
 {
 	struct eb_config *config = config_new(0);
@@ -1149,6 +1178,7 @@ int main(void)
 		cmocka_unit_test_setup(test_proto_sets, restart_random),
 		cmocka_unit_test_setup(test_clock, restart_random),
 		cmocka_unit_test_setup(test_dimensions_not_used, restart_random),
+		cmocka_unit_test_setup(test_monitor, restart_random),
 		cmocka_unit_test_setup(test_no_rules, restart_random),
 		cmocka_unit_test_setup(test_prefixes_are_distinct, restart_random),
 		cmocka_unit_test_setup(test_million_prefixes, restart_random),

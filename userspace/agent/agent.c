@@ -26,6 +26,8 @@ static int apply_rules(struct eb_agent *agent, const struct eb_config *config, c
 		eb_fail(err, error, "cannot read the rules in force: %s", strerror(-err));
 	else
 		err = eb_rules_compile(config, previous, &ruleset, error);
+	if (!err && agent->monitor)
+		eb_rules_monitor(ruleset);
 	if (!err)
 		err = eb_dataplane_apply(agent->dataplane, ruleset, error);
 	eb_rules_free(ruleset);
@@ -230,9 +232,12 @@ static int make_interfaces(const struct eb_config *config, struct eb_interface *
 	return 0;
 }
 
-/* Takes over a configuration whose rules are in force already. */
-static void adopt_config(struct eb_agent *agent, struct eb_config *config, struct eb_interface *interfaces)
+/* Takes over a configuration whose rules are in force already. Returns the one before. */
+static struct eb_config *adopt_config(struct eb_agent *agent, struct eb_config *config,
+				      struct eb_interface *interfaces)
 {
+	struct eb_config *before = agent->config;
+
 	for (size_t i = 0; i < agent->interface_count; i++) {
 		char *error = NULL;
 
@@ -251,8 +256,8 @@ static void adopt_config(struct eb_agent *agent, struct eb_config *config, struc
 	free_interfaces(agent->interfaces, agent->interface_count);
 	agent->interfaces = interfaces;
 	agent->interface_count = config->interface_count;
-	eb_config_free(agent->config);
 	agent->config = config;
+	return before;
 }
 
 /* ---- life ---- */
@@ -296,6 +301,8 @@ int eb_agent_start(struct eb_agent *agent, struct eb_config *config, char **erro
 	eb_info("starting", eb_str("version", EB_VERSION), eb_str("node", config->node),
 		eb_str("config", config->path));
 	log_warnings(config);
+	if (agent->monitor)
+		eb_warning("--monitor: nothing is dropped; rules count what they would drop");
 	err = make_interfaces(config, &agent->interfaces);
 	if (err)
 		return eb_fail(err, error, "out of memory");
@@ -331,46 +338,56 @@ static int check_fixed(const struct eb_config *old, const struct eb_config *new,
 	for (size_t i = 0; i < sizeof(fixed) / sizeof(fixed[0]); i++)
 		if (strcmp(fixed[i].old, fixed[i].new) != 0)
 			return eb_fail(-EINVAL, error,
-				       "%s: %s cannot change from %s to %s by a reload: restart edgebucketd", new->path,
-				       fixed[i].key, fixed[i].old, fixed[i].new);
+				       "%s: %s cannot change from %s to %s in a running agent: restart edgebucketd",
+				       new->path, fixed[i].key, fixed[i].old, fixed[i].new);
 	if (!eb_redis_config_equal(old->redis, new->redis))
 		return eb_fail(
 		    -EINVAL, error,
-		    "%s: the redis part cannot change by a reload: restart edgebucketd, the buckets are kept",
+		    "%s: the redis part cannot change in a running agent: restart edgebucketd, the buckets are kept",
 		    new->path);
 	if (old->table_size != new->table_size)
 		return eb_fail(
 		    -EINVAL, error,
-		    "%s: table_size cannot change from %u to %u by a reload: restart edgebucketd, the buckets "
+		    "%s: table_size cannot change from %u to %u in a running agent: restart edgebucketd, the buckets "
 		    "are kept",
 		    new->path, old->table_size, new->table_size);
 	return 0;
 }
 
+int eb_agent_replace(struct eb_agent *agent, struct eb_config *config, struct eb_config **before, char **error)
+{
+	struct eb_interface *interfaces;
+	int err = check_fixed(agent->config, config, error);
+
+	if (err)
+		return err;
+	err = make_interfaces(config, &interfaces);
+	if (err)
+		return eb_fail(err, error, "out of memory");
+	err = apply_rules(agent, config, error);
+	if (err) {
+		free(interfaces);
+		return err;
+	}
+	*before = adopt_config(agent, config, interfaces);
+	(void)eb_persist_reloaded(agent->persist, config);
+	return 0;
+}
+
 static int try_reload(struct eb_agent *agent, char **error)
 {
-	struct eb_interface *interfaces = NULL;
-	struct eb_config *config;
+	struct eb_config *config, *before;
 	int err = eb_config_read(agent->config_path, agent->redis_path, &config, error);
 
 	if (err)
 		return err;
-	err = check_fixed(agent->config, config, error);
-	if (!err) {
-		err = make_interfaces(config, &interfaces);
-		if (err)
-			eb_fail(err, error, "out of memory");
-	}
-	if (!err)
-		err = apply_rules(agent, config, error);
+	err = eb_agent_replace(agent, config, &before, error);
 	if (err) {
-		free(interfaces);
 		eb_config_free(config);
 		return err;
 	}
+	eb_config_free(before);
 	log_warnings(config);
-	adopt_config(agent, config, interfaces);
-	(void)eb_persist_reloaded(agent->persist, config);
 	agent->detached = false;
 	eb_agent_attach_all(agent);
 	return 0;

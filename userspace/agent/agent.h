@@ -24,6 +24,7 @@ struct eb_interface {
 struct eb_agent {
 	const char *config_path;
 	const char *redis_path; /* NULL for none */
+	bool monitor; /* drops nothing, whatever the configuration says */
 	sd_event *loop;
 	struct eb_config *config;
 	struct eb_dataplane *dataplane;
@@ -33,6 +34,7 @@ struct eb_agent {
 	size_t interface_count;
 	sd_event_source *retry; /* runs while an interface could not be attached */
 	bool detached;          /* an operator asked for it; until the next reload */
+	bool pending;           /* what is in force awaits its confirmation, see apply.h */
 	unsigned int reloads, reload_failures;
 	uint64_t table_full;    /* packets so far whose source found no room */
 	char *reload_error;     /* of the last reload, NULL when it succeeded */
@@ -53,6 +55,13 @@ void eb_agent_check_pressure(struct eb_agent *agent);
 
 /* Reads the configuration again and puts it into force; on failure the old one stays, and *error says why. */
 int eb_agent_reload(struct eb_agent *agent, char **error);
+
+/*
+ * Puts another configuration into force, whose interfaces are then still to be attached to; refuses what cannot change
+ * under a running agent. On success the agent owns `config`, and *before is the one it had, for the caller to free or
+ * to put back.
+ */
+int eb_agent_replace(struct eb_agent *agent, struct eb_config *config, struct eb_config **before, char **error);
 
 /* Takes the program off all interfaces. `pause`: and leaves it off until the next reload. */
 int eb_agent_detach_all(struct eb_agent *agent, bool pause, char **error);

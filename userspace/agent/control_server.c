@@ -69,19 +69,21 @@ static int on_request(sd_event_source *source, int fd, uint32_t events, void *ar
 {
 	char request[EB_CONTROL_REQUEST_MAX + 1];
 	struct client *client = arg;
-	ssize_t len = recv(fd, request, sizeof(request) - 1, 0);
 	json_t *reply;
+	int file;
+	ssize_t len = eb_control_receive(fd, request, &file);
 
 	(void)events;
-	if (len < 0 && (errno == EAGAIN || errno == EINTR))
+	if (len == -EAGAIN || len == -EINTR)
 		return 0;
 	if (len <= 0) {
 		drop_client(client);
 		return 0;
 	}
-	request[len] = '\0';
 	(void)sd_event_source_set_enabled(source, SD_EVENT_OFF); /* one request each */
-	reply = client->server->handler(request, client->number, client->server->arg);
+	reply = client->server->handler(request, file, client->number, client->server->arg);
+	if (file >= 0)
+		close(file);
 	if (reply)
 		finish(client, reply);
 	return 0;

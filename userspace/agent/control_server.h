@@ -12,9 +12,9 @@ struct eb_control_server; /* opaque */
 /* Who asked, for a reply that takes time. Its client may be gone by then; the number is never used again. */
 typedef uint64_t eb_control_client;
 
-/* Answers a request, a NUL-terminated text: returns the reply, which the server frees, or NULL to call
- * eb_control_reply() later. */
-typedef json_t *(*eb_control_handler)(const char *request, eb_control_client client, void *arg);
+/* Answers a request, a NUL-terminated text with the file that came along, or -1: returns the reply, which the server
+ * frees, or NULL to call eb_control_reply() later. The file is only open during the call. */
+typedef json_t *(*eb_control_handler)(const char *request, int file, eb_control_client client, void *arg);
 
 /* Listens in `run_dir`, for root alone. Returns 0 and an object for eb_control_server_close(), or negative errno. */
 int eb_control_server_open(sd_event *loop, const char *run_dir, eb_control_handler handler, void *arg,

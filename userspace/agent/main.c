@@ -10,6 +10,8 @@
 #include <unistd.h>
 
 #include "agent.h"
+#include "apply.h"
+#include "control.h"
 #include "control_server.h"
 #include "links.h"
 #include "lock.h"
@@ -30,14 +32,17 @@ struct options {
 	const char *config_path;
 	const char *redis_path;
 	bool check;
+	bool monitor;
 };
 
 static const char usage[] =
-	"Usage: edgebucketd [-c FILE] [--redis-config FILE] [--check] [--log-level LEVEL] [--log-format FORMAT]\n"
+	"Usage: edgebucketd [-c FILE] [--redis-config FILE] [--monitor] [--check]\n"
+	"                   [--log-level LEVEL] [--log-format FORMAT]\n"
 	"Limits traffic per source at the network card.\n"
 	"\n"
 	"  -c, --config FILE      configuration (default " EB_DEFAULT_CONFIG_PATH ")\n"
 	"      --redis-config F   the redis part of the configuration, JSON or YAML\n"
+	"      --monitor          drop nothing; rules count what they would drop\n"
 	"      --check            check the configuration and exit\n"
 	"      --log-level LEVEL  error, warning, info (default) or debug\n"
 	"      --log-format F     logfmt (default) or json\n"
@@ -47,7 +52,7 @@ static const char usage[] =
 	"Signals: TERM, INT stop; HUP reloads; USR1 flushes. See edgebucketd(8).\n";
 
 enum { EXIT_MISUSE = 2 };
-enum { OPT_REDIS = 256, OPT_CHECK, OPT_LOG_LEVEL, OPT_LOG_FORMAT, OPT_VERSION, OPT_HELP };
+enum { OPT_REDIS = 256, OPT_MONITOR, OPT_CHECK, OPT_LOG_LEVEL, OPT_LOG_FORMAT, OPT_VERSION, OPT_HELP };
 
 /* Returns -1 to go on, or the exit code. */
 static int parse_options(int argc, char **argv, struct options *out)
@@ -55,6 +60,7 @@ static int parse_options(int argc, char **argv, struct options *out)
 	static const struct option long_options[] = {
 		{ "config", required_argument, NULL, 'c' },
 		{ "redis-config", required_argument, NULL, OPT_REDIS },
+		{ "monitor", no_argument, NULL, OPT_MONITOR },
 		{ "check", no_argument, NULL, OPT_CHECK },
 		{ "log-level", required_argument, NULL, OPT_LOG_LEVEL },
 		{ "log-format", required_argument, NULL, OPT_LOG_FORMAT },
@@ -74,6 +80,9 @@ static int parse_options(int argc, char **argv, struct options *out)
 			break;
 		case OPT_REDIS:
 			out->redis_path = optarg;
+			break;
+		case OPT_MONITOR:
+			out->monitor = true;
 			break;
 		case OPT_CHECK:
 			out->check = true;
@@ -121,6 +130,7 @@ struct program {
 	struct eb_agent agent;
 	struct eb_control_server *control;
 	struct eb_metrics *metrics;
+	struct eb_apply *apply;
 	bool stopping;
 	struct waiting flushing, next; /* who waits for the flush under way, and for the one after it */
 };
@@ -132,22 +142,27 @@ static json_t *reply_error(const char *text)
 	return json_pack("{s:b, s:s}", "ok", 0, "error", text ? text : "out of memory");
 }
 
-static int reload(struct eb_agent *agent, char **error)
+static int reload(struct program *program, char **error)
 {
-	int err;
+	int err = eb_apply_check_reload(program->apply, error);
 
+	if (err) {
+		eb_warning("reload refused", eb_str("error", *error ? *error : strerror(-err)));
+		return err;
+	}
 	(void)sd_notify(0, "RELOADING=1");
-	err = eb_agent_reload(agent, error);
+	err = eb_agent_reload(&program->agent, error);
 	(void)sd_notify(0, "READY=1");
 	return err;
 }
 
-static json_t *answer_reload(struct eb_agent *agent)
+static json_t *answer_reload(struct program *program)
 {
+	const struct eb_agent *agent = &program->agent;
 	char *error = NULL;
 	json_t *reply;
 
-	if (reload(agent, &error) == 0)
+	if (reload(program, &error) == 0)
 		return json_pack("{s:b, s:i, s:s}", "ok", 1, "rules", (int)agent->config->rule_count, "config",
 				 agent->config->path);
 	reply = reply_error(error);
@@ -192,8 +207,9 @@ static json_t *answer_reset(struct program *program, eb_control_client client)
 	return answer_flush(program, client);
 }
 
-static json_t *answer_status(const struct eb_agent *agent)
+static json_t *answer_status(const struct program *program)
 {
+	const struct eb_agent *agent = &program->agent;
 	json_t *interfaces = json_array(), *status;
 
 	for (size_t i = 0; i < agent->interface_count; i++) {
@@ -204,23 +220,30 @@ static json_t *answer_status(const struct eb_agent *agent)
 						interface->attachment.mode, "attached",
 						interface->attachment.attached, "problem", interface->problem));
 	}
-	status = json_pack("{s:b, s:i, s:s, s:s, s:s, s:b, s:b, s:i, s:i, s:s?, s:o}", "ok", 1, "pid", (int)getpid(),
-			   "version", EB_VERSION, "node", agent->config->node, "config", agent->config->path,
-			   "enforcing", agent->enforcing, "detached", agent->detached, "reloads", (int)agent->reloads,
-			   "reload_failures", (int)agent->reload_failures, "reload_error", agent->reload_error,
-			   "interfaces", interfaces);
+	status = json_pack("{s:b, s:i, s:s, s:s, s:s, s:b, s:b, s:b, s:i, s:i, s:s?, s:o}", "ok", 1, "pid",
+			   (int)getpid(), "version", EB_VERSION, "node", agent->config->node, "config",
+			   agent->config->path, "enforcing", agent->enforcing, "detached", agent->detached, "monitor",
+			   agent->monitor, "reloads", (int)agent->reloads, "reload_failures",
+			   (int)agent->reload_failures, "reload_error", agent->reload_error, "interfaces", interfaces);
+	json_object_set_new(status, "pending", eb_apply_status(program->apply));
 	json_object_update_new(status, eb_persist_status(agent->persist));
 	return status;
 }
 
-static json_t *on_request(const char *request, eb_control_client client, void *arg)
+static json_t *on_request(const char *request, int file, eb_control_client client, void *arg)
 {
 	struct program *program = arg;
 
 	if (strcmp(request, "status") == 0)
-		return answer_status(&program->agent);
+		return answer_status(program);
 	if (strcmp(request, "reload") == 0)
-		return answer_reload(&program->agent);
+		return answer_reload(program);
+	if (strncmp(request, EB_CONTROL_APPLY, strlen(EB_CONTROL_APPLY)) == 0)
+		return eb_apply_request(program->apply, request + strlen(EB_CONTROL_APPLY), file);
+	if (strcmp(request, "confirm") == 0)
+		return eb_apply_confirm(program->apply);
+	if (strcmp(request, "rollback") == 0)
+		return eb_apply_rollback(program->apply);
 	if (strcmp(request, "detach") == 0)
 		return answer_detach(&program->agent);
 	if (strcmp(request, "flush") == 0)
@@ -308,6 +331,7 @@ static int on_stop(sd_event_source *source, const struct signalfd_siginfo *info,
 	if (program->stopping)
 		return sd_event_exit(loop, 0);
 	program->stopping = true;
+	eb_apply_stop(program->apply);
 	if (!eb_persist_fault(program->agent.persist, EB_PASS_SHUTDOWN))
 		return sd_event_exit(loop, 0);
 	return sd_event_add_time_relative(loop, NULL, CLOCK_MONOTONIC, STOP_DEADLINE_US, 0, on_stop_deadline, NULL);
@@ -320,7 +344,7 @@ static int on_hangup(sd_event_source *source, const struct signalfd_siginfo *inf
 
 	(void)source;
 	(void)info;
-	(void)reload(&program->agent, &error);
+	(void)reload(program, &error);
 	free(error);
 	return 0;
 }
@@ -423,6 +447,9 @@ static int run_loop(struct program *program, struct eb_links **links, char **err
 	err = start_persistence(program, error);
 	if (err)
 		return err;
+	program->apply = eb_apply_new(agent);
+	if (!program->apply)
+		return eb_fail(-ENOMEM, error, "out of memory");
 	err = eb_control_server_open(agent->loop, agent->config->run_dir, on_request, program, &program->control);
 	if (err)
 		return eb_fail(err, error, "cannot listen in %s: %s", agent->config->run_dir, strerror(-err));
@@ -465,6 +492,7 @@ static int run(struct program *program, struct eb_config *config)
 			err = eb_agent_start(agent, config, &error);
 		if (!err)
 			err = run_loop(program, &links, &error);
+		eb_apply_free(program->apply);
 		eb_metrics_close(program->metrics);
 		eb_control_server_close(program->control);
 		eb_links_close(links);
@@ -529,6 +557,7 @@ int main(int argc, char **argv)
 	}
 	program.agent.config_path = options.config_path;
 	program.agent.redis_path = options.redis_path;
+	program.agent.monitor = options.monitor;
 	code = run(&program, config) == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 	eb_log_close();
 	return code;

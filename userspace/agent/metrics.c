@@ -119,6 +119,11 @@ static void expose_agent(const struct eb_metrics *metrics, FILE *out)
 	eb_expose(out, "edgebucket_reload_failures_total", EB_NO_LABELS, agent->reload_failures);
 	eb_expose_family(out, "edgebucket_reload_ok", "gauge", "0 after a refused reload, until one succeeds.");
 	eb_expose(out, "edgebucket_reload_ok", EB_NO_LABELS, !agent->reload_error);
+	eb_expose_family(out, "edgebucket_config_pending", "gauge",
+			 "1 while a configuration that was applied on trial awaits its confirmation.");
+	eb_expose(out, "edgebucket_config_pending", EB_NO_LABELS, agent->pending);
+	eb_expose_family(out, "edgebucket_monitor", "gauge", "1 while nothing is dropped because of --monitor.");
+	eb_expose(out, "edgebucket_monitor", EB_NO_LABELS, agent->monitor);
 	eb_expose_family(out, "edgebucket_build_info", "gauge", "1; the labels tell version and node.");
 	eb_expose(out, "edgebucket_build_info",
 		  EB_LABELS({ "version", EB_VERSION }, { "node", agent->config->node }), 1);

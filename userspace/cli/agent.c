@@ -31,14 +31,15 @@ static const char *member(const json_t *reply, const char *name)
 	return json_string_value(json_object_get(reply, name));
 }
 
-enum cli_result agent_ask(const struct session *session, const char *request, int timeout_ms, json_t **reply)
+enum cli_result agent_ask_with(const struct session *session, const char *request, int file, int timeout_ms,
+			       json_t **reply)
 {
 	enum cli_result result = CLI_DONE;
 	json_t *document;
 	char *text;
 	int err;
 
-	err = eb_control_ask(session->places.run_dir, request, timeout_ms, &text);
+	err = eb_control_ask_with(session->places.run_dir, request, file, timeout_ms, &text);
 	if (err)
 		return fail_to_reach(session, err);
 	document = json_loads(text, 0, NULL);
@@ -57,6 +58,11 @@ enum cli_result agent_ask(const struct session *session, const char *request, in
 	return result;
 }
 
+enum cli_result agent_ask(const struct session *session, const char *request, int timeout_ms, json_t **reply)
+{
+	return agent_ask_with(session, request, -1, timeout_ms, reply);
+}
+
 static void print_warnings(const json_t *reply)
 {
 	json_t *warnings = json_object_get(reply, "warnings"), *warning;
@@ -67,20 +73,13 @@ static void print_warnings(const json_t *reply)
 			cli_note("warning: %s", json_string_value(warning));
 }
 
-enum cli_result agent_command(const struct cli *cli, const struct session *session, const char *request,
-			      int timeout_ms, const char *done)
+enum cli_result agent_show(const struct cli *cli, json_t *reply, const char *done)
 {
-	enum cli_result result;
-	const char *message;
-	json_t *reply;
+	const char *message = member(reply, "message");
 
-	result = agent_ask(session, request, timeout_ms, &reply);
-	if (result)
-		return result;
 	print_warnings(reply);
 	if (cli->json)
 		return print_json(reply);
-	message = member(reply, "message");
 	if (message)
 		puts(message);
 	else if (json_is_integer(json_object_get(reply, "set")))
@@ -93,4 +92,14 @@ enum cli_result agent_command(const struct cli *cli, const struct session *sessi
 		puts(done);
 	json_decref(reply);
 	return CLI_DONE;
+}
+
+enum cli_result agent_command(const struct cli *cli, const struct session *session, const char *request,
+			      int timeout_ms, const char *done)
+{
+	enum cli_result result;
+	json_t *reply;
+
+	result = agent_ask(session, request, timeout_ms, &reply);
+	return result ? result : agent_show(cli, reply, done);
 }

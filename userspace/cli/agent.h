@@ -22,8 +22,15 @@ bool agent_is_running(const struct session *session);
  */
 enum cli_result agent_ask(const struct session *session, const char *request, int timeout_ms, json_t **reply);
 
+/* The same, with a file that stays open; -1 for none. */
+enum cli_result agent_ask_with(const struct session *session, const char *request, int file, int timeout_ms,
+			       json_t **reply);
+
 /* Asks and shows the answer: its "warnings" on stderr; its "message" on stdout, or `done` where it has none. */
 enum cli_result agent_command(const struct cli *cli, const struct session *session, const char *request,
 			      int timeout_ms, const char *done);
+
+/* Shows an answer likewise, and frees it. */
+enum cli_result agent_show(const struct cli *cli, json_t *reply, const char *done);
 
 #endif

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* edgebucket flush, reload and detach: what the agent does, or would do if it ran. */
+/* edgebucket flush, reload, confirm, rollback and detach: what the agent does, or would do if it ran. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -32,6 +32,16 @@ enum cli_result cmd_flush(struct cli *cli, int argc, char **argv)
 enum cli_result cmd_reload(struct cli *cli, int argc, char **argv)
 {
 	return run(cli, argc, argv, "reload", AGENT_RELOAD_TIMEOUT_MS, "reloaded");
+}
+
+enum cli_result cmd_confirm(struct cli *cli, int argc, char **argv)
+{
+	return run(cli, argc, argv, "confirm", AGENT_TIMEOUT_MS, "confirmed");
+}
+
+enum cli_result cmd_rollback(struct cli *cli, int argc, char **argv)
+{
+	return run(cli, argc, argv, "rollback", AGENT_RELOAD_TIMEOUT_MS, "taken back");
 }
 
 /* Goes on after a failure: the more is detached, the better. */

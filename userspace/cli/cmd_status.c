@@ -157,6 +157,12 @@ static const char *other_writer(const struct status *status)
 	return json_string_value(json_object_get(status->reply, "other_writer"));
 }
 
+/* Out of the policy in force, as an agent with --monitor may be gone. */
+static bool monitors_all(const struct session *session)
+{
+	return session_rule_count(session) && eb_rules_drop_nothing(&session->policy);
+}
+
 static json_t *status_json(const struct status *status)
 {
 	json_t *object;
@@ -169,6 +175,8 @@ static json_t *status_json(const struct status *status)
 	    (json_int_t)status->table_size, "redis", store_json(status, "redis"), "embedded",
 	    store_json(status, "embedded"), "restore", restore_json(status), "other_writer", other_writer(status));
 	json_object_set_new(object, "rules", json_integer(session_rule_count(status->session)));
+	json_object_set_new(object, "pending", reply_part(status, "pending", json_null()));
+	json_object_set_new(object, "monitor", json_boolean(monitors_all(status->session)));
 	json_object_set_new(object, "generation", json_integer(status->session->policy.generation));
 	json_object_set_new(object, "frames", frames_json(status));
 	return object;
@@ -193,6 +201,21 @@ static void print_agent(const struct status *status)
 		line("Agent:", COLOUR_YELLOW, "not running");
 	else
 		line("Agent:", COLOUR_GREEN, "running, pid %d, version %s", status->pid, status->version);
+}
+
+static void print_pending(const struct status *status)
+{
+	json_t *pending = json_object_get(status->reply, "pending");
+	const char *file = json_string_value(json_object_get(pending, "file"));
+	const char *problem = json_string_value(json_object_get(pending, "problem"));
+
+	if (!file)
+		return;
+	line("Pending:", COLOUR_YELLOW,
+	     "%s awaits \"edgebucket confirm\", else taken back in %" JSON_INTEGER_FORMAT "s", file,
+	     json_integer_value(json_object_get(pending, "seconds_left")));
+	if (problem)
+		line(NULL, COLOUR_RED, "cannot be taken back, trying again: %s", problem);
 }
 
 static void print_interface(const char *name, const struct interface *interface)
@@ -339,10 +362,15 @@ static void print_status(const struct status *status)
 {
 	line("Node:", COLOUR_NONE, "%s", node_of(status));
 	print_agent(status);
+	print_pending(status);
 	print_interfaces(&status->interfaces);
 	if (session_has_maps(status->session)) {
 		line("Rules:", COLOUR_NONE, "%d, generation %u", session_rule_count(status->session),
 		     status->session->policy.generation);
+		if (monitors_all(status->session))
+			line("Monitor:", COLOUR_YELLOW, "nothing is dropped%s",
+			     json_is_true(json_object_get(status->reply, "monitor")) ?
+				     ": the agent runs with --monitor" : ": every rule only counts");
 		print_buckets("Buckets:", "IPv4:", &status->counts[0], status->table_size);
 		print_buckets(NULL, "IPv6:", &status->counts[1], status->table_size);
 		print_frames(status);

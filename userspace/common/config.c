@@ -407,16 +407,24 @@ int eb_config_read(const char *path, const char *redis_path, struct eb_config **
 	return finish_report(&report, err, path, error);
 }
 
-int eb_config_parse(const char *text, size_t size, const char *path, const char *redis_path, struct eb_config **out,
-		    char **error)
+int eb_config_parse_for(const char *home, const char *text, size_t size, const char *path, const char *redis_path,
+			struct eb_config **out, char **error)
 {
 	struct eb_report report = { 0 };
 	struct eb_yaml yaml;
 	int err = eb_yaml_init(&yaml, path, text, size, &report);
 
-	if (!err)
+	if (!err) {
+		yaml.home = home;
 		err = read_yaml(&yaml, redis_path, out);
+	}
 	return finish_report(&report, err, path, error);
+}
+
+int eb_config_parse(const char *text, size_t size, const char *path, const char *redis_path, struct eb_config **out,
+		    char **error)
+{
+	return eb_config_parse_for(path, text, size, path, redis_path, out, error);
 }
 
 void eb_config_free(struct eb_config *config)

@@ -104,6 +104,10 @@ int eb_config_read(const char *path, const char *redis_path, struct eb_config **
 int eb_config_parse(const char *text, size_t size, const char *path, const char *redis_path, struct eb_config **out,
 		    char **error);
 
+/* Likewise for text that is to stand in the file `home` one day: files named in it are looked for beside that one. */
+int eb_config_parse_for(const char *home, const char *text, size_t size, const char *path, const char *redis_path,
+			struct eb_config **out, char **error);
+
 /* Accepts NULL. */
 void eb_config_free(struct eb_config *config);
 

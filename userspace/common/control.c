@@ -59,7 +59,51 @@ static int receive_reply(int fd, char **reply)
 	return 0;
 }
 
-static int ask(int fd, const struct sockaddr_un *address, const char *request, int timeout_ms, char **reply)
+/* Room for one descriptor beside a packet, see cmsg(3). */
+union ancillary {
+	struct cmsghdr header;
+	char space[CMSG_SPACE(sizeof(int))];
+};
+
+static ssize_t send_request(int fd, const char *request, int file)
+{
+	struct iovec text = { .iov_base = (char *)request, .iov_len = strlen(request) };
+	struct msghdr message = { .msg_iov = &text, .msg_iovlen = 1 };
+	union ancillary ancillary = {};
+
+	if (file >= 0) {
+		ancillary.header = (struct cmsghdr){
+			.cmsg_len = CMSG_LEN(sizeof(int)), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS
+		};
+		memcpy(CMSG_DATA(&ancillary.header), &file, sizeof(file));
+		message.msg_control = &ancillary;
+		message.msg_controllen = sizeof(ancillary);
+	}
+	return sendmsg(fd, &message, MSG_NOSIGNAL);
+}
+
+ssize_t eb_control_receive(int fd, char request[EB_CONTROL_REQUEST_MAX + 1], int *file)
+{
+	struct iovec text = { .iov_base = request, .iov_len = EB_CONTROL_REQUEST_MAX };
+	union ancillary ancillary = {};
+	struct msghdr message = {
+		.msg_iov = &text, .msg_iovlen = 1, .msg_control = &ancillary, .msg_controllen = sizeof(ancillary)
+	};
+	struct cmsghdr *header;
+	ssize_t len = recvmsg(fd, &message, MSG_CMSG_CLOEXEC);
+
+	*file = -1;
+	if (len < 0)
+		return -errno;
+	request[len] = '\0';
+	header = CMSG_FIRSTHDR(&message);
+	if (header && header->cmsg_level == SOL_SOCKET && header->cmsg_type == SCM_RIGHTS &&
+	    header->cmsg_len == CMSG_LEN(sizeof(int)))
+		memcpy(file, CMSG_DATA(header), sizeof(*file));
+	return len;
+}
+
+static int ask(int fd, const struct sockaddr_un *address, const char *request, int file, int timeout_ms, char **reply)
 {
 	int err = set_timeouts(fd, timeout_ms);
 
@@ -67,12 +111,12 @@ static int ask(int fd, const struct sockaddr_un *address, const char *request, i
 		return err;
 	if (connect(fd, (const struct sockaddr *)address, sizeof(*address)))
 		return socket_error();
-	if (send(fd, request, strlen(request), MSG_NOSIGNAL) < 0)
+	if (send_request(fd, request, file) < 0)
 		return errno == EPIPE ? -ECONNRESET : socket_error();
 	return receive_reply(fd, reply);
 }
 
-int eb_control_ask(const char *run_dir, const char *request, int timeout_ms, char **reply)
+int eb_control_ask_with(const char *run_dir, const char *request, int file, int timeout_ms, char **reply)
 {
 	struct sockaddr_un address;
 	int fd, err;
@@ -85,7 +129,12 @@ int eb_control_ask(const char *run_dir, const char *request, int timeout_ms, cha
 	fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
 	if (fd < 0)
 		return -errno;
-	err = ask(fd, &address, request, timeout_ms, reply);
+	err = ask(fd, &address, request, file, timeout_ms, reply);
 	close(fd);
 	return err;
+}
+
+int eb_control_ask(const char *run_dir, const char *request, int timeout_ms, char **reply)
+{
+	return eb_control_ask_with(run_dir, request, -1, timeout_ms, reply);
 }

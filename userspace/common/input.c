@@ -109,7 +109,7 @@ static ssize_t read_up_to(int fd, char **buffer, size_t max)
 	return used;
 }
 
-static int read_all(int fd, size_t max, char **out, size_t *size)
+int eb_input_read_fd(int fd, size_t max, char **out, size_t *size)
 {
 	char *buffer = NULL;
 	ssize_t got = read_up_to(fd, &buffer, max);
@@ -134,7 +134,7 @@ int eb_input_read(const char *path, size_t max, mode_t *mode, char **out, size_t
 	fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
 		return -errno;
-	err = fstat(fd, &st) ? -errno : read_all(fd, max, out, size);
+	err = fstat(fd, &st) ? -errno : eb_input_read_fd(fd, max, out, size);
 	if (!err && mode)
 		*mode = st.st_mode;
 	close(fd);

@@ -30,6 +30,9 @@ const char *eb_input_env(const char *name);
  * which may be NULL, gets the file's. Returns 0 or negative errno, -EFBIG for a file that is larger. */
 int eb_input_read(const char *path, size_t max, mode_t *mode, char **out, size_t *size);
 
+/* The same for what is open, from where it stands. */
+int eb_input_read_fd(int fd, size_t max, char **out, size_t *size);
+
 /* Opens a regular file for reading, without waiting on what is none. Returns a descriptor or negative errno. */
 int eb_input_open_regular(const char *path);
 

@@ -30,7 +30,8 @@ static const struct unit periods[] = {
 };
 
 static const struct unit durations[] = {
-	{ "ms", 1000000 }, { "s", SECOND_NS }, { "min", 60 * SECOND_NS }, { "h", 3600 * SECOND_NS },
+	{ "ms", 1000000 },        { "s", SECOND_NS },        { "min", 60 * SECOND_NS },
+	{ "m", 60 * SECOND_NS }, { "h", 3600 * SECOND_NS },
 };
 
 /* The value is amount / divisor; the divisor is a power of ten. */
@@ -228,7 +229,7 @@ int eb_quantity_duration(const char *text, uint64_t *out_ns, const char **reason
 
 	if (take_digits(&text, &number)) {
 		cancel(&number);
-		unit = find_unit(*text == ' ' ? text + 1 : text, durations, 4);
+		unit = find_unit(*text == ' ' ? text + 1 : text, durations, sizeof(durations) / sizeof(durations[0]));
 	}
 	if (!unit)
 		return refuse(reason, "is not a duration; write it like 500ms, 1s, 2min or 1h");

@@ -443,6 +443,22 @@ int eb_rules_compile(const struct eb_config *config, const struct eb_policy *pre
 	return 0;
 }
 
+void eb_rules_monitor(struct eb_ruleset *ruleset)
+{
+	ruleset->policy.malformed_drop = false;
+	for (__u32 i = 0; i < ruleset->policy.rule_count; i++)
+		ruleset->policy.rules[i].monitor |= ruleset->policy.rules[i].action != EB_ALLOW;
+}
+
+/* `policy` may come out of a pinned map: do not trust its numbers with memory. */
+bool eb_rules_drop_nothing(const struct eb_policy *policy)
+{
+	for (__u32 i = 0; i < policy->rule_count && i < EB_RULES_MAX; i++)
+		if (policy->rules[i].action != EB_ALLOW && !policy->rules[i].monitor)
+			return false;
+	return !policy->malformed_drop;
+}
+
 void eb_rules_free(struct eb_ruleset *ruleset)
 {
 	if (!ruleset)

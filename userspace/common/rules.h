@@ -43,6 +43,15 @@ struct eb_ruleset {
 int eb_rules_compile(const struct eb_config *config, const struct eb_policy *previous, struct eb_ruleset **out,
 		     char **error);
 
+/*
+ * Lets the ruleset drop nothing: its rules count what they would drop, and malformed frames pass. Which packets belong
+ * to a rule stays as it is when the rules are enforced, other than with `mode: monitor` in the configuration.
+ */
+void eb_rules_monitor(struct eb_ruleset *ruleset);
+
+/* Whether a policy cannot drop a packet, for this or any other reason. */
+bool eb_rules_drop_nothing(const struct eb_policy *policy);
+
 /* Accepts NULL. */
 void eb_rules_free(struct eb_ruleset *ruleset);
 

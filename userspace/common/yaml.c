@@ -150,7 +150,7 @@ int eb_yaml_init(struct eb_yaml *yaml, const char *file, const char *text, size_
 {
 	int err;
 
-	*yaml = (struct eb_yaml){ .file = file, .report = report };
+	*yaml = (struct eb_yaml){ .file = file, .home = file, .report = report };
 	if (size > EB_YAML_SIZE_MAX)
 		return fail_size(file, report);
 	err = with_parser(yaml, text, size, check_events);
@@ -512,7 +512,7 @@ int eb_yaml_choice(const struct eb_yaml_value *value, const char *const *names, 
 
 int eb_yaml_path(const struct eb_yaml_value *value, char **out)
 {
-	const char *file = value->yaml->file, *slash = strrchr(file, '/'), *text;
+	const char *home = value->yaml->home, *slash = strrchr(home, '/'), *text;
 	char *path;
 	int err = eb_yaml_text(value, &text);
 
@@ -524,7 +524,7 @@ int eb_yaml_path(const struct eb_yaml_value *value, char **out)
 		return eb_yaml_fail(value, "is longer than a path can be");
 	if (*text == '/' || !slash)
 		path = strdup(text);
-	else if (asprintf(&path, "%.*s/%s", (int)(slash - file), file, text) < 0)
+	else if (asprintf(&path, "%.*s/%s", (int)(slash - home), home, text) < 0)
 		path = NULL;
 	if (!path)
 		return -ENOMEM;

@@ -20,7 +20,8 @@
 #define EB_YAML_SIZE_MAX (1024 * 1024)
 
 struct eb_yaml {
-	const char *file; /* name in messages; relative paths start in its directory */
+	const char *file; /* name in messages */
+	const char *home; /* relative paths start in the directory of this file */
 	bool world_readable;
 	struct eb_report *report;
 	yaml_document_t document;

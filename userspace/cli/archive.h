@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Writes a .tar.gz of small files that are in memory.
+ *
+ * A header of the tar format is 512 bytes, and zlib is there anyway. libarchive would bring libxml2 and ICU along, 40
+ * MB more in a container, for one command.
+ */
+#ifndef EB_ARCHIVE_H
+#define EB_ARCHIVE_H
+
+#include <stddef.h>
+#include <time.h>
+
+struct archive; /* opaque */
+
+/* Writes to `fd`, which stays the caller's. Files are named below `folder` and are of the time `now`. NULL when out of
+ * memory. */
+struct archive *archive_open(int fd, const char *folder, time_t now);
+
+/* Errors are remembered until archive_close(). */
+void archive_add(struct archive *archive, const char *name, const void *data, size_t size);
+
+/* Ends and frees the archive. Returns 0 or negative errno, if anything went wrong since it was opened. */
+int archive_close(struct archive *archive);
+
+#endif

@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "save.h"
+#include "text.h"
+
+/* Where things are: the file itself, behind symbolic links, and what stands beside it. */
+struct place {
+	char file[PATH_MAX];
+	char dir[PATH_MAX];
+	char fresh[PATH_MAX + 16]; /* template of mkostemp(3), then the new file */
+	char previous[PATH_MAX + 16];
+	struct stat before;
+};
+
+static int find_place(const char *path, struct place *place)
+{
+	if (!realpath(path, place->file) || stat(place->file, &place->before))
+		return -errno;
+	if (!S_ISREG(place->before.st_mode))
+		return -EINVAL;
+	strcpy(place->dir, place->file);
+	strrchr(place->dir, '/')[1] = '\0';
+	snprintf(place->fresh, sizeof(place->fresh), "%s.XXXXXX", place->file);
+	snprintf(place->previous, sizeof(place->previous), "%s" EB_SAVE_PREVIOUS, place->file);
+	return 0;
+}
+
+static int fail(int err, const char *path, char **error)
+{
+	if (err == -EROFS)
+		return eb_fail(err, error,
+			       "%s cannot be replaced: %s to this process; in a unit of systemd, ReadWritePaths= can "
+			       "change that",
+			       path, strerror(-err));
+	return eb_fail(err, error, "%s cannot be replaced: %s", path,
+		       err == -EINVAL ? "not a regular file" : strerror(-err));
+}
+
+static int check_place(const struct place *place)
+{
+	if (faccessat(AT_FDCWD, place->dir, W_OK, AT_EACCESS))
+		return -errno;
+	/* A file can be a mount of its own. */
+	return faccessat(AT_FDCWD, place->file, W_OK, AT_EACCESS) && errno == EROFS ? -EROFS : 0;
+}
+
+int eb_save_check(const char *path, char **error)
+{
+	struct place place;
+	int err = find_place(path, &place);
+
+	if (!err)
+		err = check_place(&place);
+	return err ? fail(err, path, error) : 0;
+}
+
+static int write_all(int fd, const char *text, size_t size)
+{
+	while (size) {
+		ssize_t written = write(fd, text, size);
+
+		if (written < 0 && errno == EINTR)
+			continue;
+		if (written < 0)
+			return -errno;
+		text += written;
+		size -= written;
+	}
+	return 0;
+}
+
+/* The owner first: fchown() takes bits off the mode. */
+static int fill(int fd, const struct stat *like, const char *text, size_t size)
+{
+	struct stat st;
+	int err;
+
+	if (fstat(fd, &st))
+		return -errno;
+	if ((st.st_uid != like->st_uid || st.st_gid != like->st_gid) && fchown(fd, like->st_uid, like->st_gid))
+		return -errno;
+	err = fchmod(fd, like->st_mode & 07777) ? -errno : write_all(fd, text, size);
+	if (!err && fsync(fd))
+		err = -errno;
+	return err;
+}
+
+/* Leaves no file behind on failure. */
+static int make_fresh(struct place *place, const char *text, size_t size)
+{
+	int fd = mkostemp(place->fresh, O_CLOEXEC), err;
+
+	if (fd < 0)
+		return -errno;
+	err = fill(fd, &place->before, text, size);
+	if (close(fd) && !err)
+		err = -errno;
+	if (err)
+		(void)unlink(place->fresh);
+	return err;
+}
+
+static int put_in_place(const struct place *place)
+{
+	if (unlink(place->previous) && errno != ENOENT)
+		return -errno;
+	/* A second name, not a new name: there is a file of the first one at any moment. */
+	if (link(place->file, place->previous))
+		return -errno;
+	return rename(place->fresh, place->file) ? -errno : 0;
+}
+
+/* So that the new name, too, survives a power cut. What it cannot change is that the file has been replaced. */
+static void sync_dir(const char *dir)
+{
+	int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	if (fd < 0)
+		return;
+	(void)fsync(fd);
+	close(fd);
+}
+
+int eb_save_replace(const char *path, const char *text, size_t size, char **error)
+{
+	struct place place;
+	int err = find_place(path, &place);
+
+	if (!err)
+		err = make_fresh(&place, text, size);
+	if (err)
+		return fail(err, path, error);
+	err = put_in_place(&place);
+	if (err) {
+		(void)unlink(place.fresh);
+		return fail(err, path, error);
+	}
+	sync_dir(place.dir);
+	return 0;
+}

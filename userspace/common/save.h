@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Replaces a file of configuration: whoever reads it, whenever power fails, finds the text before or the new one. The
+ * one before stays beside it.
+ */
+#ifndef EB_SAVE_H
+#define EB_SAVE_H
+
+#include <stddef.h>
+
+/* What the name of the file before ends with. */
+#define EB_SAVE_PREVIOUS ".previous"
+
+/* Whether a file can be replaced, as far as that is known beforehand. Returns 0, or negative errno with a malloc'ed
+ * line in *error. */
+int eb_save_check(const char *path, char **error);
+
+/*
+ * Gives the file `path` another text, with owner, group and mode as they were, and the file before the name
+ * `path`.previous. Where `path` is a symbolic link, what it points to is replaced. Returns likewise; on failure the
+ * file is as it was.
+ */
+int eb_save_replace(const char *path, const char *text, size_t size, char **error);
+
+#endif
