@@ -15,11 +15,10 @@ wait_mirrored
 kill_agent
 redis hset "$key" 'slow|10.8.0.1/32' "$(($(date +%s%N) + 90 * 3600 * 10**9)) 0" \
 	'slow|10.8.0.2/32' "$(($(date +%s%N) + 90 * 3600 * 10**9)) 0" 'slow|10.8.0.3/32' '1700000000000000000 0' > /dev/null
-scans=$(calls hscan)
 start_agent
 log_has "adopted the pinned maps" || fail "the maps were not adopted"
 equal "state" '"adopted"' eval 'eb --json status | jq .restore.state'
-[ "$(calls hscan)" = "$scans" ] || fail "an agent that adopted the maps read the buckets"
+! log_has "buckets restored" || fail "an agent that adopted the maps read the buckets"
 equal "tokens" 60 tokens 10.8.0.1/32
 equal "tokens of a source that Redis alone knows" "" tokens 10.8.0.2/32
 # What changes is written again, and what nobody holds any more goes when its time has passed.
