@@ -16,6 +16,7 @@
 #include <bpf/libbpf.h>
 #include <cmocka.h>
 
+#include "buckets.h"
 #include "config.h"
 #include "rules.h"
 #include "table.h"
@@ -111,6 +112,32 @@ void rig_close(struct rig *rig)
 	munmap(rig->state, sizeof(*rig->state));
 	bpf_object__close(rig->object);
 	free(rig->policy);
+}
+
+int rig_setup(void **state, uint32_t sets)
+{
+	static struct rig rig;
+
+	*state = &rig;
+	rig_open(&rig, sets);
+	return 0;
+}
+
+int rig_teardown(void **state)
+{
+	rig_close(*state);
+	return 0;
+}
+
+struct eb_buckets *rig_open_buckets(const struct rig *rig)
+{
+	struct eb_buckets *buckets;
+	struct eb_maps maps;
+
+	for (int i = 0; i < EB_MAPS; i++)
+		maps.fd[i] = rig_fd(rig, eb_map_name(i));
+	assert_int_equal(eb_buckets_open(&maps, true, &buckets), 0);
+	return buckets;
 }
 
 /* --- Rules --- */

@@ -15,6 +15,7 @@
 #include "frame.h"
 
 struct bpf_object;
+struct eb_buckets;
 
 struct rig {
 	struct bpf_object *object;
@@ -30,6 +31,13 @@ struct rig {
 /* Loads the program with tables of `sets` sets. */
 void rig_open(struct rig *rig, uint32_t sets);
 void rig_close(struct rig *rig);
+
+/* The same for cmocka, for a group of tests. */
+int rig_setup(void **state, uint32_t sets);
+int rig_teardown(void **state);
+
+/* The buckets of the rig, for eb_buckets_close(). */
+struct eb_buckets *rig_open_buckets(const struct rig *rig);
 
 /* Puts the rules of a configuration into force. `rules` is YAML, the items of `rules:`, after whatever other keys. */
 void rig_apply(struct rig *rig, const char *config);

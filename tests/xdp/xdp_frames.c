@@ -368,17 +368,7 @@ static void test_lengths(void **state)
 
 static int open_rig(void **state)
 {
-	static struct rig rig;
-
-	*state = &rig;
-	rig_open(&rig, SETS);
-	return 0;
-}
-
-static int close_rig(void **state)
-{
-	rig_close(*state);
-	return 0;
+	return rig_setup(state, SETS);
 }
 
 int main(void)
@@ -392,5 +382,5 @@ int main(void)
 		cmocka_unit_test(test_lengths),
 	};
 
-	return cmocka_run_group_tests_name("frames", tests, open_rig, close_rig);
+	return cmocka_run_group_tests_name("frames", tests, open_rig, rig_teardown);
 }

@@ -13,7 +13,6 @@
 #include <cmocka.h>
 
 #include "buckets.h"
-#include "maps.h"
 #include "table.h"
 #include "xdp.h"
 
@@ -29,7 +28,6 @@ struct setting {
 static int open_setting(void **state)
 {
 	static struct setting setting;
-	struct eb_maps maps;
 	cpu_set_t one;
 
 	sched_getaffinity(0, sizeof(setting.before), &setting.before);
@@ -38,10 +36,9 @@ static int open_setting(void **state)
 	sched_setaffinity(0, sizeof(one), &one);
 	rig_open(&setting.rig, 64);
 	rig_apply(&setting.rig, RULES);
-	for (int i = 0; i < EB_MAPS; i++)
-		maps.fd[i] = rig_fd(&setting.rig, eb_map_name(i));
+	setting.buckets = rig_open_buckets(&setting.rig);
 	*state = &setting;
-	return eb_buckets_open(&maps, true, &setting.buckets);
+	return 0;
 }
 
 static int close_setting(void **state)

@@ -10,7 +10,6 @@
 
 #include <cmocka.h>
 
-#include "maps.h"
 #include "restore.h"
 #include "table.h"
 #include "xdp.h"
@@ -40,14 +39,12 @@ struct setting {
 static int open_setting(void **state)
 {
 	static struct setting setting;
-	struct eb_maps maps;
 
 	rig_open(&setting.rig, 64);
 	rig_apply(&setting.rig, RULES);
-	for (int i = 0; i < EB_MAPS; i++)
-		maps.fd[i] = rig_fd(&setting.rig, eb_map_name(i));
+	setting.buckets = rig_open_buckets(&setting.rig);
 	*state = &setting;
-	return eb_buckets_open(&maps, true, &setting.buckets);
+	return 0;
 }
 
 static int close_setting(void **state)

@@ -316,17 +316,7 @@ static void test_swap(void **state)
 
 static int open_rig(void **state)
 {
-	static struct rig rig;
-
-	*state = &rig;
-	rig_open(&rig, SETS);
-	return 0;
-}
-
-static int close_rig(void **state)
-{
-	rig_close(*state);
-	return 0;
+	return rig_setup(state, SETS);
 }
 
 int main(void)
@@ -340,5 +330,5 @@ int main(void)
 		cmocka_unit_test(test_swap),
 	};
 
-	return cmocka_run_group_tests_name("threads", tests, open_rig, close_rig);
+	return cmocka_run_group_tests_name("threads", tests, open_rig, rig_teardown);
 }
