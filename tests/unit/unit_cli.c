@@ -578,11 +578,20 @@ static void test_lock(void **state)
 	assert_int_equal(eb_lock_acquire(dir, "4", &other, &error), -EBUSY);
 	assert_non_null(strstr(error, "another agent is running, with pid"));
 	free(error);
+	assert_int_equal(eb_lock_announce_stop(fd, "1.2.3"), 0);
+	assert_int_equal(eb_lock_acquire(dir, "4", &other, &error), -EAGAIN);
+	assert_non_null(strstr(error, "is stopping"));
+	free(error);
+	assert_int_equal(eb_lock_holder(dir, &pid, version), 0);
+	assert_int_equal(pid, getpid());
+	assert_string_equal(version, "1.2.3");
 	close(fd);
 	assert_int_equal(eb_lock_holder(dir, &pid, version), -ENOENT);
 	assert_int_equal(eb_lock_acquire(dir, "4", &fd, &error), 0);
 	assert_int_equal(eb_lock_holder(dir, &pid, version), 0);
 	assert_string_equal(version, "4");
+	assert_int_equal(eb_lock_acquire(dir, "5", &other, &error), -EBUSY);
+	free(error);
 	close(fd);
 }
 

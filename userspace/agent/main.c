@@ -26,6 +26,11 @@
  * patience. */
 #define STOP_DEADLINE_US (8 * 1000000ULL)
 
+/* How long a start waits for an agent that is stopping, as it does in a rolling update whose old container was told to
+ * end but has not; and how often it looks. */
+#define LOCK_PATIENCE_US (STOP_DEADLINE_US + 2 * 1000000ULL)
+#define LOCK_PAUSE_US 50000ULL
+
 #define FLUSHERS_MAX 16
 
 struct options {
@@ -131,6 +136,7 @@ struct program {
 	struct eb_control_server *control;
 	struct eb_metrics *metrics;
 	struct eb_apply *apply;
+	int lock;
 	bool stopping;
 	struct waiting flushing, next; /* who waits for the flush under way, and for the one after it */
 };
@@ -332,6 +338,7 @@ static int on_stop(sd_event_source *source, const struct signalfd_siginfo *info,
 		return sd_event_exit(loop, 0);
 	program->stopping = true;
 	eb_apply_stop(program->apply);
+	(void)eb_lock_announce_stop(program->lock, EB_VERSION);
 	if (!eb_persist_fault(program->agent.persist, EB_PASS_SHUTDOWN))
 		return sd_event_exit(loop, 0);
 	return sd_event_add_time_relative(loop, NULL, CLOCK_MONOTONIC, STOP_DEADLINE_US, 0, on_stop_deadline, NULL);
@@ -474,20 +481,49 @@ static void log_failure(const struct eb_agent *agent, const char *error)
 		eb_error("cannot start", eb_str("error", error));
 }
 
+/*
+ * The pause is one for signals, which are blocked by now: the first process of a container does not end at one that it
+ * does not ask for. Returns 1 at one that says stop.
+ */
+static int take_lock(const char *run_dir, int *out, char **error)
+{
+	const struct timespec pause = { .tv_nsec = LOCK_PAUSE_US * 1000 };
+	sigset_t stops;
+	int err, signo;
+
+	sigemptyset(&stops);
+	sigaddset(&stops, SIGTERM);
+	sigaddset(&stops, SIGINT);
+	for (uint64_t waited = 0;; waited += LOCK_PAUSE_US) {
+		err = eb_lock_acquire(run_dir, EB_VERSION, out, error);
+		if (err != -EAGAIN || waited >= LOCK_PATIENCE_US)
+			return err;
+		if (!waited)
+			eb_info("waiting for another agent to stop", eb_str("reason", *error));
+		free(*error);
+		*error = NULL;
+		signo = sigtimedwait(&stops, NULL, &pause);
+		if (signo > 0) {
+			eb_info("stopping", eb_str("signal", sigabbrev_np(signo)));
+			return 1;
+		}
+	}
+}
+
 static int run(struct program *program, struct eb_config *config)
 {
 	struct eb_agent *agent = &program->agent;
 	struct eb_links *links = NULL;
 	char *error = NULL;
-	int lock = -1, err;
+	int err = block_signals();
 
-	err = eb_lock_acquire(config->run_dir, EB_VERSION, &lock, &error);
+	program->lock = -1;
+	if (!err)
+		err = take_lock(config->run_dir, &program->lock, &error);
 	if (err) {
 		eb_config_free(config);
 	} else {
-		err = block_signals();
-		if (!err)
-			err = sd_event_default(&agent->loop);
+		err = sd_event_default(&agent->loop);
 		if (err >= 0)
 			err = eb_agent_start(agent, config, &error);
 		if (!err)
@@ -502,8 +538,8 @@ static int run(struct program *program, struct eb_config *config)
 	if (err < 0)
 		log_failure(agent, error ? error : strerror(-err));
 	free(error);
-	if (lock >= 0)
-		close(lock);
+	if (program->lock >= 0)
+		close(program->lock);
 	return err;
 }
 
@@ -558,7 +594,7 @@ int main(int argc, char **argv)
 	program.agent.config_path = options.config_path;
 	program.agent.redis_path = options.redis_path;
 	program.agent.monitor = options.monitor;
-	code = run(&program, config) == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+	code = run(&program, config) < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
 	eb_log_close();
 	return code;
 }

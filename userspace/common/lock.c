@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -15,6 +16,13 @@
 #include "text.h"
 
 #define CONTENT_MAX (EB_LOCK_VERSION_MAX + 32)
+#define STOPPING "stopping" /* the third word of an agent that is about to release the lock */
+
+struct content {
+	int pid;
+	char version[EB_LOCK_VERSION_MAX];
+	bool is_stopping;
+};
 
 static int lock_path(const char *run_dir, char path[PATH_MAX])
 {
@@ -43,42 +51,41 @@ static struct flock whole_file(void)
 	return (struct flock){ .l_type = F_WRLCK, .l_whence = SEEK_SET };
 }
 
-static int read_content(int fd, pid_t *pid, char version[EB_LOCK_VERSION_MAX])
+static int read_content(int fd, struct content *out)
 {
-	char content[CONTENT_MAX];
-	ssize_t size = pread(fd, content, sizeof(content) - 1, 0);
-	int number = 0;
+	char text[CONTENT_MAX], word[sizeof(STOPPING)] = "";
+	ssize_t size = pread(fd, text, sizeof(text) - 1, 0);
 
 	if (size < 0)
 		return -errno;
-	content[size] = '\0';
-	version[0] = '\0';
-	if (sscanf(content, "%d %63s", &number, version) < 1 || number < 0)
-		number = 0;
-	*pid = number;
+	text[size] = '\0';
+	*out = (struct content){};
+	if (sscanf(text, "%d %63s %8s", &out->pid, out->version, word) < 1 || out->pid < 0)
+		out->pid = 0;
+	out->is_stopping = strcmp(word, STOPPING) == 0;
 	return 0;
 }
 
-_Static_assert(EB_LOCK_VERSION_MAX == 64, "the width in the format above");
+_Static_assert(EB_LOCK_VERSION_MAX == 64 && sizeof(STOPPING) == 9, "the widths in the format above");
 
-static int write_content(int fd, const char *version)
+/* Over what is there: a reader finds the old content or the new one, as long as it does not become shorter. */
+static int write_content(int fd, const char *version, const char *word)
 {
 	char content[CONTENT_MAX];
-	int size = snprintf(content, sizeof(content), "%d %.*s\n", getpid(), EB_LOCK_VERSION_MAX - 1, version);
+	int size = snprintf(content, sizeof(content), "%d %.*s%s\n", getpid(), EB_LOCK_VERSION_MAX - 1, version, word);
 
-	if (ftruncate(fd, 0))
-		return -errno;
 	return pwrite(fd, content, size, 0) == size ? 0 : -EIO;
 }
 
 static int refuse_busy(int fd, const char *path, char **error)
 {
-	char version[EB_LOCK_VERSION_MAX];
-	pid_t pid;
+	struct content content;
 
-	if (read_content(fd, &pid, version) || !pid)
+	if (read_content(fd, &content) || !content.pid)
 		return eb_fail(-EBUSY, error, "%s: another agent is running", path);
-	return eb_fail(-EBUSY, error, "%s: another agent is running, with pid %d", path, pid);
+	if (content.is_stopping)
+		return eb_fail(-EAGAIN, error, "%s: another agent, with pid %d, is stopping", path, content.pid);
+	return eb_fail(-EBUSY, error, "%s: another agent is running, with pid %d", path, content.pid);
 }
 
 int eb_lock_acquire(const char *run_dir, const char *version, int *fd, char **error)
@@ -104,7 +111,7 @@ int eb_lock_acquire(const char *run_dir, const char *version, int *fd, char **er
 		close(file);
 		return err;
 	}
-	err = write_content(file, version);
+	err = ftruncate(file, 0) ? -errno : write_content(file, version, "");
 	if (err) {
 		close(file);
 		return eb_fail(err, error, "%s: %s", path, strerror(-err));
@@ -113,9 +120,15 @@ int eb_lock_acquire(const char *run_dir, const char *version, int *fd, char **er
 	return 0;
 }
 
+int eb_lock_announce_stop(int fd, const char *version)
+{
+	return write_content(fd, version, " " STOPPING);
+}
+
 int eb_lock_holder(const char *run_dir, pid_t *pid, char version[EB_LOCK_VERSION_MAX])
 {
 	struct flock lock = whole_file();
+	struct content content;
 	char path[PATH_MAX];
 	int fd, err;
 
@@ -130,7 +143,11 @@ int eb_lock_holder(const char *run_dir, pid_t *pid, char version[EB_LOCK_VERSION
 	else if (lock.l_type == F_UNLCK)
 		err = -ENOENT;
 	else
-		err = read_content(fd, pid, version);
+		err = read_content(fd, &content);
 	close(fd);
-	return err;
+	if (err)
+		return err;
+	*pid = content.pid;
+	memcpy(version, content.version, EB_LOCK_VERSION_MAX);
+	return 0;
 }

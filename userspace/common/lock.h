@@ -3,7 +3,7 @@
  * The instance lock: one agent per run directory, and whether one is running.
  *
  * The file RUN_DIR/edgebucketd.lock holds "PID VERSION\n" and stays when the agent is gone; what counts is the lock on
- * it, which ends with the process however that ends.
+ * it, which ends with the process however that ends. "PID VERSION stopping\n" is of an agent that releases it soon.
  */
 #ifndef EB_LOCK_H
 #define EB_LOCK_H
@@ -14,10 +14,13 @@
 
 /*
  * For the agent: makes `run_dir` if it is not there, and takes the lock. On success *fd holds the lock for as long as
- * it is open. Returns -EBUSY when another agent has it, or other negative errno; then *error is a malloc'ed line
- * (NULL when out of memory).
+ * it is open. Returns -EBUSY when another agent has it, -EAGAIN when that is stopping, or other negative errno; then
+ * *error is a malloc'ed line (NULL when out of memory).
  */
 int eb_lock_acquire(const char *run_dir, const char *version, int *fd, char **error);
+
+/* For the agent that holds it as `fd`: who wants the lock should wait for it. */
+int eb_lock_announce_stop(int fd, const char *version);
 
 /*
  * For everybody: who holds the lock. Does not take it, so it cannot get in the way of an agent that starts. Returns 0;
