@@ -130,4 +130,4 @@ help: ## list the targets
 .DELETE_ON_ERROR:
 .SECONDARY:
 
--include $(shell find $(BUILD) -name '*.d' -not -path '$(BUILD)/asan/*' 2>/dev/null)
+-include $(shell find $(BUILD) $(patsubst %,-path $(BUILD)/% -prune -o,asan deb deploy) -name '*.d' -print 2>/dev/null)
