@@ -25,7 +25,7 @@ CPPFLAGS = -iquote include -iquote bpf -iquote userspace/common -iquote userspac
 	   -DEB_VERSION='"$(VERSION)"'
 CFLAGS  ?= -O2 -g
 ALL_CFLAGS = -std=gnu11 $(CFLAGS) $(WARN) -fno-strict-aliasing $(SANITIZE) -MMD -MP
-LIBS     = -Wl,--as-needed -lmicrohttpd -lxdp -lbpf -lyaml -ljansson -lmnl -lsystemd -lhiredis -lssl -lcrypto -llmdb -lelf -lz -lpthread
+LIBS     = -Wl,--as-needed -lmicrohttpd -lcap-ng -lxdp -lbpf -lyaml -ljansson -lmnl -lsystemd -lhiredis -lssl -lcrypto -llmdb -lelf -lz -lpthread
 LDFLAGS += $(SANITIZE)
 
 MULTIARCH := $(shell $(CC) -print-multiarch)

@@ -55,7 +55,7 @@ static enum cli_result detach_all(const struct session *session, const struct in
 
 		if (!interface->attachment.attached)
 			continue;
-		if (eb_attach_remove(interface->name, &session->maps, &error))
+		if (eb_attach_remove(interface->name, session->programs, &error))
 			result = cli_fail_text(error);
 		else
 			json_array_append_new(detached, json_string(interface->name));
