@@ -7,9 +7,12 @@ CLANG   ?= clang
 BPFTOOL ?= bpftool
 VERSION := 0.1.0
 
-SBINDIR = $(DESTDIR)$(PREFIX)/sbin
-MANDIR  = $(DESTDIR)$(PREFIX)/share/man
-COMPDIR = $(DESTDIR)$(PREFIX)/share/bash-completion/completions
+SBINDIR = $(PREFIX)/sbin
+MANDIR  = $(PREFIX)/share/man
+COMPDIR = $(PREFIX)/share/bash-completion/completions
+DOCDIR  = $(PREFIX)/share/doc/edgebucket
+UNITDIR = $(PREFIX)/lib/systemd/system
+CONFDIR = /etc/edgebucket
 
 ifneq ($(V),1)
 Q = @
@@ -20,12 +23,12 @@ endif
 export PATH := $(PATH):/usr/sbin:/sbin
 
 WARN     = -Wall -Wextra -Werror
-CPPFLAGS = -iquote include -iquote bpf -iquote userspace/common -iquote userspace/store \
+CPPFLAGS += -iquote include -iquote bpf -iquote userspace/common -iquote userspace/store \
 	   -iquote userspace/store/redis -iquote userspace/agent -iquote $(BUILD) -D_GNU_SOURCE \
 	   -DEB_VERSION='"$(VERSION)"'
 CFLAGS  ?= -O2 -g
 ALL_CFLAGS = -std=gnu11 $(CFLAGS) $(WARN) -fno-strict-aliasing $(SANITIZE) -MMD -MP
-LIBS     = -Wl,--as-needed -lmicrohttpd -lxdp -lbpf -lyaml -ljansson -lmnl -lsystemd -lhiredis -lssl -lcrypto -llmdb -lelf -lz -lpthread
+LIBS     = -Wl,--as-needed -lmicrohttpd -lcap-ng -lxdp -lbpf -lyaml -ljansson -lmnl -lsystemd -lhiredis -lssl -lcrypto -llmdb -lelf -lz -lpthread
 LDFLAGS += $(SANITIZE)
 
 MULTIARCH := $(shell $(CC) -print-multiarch)
@@ -94,6 +97,13 @@ check: deps ## install what is missing, build, run all tests
 check-unit check-xdp check-net check-redis check-persist: check-%: all tests ## run one kind of test: check-unit, check-xdp, ...
 	$(Q)BUILD=$(abspath $(BUILD)) ./tests/run.sh $*
 
+deps-deploy:
+	$(Q)./tests/install-deps.sh deploy
+
+check-deploy: deps-deploy ## test what is in deploy/ and the package, in containers with a real systemd
+	$(Q)$(MAKE) all tests
+	$(Q)BUILD=$(abspath $(BUILD)) ./tests/run.sh deploy
+
 asan: ## build and run unit and xdp tests with AddressSanitizer and UndefinedBehaviorSanitizer
 	$(Q)$(MAKE) BUILD=$(BUILD)/asan SANITIZE='-fsanitize=address,undefined -fno-sanitize-recover=all' all tests
 	$(Q)BUILD=$(abspath $(BUILD)/asan) ./tests/run.sh unit xdp
@@ -107,18 +117,31 @@ lint: ## clang-tidy, cppcheck, mandoc and shellcheck over the sources
 format: ## lay out the sources with clang-format
 	$(Q)clang-format -i $$(git ls-files '*.c' '*.h')
 
-install: all ## install below PREFIX (/usr/local) in DESTDIR
-	install -D -m 755 $(BUILD)/edgebucketd $(SBINDIR)/edgebucketd
-	install -D -m 755 $(BUILD)/edgebucket $(SBINDIR)/edgebucket
-	install -D -m 644 man/edgebucketd.8 $(MANDIR)/man8/edgebucketd.8
-	install -D -m 644 man/edgebucket.8 $(MANDIR)/man8/edgebucket.8
-	install -D -m 644 man/edgebucket.yaml.5 $(MANDIR)/man5/edgebucket.yaml.5
-	install -D -m 644 deploy/completion/edgebucket $(COMPDIR)/edgebucket
-	install -D -m 644 deploy/edgebucket.yaml $(DESTDIR)/etc/edgebucket/edgebucket.yaml.sample
+# Source and target of everything that is installed as it is.
+PROGRAMS = $(BUILD)/edgebucketd:$(SBINDIR)/edgebucketd $(BUILD)/edgebucket:$(SBINDIR)/edgebucket
+FILES = $(foreach page,$(wildcard man/*.[58]),$(page):$(MANDIR)/man$(patsubst .%,%,$(suffix $(page)))/$(notdir $(page))) \
+	$(foreach doc,README.md $(wildcard docs/*.md),$(doc):$(DOCDIR)/$(notdir $(doc))) \
+	$(foreach example,$(EXAMPLES),$(example):$(DOCDIR)/examples/$(example:deploy/%=%)) \
+	deploy/completion/edgebucket:$(COMPDIR)/edgebucket \
+	deploy/edgebucket.yaml:$(CONFDIR)/edgebucket.yaml.sample
+EXAMPLES = $(wildcard deploy/redis/*.acl deploy/prometheus/rules.yaml deploy/grafana/*)
+UNIT_FILE = $(UNITDIR)/edgebucketd.service
+target = $(DESTDIR)$(lastword $(subst :, ,$(1)))
 
-uninstall: ## remove what install put there
-	rm -f $(SBINDIR)/edgebucketd $(SBINDIR)/edgebucket $(MANDIR)/man8/edgebucketd.8 $(MANDIR)/man8/edgebucket.8 \
-		$(MANDIR)/man5/edgebucket.yaml.5 $(COMPDIR)/edgebucket $(DESTDIR)/etc/edgebucket/edgebucket.yaml.sample
+install: all ## install below PREFIX (/usr/local) in DESTDIR
+	$(foreach file,$(PROGRAMS),install -D -m 755 $(firstword $(subst :, ,$(file))) $(call target,$(file)) &&) true
+	$(foreach file,$(FILES),install -D -m 644 $(firstword $(subst :, ,$(file))) $(call target,$(file)) &&) true
+	install -d $(DESTDIR)$(UNITDIR)
+	sed 's,/usr/sbin/,$(SBINDIR)/,' deploy/systemd/edgebucketd.service > $(DESTDIR)$(UNIT_FILE)
+	chmod 644 $(DESTDIR)$(UNIT_FILE)
+
+uninstall: ## remove what install put there; configuration, state and what is in the kernel stay
+	rm -f $(foreach file,$(PROGRAMS) $(FILES) $(UNIT_FILE),$(call target,$(file)))
+	rm -rf $(DESTDIR)$(DOCDIR)
+	-rmdir --ignore-fail-on-non-empty $(DESTDIR)$(CONFDIR)
+
+deb: ## build a Debian package in build/deb
+	$(Q)BUILD=$(abspath $(BUILD)) ./debian/build.sh
 
 clean: ## remove everything built
 	rm -rf $(BUILD)
@@ -126,7 +149,7 @@ clean: ## remove everything built
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+( [a-z-]+)*:.*## / { printf "  %-34s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
-.PHONY: all tests deps demo check check-unit check-xdp check-net check-redis check-persist asan bench lint format install uninstall clean help
+.PHONY: all tests deps demo check check-unit check-xdp check-net check-redis check-persist asan bench lint format install uninstall deb check-deploy clean help
 .DELETE_ON_ERROR:
 .SECONDARY:
 

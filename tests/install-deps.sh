@@ -1,15 +1,17 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-only
-# Installs the packages that building, testing and the demo need, if any is missing. Debian 12 and newer, Ubuntu 24.04
-# and newer.
+# Installs the packages that building, testing and the demo need, if any is missing; as "deploy" also those of
+# `make check-deploy`. Debian 12 and newer, Ubuntu 24.04 and newer.
 set -eu
 
 packages='gcc make pkg-config clang llvm libbpf-dev libxdp-dev libelf-dev zlib1g-dev linux-libc-dev libyaml-dev
-libjansson-dev libmnl-dev libsystemd-dev libhiredis-dev liblmdb-dev libssl-dev libmicrohttpd-dev libcmocka-dev bpftool
+libjansson-dev libmnl-dev libsystemd-dev libhiredis-dev liblmdb-dev libssl-dev libmicrohttpd-dev libcap-ng-dev libcmocka-dev bpftool
 iproute2 iputils-ping nftables iptables ethtool jq python3-scapy redis-server redis-tools prometheus curl openssl xdp-tools
-mandoc procps util-linux'
+mandoc procps util-linux systemd'
+deploy='debhelper dpkg-dev lintian debootstrap podman runc'
 
-[ "$(id -u)" = 0 ] || { echo "run this as root: sudo make $*" >&2; exit 1; }
+[ "${1:-}" != deploy ] || packages="$packages $deploy"
+[ "$(id -u)" = 0 ] || { echo "run this as root: sudo make deps" >&2; exit 1; }
 
 missing=
 for package in $packages; do

@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only
 # edgebucket detach: a running agent leaves the program off until the next reload; without an agent it is taken off
-# directly. The buckets stay.
+# directly. The buckets stay, unless the maps are to go too.
 # shellcheck source=lib.sh
 . "$(dirname "$0")/lib.sh"
 
@@ -47,3 +47,14 @@ equal "passed without a program" 80 passed 10.8.0.1
 start_agent
 send 10.8.0.1 -n 30
 counted limited 10.8.0.1 80 70
+
+if eb detach --maps > "$dir/out" 2>&1; then
+	fail "the maps of a running agent were removed"
+fi
+grep -q "an agent is running" "$dir/out" || fail "why not is not said: $(cat "$dir/out")"
+is_protected || fail "a refused detach took the program off"
+stop_agent
+eb detach --maps > "$dir/out" || fail "detach --maps"
+equal "the program after detach --maps" "" prog_on card0
+[ ! -e "$pin_dir" ] || fail "left in $pin_dir: $(ls "$pin_dir")"
+eb detach --maps > "$dir/out" || fail "detach --maps where nothing is"

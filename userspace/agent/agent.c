@@ -6,6 +6,7 @@
 #include "agent.h"
 #include "config_redis.h"
 #include "log.h"
+#include "privileges.h"
 #include "text.h"
 
 /* An attempt that failed is repeated after this long, if no notification comes first. */
@@ -96,7 +97,7 @@ static void attach_interface(struct eb_agent *agent, struct eb_interface *interf
 {
 	struct eb_attachment now;
 	char *error = NULL;
-	int err = eb_attach_status(interface->name, eb_dataplane_maps(agent->dataplane), &now);
+	int err = eb_attach_status(interface->name, eb_dataplane_programs(agent->dataplane), &now);
 
 	interface->ifindex = if_nametoindex(interface->name);
 	if (err == -ENODEV) {
@@ -127,6 +128,19 @@ static void attach_interface(struct eb_agent *agent, struct eb_interface *interf
 	schedule_retry(agent);
 }
 
+/*
+ * Once every interface that is there has its program, and none shares it, nothing is looked for by its number any more:
+ * a program of the agent before was replaced, and libxdp is not asked again.
+ */
+static void drop_privileges(const struct eb_agent *agent)
+{
+	bool keep = !eb_programs_are_alone(eb_dataplane_programs(agent->dataplane));
+
+	for (size_t i = 0; i < agent->interface_count; i++)
+		keep |= agent->interfaces[i].ifindex && !agent->interfaces[i].attachment.attached;
+	eb_privileges_settle(keep);
+}
+
 void eb_agent_attach_all(struct eb_agent *agent)
 {
 	if (agent->detached || !agent->enforcing)
@@ -134,6 +148,7 @@ void eb_agent_attach_all(struct eb_agent *agent)
 	for (size_t i = 0; i < agent->interface_count; i++)
 		attach_interface(agent, &agent->interfaces[i]);
 	eb_dataplane_settle(agent->dataplane);
+	drop_privileges(agent);
 }
 
 void eb_agent_check_interface(struct eb_agent *agent, const char *name, int ifindex, bool running)
@@ -147,8 +162,10 @@ void eb_agent_check_interface(struct eb_agent *agent, const char *name, int ifin
 		if (interface->running && !running)
 			(void)eb_persist_fault(agent->persist, EB_PASS_LINK_DOWN);
 		interface->running = running;
-		if (!agent->detached && agent->enforcing)
-			attach_interface(agent, interface);
+		if (agent->detached || !agent->enforcing)
+			continue;
+		attach_interface(agent, interface);
+		drop_privileges(agent);
 	}
 }
 
@@ -176,7 +193,7 @@ int eb_agent_detach_all(struct eb_agent *agent, bool pause, char **error)
 	for (size_t i = 0; i < agent->interface_count; i++) {
 		struct eb_interface *interface = &agent->interfaces[i];
 		char *text = NULL;
-		int err = eb_attach_remove(interface->name, eb_dataplane_maps(agent->dataplane), &text);
+		int err = eb_attach_remove(interface->name, eb_dataplane_programs(agent->dataplane), &text);
 
 		if (err && err != -ENODEV) {
 			ret = err;
@@ -243,7 +260,7 @@ static struct eb_config *adopt_config(struct eb_agent *agent, struct eb_config *
 
 		if (has_interface(config, agent->interfaces[i].name))
 			continue;
-		if (eb_attach_remove(agent->interfaces[i].name, eb_dataplane_maps(agent->dataplane), &error) == 0)
+		if (eb_attach_remove(agent->interfaces[i].name, eb_dataplane_programs(agent->dataplane), &error) == 0)
 			eb_info("detached, no longer configured", eb_str("interface", agent->interfaces[i].name));
 		else
 			eb_warning("cannot detach from what is no longer configured, its packets are still limited",

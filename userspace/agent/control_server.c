@@ -132,17 +132,13 @@ static int on_connection(sd_event_source *source, int fd, uint32_t events, void 
 
 static int start_listening(struct eb_control_server *server)
 {
-	mode_t mask;
-	int ret;
-
 	server->fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (server->fd < 0)
 		return -errno;
 	(void)unlink(server->address.sun_path); /* of an agent that was killed; we hold the instance lock */
-	mask = umask(0177);
-	ret = bind(server->fd, (struct sockaddr *)&server->address, sizeof(server->address));
-	umask(mask);
-	if (ret < 0 || listen(server->fd, CLIENTS_MAX) < 0)
+	/* No umask(), which the thread of the embedded store shares. Nobody can connect before it listens. */
+	if (bind(server->fd, (struct sockaddr *)&server->address, sizeof(server->address)) < 0 ||
+	    chmod(server->address.sun_path, 0600) < 0 || listen(server->fd, CLIENTS_MAX) < 0)
 		return -errno;
 	return sd_event_add_io(server->loop, &server->source, server->fd, EPOLLIN, on_connection, server);
 }

@@ -336,7 +336,6 @@ static int remove_stale(const struct sockaddr_un *address)
 static int listen_unix(struct eb_http_server *server, const char *path)
 {
 	struct sockaddr_un address = { .sun_family = AF_UNIX };
-	mode_t mask;
 	int ret;
 
 	if (strlen(path) >= sizeof(address.sun_path))
@@ -345,11 +344,15 @@ static int listen_unix(struct eb_http_server *server, const char *path)
 	ret = remove_stale(&address);
 	if (ret)
 		return ret;
-	mask = umask(0111);
 	ret = listen_at((const struct sockaddr *)&address, sizeof(address));
-	umask(mask);
 	if (ret < 0)
 		return ret;
+	if (chmod(path, 0666) < 0) {
+		int err = -errno;
+
+		close(ret);
+		return err;
+	}
 	server->path = strdup(path);
 	return ret;
 }

@@ -17,6 +17,7 @@
 #include "lock.h"
 #include "log.h"
 #include "metrics.h"
+#include "privileges.h"
 #include "text.h"
 
 #define SWEEP_US (24 * 3600 * 1000000ULL)
@@ -581,6 +582,12 @@ int main(int argc, char **argv)
 	if (code >= 0)
 		return code;
 	eb_log_open();
+	/* Before the configuration is read, so that a reload can read what the start could. */
+	if (!options.check && eb_privileges_limit(&error)) {
+		eb_error("cannot start", eb_str("error", error));
+		free(error);
+		return EXIT_FAILURE;
+	}
 	if (eb_config_read(options.config_path, options.redis_path, &config, &error)) {
 		refuse(&options, error ? error : "out of memory");
 		free(error);

@@ -55,7 +55,7 @@ static enum cli_result detach_all(const struct session *session, const struct in
 
 		if (!interface->attachment.attached)
 			continue;
-		if (eb_attach_remove(interface->name, &session->maps, &error))
+		if (eb_attach_remove(interface->name, session->programs, &error))
 			result = cli_fail_text(error);
 		else
 			json_array_append_new(detached, json_string(interface->name));
@@ -92,22 +92,41 @@ static enum cli_result detach_directly(const struct cli *cli, const struct sessi
 	return result;
 }
 
+static enum cli_result remove_maps(const struct session *session)
+{
+	int err = eb_maps_remove(session->places.pin_dir);
+
+	return err ? cli_fail("%s: the maps cannot be removed: %s", session->places.pin_dir, strerror(-err)) : CLI_DONE;
+}
+
 /* An agent that runs must be asked: it would put the program back on. */
+static enum cli_result detach(const struct cli *cli, struct session *session, bool maps)
+{
+	enum cli_result result;
+
+	if (agent_is_running(session))
+		return maps ? cli_fail("an agent is running: stop it before its maps are removed")
+			    : agent_command(cli, session, "detach", AGENT_TIMEOUT_MS, "detached");
+	result = session_open_maps(session, maps ? SESSION_MAPS | SESSION_OPTIONAL : SESSION_MAPS);
+	if (!result)
+		result = detach_directly(cli, session);
+	return maps && !result ? remove_maps(session) : result;
+}
+
 enum cli_result cmd_detach(struct cli *cli, int argc, char **argv)
 {
+	bool maps = false;
+	const struct option_spec specs[] = {
+		{ "maps", 0, OPTION_FLAG, &maps, 0 },
+	};
 	struct session session;
 	enum cli_result result;
 
-	if (options_parse(cli, argc, argv, NULL, 0, 0))
+	if (options_parse(cli, argc, argv, specs, 1, 0))
 		return CLI_MISUSED;
 	result = session_open(cli, 0, &session);
-	if (!result && agent_is_running(&session)) {
-		result = agent_command(cli, &session, "detach", AGENT_TIMEOUT_MS, "detached");
-	} else if (!result) {
-		result = session_open_maps(&session, SESSION_MAPS);
-		if (!result)
-			result = detach_directly(cli, &session);
-	}
+	if (!result)
+		result = detach(cli, &session, maps);
 	session_close(&session);
 	return result;
 }

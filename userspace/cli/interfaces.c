@@ -29,7 +29,7 @@ static int look_at(const struct session *session, struct interface_list *list, c
 		if (!strcmp(list->items[i].name, name))
 			return 0;
 	if (session_has_maps(session))
-		error = eb_attach_status(name, &session->maps, &attachment);
+		error = eb_attach_status(name, session->programs, &attachment);
 	else if (!if_nametoindex(name))
 		error = -ENODEV;
 	return is_named || (!error && attachment.attached) ? add(list, name, &attachment, error) : 0;

@@ -41,7 +41,7 @@ static const struct command commands[] = {
 	{ "apply", cmd_apply, "[--confirm TIME] FILE", "put a configuration into force, for good or on trial" },
 	{ "confirm", cmd_confirm, "", "keep what was applied on trial" },
 	{ "rollback", cmd_rollback, "", "take back what was applied on trial" },
-	{ "detach", cmd_detach, "", "take the program off every interface; maps stay" },
+	{ "detach", cmd_detach, "[--maps]", "take the program off every interface; maps stay, unless --maps" },
 	{ "check", cmd_check, "FILE", "check a configuration file" },
 	{ "support", cmd_support, "[-o|--output FILE]", "write what a bug report needs, without passwords" },
 	{ "version", cmd_version, "", "the version of this program" },

@@ -43,6 +43,9 @@ enum cli_result session_open_maps(struct session *session, unsigned int what)
 	}
 	if (err)
 		return cli_fail_text(error);
+	session->programs = eb_programs_new(&session->maps);
+	if (!session->programs)
+		return cli_fail("out of memory");
 	err = eb_maps_policy(&session->maps, &session->policy);
 	if (err)
 		return cli_fail("%s/policy: %s", session->places.pin_dir, strerror(-err));
@@ -71,6 +74,7 @@ bool session_has_maps(const struct session *session)
 void session_close(struct session *session)
 {
 	eb_buckets_close(session->buckets);
+	eb_programs_free(session->programs);
 	eb_maps_close(&session->maps);
 	eb_places_done(&session->places);
 }

@@ -5,6 +5,7 @@
 #ifndef EB_SESSION_H
 #define EB_SESSION_H
 
+#include "attach.h"
 #include "buckets.h"
 #include "cli.h"
 #include "config.h"
@@ -20,6 +21,7 @@ struct session {
 	const char *config_path; /* NULL when the default one is not there */
 	struct eb_places places;
 	struct eb_maps maps;
+	struct eb_programs *programs; /* with the maps */
 	struct eb_policy policy;
 	struct eb_buckets *buckets;
 };

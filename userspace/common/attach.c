@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/if_link.h>
 #include <net/if.h>
 #include <stdlib.h>
@@ -77,9 +78,29 @@ static bool is_ours(int prog_fd, const struct identity *identity)
 	return false;
 }
 
-static bool is_our_program(uint32_t prog_id, const struct identity *identity)
+static struct program *find_loaded(const struct eb_programs *programs, uint32_t id)
 {
-	int fd = bpf_prog_get_fd_by_id(prog_id);
+	for (struct program *program = programs->first; program; program = program->next)
+		if (program->id == id)
+			return program;
+	return NULL;
+}
+
+/* A descriptor to be closed, or negative errno. Only a program that this process did not load takes CAP_SYS_ADMIN. */
+static int open_by_id(const struct eb_programs *programs, uint32_t id)
+{
+	const struct program *program = find_loaded(programs, id);
+	int fd;
+
+	if (!program)
+		return bpf_prog_get_fd_by_id(id);
+	fd = fcntl(bpf_program__fd(program->skeleton->progs.edgebucket), F_DUPFD_CLOEXEC, 0);
+	return fd < 0 ? -errno : fd;
+}
+
+static bool is_our_program(const struct eb_programs *programs, uint32_t prog_id, const struct identity *identity)
+{
+	int fd = open_by_id(programs, prog_id);
 	bool ours = fd >= 0 && is_ours(fd, identity);
 
 	if (fd >= 0)
@@ -121,7 +142,7 @@ static void look_behind_dispatcher(int ifindex, const struct identity *identity,
 		xdp_multiprog__close(chain);
 }
 
-int eb_attach_status(const char *ifname, const struct eb_maps *maps, struct eb_attachment *out)
+int eb_attach_status(const char *ifname, const struct eb_programs *programs, struct eb_attachment *out)
 {
 	LIBBPF_OPTS(bpf_xdp_query_opts, query);
 	int ifindex = if_nametoindex(ifname), err;
@@ -130,14 +151,14 @@ int eb_attach_status(const char *ifname, const struct eb_maps *maps, struct eb_a
 	*out = (struct eb_attachment){ .mode = "" };
 	if (!ifindex)
 		return -ENODEV;
-	err = read_identity(maps, &identity);
+	err = read_identity(programs->maps, &identity);
 	if (!err)
 		err = bpf_xdp_query(ifindex, 0, &query);
 	if (err)
 		return err;
 	if (!query.prog_id)
 		return 0;
-	if (is_our_program(query.prog_id, &identity)) {
+	if (is_our_program(programs, query.prog_id, &identity)) {
 		out->attached = true;
 		out->prog_id = query.prog_id;
 	} else {
@@ -204,14 +225,6 @@ static void keep_program(struct eb_programs *programs, struct program *program, 
 	*link = program;
 }
 
-static bool is_current(const struct eb_programs *programs, uint32_t id)
-{
-	for (const struct program *program = programs->first; program; program = program->next)
-		if (program->id == id)
-			return true;
-	return false;
-}
-
 /* The program that needs no dispatcher, or NULL while there is none. */
 static struct program *find_alone(const struct eb_programs *programs)
 {
@@ -259,7 +272,7 @@ static int replace_alone(struct eb_programs *programs, int ifindex, const struct
 	err = load_alone(programs, &program);
 	if (err)
 		return err;
-	fd = bpf_prog_get_fd_by_id(old->prog_id);
+	fd = open_by_id(programs, old->prog_id);
 	if (fd < 0)
 		return fd;
 	opts.old_prog_fd = fd;
@@ -292,7 +305,7 @@ static int attach_with_libxdp(struct eb_programs *programs, const char *ifname, 
 		free_program(program);
 		return err;
 	}
-	err = eb_attach_status(ifname, programs->maps, &now);
+	err = eb_attach_status(ifname, programs, &now);
 	keep_program(programs, program, !err && now.dispatcher ? (int)if_nametoindex(ifname) : 0);
 	return 0;
 }
@@ -376,16 +389,16 @@ int eb_attach_program(struct eb_programs *programs, const char *ifname, enum eb_
 {
 	struct eb_attachment old;
 	int ifindex = if_nametoindex(ifname);
-	int err = eb_attach_status(ifname, programs->maps, &old);
+	int err = eb_attach_status(ifname, programs, &old);
 
 	if (err)
 		return eb_fail(err, error, "%s: %s", ifname, strerror(-err));
-	if (old.attached && is_current(programs, old.prog_id) && (old.dispatcher || mode_fits(&old, mode))) {
+	if (old.attached && find_loaded(programs, old.prog_id) && (old.dispatcher || mode_fits(&old, mode))) {
 		*out = old;
 		return 0;
 	}
 	if (old.attached && !old.dispatcher && !mode_fits(&old, mode)) {
-		err = eb_attach_remove(ifname, programs->maps, error);
+		err = eb_attach_remove(ifname, programs, error);
 		if (err)
 			return err;
 		old = (struct eb_attachment){ .mode = "" };
@@ -398,14 +411,14 @@ int eb_attach_program(struct eb_programs *programs, const char *ifname, enum eb_
 		err = detach_behind_dispatcher(ifindex, old.prog_id);
 	if (err)
 		return explain_attach(err, ifname, &old, error);
-	err = eb_attach_status(ifname, programs->maps, out);
+	err = eb_attach_status(ifname, programs, out);
 	return err ? eb_fail(err, error, "%s: %s", ifname, strerror(-err)) : 0;
 }
 
-static int detach_alone(int ifindex, const struct eb_attachment *old)
+static int detach_alone(const struct eb_programs *programs, int ifindex, const struct eb_attachment *old)
 {
 	LIBBPF_OPTS(bpf_xdp_attach_opts, opts);
-	int fd = bpf_prog_get_fd_by_id(old->prog_id), err;
+	int fd = open_by_id(programs, old->prog_id), err;
 
 	if (fd < 0)
 		return fd;
@@ -415,15 +428,24 @@ static int detach_alone(int ifindex, const struct eb_attachment *old)
 	return err;
 }
 
-int eb_attach_remove(const char *ifname, const struct eb_maps *maps, char **error)
+int eb_attach_remove(const char *ifname, const struct eb_programs *programs, char **error)
 {
 	struct eb_attachment old;
 	int ifindex = if_nametoindex(ifname);
-	int err = eb_attach_status(ifname, maps, &old);
+	int err = eb_attach_status(ifname, programs, &old);
 
 	if (!err && old.attached)
-		err = old.dispatcher ? detach_behind_dispatcher(ifindex, old.prog_id) : detach_alone(ifindex, &old);
+		err = old.dispatcher ? detach_behind_dispatcher(ifindex, old.prog_id)
+				     : detach_alone(programs, ifindex, &old);
 	return err ? eb_fail(err, error, "%s: cannot detach: %s", ifname, strerror(-err)) : 0;
+}
+
+bool eb_programs_are_alone(const struct eb_programs *programs)
+{
+	for (const struct program *program = programs->first; program; program = program->next)
+		if (program->ifindex != 0)
+			return false;
+	return programs->first != NULL;
 }
 
 struct eb_programs *eb_programs_new(const struct eb_maps *maps)

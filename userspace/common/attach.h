@@ -21,6 +21,12 @@ struct eb_programs *eb_programs_new(const struct eb_maps *maps);
 /* Accepts NULL. Programs stay attached. */
 void eb_programs_free(struct eb_programs *programs);
 
+/*
+ * True once all programs that this process attached have their interface for themselves. Then it never asks libxdp for
+ * a dispatcher again, and finds its programs without CAP_SYS_ADMIN.
+ */
+bool eb_programs_are_alone(const struct eb_programs *programs);
+
 /* What is on an interface. */
 struct eb_attachment {
 	bool attached;     /* a program that uses our maps is on it */
@@ -38,9 +44,9 @@ int eb_attach_program(struct eb_programs *programs, const char *ifname, enum eb_
 			struct eb_attachment *out, char **error);
 
 /* Reads what is on an interface; no agent needed. -ENODEV when there is no such interface. */
-int eb_attach_status(const char *ifname, const struct eb_maps *maps, struct eb_attachment *out);
+int eb_attach_status(const char *ifname, const struct eb_programs *programs, struct eb_attachment *out);
 
 /* Takes our program off an interface; 0 also when it was not there. Needs no agent. */
-int eb_attach_remove(const char *ifname, const struct eb_maps *maps, char **error);
+int eb_attach_remove(const char *ifname, const struct eb_programs *programs, char **error);
 
 #endif

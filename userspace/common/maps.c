@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include <errno.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -88,6 +89,19 @@ static int open_all(const char *pin_dir, struct eb_maps *maps, char **error)
 			return eb_fail(maps->fd[i], error, "%s/%s: %s", pin_dir, names[i], strerror(-maps->fd[i]));
 	}
 	return 0;
+}
+
+int eb_maps_remove(const char *pin_dir)
+{
+	char path[PATH_MAX];
+
+	for (int i = 0; i < EB_MAPS; i++) {
+		if (snprintf(path, sizeof(path), "%s/%s", pin_dir, names[i]) >= (int)sizeof(path))
+			return -ENAMETOOLONG;
+		if (unlink(path) < 0 && errno != ENOENT)
+			return -errno;
+	}
+	return rmdir(pin_dir) < 0 && errno != ENOENT && errno != ENOTEMPTY ? -errno : 0;
 }
 
 int eb_maps_open(const char *pin_dir, struct eb_maps *out, char **error)

@@ -45,6 +45,10 @@ int eb_maps_open(const char *pin_dir, struct eb_maps *out, char **error);
 
 void eb_maps_close(struct eb_maps *maps);
 
+/* Removes the pins, and `pin_dir` if nothing else is in it: memory and buckets go with the last program that uses them.
+ * Returns 0, also when there are none, or negative errno. */
+int eb_maps_remove(const char *pin_dir);
+
 /* Reads the index of the policy in force / the policy itself. 0 or negative errno. */
 int eb_maps_active(const struct eb_maps *maps, __u32 *out);
 int eb_maps_policy(const struct eb_maps *maps, struct eb_policy *out);

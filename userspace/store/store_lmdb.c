@@ -22,6 +22,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "privileges.h"
 #include "store_ops.h"
 
 #define WINDOW 64 /* jobs that write; all of them make one transaction at most */
@@ -513,6 +514,7 @@ static void *run(void *arg)
 	struct store_lmdb *store = arg;
 	uint64_t one = 1;
 
+	eb_privileges_drop_thread();
 	pthread_mutex_lock(&store->lock);
 	while (!store->stop) {
 		struct job *jobs, *next;

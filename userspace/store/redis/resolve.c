@@ -12,6 +12,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "privileges.h"
 #include "resolve.h"
 
 /* A resolver that hangs holds a thread for up to half a minute; attempts go on at the pace of the backoff. */
@@ -66,6 +67,7 @@ static void *run(void *arg)
 	struct lookup *lookup = arg;
 	uint64_t one = 1;
 
+	eb_privileges_drop_thread();
 	lookup->error = look_up(lookup->host, lookup->port, AI_ADDRCONFIG, &lookup->list);
 	atomic_store(&lookup->finished, true);
 	(void)!write(lookup->fd, &one, sizeof(one)); /* cannot fail: the counter is 0 */
