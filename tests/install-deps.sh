@@ -8,15 +8,26 @@ packages='gcc make pkg-config clang llvm libbpf-dev libxdp-dev libelf-dev zlib1g
 libjansson-dev libmnl-dev libsystemd-dev libhiredis-dev liblmdb-dev libssl-dev libmicrohttpd-dev libcap-ng-dev libcmocka-dev bpftool
 iproute2 iputils-ping nftables iptables ethtool jq python3-scapy redis-server redis-tools prometheus curl openssl xdp-tools
 mandoc procps util-linux systemd'
-deploy='debhelper dpkg-dev lintian debootstrap podman runc'
+deploy='debhelper dpkg-dev lintian debootstrap podman runc docker-compose netavark aardvark-dns nodejs npm python3-yaml
+kubernetes-client'
 
 [ "${1:-}" != deploy ] || packages="$packages $deploy"
 [ "$(id -u)" = 0 ] || { echo "run this as root: sudo make deps" >&2; exit 1; }
 
 missing=
+# Ubuntu has bpftool in linux-tools-common; node and kubectl are often there from elsewhere. (deploy_kubernetes wants a
+# kubectl of 1.27 or newer, which Debian 12 does not have.)
+is_there() {
+	case $1 in
+	bpftool | npm) command -v "$1" ;;
+	nodejs) command -v node ;;
+	kubernetes-client) command -v kubectl ;;
+	*) false ;;
+	esac > /dev/null
+}
+
 for package in $packages; do
-	# Ubuntu has bpftool in linux-tools-common.
-	[ "$package" = bpftool ] && command -v bpftool > /dev/null && continue
+	! is_there "$package" || continue
 	case $(dpkg-query -W -f '${Status}' "$package" 2> /dev/null) in
 	*' installed') ;;
 	*) missing="$missing $package" ;;
