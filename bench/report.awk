@@ -227,6 +227,7 @@ function print_survive(    i, c, s, k, sources, line, slow) {
 			if (s > 1)
 				slow = slow describe_slow(c SUBSEP sources[s])
 		}
+		sub(/ +$/, "", line)
 		print line
 	}
 	if (slow)

@@ -9,7 +9,7 @@
 #   EB_BENCH_PARTS          of "cost flood scale exact survive persist"
 #   EB_BENCH_CONTESTANTS    for all parts but persist, of those named below; edgebucket-N is edgebucket with N rules
 #   EB_BENCH_SOURCES        of "one 65536 million new", for cost, flood and survive
-#   EB_BENCH_ROUNDS         of floods and of writes to Redis, 3
+#   EB_BENCH_ROUNDS         of all parts but cost and exact, 3
 #   EB_BENCH_SECONDS        of one measurement of flood and scale, 0.5
 #   EB_BENCH_REPEAT_SECONDS from the start, until which floods among far CPUs are measured again, 420
 #   EB_BENCH_EXACT_SECONDS  5
