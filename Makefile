@@ -108,7 +108,7 @@ asan: ## build and run unit and xdp tests with AddressSanitizer and UndefinedBeh
 	$(Q)$(MAKE) BUILD=$(BUILD)/asan SANITIZE='-fsanitize=address,undefined -fno-sanitize-recover=all' all tests
 	$(Q)BUILD=$(abspath $(BUILD)/asan) ./tests/run.sh unit xdp
 
-bench: all ## measure and compare, about five minutes
+bench: all ## measure and compare, about ten minutes
 	$(Q)BUILD=$(abspath $(BUILD)) ./bench/run.sh
 
 lint: ## clang-tidy, cppcheck, mandoc and shellcheck over the sources

@@ -17,8 +17,11 @@ struct bench_cpus {
 /* CONTESTANT RULES LABEL refused|admitted SOURCES */
 int bench_cost(const struct bench_cpus *cpus, char **args);
 
-/* CONTESTANT RULES LABEL SOURCES SECONDS SENDING-INTERFACE RECEIVING-INTERFACE */
+/* CONTESTANT RULES LABEL refused|admitted SOURCES SECONDS SENDING-INTERFACE RECEIVING-INTERFACE */
 int bench_flood(const struct bench_cpus *cpus, char **args);
+
+/* CONTESTANT RULES LABEL refused|admitted 1|2 SECONDS, and interfaces as for exact */
+int bench_scale(const struct bench_cpus *cpus, char **args);
 
 /* CONTESTANT LABEL two-cpus|spoofed SECONDS SENDING-INTERFACE RECEIVING-INTERFACE SENDING-INTERFACE RECEIVING-INTERFACE
  */

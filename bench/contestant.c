@@ -12,6 +12,7 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 
+#include "bench.h"
 #include "contestants.skel.h"
 #include "edgebucket.h"
 #include "edgebucket.skel.h"
@@ -364,6 +365,23 @@ int contestant_load(const char *name, const struct contestant_limit *limit, stru
 	if (strcmp(name, "none") == 0)
 		return 0;
 	return strcmp(name, "edgebucket") == 0 ? load_edgebucket(limit, out) : load_other(name, limit, out);
+}
+
+int contestant_limit_of(const char *verdict, struct contestant_limit *out)
+{
+	bool is_refused = strcmp(verdict, "refused") == 0;
+
+	if (!is_refused && strcmp(verdict, "admitted") != 0)
+		return -EINVAL;
+	/* One packet an hour; or far more than one sends here, and yet every bucket is in debt. */
+	*out = (struct contestant_limit){
+		.rules = 1,
+		.table_size = BENCH_TABLE_SIZE,
+		.rate = is_refused ? 1.0 / 3600 : 1e6,
+		.burst = is_refused ? 1 : 1e12,
+		.new_sources = 1e9,
+	};
+	return 0;
 }
 
 void contestant_set_rules(const char *text, struct contestant_limit *limit)

@@ -20,24 +20,8 @@
 /* Measurements that share a lap. */
 #define REPEATS 4
 
-#define ONE_AN_HOUR (1.0 / 3600)
-#define NO_LIMIT 1e9
-
-/* A source that has sent one packet waits an hour. */
-static const struct contestant_limit refusing = {
-	.table_size = BENCH_TABLE_SIZE,
-	.rate = ONE_AN_HOUR,
-	.burst = 1,
-	.new_sources = NO_LIMIT,
-};
-
-/* Far more than one sends here, and yet every bucket is in debt. */
-static const struct contestant_limit admitting = {
-	.table_size = BENCH_TABLE_SIZE,
-	.rate = 1e6,
-	.burst = 1e12,
-	.new_sources = NO_LIMIT,
-};
+/* New sources are refused by a gate of their own, if at all. */
+#define GATE_CLOSED (1.0 / 3600)
 
 static int is_new(const struct pattern *pattern)
 {
@@ -62,13 +46,6 @@ static int measure(const struct contestant *contestant, const struct pattern *pa
 	return err;
 }
 
-/* New sources are refused by a gate of their own, if at all. */
-static int close_gate(const struct contestant *contestant, struct contestant_limit *limit)
-{
-	limit->new_sources = ONE_AN_HOUR;
-	return contestant_set_limit(contestant, limit);
-}
-
 static int run(const struct contestant *contestant, struct contestant_limit *limit, char **args)
 {
 	const char *label = args[2], *wanted = args[3], *sources = args[4];
@@ -77,8 +54,10 @@ static int run(const struct contestant *contestant, struct contestant_limit *lim
 	struct pattern pattern;
 	int err = traffic_pattern(sources, &pattern);
 
-	if (!err && refused && is_new(&pattern))
-		err = close_gate(contestant, limit);
+	if (!err && refused && is_new(&pattern)) {
+		limit->new_sources = GATE_CLOSED;
+		err = contestant_set_limit(contestant, limit);
+	}
 	if (!err)
 		err = measure(contestant, &pattern, ns, &verdict);
 	if (!err && contestant_is_limiter(contestant) && verdict != (refused ? XDP_DROP : XDP_PASS))
@@ -90,10 +69,12 @@ static int run(const struct contestant *contestant, struct contestant_limit *lim
 
 int bench_cost(const struct bench_cpus *cpus, char **args)
 {
-	struct contestant_limit limit = strcmp(args[3], "refused") == 0 ? refusing : admitting;
+	struct contestant_limit limit;
 	struct contestant contestant;
-	int err;
+	int err = contestant_limit_of(args[3], &limit);
 
+	if (err)
+		return err;
 	contestant_set_rules(args[1], &limit);
 	err = contestant_load(args[0], &limit, &contestant);
 	if (!err)

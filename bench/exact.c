@@ -5,8 +5,6 @@
  * rate allow in the time between its first and its last packet. What was admitted is counted behind the contestant, by
  * the caller.
  */
-#include <errno.h>
-#include <net/if.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,9 +12,7 @@
 
 #include "bench.h"
 #include "contestant.h"
-#include "receiver.h"
-#include "sender.h"
-#include "traffic.h"
+#include "paths.h"
 
 /* Time to fill every contestant's table with invented sources. */
 #define FILL_SECONDS 3
@@ -32,50 +28,22 @@ static const struct contestant_limit limit = {
 	.new_sources = BENCH_TABLE_SIZE / 10,
 };
 
-struct path {
-	int cpu;
-	int from; /* interface */
-	struct receiver to;
-};
-
-static int find_paths(const struct bench_cpus *cpus, char **names, struct path path[2])
-{
-	int err = 0;
-
-	for (int i = 0; !err && i < 2; i++) {
-		path[i].cpu = i ? cpus->receive : cpus->send;
-		path[i].from = if_nametoindex(names[2 * i]);
-		err = path[i].from ? receiver_find(names[2 * i + 1], &path[i].to) : -errno;
-	}
-	return err;
-}
-
 /* Sends on both paths at once. */
-static int send_on_both(struct path path[2], const struct pattern *pattern, double seconds, struct progress *out)
+static int send_on_both(struct path path[PATHS], const struct pattern *pattern, double seconds, struct progress *out)
 {
-	struct traffic traffic[2] = {};
-	struct progress progress[2];
-	pid_t sender[2] = { -1, -1 };
-	int err = 0;
+	struct progress progress[PATHS];
+	int err = paths_start(path, PATHS, pattern);
 
-	for (int i = 0; !err && i < 2; i++)
-		err = traffic_init(pattern, path[i].to.mac, &traffic[i]);
-	for (int i = 0; !err && i < 2; i++) {
-		sender[i] = sender_start(&traffic[i], path[i].from, path[i].cpu);
-		err = sender[i] < 0 ? sender[i] : 0;
-	}
 	if (!err)
 		usleep(seconds * 1e6);
-	for (int i = 0; i < 2; i++)
-		sender_stop(sender[i]);
-	for (int i = 0; !err && i < 2; i++)
-		err = traffic_progress(&traffic[i], &progress[i]);
-	for (int i = 0; i < 2; i++)
-		traffic_done(&traffic[i]);
+	paths_stop(path);
+	for (int i = 0; !err && i < PATHS; i++)
+		err = traffic_progress(&path[i].traffic, &progress[i]);
+	paths_done(path);
 	if (err)
 		return err;
 	*out = progress[0];
-	out->of_one += progress[1].of_one;
+	out->marked += progress[1].marked;
 	if (progress[1].first_ns < out->first_ns)
 		out->first_ns = progress[1].first_ns;
 	if (progress[1].last_ns > out->last_ns)
@@ -83,7 +51,7 @@ static int send_on_both(struct path path[2], const struct pattern *pattern, doub
 	return 0;
 }
 
-static int run(struct path path[2], const char *label, const char *scenario, double seconds)
+static int run(struct path path[PATHS], const char *label, const char *scenario, double seconds)
 {
 	struct pattern pattern;
 	struct progress sent;
@@ -101,7 +69,7 @@ static int run(struct path path[2], const char *label, const char *scenario, dou
 	}
 	err = send_on_both(path, &pattern, seconds, &sent);
 	if (!err)
-		printf("exact\t%s\t%s\t%llu\t%.0f\n", label, scenario, sent.of_one,
+		printf("exact\t%s\t%s\t%llu\t%.0f\n", label, scenario, sent.marked,
 		       limit.burst + limit.rate * (sent.last_ns - sent.first_ns) / 1e9);
 	return err;
 }
@@ -109,19 +77,12 @@ static int run(struct path path[2], const char *label, const char *scenario, dou
 int bench_exact(const struct bench_cpus *cpus, char **args)
 {
 	struct contestant contestant;
-	struct path path[2];
-	int err = find_paths(cpus, args + 4, path);
+	struct path path[PATHS];
+	int err = paths_open(cpus, args + 4, args[0], &limit, path, &contestant);
 
-	if (!err)
-		err = contestant_load(args[0], &limit, &contestant);
 	if (err)
 		return err;
-	for (int i = 0; !err && i < 2; i++)
-		err = contestant_attach(&contestant, path[i].to.ifindex);
-	if (!err)
-		err = run(path, args[1], args[2], atof(args[3]));
-	for (int i = 0; i < 2; i++)
-		contestant_detach(&contestant, path[i].to.ifindex);
-	contestant_unload(&contestant);
+	err = run(path, args[1], args[2], atof(args[3]));
+	paths_close(path, &contestant);
 	return err;
 }

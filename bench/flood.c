@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * Packets that one core receives per second: one CPU sends over a veth as fast as it can, and the thread of the
- * receiving end, on another CPU, hands every frame to the contestant. Prints: flood, label, sources, millions of
- * packets per second, ns of the receiving CPU per packet, share of the time that it was busy, ns that a cache line
- * takes from CPU to CPU.
+ * receiving end, on another CPU, hands every frame to the contestant. Prints: flood, label, refused or admitted,
+ * sources, millions of packets per second, ns of the receiving CPU per packet, share of the time that it was busy, ns
+ * that a cache line takes from CPU to CPU.
  */
 #include <errno.h>
 #include <net/if.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "bench.h"
@@ -19,51 +20,48 @@
 #include "sender.h"
 #include "traffic.h"
 
-/* After the first packets, until caches and clock frequency have settled. */
+/* After the first packets, until caches and clock frequency have settled; and until nearly all of a million sources
+ * have a bucket. */
 #define SETTLE_SECONDS 0.3
+#define SETTLE_SECONDS_MILLION 2
 
-/* Refuses nearly everything from a source that is seen more than once. */
-static const struct contestant_limit strict = {
-	.table_size = BENCH_TABLE_SIZE,
-	.rate = 1,
-	.burst = 5,
-	.new_sources = BENCH_TABLE_SIZE / 10,
-};
+/* Where all sources are new: what an operator would have. */
+#define NEW_SOURCES (BENCH_TABLE_SIZE / 10)
 
-static int measure(const struct receiver *receiver, double seconds, struct receiver_reading *first,
+static int measure(const struct receiver *receiver, double settle, double seconds, struct receiver_reading *first,
 		   struct receiver_reading *last)
 {
 	int err;
 
-	usleep(SETTLE_SECONDS * 1e6);
+	usleep(settle * 1e6);
 	err = receiver_read(receiver, first);
 	usleep(seconds * 1e6);
 	return err ? err : receiver_read(receiver, last);
 }
 
-static void report(const char *label, const char *sources, const struct receiver_reading *first,
-		   const struct receiver_reading *last, double distance)
+static void report(char **args, const struct receiver_reading *first, const struct receiver_reading *last,
+		   double distance)
 {
 	double packets = last->packets - first->packets;
 	double ns = last->time_ns - first->time_ns;
 	double busy = last->busy_ns - first->busy_ns;
 
-	printf("flood\t%s\t%s\t%.3f\t%.1f\t%.2f\t%.0f\n", label, sources, packets / ns * 1e3,
+	printf("flood\t%s\t%s\t%s\t%.3f\t%.1f\t%.2f\t%.0f\n", args[2], args[3], args[4], packets / ns * 1e3,
 	       packets ? busy / packets : 0, busy / ns, distance);
 }
 
-static int send_and_measure(const char *label, const char *sources, double seconds, const char *from,
-			    struct receiver *receiver, const struct bench_cpus *cpus)
+static int send_and_measure(char **args, struct receiver *receiver, const struct bench_cpus *cpus)
 {
+	double settle = strcmp(args[4], "million") == 0 ? SETTLE_SECONDS_MILLION : SETTLE_SECONDS;
 	struct receiver_reading first, last;
 	struct pattern pattern;
 	struct traffic traffic;
 	double before, after;
 	pid_t sender;
-	int err = traffic_pattern(sources, &pattern);
+	int err = traffic_pattern(args[4], &pattern);
 
 	if (!err)
-		err = cpu_take(cpus->send);
+		err = cpu_own(0, cpus->send, 1);
 	if (!err)
 		err = receiver_pin(receiver, cpus->receive);
 	if (!err)
@@ -71,32 +69,36 @@ static int send_and_measure(const char *label, const char *sources, double secon
 	if (err)
 		return err;
 	before = distance_to(cpus->receive);
-	sender = sender_start(&traffic, if_nametoindex(from), cpus->send);
-	err = sender < 0 ? sender : measure(receiver, seconds, &first, &last);
+	sender = sender_start(&traffic, if_nametoindex(args[6]), cpus->send);
+	err = sender < 0 ? sender : measure(receiver, settle, atof(args[5]), &first, &last);
 	sender_stop(sender);
 	after = distance_to(cpus->receive);
 	traffic_done(&traffic);
 	if (!err)
-		report(label, sources, &first, &last, before > after ? before : after);
+		report(args, &first, &last, before > after ? before : after);
 	return err;
 }
 
 int bench_flood(const struct bench_cpus *cpus, char **args)
 {
-	const char *label = args[2], *sources = args[3], *from = args[5];
-	struct contestant_limit limit = strict;
+	struct contestant_limit limit;
 	struct contestant contestant;
 	struct receiver receiver;
-	int err = receiver_find(args[6], &receiver);
+	int err = receiver_find(args[7], &receiver);
 
-	contestant_set_rules(args[1], &limit);
 	if (!err)
-		err = contestant_load(args[0], &limit, &contestant);
+		err = contestant_limit_of(args[3], &limit);
+	if (err)
+		return err;
+	contestant_set_rules(args[1], &limit);
+	if (strcmp(args[4], "new") == 0)
+		limit.new_sources = NEW_SOURCES;
+	err = contestant_load(args[0], &limit, &contestant);
 	if (err)
 		return err;
 	err = contestant_attach(&contestant, receiver.ifindex);
 	if (!err)
-		err = send_and_measure(label, sources, atof(args[4]), from, &receiver, cpus);
+		err = send_and_measure(args, &receiver, cpus);
 	contestant_detach(&contestant, receiver.ifindex);
 	contestant_unload(&contestant);
 	return err;

@@ -11,11 +11,12 @@ set key outside top right horizontal
 set xtics rotate by -20
 set multiplot layout 2,1
 
-set title "Packets that one core handles, millions per second"
+set title "Refused packets that one core handles, millions per second"
 set yrange [0:*]
-plot data index 0 using 2:xtic(1) title "one refused source" lc rgb "#1b6ca8", \
+plot data index 0 using 2:xtic(1) title "one source" lc rgb "#1b6ca8", \
      "" index 0 using 3 title "65,536 sources" lc rgb "#7ab8d9", \
-     "" index 0 using 4 title "all sources new" lc rgb "#e08e45"
+     "" index 0 using 4 title "a million sources" lc rgb "#c5dfee", \
+     "" index 0 using 5 title "all sources new" lc rgb "#e08e45"
 
 set title "Honest clients' requests that were answered during a flood, percent"
 set yrange [0:105]

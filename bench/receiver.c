@@ -3,10 +3,7 @@
 
 #include <dirent.h>
 #include <errno.h>
-#include <linux/ethtool.h>
-#include <linux/sockios.h>
 #include <net/if.h>
-#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,33 +13,34 @@
 #include <time.h>
 #include <unistd.h>
 
-#define COUNTER "rx_queue_0_xdp_packets"
+#include "cpu.h"
 
-static int ask(const char *name, unsigned long request, struct ifreq *ifr)
+static int find_mac(const char *name, uint8_t mac[ETH_ALEN])
 {
 	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0), err = 0;
+	struct ifreq ifr = {};
 
 	if (fd < 0)
 		return -errno;
-	snprintf(ifr->ifr_name, sizeof(ifr->ifr_name), "%s", name);
-	if (ioctl(fd, request, ifr) < 0)
+	snprintf(ifr.ifr_name, sizeof(ifr.ifr_name), "%s", name);
+	if (ioctl(fd, SIOCGIFHWADDR, &ifr) < 0)
 		err = -errno;
 	close(fd);
+	if (!err)
+		memcpy(mac, ifr.ifr_hwaddr.sa_data, ETH_ALEN);
 	return err;
 }
 
 int receiver_find(const char *name, struct receiver *out)
 {
 	struct receiver receiver = { .ifindex = if_nametoindex(name) };
-	struct ifreq ifr = {};
 	int err;
 
 	if (!receiver.ifindex)
 		return -errno;
-	err = ask(name, SIOCGIFHWADDR, &ifr);
+	err = find_mac(name, receiver.mac);
 	if (err)
 		return err;
-	memcpy(receiver.mac, ifr.ifr_hwaddr.sa_data, ETH_ALEN);
 	snprintf(receiver.name, sizeof(receiver.name), "%s", name);
 	*out = receiver;
 	return 0;
@@ -81,75 +79,45 @@ static pid_t find_thread(const char *interface)
 
 int receiver_pin(struct receiver *receiver, int cpu)
 {
-	cpu_set_t set;
+	int err;
 
 	receiver->thread = find_thread(receiver->name);
 	if (!receiver->thread)
 		return -ESRCH;
-	CPU_ZERO(&set);
-	CPU_SET(cpu, &set);
-	if (sched_setaffinity(receiver->thread, sizeof(set), &set))
-		return -errno;
+	err = cpu_bind(receiver->thread, cpu);
+	if (err)
+		return err;
 	return setpriority(PRIO_PROCESS, receiver->thread, -20) ? -errno : 0;
 }
 
-static int counter_index(const char *interface, uint32_t count)
+/* Reads the first number of a file. */
+static int read_number(const char *path, uint64_t *out)
 {
-	struct ethtool_gstrings *names = calloc(1, sizeof(*names) + count * ETH_GSTRING_LEN);
-	struct ifreq ifr = { .ifr_data = (void *)names };
-	int index = -ENOENT;
-
-	if (!names)
-		return -ENOMEM;
-	names->cmd = ETHTOOL_GSTRINGS;
-	names->string_set = ETH_SS_STATS;
-	names->len = count;
-	if (ask(interface, SIOCETHTOOL, &ifr) == 0)
-		for (uint32_t i = 0; i < count && index < 0; i++)
-			if (strncmp((char *)names->data + i * ETH_GSTRING_LEN, COUNTER, ETH_GSTRING_LEN) == 0)
-				index = i;
-	free(names);
-	return index;
-}
-
-static int read_counter(const char *interface, uint64_t *out)
-{
-	struct ethtool_drvinfo info = { .cmd = ETHTOOL_GDRVINFO };
-	struct ifreq ifr = { .ifr_data = (void *)&info };
-	struct ethtool_stats *stats;
-	int index, err = ask(interface, SIOCETHTOOL, &ifr);
-
-	if (err)
-		return err;
-	index = counter_index(interface, info.n_stats);
-	if (index < 0)
-		return index;
-	stats = calloc(1, sizeof(*stats) + info.n_stats * sizeof(stats->data[0]));
-	if (!stats)
-		return -ENOMEM;
-	stats->cmd = ETHTOOL_GSTATS;
-	stats->n_stats = info.n_stats;
-	ifr.ifr_data = (void *)stats;
-	err = ask(interface, SIOCETHTOOL, &ifr);
-	if (!err)
-		*out = stats->data[index];
-	free(stats);
-	return err;
-}
-
-static int read_busy(pid_t thread, uint64_t *out)
-{
-	char path[64];
-	FILE *file;
+	FILE *file = fopen(path, "re");
 	int fields;
 
-	snprintf(path, sizeof(path), "/proc/%d/schedstat", thread);
-	file = fopen(path, "re");
 	if (!file)
 		return -errno;
 	fields = fscanf(file, "%lu", out);
 	fclose(file);
 	return fields == 1 ? 0 : -EINVAL;
+}
+
+/* Not by ethtool, which waits for a lock of the whole machine. */
+static int read_packets(const char *interface, uint64_t *out)
+{
+	char path[64];
+
+	snprintf(path, sizeof(path), "/sys/class/net/%s/statistics/rx_packets", interface);
+	return read_number(path, out);
+}
+
+static int read_busy(pid_t thread, uint64_t *out)
+{
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/%d/schedstat", thread);
+	return read_number(path, out);
 }
 
 int receiver_read(const struct receiver *receiver, struct receiver_reading *out)
@@ -160,7 +128,7 @@ int receiver_read(const struct receiver *receiver, struct receiver_reading *out)
 
 	clock_gettime(CLOCK_MONOTONIC, &now);
 	reading.time_ns = now.tv_sec * 1000000000ULL + now.tv_nsec;
-	err = read_counter(receiver->name, &reading.packets);
+	err = read_packets(receiver->name, &reading.packets);
 	if (!err)
 		err = read_busy(receiver->thread, &reading.busy_ns);
 	if (!err)

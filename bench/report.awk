@@ -1,35 +1,60 @@
 # SPDX-License-Identifier: GPL-2.0-only
-# Turns the measurements (tab-separated, see run.sh and the top of cost.c, flood.c, exact.c, survive.c and persist.sh)
-# into tables on stdout, into JSON in the file named by the variable `json`, and into what plot.gp draws in the file
-# named by `plot`. Works with mawk.
+# Turns the measurements (tab-separated, see run.sh and the top of cost.c, flood.c, scale.c, exact.c, survive.c and
+# persist.sh) into tables on stdout, into JSON in the file named by the variable `json`, and into what plot.gp draws in
+# the file named by `plot`. Works with mawk. Lists that it walks are lists of names: the order of "in" is nobody's.
 
 BEGIN {
 	FS = "\t"
+	kinds["cost"] = "one 65536 million new"
+	kinds["refused"] = "one 65536 million new"
+	kinds["admitted"] = "one 65536 million"
+	kinds["survive"] = "nobody one 65536 new"
 	facts = "machine kernel clang rounds load survive-rate"
 	# Of the rate limiter that this one is measured against: one field a write, one a read.
 	published_writes = 2200
 	published_reads = 2600
+	verdict_names = "refused admitted"
+	title["one"] = "one source"
+	title["65536"] = "65536 sources"
+	title["million"] = "a million sources"
+	title["new"] = "all sources new"
 }
 
 index(" " facts " ", " " $1 " ") { fact[$1] = $2 }
 $1 == "cost"  { add("cost", $2 SUBSEP $3 SUBSEP $4, $5); remember("cost", $2) }
 $1 == "flood" {
 	flood[++floods] = $0
-	if (!nearest || $7 < nearest)
-		nearest = $7
-	remember("flood", $2)
+	note_distance($8)
+	remember($3, $2)
+}
+$1 == "scale" {
+	note_distance($8)
+	remember("scale", $2)
+	add("scale-mpps", $2 SUBSEP $3 SUBSEP $4, $5)
+	add("scale-ns", $2 SUBSEP $3 SUBSEP $4, $6)
+	add("scale-busy", $2 SUBSEP $3 SUBSEP $4, $7)
+	add("scale-distance", $2 SUBSEP $3 SUBSEP $4, $8)
 }
 $1 == "exact" { exact[++exacts] = $2 "\t" $3 "\t" $4 "\t" $5 "\t" $6 }
 $1 == "survive" {
+	note_distance($7)
 	remember("survive", $2)
-	add("survive-mpps", $2 SUBSEP $3, $4)
-	add("answered", $2 SUBSEP $3, 100 * $6 / $5)
-	if ($7 != "-") {
-		add("p50", $2 SUBSEP $3, $7)
-		add("p99", $2 SUBSEP $3, $8)
+	add("offered", $2 SUBSEP $3, $4)
+	add("handled", $2 SUBSEP $3, $5)
+	add("survive-busy", $2 SUBSEP $3, $6)
+	add("survive-distance", $2 SUBSEP $3, $7)
+	add("answered", $2 SUBSEP $3, 100 * $9 / $8)
+	if ($10 != "-") {
+		add("p50", $2 SUBSEP $3, $10)
+		add("p99", $2 SUBSEP $3, $11)
 	}
 }
 $1 == "persist" { add("persist", $2, $3); remember("persist", $2) }
+
+function note_distance(ns) {
+	if (!nearest || ns < nearest)
+		nearest = ns
+}
 
 function add(table, key, value) {
 	values[table, key, ++runs[table, key]] = value
@@ -39,18 +64,20 @@ function add(table, key, value) {
 function choose_floods(    i, f, key) {
 	for (i = 1; i <= floods; i++) {
 		split(flood[i], f, "\t")
-		if (f[7] <= 2 * nearest)
-			is_near[f[2], f[3]] = 1
+		if (f[8] <= 2 * nearest)
+			is_near[f[2], f[3], f[4]] = 1
 	}
 	for (i = 1; i <= floods; i++) {
 		split(flood[i], f, "\t")
-		key = f[2] SUBSEP f[3]
-		if (key in is_near && f[7] > 2 * nearest)
+		key = f[2] SUBSEP f[3] SUBSEP f[4]
+		if (key in is_near && f[8] > 2 * nearest) {
+			add("far", key, f[5])
 			continue
-		add("mpps", key, f[4])
-		add("ns", key, f[5])
-		add("busy", key, f[6])
-		add("distance", key, f[7])
+		}
+		add("mpps", key, f[5])
+		add("ns", key, f[6])
+		add("busy", key, f[7])
+		add("distance", key, f[8])
 	}
 }
 
@@ -82,97 +109,140 @@ function list(table, key,    i, out) {
 	return "[" out "]"
 }
 
-function print_cost(    i, c, s, v, sources, verdicts, line) {
+function print_cost(    i, c, s, k, v, sources, verdicts, line) {
 	print "\nNanoseconds per packet over BPF_PROG_TEST_RUN, the prologue that writes the source included"
-	printf "%-14s  %31s  %31s\n", "", "refused", "admitted"
-	printf "%-14s  %7s %7s %7s %7s  %7s %7s %7s %7s\n", "", "one", "65536", "million", "new", "one", "65536",
+	printf "%-15s  %31s  %31s\n", "", "refused", "admitted"
+	printf "%-15s  %7s %7s %7s %7s  %7s %7s %7s %7s\n", "", "one", "65536", "million", "new", "one", "65536",
 		"million", "new"
-	split("one 65536 million new", sources, " ")
-	split("refused admitted", verdicts, " ")
+	k = split(kinds["cost"], sources, " ")
+	split(verdict_names, verdicts, " ")
 	for (i = 1; i <= names["cost"]; i++) {
 		c = name["cost", i]
-		line = sprintf("%-14s", c)
+		line = sprintf("%-15s", c)
 		for (v = 1; v <= 2; v++) {
 			line = line " "
-			for (s = 1; s <= 4; s++)
+			for (s = 1; s <= k; s++)
 				line = line sprintf(" %7s", cell("cost", c SUBSEP verdicts[v] SUBSEP sources[s], "%.0f"))
 		}
 		print line
 	}
 }
 
-function print_flood(    i, c, s, sources, line) {
-	print "\nMillions of packets per second that one core receives; ns of that core per packet; edgebucket against it"
-	printf "%-14s  %20s  %20s  %20s\n", "", "one refused source", "65536 sources", "all sources new"
-	split("one 65536 new", sources, " ")
-	for (i = 1; i <= names["flood"]; i++) {
-		c = name["flood", i]
-		line = sprintf("%-14s", c)
-		for (s = 1; s <= 3; s++)
-			line = line "  " sprintf("%5s %6s %7s", cell("mpps", c SUBSEP sources[s], "%.1f"),
-				cell("ns", c SUBSEP sources[s], "%.0f"), ratio(c, sources[s]))
+function print_flood(verdict,    i, c, s, k, sources, key, line) {
+	printf "\n%s: millions of packets per second that one core receives; ns of that core per packet; edgebucket against it\n",
+		verdict == "refused" ? "Refused" : "Admitted"
+	k = split(kinds[verdict], sources, " ")
+	line = sprintf("%-15s", "")
+	for (s = 1; s <= k; s++)
+		line = line sprintf("  %21s", title[sources[s]])
+	print line
+	for (i = 1; i <= names[verdict]; i++) {
+		c = name[verdict, i]
+		line = sprintf("%-15s", c)
+		for (s = 1; s <= k; s++) {
+			key = c SUBSEP verdict SUBSEP sources[s]
+			line = line "  " sprintf("%5s%-2s%6s %7s", cell("mpps", key, "%.1f"),
+				mark("distance", c == "drop" ? "" : "busy", key), cell("ns", key, "%.0f"),
+				ratio(c, verdict, sources[s]))
+		}
 		print line
 	}
-	printf "From CPU to CPU a cache line takes %s ns%s.\n", nearest, list_far()
-	warn_idle()
+}
+
+function times(table, key, base) {
+	if (!((table, key) in runs) || !((table, base) in runs))
+		return "-"
+	return sprintf("x %.2f", median(table, key) / median(table, base))
 }
 
 # Near is not compared with far.
-function ratio(contestant, sources,    key, other) {
-	key = "edgebucket" SUBSEP sources
-	other = contestant SUBSEP sources
-	if (!(("mpps", key) in runs) || !(("mpps", other) in runs) || (key in is_near) != (other in is_near))
-		return "-"
-	return sprintf("x %.2f", median("mpps", key) / median("mpps", other))
+function ratio(contestant, verdict, sources,    key, other) {
+	key = "edgebucket" SUBSEP verdict SUBSEP sources
+	other = contestant SUBSEP verdict SUBSEP sources
+	return (key in is_near) == (other in is_near) ? times("mpps", key, other) : "-"
 }
 
-function list_far(    i, s, c, sources, far) {
-	split("one 65536 new", sources, " ")
-	for (i = 1; i <= names["flood"]; i++)
-		for (s = 1; s <= 3; s++) {
-			c = name["flood", i]
-			if ((("mpps", c SUBSEP sources[s]) in runs) && !((c, sources[s]) in is_near))
-				far = far sprintf(" %s/%s (%d ns)", c, sources[s], median("distance", c SUBSEP sources[s]))
+# Says what a cell is worth: far CPUs; a receiver that waits measures the sender, or whoever else had the CPU.
+function mark(distance, busy, key,    out) {
+	if ((distance, key) in runs && median(distance, key) > 2 * nearest)
+		out = "*"
+	if (busy && (busy, key) in runs && median(busy, key) < 0.9)
+		out = out "+"
+	marked = marked out
+	return out
+}
+
+function explain_marks() {
+	if (!nearest)
+		return
+	printf "\nFrom CPU to CPU a cache line takes %s ns.\n", nearest
+	if (index(marked, "*"))
+		printf "* Measured while the CPUs were far from each other: more than %d ns.\n", 2 * nearest
+	if (index(marked, "+"))
+		print "+ The CPU that is measured was less than 90 % busy with it."
+}
+
+function print_scale(    i, c, v, verdicts, one, two, line) {
+	print "\nOne source on one CPU and on two, which send too: millions of packets per second; ns of a CPU for each; the ratio"
+	printf "%-15s  %12s %12s %7s  %13s %12s\n", "", "refused: one", "two", "", "admitted: one", "two"
+	split(verdict_names, verdicts, " ")
+	for (i = 1; i <= names["scale"]; i++) {
+		c = name["scale", i]
+		line = sprintf("%-15s", c)
+		for (v = 1; v <= 2; v++) {
+			one = c SUBSEP verdicts[v] SUBSEP 1
+			two = c SUBSEP verdicts[v] SUBSEP 2
+			line = line sprintf("  %5s%-2s%5s %5s%-2s%5s %7s", cell("scale-mpps", one, "%.1f"),
+				mark("", "scale-busy", one), cell("scale-ns", one, "%.0f"), cell("scale-mpps", two, "%.1f"),
+				mark("scale-distance", "scale-busy", two), cell("scale-ns", two, "%.0f"), times("scale-mpps", two, one))
 		}
-	return far ? ", but with:" far : ""
-}
-
-# A receiver that waits measures the sender, or whoever else had the CPU.
-function warn_idle(    key, part, idle) {
-	for (key in runs) {
-		split(key, part, SUBSEP)
-		if (part[1] == "busy" && part[2] != "drop" && median("busy", part[2] SUBSEP part[3]) < 0.9)
-			idle = idle sprintf(" %s/%s (%.0f %%)", part[2], part[3], 100 * median("busy", part[2] SUBSEP part[3]))
+		print line
 	}
-	if (idle)
-		print "The receiving core was not busy all the time with:" idle
 }
 
 function print_exact(    i, f) {
 	print "\nOne source from two CPUs at 1000/s, burst 1000: packets admitted"
-	printf "%-14s  %-28s %12s %10s %10s\n", "", "", "sent", "exact", "admitted"
+	printf "%-15s %-28s %12s %10s %10s\n", "", "", "sent", "exact", "admitted"
 	for (i = 1; i <= exacts; i++) {
 		split(exact[i], f, "\t")
-		printf "%-14s  %-28s %12s %10s %10s\n", f[1],
+		printf "%-15s %-28s %12s %10s %10s\n", f[1],
 			f[2] == "spoofed" ? "table full of spoofed sources" : "alone", f[3], f[4], f[5]
 	}
 }
 
-function print_survive(    i, c, s, k, sources, line) {
+function print_survive(    i, c, s, k, sources, line, slow) {
 	printf "\nHonest clients, 1000 requests a second, in floods of %.1f million packets a second: %% answered; ms to the answer,\n",
 		fact["survive-rate"] / 1e6
 	print "median and 99th percentile; millions of packets handled"
-	printf "%-14s  %21s  %26s  %26s  %26s\n", "", "no flood", "one source", "65536 sources", "all sources new"
-	k = split("nobody one 65536 new", sources, " ")
+	printf "%-13s %20s  %26s  %26s  %26s\n", "", "no flood", "one source", "65536 sources", "all sources new"
+	k = split(kinds["survive"], sources, " ")
 	for (i = 1; i <= names["survive"]; i++) {
 		c = name["survive", i]
-		line = sprintf("%-14s", c)
-		for (s = 1; s <= k; s++)
-			line = line sprintf("  %5s %% %6s %6s", cell("answered", c SUBSEP sources[s], "%.1f"),
+		line = sprintf("%-13s", c)
+		for (s = 1; s <= k; s++) {
+			line = line sprintf(" %5s %% %6s %6s", cell("answered", c SUBSEP sources[s], "%.1f"),
 				in_ms("p50", c SUBSEP sources[s]), in_ms("p99", c SUBSEP sources[s])) \
-				(s > 1 ? sprintf(" %4s", cell("survive-mpps", c SUBSEP sources[s], "%.1f")) : "")
+				(s > 1 ? sprintf(" %4s%-1s", cell("handled", c SUBSEP sources[s], "%.1f"),
+				mark("survive-distance", "", c SUBSEP sources[s])) : "")
+			if (s > 1)
+				slow = slow describe_slow(c SUBSEP sources[s])
+		}
+		sub(/ +$/, "", line)
 		print line
 	}
+	if (slow)
+		print "Fewer packets a second were sent, in millions, to:" slow
+}
+
+function slashes(key) {
+	gsub(SUBSEP, "/", key)
+	return key
+}
+
+function describe_slow(key) {
+	if (!(("offered", key) in runs) || median("offered", key) >= 0.9 * fact["survive-rate"] / 1e6)
+		return ""
+	return sprintf(" %s (%.1f)", slashes(key), median("offered", key))
 }
 
 function in_ms(table, key) {
@@ -214,80 +284,150 @@ function quote(text) {
 	return "\"" text "\""
 }
 
-function print_json(    i, n, f, key, part, first) {
-	n = split(facts, f, " ")
-	printf "{" > json
-	for (i = 1; i <= n; i++)
-		printf("%s: %s, ", quote(f[i]), quote(fact[f[i]])) > json
-	printf "\n\"cost\": [" > json
-	first = 1
-	for (key in runs) {
-		split(key, part, SUBSEP)
-		if (part[1] != "cost")
-			continue
-		printf("%s\n{\"contestant\": %s, \"verdict\": %s, \"sources\": %s, \"ns\": %s, \"runs\": %s}",
-			first ? "" : ",", quote(part[2]), quote(part[3]), quote(part[4]),
-			median("cost", part[2] SUBSEP part[3] SUBSEP part[4]),
-			list("cost", part[2] SUBSEP part[3] SUBSEP part[4])) > json
-		first = 0
+# Members of an object, from a list "member=table member=table" of medians.
+function medians(members, key,    i, n, part, pair, out) {
+	n = split(members, part, " ")
+	for (i = 1; i <= n; i++) {
+		split(part[i], pair, "=")
+		out = out sprintf(", %s: %s", quote(pair[1]), (pair[2], key) in runs ? median(pair[2], key) : "null")
 	}
-	printf "],\n\"flood\": [" > json
-	first = 1
-	for (key in runs) {
-		split(key, part, SUBSEP)
-		if (part[1] != "mpps")
-			continue
-		i = part[2] SUBSEP part[3]
-		printf("%s\n{\"contestant\": %s, \"sources\": %s, \"mpps\": %s, \"ns\": %s, \"busy\": %s, \"runs\": %s, \"cpu_to_cpu_ns\": %s}",
-			first ? "" : ",", quote(part[2]), quote(part[3]), median("mpps", i), median("ns", i),
-			median("busy", i), list("mpps", i), median("distance", i)) > json
-		first = 0
+	return out
+}
+
+function open_list(what) {
+	printf(",\n%s: [", quote(what)) > json
+	separator = "\n"
+}
+
+function put(object) {
+	printf("%s%s", separator, "{" object "}") > json
+	separator = ",\n"
+}
+
+function close_list() {
+	printf("]") > json
+}
+
+function subject(contestant, verdict, sources) {
+	return "\"contestant\": " quote(contestant) (verdict ? ", \"verdict\": " quote(verdict) : "") \
+		(sources ? ", \"sources\": " quote(sources) : "")
+}
+
+function json_cost(    i, v, s, k, key, sources, verdicts) {
+	open_list("cost")
+	k = split(kinds["cost"], sources, " ")
+	split(verdict_names, verdicts, " ")
+	for (i = 1; i <= names["cost"]; i++)
+		for (v = 1; v <= 2; v++)
+			for (s = 1; s <= k; s++) {
+				key = name["cost", i] SUBSEP verdicts[v] SUBSEP sources[s]
+				if (("cost", key) in runs)
+					put(subject(name["cost", i], verdicts[v], sources[s]) medians("ns=cost", key) \
+						", \"runs\": " list("cost", key))
+			}
+	close_list()
+}
+
+# The medians of the table: "runs" are what they are of, "far_runs" what was left out.
+function json_flood(    i, v, s, k, key, sources, verdicts) {
+	open_list("flood")
+	split(verdict_names, verdicts, " ")
+	for (v = 1; v <= 2; v++) {
+		k = split(kinds[verdicts[v]], sources, " ")
+		for (i = 1; i <= names[verdicts[v]]; i++)
+			for (s = 1; s <= k; s++) {
+				key = name[verdicts[v], i] SUBSEP verdicts[v] SUBSEP sources[s]
+				if (("mpps", key) in runs)
+					put(subject(name[verdicts[v], i], verdicts[v], sources[s]) \
+						medians("mpps=mpps ns=ns busy=busy cpu_to_cpu_ns=distance", key) \
+						", \"near\": " (key in is_near ? "true" : "false") \
+						", \"runs\": " list("mpps", key) ", \"far_runs\": " list("far", key))
+			}
 	}
-	printf "],\n\"exact\": [" > json
+	close_list()
+}
+
+function json_scale(    i, v, cpus, key, verdicts) {
+	open_list("scale")
+	split(verdict_names, verdicts, " ")
+	for (i = 1; i <= names["scale"]; i++)
+		for (v = 1; v <= 2; v++)
+			for (cpus = 1; cpus <= 2; cpus++) {
+				key = name["scale", i] SUBSEP verdicts[v] SUBSEP cpus
+				if (("scale-mpps", key) in runs)
+					put(subject(name["scale", i], verdicts[v]) ", \"cpus\": " cpus \
+						medians("mpps=scale-mpps ns=scale-ns busy=scale-busy cpu_to_cpu_ns=scale-distance", key) \
+						", \"runs\": " list("scale-mpps", key))
+			}
+	close_list()
+}
+
+function json_exact(    i, f) {
+	open_list("exact")
 	for (i = 1; i <= exacts; i++) {
 		split(exact[i], f, "\t")
-		printf("%s\n{\"contestant\": %s, \"scenario\": %s, \"sent\": %s, \"exact\": %s, \"admitted\": %s}",
-			i > 1 ? "," : "", quote(f[1]), quote(f[2]), f[3], f[4], f[5]) > json
+		put(subject(f[1]) sprintf(", \"scenario\": %s, \"sent\": %s, \"exact\": %s, \"admitted\": %s",
+			quote(f[2]), f[3], f[4], f[5]))
 	}
-	printf "],\n\"survive\": [" > json
-	first = 1
-	for (key in runs) {
-		split(key, part, SUBSEP)
-		if (part[1] != "answered")
-			continue
-		i = part[2] SUBSEP part[3]
-		printf("%s\n{\"contestant\": %s, \"sources\": %s, \"answered_percent\": %s, \"runs\": %s, \"p50_us\": %s, \"p99_us\": %s, \"mpps\": %s}",
-			first ? "" : ",", quote(part[2]), quote(part[3]), median("answered", i), list("answered", i),
-			(("p50", i) in runs) ? median("p50", i) : "null",
-			(("p99", i) in runs) ? median("p99", i) : "null", median("survive-mpps", i)) > json
-		first = 0
-	}
-	printf "],\n\"persist\": [" > json
+	close_list()
+}
+
+function json_survive(    i, s, k, key, sources) {
+	open_list("survive")
+	k = split(kinds["survive"], sources, " ")
+	for (i = 1; i <= names["survive"]; i++)
+		for (s = 1; s <= k; s++) {
+			key = name["survive", i] SUBSEP sources[s]
+			if (("answered", key) in runs)
+				put(subject(name["survive", i], "", sources[s]) \
+					medians("answered_percent=answered p50_us=p50 p99_us=p99 offered_mpps=offered" \
+						" handled_mpps=handled busy=survive-busy cpu_to_cpu_ns=survive-distance", key) \
+					", \"runs\": " list("answered", key))
+		}
+	close_list()
+}
+
+function json_persist(    i) {
+	open_list("persist")
 	for (i = 1; i <= names["persist"]; i++)
-		printf("%s\n{\"what\": %s, \"median\": %s, \"runs\": %s}", i > 1 ? "," : "", quote(name["persist", i]),
-			persist(name["persist", i]), list("persist", name["persist", i])) > json
-	print "]}" > json
+		put("\"what\": " quote(name["persist", i]) medians("median=persist", name["persist", i]) \
+			", \"runs\": " list("persist", name["persist", i]))
+	close_list()
+}
+
+function print_json(    i, n, f) {
+	n = split(facts, f, " ")
+	printf("{") > json
+	for (i = 1; i <= n; i++)
+		printf("%s%s: %s", i > 1 ? ", " : "", quote(f[i]), quote(fact[f[i]])) > json
+	json_cost()
+	json_flood()
+	json_scale()
+	json_exact()
+	json_survive()
+	json_persist()
+	print "}" > json
 }
 
 function plotted(table, key) {
-	return (table, key) in runs ? median(table, key) : "NaN"
+	return (table, key) in runs ? median(table, key) : 0
 }
 
-# Blocks for plot.gp, a row for each contestant: its name and a figure for each kind of sources, NaN for none.
-function print_block(part, table, kinds,    i, s, k, sources) {
-	k = split(kinds, sources, " ")
+# Blocks for plot.gp, a row for each contestant: its name and a figure for each kind of sources, 0 for none.
+function print_block(part, table, verdict,    i, s, k, sources) {
+	k = split(kinds[part], sources, " ")
 	for (i = 1; i <= names[part]; i++) {
 		printf("%s", name[part, i]) > plot
 		for (s = 1; s <= k; s++)
-			printf("\t%s", plotted(table, name[part, i] SUBSEP sources[s])) > plot
+			printf("\t%s", plotted(table, name[part, i] SUBSEP (verdict ? verdict SUBSEP : "") sources[s])) > plot
 		print "" > plot
 	}
 	print "\n" > plot
 }
 
 function print_plot() {
-	print_block("flood", "mpps", "one 65536 new")
-	print_block("survive", "answered", "nobody one 65536 new")
+	print_block("refused", "mpps", "refused")
+	print_block("survive", "answered")
 }
 
 END {
@@ -296,14 +436,19 @@ END {
 		fact["kernel"], fact["clang"], fact["rounds"], fact["load"]
 	if (names["cost"])
 		print_cost()
-	if (names["flood"])
-		print_flood()
+	if (names["refused"])
+		print_flood("refused")
+	if (names["admitted"])
+		print_flood("admitted")
+	if (names["scale"])
+		print_scale()
 	if (exacts)
 		print_exact()
 	if (names["survive"])
 		print_survive()
 	if (names["persist"])
 		print_persist()
+	explain_marks()
 	print_json()
 	print_plot()
 }

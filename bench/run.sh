@@ -1,15 +1,17 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only
 #
-# The benchmark: measures floods in rounds, each contestant once a round, and reports medians as tables, as JSON and as a plot.
-# See README.md. Everything happens in a network and a mount namespace of this script's own, which end with it.
+# The benchmark: measures floods in rounds, each contestant once a round, and reports medians as tables, as JSON and as a
+# plot. See README.md. Everything happens in a network and a mount namespace of this script's own, which end with it.
 #
-#   BUILD                   where edgebucket.bpf.o is; results go to $BUILD/bench.json and $BUILD/bench.svg
-#   EB_BENCH_PARTS          of "cost flood exact survive persist"
-#   EB_BENCH_CONTESTANTS    for cost and flood, see below; edgebucket-N is edgebucket with N rules
-#   EB_BENCH_SOURCES        of "one 65536 new", for flood
-#   EB_BENCH_ROUNDS         of floods and of writes to Redis, 3
-#   EB_BENCH_SECONDS        of one flood measurement, 0.5
+#   BUILD                   where edgebucket.bpf.o is
+#   EB_BENCH_OUT            where bench.json, bench.svg and bench/raw.tsv go, $BUILD
+#   EB_BENCH_PARTS          of "cost flood scale exact survive persist"
+#   EB_BENCH_CONTESTANTS    for all parts but persist, of those named below; edgebucket-N is edgebucket with N rules
+#   EB_BENCH_SOURCES        of "one 65536 million new", for cost, flood and survive
+#   EB_BENCH_ROUNDS         of all parts but cost and exact, 3
+#   EB_BENCH_SECONDS        of one measurement of flood and scale, 0.5
+#   EB_BENCH_REPEAT_SECONDS from the start, until which floods among far CPUs are measured again, 420
 #   EB_BENCH_EXACT_SECONDS  5
 #   EB_BENCH_SURVIVE_SECONDS, EB_BENCH_SURVIVE_RATE    of one flood around honest clients, 2; its packets/s, 2000000
 #   EB_BENCH_BUCKETS        to write to Redis, 1000000
@@ -19,26 +21,32 @@ set -euo pipefail
 cd "$(dirname "$0")"
 : "${BUILD:?where edgebucket.bpf.o is}"
 
-parts=${EB_BENCH_PARTS:-cost flood exact survive persist}
-flood_contestants="drop parse xdp-filter edgebucket edgebucket-64 edgebucket-list gcra-lru spin-lock nftables hashlimit"
-flood_contestants=${EB_BENCH_CONTESTANTS:-$flood_contestants}
+parts=${EB_BENCH_PARTS:-cost flood scale exact survive persist}
 cost_contestants=${EB_BENCH_CONTESTANTS:-drop parse edgebucket edgebucket-5 edgebucket-64 edgebucket-list gcra-lru
 	spin-lock}
-sources=${EB_BENCH_SOURCES:-one 65536 new}
+refused_contestants=${EB_BENCH_CONTESTANTS:-drop parse xdp-filter edgebucket edgebucket-64 edgebucket-list gcra-lru
+	spin-lock nftables hashlimit}
+admitted_contestants=${EB_BENCH_CONTESTANTS:-nothing edgebucket edgebucket-64 gcra-lru nftables hashlimit}
+scale_contestants=${EB_BENCH_CONTESTANTS:-drop nothing edgebucket gcra-lru spin-lock nftables}
+exact_contestants=${EB_BENCH_CONTESTANTS:-edgebucket gcra-lru spin-lock nftables hashlimit}
+survive_contestants=${EB_BENCH_CONTESTANTS:-nothing edgebucket nftables hashlimit}
+sources=${EB_BENCH_SOURCES:-one 65536 million new}
 rounds=${EB_BENCH_ROUNDS:-3}
 seconds=${EB_BENCH_SECONDS:-0.5}
-survive_contestants=${EB_BENCH_CONTESTANTS:-nothing edgebucket edgebucket-64 nftables hashlimit}
 survive_seconds=${EB_BENCH_SURVIVE_SECONDS:-2}
 survive_rate=${EB_BENCH_SURVIVE_RATE:-2000000}
 exact_seconds=${EB_BENCH_EXACT_SECONDS:-5}
+repeat_seconds=${EB_BENCH_REPEAT_SECONDS:-420}
 table_size=1048576 # BENCH_TABLE_SIZE of bench.h
 bench=$BUILD/bench/bench
-raw=$BUILD/bench/raw.tsv
+out=${EB_BENCH_OUT:-$BUILD}
+raw=$out/bench/raw.tsv
 
 if [ "${1:-}" != inside ]; then
 	[ "$(id -u)" = 0 ] || { echo "bench: must be root" >&2; exit 1; }
 	[ "$(nproc)" -ge 2 ] || { echo "bench: needs two CPUs" >&2; exit 1; }
 	./build.sh
+	mkdir -p "$out/bench"
 	exec unshare --net --mount --propagation private -- "$PWD/run.sh" inside
 fi
 
@@ -52,6 +60,10 @@ make_pair() { # sender receiver
 	# Without a program, an interface has NAPI with GRO only, and only then takes frames from XDP.
 	ethtool -K "$1" gro on
 	ethtool -K "$2" gro on
+	# What IPv6 sends of itself could come from the other CPU, which would then keep the interface's work.
+	ip link set "$1" addrgenmode none
+	ip link set "$2" addrgenmode none
+	sysctl -q -w "net.ipv6.conf.$1.disable_ipv6=1" "net.ipv6.conf.$2.disable_ipv6=1"
 	ip link set "$1" up
 	ip link set "$2" up
 }
@@ -94,7 +106,7 @@ limit_by_nftables() { # rate burst receivers
 			}
 			chain early {
 				type filter hook ingress devices = { $(list "$@") } priority 0; policy accept;
-				update @over { ip saddr limit rate over $rate/second burst $burst packets } drop
+				update @over { ip saddr limit rate over $rate burst $burst packets } drop
 				ip saddr 10.0.0.1 counter name admitted
 				drop
 			}
@@ -103,7 +115,7 @@ limit_by_nftables() { # rate burst receivers
 }
 
 limit_by_hashlimit() { # rate burst
-	iptables -w -t raw -A PREROUTING -m hashlimit --hashlimit-above "$1/second" --hashlimit-burst "$2" \
+	iptables -w -t raw -A PREROUTING -m hashlimit --hashlimit-above "$1" --hashlimit-burst "$2" \
 		--hashlimit-mode srcip --hashlimit-name "eb$id" --hashlimit-htable-size $table_size \
 		--hashlimit-htable-max $table_size -j DROP
 	iptables -w -t raw -A PREROUTING -s 10.0.0.1 -j DROP
@@ -135,21 +147,27 @@ is_available() { # contestant
 }
 
 set_up() { # contestant rate burst receivers
-	local contestant=$1 rate=$2 burst=$3
+	local contestant=$1 rate=$2 burst=$3 receiver
 	shift 3
 	case $contestant in
 	nftables) limit_by_nftables "$rate" "$burst" "$@" ;;
 	hashlimit) limit_by_hashlimit "$rate" "$burst" ;;
 	xdp-filter)
 		drop_behind "$@"
-		xdp-filter load --mode native --policy deny --features ipv4 "$1" >/dev/null
+		for receiver; do
+			xdp-filter load --mode native --policy deny --features ipv4 "$receiver" >/dev/null
+		done
 		;;
 	*) drop_behind "$@" ;;
 	esac
 }
 
-tear_down() { # contestant receiver
-	[ "$1" != xdp-filter ] || xdp-filter unload "$2" >/dev/null
+tear_down() { # contestant receivers
+	local contestant=$1 receiver
+	shift
+	if [ "$contestant" = xdp-filter ]; then
+		for receiver; do xdp-filter unload "$receiver" >/dev/null; done
+	fi
 	forget_limits
 }
 
@@ -160,7 +178,7 @@ refuses() { # contestant sources
 
 run_cost() {
 	local contestant source program
-	for source in one 65536 million new; do
+	for source in $sources; do
 		for contestant in $cost_contestants; do
 			read -ra program < <(program_of "$contestant")
 			[ "${program[0]}" != none ] || continue
@@ -171,39 +189,92 @@ run_cost() {
 	done
 }
 
-# Least distance of the CPUs, in ns, during floods of a contestant and sources; and of all. See README.md.
+drops_all() { # contestant
+	[[ " drop parse xdp-filter " = *" $1 "* ]]
+}
+
+# Whether there is something to measure: new sources are for the gate to refuse, and the highest limit that hashlimit
+# takes is a million packets a second. A list takes seconds to load, and costs what it costs for all sources.
+makes_sense() { # contestant verdict sources
+	if [ "$2" = refused ]; then
+		[ "$1" != nothing ] && [ "$1 $3" != "edgebucket-list million" ]
+	else
+		! drops_all "$1" && [ "$3" != new ] && [ "$1 $3" != "hashlimit one" ]
+	fi
+}
+
+# The limit of contestant_limit_of() as nft and iptables can say it.
+set_up_for() { # verdict contestant receivers
+	local verdict=$1 contestant=$2
+	shift 2
+	case $contestant,$verdict in
+	*,refused) set_up "$contestant" 1/hour 1 "$@" ;;
+	hashlimit,admitted) set_up "$contestant" 1000000/second 1000000 "$@" ;;
+	*,admitted) set_up "$contestant" 1000000/second 4000000000 "$@" ;;
+	esac
+}
+
+# Least distance of the CPUs, in ns, during floods of a contestant, verdict and sources; and of all. See README.md.
 declare -A distance
 nearest=1000000
 
-flood_with() { # contestant sources
+flood_with() { # contestant verdict sources
 	local contestant=$1 program measured ns
 	read -ra program < <(program_of "$contestant")
-	set_up "$contestant" 1 5 "$to"
-	measured=$("$bench" flood "${program[@]}" "$contestant" "$2" "$seconds" "$from" "$to")
+	set_up_for "$2" "$contestant" "$to"
+	measured=$("$bench" flood "${program[@]}" "$contestant" "$2" "$3" "$seconds" "$from" "$to")
 	tear_down "$contestant" "$to"
 	echo "$measured"
 	ns=${measured##*$'\t'}
-	((ns >= ${distance[$1 $2]:-1000000})) || distance[$1 $2]=$ns
+	((ns >= ${distance[$*]:-1000000})) || distance[$*]=$ns
 	((ns >= nearest)) || nearest=$ns
 }
 
-was_near() { # contestant sources
-	((${distance[$1 $2]:-1000000} <= 2 * nearest))
+was_near() { # contestant verdict sources
+	((${distance[$*]:-1000000} <= 2 * nearest))
 }
 
-run_flood() { # all or far: only what was not measured among near CPUs yet
-	local contestant source
-	make_pair "$from" "$to"
-	echo 1 > "/sys/class/net/$to/threaded"
+run_floods() { # all or far, verdict, contestants
+	local contestant source which=$1 verdict=$2
+	shift 2
 	for source in $sources; do
-		for contestant in $flood_contestants; do
-			is_available "$contestant" || continue
-			if [ "$1" = all ] || ! was_near "$contestant" "$source"; then
-				flood_with "$contestant" "$source"
+		for contestant; do
+			is_available "$contestant" && makes_sense "$contestant" "$verdict" "$source" || continue
+			if [ "$which" = all ] || ! was_near "$contestant" "$verdict" "$source"; then
+				flood_with "$contestant" "$verdict" "$source"
 			fi
 		done
 	done
+}
+
+run_flood() { # all or far: only what was not measured among near CPUs yet
+	make_pair "$from" "$to"
+	echo 1 > "/sys/class/net/$to/threaded"
+	# shellcheck disable=SC2086 # lists
+	run_floods "$1" refused $refused_contestants
+	# shellcheck disable=SC2086
+	run_floods "$1" admitted $admitted_contestants
 	drop_pair "$from"
+}
+
+run_scale() {
+	local contestant verdict cpus program
+	make_pair "$from" "$to"
+	make_pair "$from2" "$to2"
+	for verdict in refused admitted; do
+		for contestant in $scale_contestants; do
+			is_available "$contestant" && makes_sense "$contestant" "$verdict" one || continue
+			read -ra program < <(program_of "$contestant")
+			for cpus in 1 2; do
+				set_up_for "$verdict" "$contestant" "$to" "$to2"
+				"$bench" scale "${program[@]}" "$contestant" "$verdict" "$cpus" "$seconds" \
+					"$from" "$to" "$from2" "$to2"
+				tear_down "$contestant" "$to" "$to2"
+			done
+		done
+	done
+	drop_pair "$from"
+	drop_pair "$from2"
 }
 
 # Nothing counts or drops behind the contestants: what passes reaches the server.
@@ -220,13 +291,13 @@ limit_for_server() { # contestant rate burst
 				}
 				chain early {
 					type filter hook ingress device $to priority 0; policy accept;
-					update @over { ip saddr limit rate over $2/second burst $3 packets } drop
+					update @over { ip saddr limit rate over $2 burst $3 packets } drop
 				}
 			}
 		END
 		;;
 	hashlimit)
-		iptables -w -t raw -A PREROUTING -i "$to" -m hashlimit --hashlimit-above "$2/second" \
+		iptables -w -t raw -A PREROUTING -i "$to" -m hashlimit --hashlimit-above "$2" \
 			--hashlimit-burst "$3" --hashlimit-mode srcip --hashlimit-name "eb$id" \
 			--hashlimit-htable-size $table_size --hashlimit-htable-max $table_size -j DROP
 		;;
@@ -263,11 +334,12 @@ drop_clients() {
 run_survive() {
 	local contestant source program
 	make_clients
-	for source in nobody one 65536 new; do
+	for source in nobody $sources; do
+		[ "$source" != million ] || continue
 		for contestant in $survive_contestants; do
-			is_available "$contestant" || continue
+			is_available "$contestant" && ! drops_all "$contestant" || continue
 			read -ra program < <(program_of "$contestant")
-			limit_for_server "$contestant" 1 5
+			limit_for_server "$contestant" 1/second 2
 			"$bench" survive "${program[@]}" "$contestant" "$source" "$survive_seconds" "$survive_rate" \
 				"$from" "$to" "/proc/$clients/ns/net"
 			forget_limits
@@ -290,21 +362,29 @@ exactness_of() { # contestant scenario
 	read -ra program < <(program_of "$1")
 	make_pair "$from" "$to"
 	make_pair "$from2" "$to2"
-	set_up "$1" 1000 1000 "$to" "$to2"
+	set_up "$1" 1000/second 1000 "$to" "$to2"
 	printf '%s\t%s\n' "$("$bench" exact "${program[0]}" "$1" "$2" "$exact_seconds" "$from" "$to" "$from2" "$to2")" \
 		"$(admitted_by "$1")"
-	tear_down "$1" "$to"
+	tear_down "$1" "$to" "$to2"
 	drop_pair "$from"
 	drop_pair "$from2"
 }
 
+# Rows that add something: the two that are not exact alone are not so with a full table.
+can_be_exact() { # contestant scenario
+	case $1,$2 in
+	edgebucket,* | gcra-lru,* | nftables,* | spin-lock,two-cpus | hashlimit,two-cpus) ;;
+	*) false ;;
+	esac
+}
+
 run_exact() {
-	local contestant
-	for contestant in edgebucket gcra-lru spin-lock nftables hashlimit; do
-		exactness_of $contestant two-cpus
-	done
-	for contestant in edgebucket gcra-lru nftables; do
-		exactness_of $contestant spoofed
+	local contestant scenario
+	for scenario in two-cpus spoofed; do
+		for contestant in $exact_contestants; do
+			can_be_exact "$contestant" $scenario || continue
+			exactness_of "$contestant" $scenario
+		done
 	done
 }
 
@@ -340,8 +420,14 @@ measure() {
 			echo "bench: floods, round $round of $rounds" >&2
 			run_flood all
 		done
-		for ((round = 1; round <= rounds; round++)); do
+		for ((round = 1; round <= rounds && SECONDS < repeat_seconds; round++)); do
 			run_flood far
+		done
+	fi
+	if has_part scale; then
+		for ((round = 1; round <= rounds; round++)); do
+			echo "bench: one source on two CPUs, round $round of $rounds" >&2
+			run_scale
 		done
 	fi
 	if has_part exact; then
@@ -364,7 +450,7 @@ mount -t sysfs sysfs /sys
 mount -t bpf bpf /sys/fs/bpf
 ip link set lo up
 measure > "$raw"
-awk -v json="$BUILD/bench.json" -v plot="$BUILD/bench/plot.tsv" -f report.awk "$raw"
+awk -v json="$out/bench.json" -v plot="$out/bench/plot.tsv" -f report.awk "$raw"
 if command -v gnuplot > /dev/null && has_part flood && has_part survive; then
-	gnuplot -e "data='$BUILD/bench/plot.tsv'; out='$BUILD/bench.svg'" plot.gp
+	gnuplot -e "data='$out/bench/plot.tsv'; out='$out/bench.svg'" plot.gp
 fi

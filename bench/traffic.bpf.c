@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * The programs that make the traffic: both write the next source into the frame. `generate` sends it (test runs with
- * live frames); `vary` hands it to the contestant in `contestant` (ordinary test runs), so that every contestant
- * carries the same extra cost.
+ * The programs that make the traffic: both write the next source and its mark into the frame. `generate` sends it (test
+ * runs with live frames); `vary` hands it to the contestant in `contestant` (ordinary test runs), so that every
+ * contestant carries the same extra cost.
  */
 #include <linux/bpf.h>
 #include <linux/if_ether.h>
 #include <linux/ip.h>
+#include <linux/udp.h>
 
 #include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>
@@ -29,28 +30,29 @@ struct {
 	__type(value, __u32);
 } contestant SEC(".maps");
 
-static __always_inline void note_one(struct progress *at)
+static __always_inline struct mark next_mark(struct progress *at)
 {
 	__u64 now = bpf_ktime_get_ns();
 
-	at->of_one++;
+	at->marked++;
 	at->last_ns = now;
 	if (!at->first_ns)
 		at->first_ns = now;
+	return (struct mark){ .number = at->marked, .made_ns = now };
 }
 
-static __always_inline __u32 next_source(struct progress *at)
+static __always_inline __u32 next_source(struct progress *at, struct mark *mark)
 {
 	if (!at->is_started) {
 		at->is_started = 1;
 		at->x = PATTERN_CPU_START(pattern.start, bpf_get_smp_processor_id());
 	}
-	if (pattern.mix && at->until_one == 0) {
-		at->until_one = pattern.mix - 1;
-		note_one(at);
-		return pattern.one;
+	if (pattern.mix && at->until_marked == 0) {
+		at->until_marked = pattern.mix - 1;
+		*mark = next_mark(at);
+		return pattern.marked + mark->number % pattern.spread;
 	}
-	at->until_one--;
+	at->until_marked--;
 	at->x = PATTERN_NEXT(at->x);
 	return pattern.base | (at->x & pattern.mask);
 }
@@ -95,13 +97,16 @@ static __always_inline int write_source(struct xdp_md *ctx, struct progress *at)
 {
 	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
 	struct iphdr *ip = data + sizeof(struct ethhdr);
+	struct mark *mark = (void *)(ip + 1) + sizeof(struct udphdr), next = {};
 	__u32 saddr;
 
-	if ((void *)(ip + 1) > end)
+	if ((void *)(mark + 1) > end)
 		return -1;
-	saddr = next_source(at);
+	saddr = next_source(at, &next);
 	ip->saddr = bpf_htonl(saddr);
 	ip->check = bpf_htons(checksum_with(checksum_of_zero, saddr));
+	/* Frames are used again: a mark must not stay. */
+	*mark = next;
 	return 0;
 }
 

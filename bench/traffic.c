@@ -38,9 +38,15 @@ int traffic_pattern(const char *name, struct pattern *out)
 
 void traffic_pattern_mix(struct pattern *pattern, uint32_t mix)
 {
-	pattern->one = ONE_SOURCE;
-	pattern->mix = mix;
+	traffic_pattern_mark(pattern, mix, ONE_SOURCE, 1);
 	pattern->start = 1U << 28;
+}
+
+void traffic_pattern_mark(struct pattern *pattern, uint32_t mix, uint32_t marked, uint32_t spread)
+{
+	pattern->mix = mix;
+	pattern->marked = marked;
+	pattern->spread = spread;
 }
 
 void traffic_pattern_pace(struct pattern *pattern, double rate)
@@ -60,7 +66,8 @@ static uint16_t checksum(const void *header, size_t len)
 	return ~sum;
 }
 
-/* A UDP datagram to port 53; the source is left 0 for the programs to write. Returns the IP header's checksum. */
+/* A UDP datagram without a checksum of its own; the source is left 0 for the programs to write. Returns the IP header's
+ * checksum. */
 static uint16_t make_frame(const uint8_t to[ETH_ALEN], uint8_t frame[TRAFFIC_FRAME_LEN])
 {
 	struct ethhdr eth = { .h_proto = htons(ETH_P_IP) };
@@ -70,11 +77,11 @@ static uint16_t make_frame(const uint8_t to[ETH_ALEN], uint8_t frame[TRAFFIC_FRA
 		.ttl = 64,
 		.protocol = IPPROTO_UDP,
 		.tot_len = htons(TRAFFIC_FRAME_LEN - sizeof(eth)),
-		.daddr = htonl(0xc0000201), /* 192.0.2.1 */
+		.daddr = htonl(TRAFFIC_SERVER),
 	};
 	struct udphdr udp = {
-		.source = htons(1024),
-		.dest = htons(53),
+		.source = htons(TRAFFIC_CLIENT_PORT),
+		.dest = htons(TRAFFIC_SERVER_PORT),
 		.len = htons(TRAFFIC_FRAME_LEN - sizeof(eth) - sizeof(ip)),
 	};
 
@@ -150,7 +157,7 @@ int traffic_progress(const struct traffic *traffic, struct progress *out)
 		return -ENOMEM;
 	err = bpf_map_lookup_elem(bpf_map__fd(traffic->skeleton->maps.progress), &zero, per_cpu);
 	for (int i = 0; !err && i < cpus; i++) {
-		sum.of_one += per_cpu[i].of_one;
+		sum.marked += per_cpu[i].marked;
 		if (per_cpu[i].first_ns && (!sum.first_ns || per_cpu[i].first_ns < sum.first_ns))
 			sum.first_ns = per_cpu[i].first_ns;
 		if (per_cpu[i].last_ns > sum.last_ns)

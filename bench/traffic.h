@@ -11,6 +11,11 @@
 
 #define TRAFFIC_FRAME_LEN 60
 
+/* UDP datagrams. */
+#define TRAFFIC_SERVER 0xc0000201 /* 192.0.2.1 */
+#define TRAFFIC_SERVER_PORT 53
+#define TRAFFIC_CLIENT_PORT 1024
+
 struct traffic_bpf;
 
 struct traffic {
@@ -23,6 +28,9 @@ int traffic_pattern(const char *name, struct pattern *out);
 
 /* Makes every `mix`th packet come from 10.0.0.1, and the rest from sources that were not in the run before. */
 void traffic_pattern_mix(struct pattern *pattern, uint32_t mix);
+
+/* Makes every `mix`th packet come from one of `spread` addresses, which begin at `marked`, in turn. */
+void traffic_pattern_mark(struct pattern *pattern, uint32_t mix, uint32_t marked, uint32_t spread);
 
 /* Makes so many packets a second on each CPU, at least 1. */
 void traffic_pattern_pace(struct pattern *pattern, double rate);
