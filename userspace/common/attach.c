@@ -121,11 +121,11 @@ static void look_behind_dispatcher(int ifindex, const struct identity *identity,
 		xdp_multiprog__close(chain);
 }
 
-int eb_attach_status(const char *ifname, const struct eb_maps *maps, struct eb_attachment *out)
+static int read_status(int ifindex, const struct eb_maps *maps, struct eb_attachment *out)
 {
 	LIBBPF_OPTS(bpf_xdp_query_opts, query);
-	int ifindex = if_nametoindex(ifname), err;
 	struct identity identity;
+	int err;
 
 	*out = (struct eb_attachment){ .mode = "" };
 	if (!ifindex)
@@ -145,6 +145,11 @@ int eb_attach_status(const char *ifname, const struct eb_maps *maps, struct eb_a
 	}
 	out->mode = mode_name(query.attach_mode);
 	return 0;
+}
+
+int eb_attach_status(const char *ifname, const struct eb_maps *maps, struct eb_attachment *out)
+{
+	return read_status(if_nametoindex(ifname), maps, out);
 }
 
 /* Opens the program, ready to be loaded: on kernels before 5.18 without what they do not know. */
@@ -270,8 +275,7 @@ static int replace_alone(struct eb_programs *programs, int ifindex, const struct
 }
 
 /* Attaches behind a dispatcher, or alone where the kernel cannot chain programs; libxdp finds out. */
-static int attach_with_libxdp(struct eb_programs *programs, const char *ifname, enum xdp_attach_mode mode,
-			      bool multi_buffer)
+static int attach_with_libxdp(struct eb_programs *programs, int ifindex, enum xdp_attach_mode mode, bool multi_buffer)
 {
 	struct eb_attachment now;
 	struct program *program;
@@ -287,13 +291,13 @@ static int attach_with_libxdp(struct eb_programs *programs, const char *ifname, 
 		return err;
 	}
 	(void)xdp_program__set_xdp_frags_support(program->xdp, multi_buffer);
-	err = xdp_program__attach(program->xdp, if_nametoindex(ifname), mode, 0);
+	err = xdp_program__attach(program->xdp, ifindex, mode, 0);
 	if (err) {
 		free_program(program);
 		return err;
 	}
-	err = eb_attach_status(ifname, programs->maps, &now);
-	keep_program(programs, program, !err && now.dispatcher ? (int)if_nametoindex(ifname) : 0);
+	err = read_status(ifindex, programs->maps, &now);
+	keep_program(programs, program, !err && now.dispatcher ? ifindex : 0);
 	return 0;
 }
 
@@ -318,9 +322,9 @@ static int detach_behind_dispatcher(int ifindex, uint32_t prog_id)
 }
 
 /* Attaches where nothing is, by the program that is already loaded. */
-static int attach_alone(const struct program *program, const char *ifname, enum xdp_attach_mode mode)
+static int attach_alone(const struct program *program, int ifindex, enum xdp_attach_mode mode)
 {
-	return bpf_xdp_attach(if_nametoindex(ifname), bpf_program__fd(program->skeleton->progs.edgebucket),
+	return bpf_xdp_attach(ifindex, bpf_program__fd(program->skeleton->progs.edgebucket),
 			      XDP_FLAGS_UPDATE_IF_NOEXIST |
 				      (mode == XDP_MODE_SKB ? XDP_FLAGS_SKB_MODE : XDP_FLAGS_DRV_MODE),
 			      NULL);
@@ -331,26 +335,28 @@ static bool is_taken(int err)
 	return err == -EBUSY || err == -EEXIST;
 }
 
-static int attach_in_mode(struct eb_programs *programs, const char *ifname, enum xdp_attach_mode mode)
+static int attach_in_mode(struct eb_programs *programs, int ifindex, enum xdp_attach_mode mode)
 {
 	const struct program *alone = find_alone(programs);
 	int err;
 
 	if (alone)
-		return attach_alone(alone, ifname, mode);
-	err = attach_with_libxdp(programs, ifname, mode, true);
+		return attach_alone(alone, ifindex, mode);
+	err = attach_with_libxdp(programs, ifindex, mode, true);
 	/* A kernel before 5.18 knows no multi-buffer frames. */
-	return err && !is_taken(err) ? attach_with_libxdp(programs, ifname, mode, false) : err;
+	return err && !is_taken(err) ? attach_with_libxdp(programs, ifindex, mode, false) : err;
 }
 
-static int attach_fresh(struct eb_programs *programs, const char *ifname, enum eb_attach_mode mode)
+/* By its index: the name may be another interface's from one attempt to the next, and generic mode is for one that
+ * refused the native one. */
+static int attach_fresh(struct eb_programs *programs, int ifindex, enum eb_attach_mode mode)
 {
 	int err = -EINVAL;
 
 	if (mode != EB_ATTACH_GENERIC)
-		err = attach_in_mode(programs, ifname, XDP_MODE_NATIVE);
+		err = attach_in_mode(programs, ifindex, XDP_MODE_NATIVE);
 	if (mode == EB_ATTACH_GENERIC || (mode == EB_ATTACH_AUTO && err && !is_taken(err)))
-		err = attach_in_mode(programs, ifname, XDP_MODE_SKB);
+		err = attach_in_mode(programs, ifindex, XDP_MODE_SKB);
 	return err;
 }
 
@@ -376,7 +382,7 @@ int eb_attach_program(struct eb_programs *programs, const char *ifname, enum eb_
 {
 	struct eb_attachment old;
 	int ifindex = if_nametoindex(ifname);
-	int err = eb_attach_status(ifname, programs->maps, &old);
+	int err = read_status(ifindex, programs->maps, &old);
 
 	if (err)
 		return eb_fail(err, error, "%s: %s", ifname, strerror(-err));
@@ -393,12 +399,15 @@ int eb_attach_program(struct eb_programs *programs, const char *ifname, enum eb_
 	if (old.attached && !old.dispatcher)
 		err = replace_alone(programs, ifindex, &old);
 	else
-		err = attach_fresh(programs, ifname, mode);
+		err = attach_fresh(programs, ifindex, mode);
 	if (!err && old.dispatcher)
 		err = detach_behind_dispatcher(ifindex, old.prog_id);
+	/* It has gone meanwhile, and libraries do not say so. */
+	if (err && (int)if_nametoindex(ifname) != ifindex)
+		err = -ENODEV;
 	if (err)
 		return explain_attach(err, ifname, &old, error);
-	err = eb_attach_status(ifname, programs->maps, out);
+	err = read_status(ifindex, programs->maps, out);
 	return err ? eb_fail(err, error, "%s: %s", ifname, strerror(-err)) : 0;
 }
 
@@ -419,7 +428,7 @@ int eb_attach_remove(const char *ifname, const struct eb_maps *maps, char **erro
 {
 	struct eb_attachment old;
 	int ifindex = if_nametoindex(ifname);
-	int err = eb_attach_status(ifname, maps, &old);
+	int err = read_status(ifindex, maps, &old);
 
 	if (!err && old.attached)
 		err = old.dispatcher ? detach_behind_dispatcher(ifindex, old.prog_id) : detach_alone(ifindex, &old);
