@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/if_link.h>
 #include <net/if.h>
 #include <stdlib.h>
@@ -101,10 +102,39 @@ static const char *mode_name(__u8 mode)
 	}
 }
 
+static uint32_t id_of_fd(int fd)
+{
+	struct bpf_prog_info info = {};
+	__u32 len = sizeof(info);
+
+	return bpf_obj_get_info_by_fd(fd, &info, &len) ? 0 : info.id;
+}
+
+/*
+ * What is attached, as libxdp knows it. Before 1.4 it forgets to close one descriptor of the program that it finds, the
+ * lowest that was free (xdp-tools issue 343): a descriptor for every look at the interface.
+ */
+static struct xdp_multiprog *open_chain(int ifindex)
+{
+	int lowest = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 0);
+	struct xdp_multiprog *chain;
+	int used;
+
+	if (lowest >= 0)
+		close(lowest);
+	chain = xdp_multiprog__get_from_ifindex(ifindex);
+	if (libxdp_get_error(chain) || lowest < 0)
+		return chain;
+	used = xdp_program__fd(xdp_multiprog__main_prog(chain));
+	if (lowest != used && id_of_fd(used) && id_of_fd(lowest) == id_of_fd(used))
+		close(lowest);
+	return chain;
+}
+
 /* Looks for our program behind a dispatcher. Sets out->foreign when what is there is no dispatcher. */
 static void look_behind_dispatcher(int ifindex, const struct identity *identity, struct eb_attachment *out)
 {
-	struct xdp_multiprog *chain = xdp_multiprog__get_from_ifindex(ifindex);
+	struct xdp_multiprog *chain = open_chain(ifindex);
 	struct xdp_program *program = NULL;
 
 	if (libxdp_get_error(chain) || xdp_multiprog__is_legacy(chain)) {
@@ -174,14 +204,6 @@ static int open_program(struct eb_programs *programs, bool multi_buffer, struct 
 		bpf_program__set_flags(program->skeleton->progs.edgebucket, 0);
 	*out = program;
 	return 0;
-}
-
-static uint32_t id_of_fd(int fd)
-{
-	struct bpf_prog_info info = {};
-	__u32 len = sizeof(info);
-
-	return bpf_obj_get_info_by_fd(fd, &info, &len) ? 0 : info.id;
 }
 
 static void free_program(struct program *program)
@@ -304,7 +326,7 @@ static int attach_with_libxdp(struct eb_programs *programs, int ifindex, enum xd
 /* Removes one of our programs from behind a dispatcher. */
 static int detach_behind_dispatcher(int ifindex, uint32_t prog_id)
 {
-	struct xdp_multiprog *chain = xdp_multiprog__get_from_ifindex(ifindex);
+	struct xdp_multiprog *chain = open_chain(ifindex);
 	struct xdp_program *program = NULL;
 	int err = libxdp_get_error(chain);
 
@@ -386,6 +408,8 @@ int eb_attach_program(struct eb_programs *programs, const char *ifname, enum eb_
 
 	if (err)
 		return eb_fail(err, error, "%s: %s", ifname, strerror(-err));
+	if (old.foreign)
+		return explain_attach(-EBUSY, ifname, &old, error);
 	if (old.attached && is_current(programs, old.prog_id) && (old.dispatcher || mode_fits(&old, mode))) {
 		*out = old;
 		return 0;
