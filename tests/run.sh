@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only
-# Runs tests of the kinds named (unit, xdp, net, redis, persist) from $BUILD and closes with "N passed, N failed, N skipped".
+# Runs tests of the kinds named (unit, xdp, net, redis, persist, chaos) from $BUILD and closes with "N passed, N failed, N skipped".
 # Every cmocka test and every script counts as one. A skip counts as a failure in a full run: EB_ALLOW_SKIP=1 allows it.
 set -u
 cd "$(dirname "$0")/.." || exit 1
@@ -65,7 +65,7 @@ for kind in "$@"; do
 	unit | xdp | redis) for test in "$BUILD"/tests/"$kind"_*; do
 		[ -f "$test" ] && [ -x "$test" ] && run_program "$test"
 	done ;;
-	net | persist) for test in tests/"$kind"/"$kind"_*.sh; do run_script "$test"; done ;;
+	net | persist | chaos) for test in tests/"$kind"/"$kind"_*.sh; do run_script "$test"; done ;;
 	*)
 		echo "no such kind of test: $kind" >&2
 		exit 2
