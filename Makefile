@@ -92,10 +92,13 @@ demo: deps ## show everything on a private network namespace with real traffic
 
 check: deps ## install what is missing, build, run all tests
 	$(Q)$(MAKE) all tests
-	$(Q)BUILD=$(abspath $(BUILD)) ./tests/run.sh unit xdp net redis persist
+	$(Q)BUILD=$(abspath $(BUILD)) ./tests/run.sh unit xdp net redis persist chaos
 
-check-unit check-xdp check-net check-redis check-persist: check-%: all tests ## run one kind of test: check-unit, check-xdp, ...
+check-unit check-xdp check-net check-redis check-persist check-chaos: check-%: all tests ## run one kind of test: check-unit, check-xdp, ...
 	$(Q)BUILD=$(abspath $(BUILD)) ./tests/run.sh $*
+
+chaos: all tests ## random faults at once for SECONDS (300) from a SEED, which is printed: make chaos SEED=7
+	$(Q)BUILD=$(abspath $(BUILD)) ./tests/chaos/chaos.py $(if $(SEED),--seed $(SEED)) --seconds $(or $(SECONDS),300)
 
 deps-deploy:
 	$(Q)./tests/install-deps.sh deploy
@@ -149,7 +152,8 @@ clean: ## remove everything built
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+( [a-z-]+)*:.*## / { printf "  %-34s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
-.PHONY: all tests deps demo check check-unit check-xdp check-net check-redis check-persist asan bench lint format install uninstall deb check-deploy clean help
+.PHONY: all tests deps deps-deploy demo check check-unit check-xdp check-net check-redis check-persist check-chaos chaos \
+	asan bench lint format install uninstall deb check-deploy clean help
 .DELETE_ON_ERROR:
 .SECONDARY:
 

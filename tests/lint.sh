@@ -92,7 +92,7 @@ check_man() {
 
 # 120 columns, a tab being eight.
 check_lines() {
-	files '*.c' '*.h' '*.md' | while read -r file; do
+	files '*.c' '*.h' '*.md' '*.py' | while read -r file; do
 		expand "$file" | awk -v file="$file" 'length > 120 { print file ":" NR ": " length " columns" }'
 		grep -nH '[[:space:]]$' "$file" | sed 's/:\([0-9]*\):.*/:\1: space at the end/'
 	done > "$scratch/lines"
@@ -101,7 +101,7 @@ check_lines() {
 }
 
 check_licence() {
-	! files '*.c' '*.h' '*.sh' '*.[58]' Makefile .ci/run |
+	! files '*.c' '*.h' '*.sh' '*.py' '*.[58]' Makefile .ci/run |
 		xargs grep -L 'SPDX-License-Identifier: GPL-2.0-only' | grep .
 }
 

@@ -1,6 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only
-# Runs tests of the kinds named (unit, xdp, net, redis, persist, deploy) from $BUILD and closes with "N passed, N failed, N skipped".
+# Runs tests of the kinds named (unit, xdp, net, redis, persist, chaos, deploy) from $BUILD and closes with
+# "N passed, N failed, N skipped".
 # Every cmocka test and every script counts as one. A skip counts as a failure in a full run: EB_ALLOW_SKIP=1 allows it.
 set -u
 cd "$(dirname "$0")/.." || exit 1
@@ -65,7 +66,7 @@ for kind in "$@"; do
 	unit | xdp | redis) for test in "$BUILD"/tests/"$kind"_*; do
 		[ -f "$test" ] && [ -x "$test" ] && run_program "$test"
 	done ;;
-	net | persist | deploy) for test in tests/"$kind"/"$kind"_*.sh; do run_script "$test"; done ;;
+	net | persist | chaos | deploy) for test in tests/"$kind"/"$kind"_*.sh; do run_script "$test"; done ;;
 	*)
 		echo "no such kind of test: $kind" >&2
 		exit 2

@@ -62,3 +62,26 @@ ip -n "$card" link set card0 up
 send 10.8.0.1 -n 20
 equal "passed after down and up" 0 passed 10.8.0.1
 is_protected || fail "card0 is not protected after down and up"
+
+# Deleted while the agent attaches, at any moment of it, and made again: in native mode like any other, though an attempt
+# failed.
+mkfifo "$dir/never"
+exec 8<> "$dir/never"
+for away in $(seq 0.1 0.1 1); do
+	stop_agent
+	ip -n "$card" link delete card0
+	add_link card0 far0
+	up card0 far0
+	rm -rf "$pin_dir"
+	launch_agent
+	until [[ $(< "$log") == *"in force"* ]]; do :; done
+	read -rt 0.02 -u 8 || true # a sleep without a process, which would take longer
+	kill -STOP "$agent_pid"
+	ip -n "$card" link delete card0
+	kill -CONT "$agent_pid"
+	read -rt "$away" -u 8 || true
+	add_link card0 far0
+	up card0 far0
+	until_true "card0, made again" is_protected
+	equal "its mode" '"native"' eval 'eb --json status | jq ".interfaces[0].mode"'
+done

@@ -49,6 +49,18 @@ until_true "the program to get in" is_protected
 send 10.8.0.1 -n 40
 counted limited 10.8.0.1 30 90
 
+# Looking at it costs no descriptors.
+count_programs() { find "/proc/$agent_pid/fd" -lname 'anon_inode:bpf-prog' | wc -l; }
+before=$(count_programs)
+for _ in 1 2 3; do
+	put_foreign
+	until_true "status to tell" status_is '.interfaces[0].foreign'
+	eb reload > /dev/null || fail "reload"
+	ip -n "$card" link set dev card0 xdp off
+	until_true "the program to get in" is_protected
+done
+[ "$(count_programs)" = "$before" ] || fail "$(count_programs) descriptors of programs instead of $before"
+
 # There before the agent, and still there after it.
 stop_agent
 put_foreign

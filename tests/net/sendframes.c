@@ -337,6 +337,8 @@ static bool send_frame(struct sender *sender)
 	if (send(sender->fd, sender->frame, sender->options.len, 0) < 0) {
 		if (sender->options.lossy && (errno == ENETDOWN || errno == ENXIO || errno == ENODEV))
 			return false;
+		if (sender->options.lossy && errno == ENOBUFS) /* up, but not ready to carry yet */
+			return true;
 		die("cannot send: %s", strerror(errno));
 	}
 	sender->before_last = before;

@@ -339,6 +339,31 @@ static void test_no_room(void **state)
 	eb_restore_free(restore);
 }
 
+/* The long debts of few stay, when the short ones of a flood fill the table, however they were read. */
+static void test_no_room_for_short_debts(void **state)
+{
+	struct setting *setting = *state;
+	struct eb_restore *restore = new_restore(setting, 10000);
+	char field[64];
+
+	rig_clear(&setting->rig);
+	for (int i = 0; i < 1000; i++) {
+		snprintf(field, sizeof(field), "a|10.0.%d.%d/32", i / 250, i % 250);
+		add(restore, field, HOUR, 0);
+		if (i % 50 != 49)
+			continue;
+		snprintf(field, sizeof(field), "a|192.0.2.%d/32", i / 50);
+		add(restore, field, 90 * HOUR, 0);
+	}
+	eb_restore_apply(restore, setting->buckets, false, NULL);
+	assert_int_not_equal(counts_of(restore).refused[EB_REFUSED_NO_ROOM], 0);
+	for (int i = 0; i < 20; i++) {
+		snprintf(field, sizeof(field), "192.0.2.%d", i);
+		check_bucket(setting, "a", field, 90 * HOUR, 0);
+	}
+	eb_restore_free(restore);
+}
+
 /* --- Two stores --- */
 
 static void test_join(void **state)
@@ -575,6 +600,7 @@ int main(void)
 		cmocka_unit_test(test_duplicates),
 		cmocka_unit_test(test_too_many),
 		cmocka_unit_test(test_no_room),
+		cmocka_unit_test(test_no_room_for_short_debts),
 		cmocka_unit_test(test_join),
 		cmocka_unit_test(test_late),
 		cmocka_unit_test(test_late_after_another),

@@ -122,10 +122,39 @@ static const char *mode_name(__u8 mode)
 	}
 }
 
+static uint32_t id_of_fd(int fd)
+{
+	struct bpf_prog_info info = {};
+	__u32 len = sizeof(info);
+
+	return bpf_obj_get_info_by_fd(fd, &info, &len) ? 0 : info.id;
+}
+
+/*
+ * What is attached, as libxdp knows it. Before 1.4 it forgets to close one descriptor of the program that it finds, the
+ * lowest that was free (xdp-tools issue 343): a descriptor for every look at the interface.
+ */
+static struct xdp_multiprog *open_chain(int ifindex)
+{
+	int lowest = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 0);
+	struct xdp_multiprog *chain;
+	int used;
+
+	if (lowest >= 0)
+		close(lowest);
+	chain = xdp_multiprog__get_from_ifindex(ifindex);
+	if (libxdp_get_error(chain) || lowest < 0)
+		return chain;
+	used = xdp_program__fd(xdp_multiprog__main_prog(chain));
+	if (lowest != used && id_of_fd(used) && id_of_fd(lowest) == id_of_fd(used))
+		close(lowest);
+	return chain;
+}
+
 /* Looks for our program behind a dispatcher. Sets out->foreign when what is there is no dispatcher. */
 static void look_behind_dispatcher(int ifindex, const struct identity *identity, struct eb_attachment *out)
 {
-	struct xdp_multiprog *chain = xdp_multiprog__get_from_ifindex(ifindex);
+	struct xdp_multiprog *chain = open_chain(ifindex);
 	struct xdp_program *program = NULL;
 
 	if (libxdp_get_error(chain) || xdp_multiprog__is_legacy(chain)) {
@@ -142,11 +171,11 @@ static void look_behind_dispatcher(int ifindex, const struct identity *identity,
 		xdp_multiprog__close(chain);
 }
 
-int eb_attach_status(const char *ifname, const struct eb_programs *programs, struct eb_attachment *out)
+static int read_status(int ifindex, const struct eb_programs *programs, struct eb_attachment *out)
 {
 	LIBBPF_OPTS(bpf_xdp_query_opts, query);
-	int ifindex = if_nametoindex(ifname), err;
 	struct identity identity;
+	int err;
 
 	*out = (struct eb_attachment){ .mode = "" };
 	if (!ifindex)
@@ -166,6 +195,11 @@ int eb_attach_status(const char *ifname, const struct eb_programs *programs, str
 	}
 	out->mode = mode_name(query.attach_mode);
 	return 0;
+}
+
+int eb_attach_status(const char *ifname, const struct eb_programs *programs, struct eb_attachment *out)
+{
+	return read_status(if_nametoindex(ifname), programs, out);
 }
 
 /* Opens the program, ready to be loaded: on kernels before 5.18 without what they do not know. */
@@ -190,14 +224,6 @@ static int open_program(struct eb_programs *programs, bool multi_buffer, struct 
 		bpf_program__set_flags(program->skeleton->progs.edgebucket, 0);
 	*out = program;
 	return 0;
-}
-
-static uint32_t id_of_fd(int fd)
-{
-	struct bpf_prog_info info = {};
-	__u32 len = sizeof(info);
-
-	return bpf_obj_get_info_by_fd(fd, &info, &len) ? 0 : info.id;
 }
 
 static void free_program(struct program *program)
@@ -283,8 +309,7 @@ static int replace_alone(struct eb_programs *programs, int ifindex, const struct
 }
 
 /* Attaches behind a dispatcher, or alone where the kernel cannot chain programs; libxdp finds out. */
-static int attach_with_libxdp(struct eb_programs *programs, const char *ifname, enum xdp_attach_mode mode,
-			      bool multi_buffer)
+static int attach_with_libxdp(struct eb_programs *programs, int ifindex, enum xdp_attach_mode mode, bool multi_buffer)
 {
 	struct eb_attachment now;
 	struct program *program;
@@ -300,20 +325,20 @@ static int attach_with_libxdp(struct eb_programs *programs, const char *ifname, 
 		return err;
 	}
 	(void)xdp_program__set_xdp_frags_support(program->xdp, multi_buffer);
-	err = xdp_program__attach(program->xdp, if_nametoindex(ifname), mode, 0);
+	err = xdp_program__attach(program->xdp, ifindex, mode, 0);
 	if (err) {
 		free_program(program);
 		return err;
 	}
-	err = eb_attach_status(ifname, programs, &now);
-	keep_program(programs, program, !err && now.dispatcher ? (int)if_nametoindex(ifname) : 0);
+	err = read_status(ifindex, programs, &now);
+	keep_program(programs, program, !err && now.dispatcher ? ifindex : 0);
 	return 0;
 }
 
 /* Removes one of our programs from behind a dispatcher. */
 static int detach_behind_dispatcher(int ifindex, uint32_t prog_id)
 {
-	struct xdp_multiprog *chain = xdp_multiprog__get_from_ifindex(ifindex);
+	struct xdp_multiprog *chain = open_chain(ifindex);
 	struct xdp_program *program = NULL;
 	int err = libxdp_get_error(chain);
 
@@ -331,9 +356,9 @@ static int detach_behind_dispatcher(int ifindex, uint32_t prog_id)
 }
 
 /* Attaches where nothing is, by the program that is already loaded. */
-static int attach_alone(const struct program *program, const char *ifname, enum xdp_attach_mode mode)
+static int attach_alone(const struct program *program, int ifindex, enum xdp_attach_mode mode)
 {
-	return bpf_xdp_attach(if_nametoindex(ifname), bpf_program__fd(program->skeleton->progs.edgebucket),
+	return bpf_xdp_attach(ifindex, bpf_program__fd(program->skeleton->progs.edgebucket),
 			      XDP_FLAGS_UPDATE_IF_NOEXIST |
 				      (mode == XDP_MODE_SKB ? XDP_FLAGS_SKB_MODE : XDP_FLAGS_DRV_MODE),
 			      NULL);
@@ -344,26 +369,28 @@ static bool is_taken(int err)
 	return err == -EBUSY || err == -EEXIST;
 }
 
-static int attach_in_mode(struct eb_programs *programs, const char *ifname, enum xdp_attach_mode mode)
+static int attach_in_mode(struct eb_programs *programs, int ifindex, enum xdp_attach_mode mode)
 {
 	const struct program *alone = find_alone(programs);
 	int err;
 
 	if (alone)
-		return attach_alone(alone, ifname, mode);
-	err = attach_with_libxdp(programs, ifname, mode, true);
+		return attach_alone(alone, ifindex, mode);
+	err = attach_with_libxdp(programs, ifindex, mode, true);
 	/* A kernel before 5.18 knows no multi-buffer frames. */
-	return err && !is_taken(err) ? attach_with_libxdp(programs, ifname, mode, false) : err;
+	return err && !is_taken(err) ? attach_with_libxdp(programs, ifindex, mode, false) : err;
 }
 
-static int attach_fresh(struct eb_programs *programs, const char *ifname, enum eb_attach_mode mode)
+/* By its index: the name may be another interface's from one attempt to the next, and generic mode is for one that
+ * refused the native one. */
+static int attach_fresh(struct eb_programs *programs, int ifindex, enum eb_attach_mode mode)
 {
 	int err = -EINVAL;
 
 	if (mode != EB_ATTACH_GENERIC)
-		err = attach_in_mode(programs, ifname, XDP_MODE_NATIVE);
+		err = attach_in_mode(programs, ifindex, XDP_MODE_NATIVE);
 	if (mode == EB_ATTACH_GENERIC || (mode == EB_ATTACH_AUTO && err && !is_taken(err)))
-		err = attach_in_mode(programs, ifname, XDP_MODE_SKB);
+		err = attach_in_mode(programs, ifindex, XDP_MODE_SKB);
 	return err;
 }
 
@@ -389,10 +416,12 @@ int eb_attach_program(struct eb_programs *programs, const char *ifname, enum eb_
 {
 	struct eb_attachment old;
 	int ifindex = if_nametoindex(ifname);
-	int err = eb_attach_status(ifname, programs, &old);
+	int err = read_status(ifindex, programs, &old);
 
 	if (err)
 		return eb_fail(err, error, "%s: %s", ifname, strerror(-err));
+	if (old.foreign)
+		return explain_attach(-EBUSY, ifname, &old, error);
 	if (old.attached && find_loaded(programs, old.prog_id) && (old.dispatcher || mode_fits(&old, mode))) {
 		*out = old;
 		return 0;
@@ -406,12 +435,15 @@ int eb_attach_program(struct eb_programs *programs, const char *ifname, enum eb_
 	if (old.attached && !old.dispatcher)
 		err = replace_alone(programs, ifindex, &old);
 	else
-		err = attach_fresh(programs, ifname, mode);
+		err = attach_fresh(programs, ifindex, mode);
 	if (!err && old.dispatcher)
 		err = detach_behind_dispatcher(ifindex, old.prog_id);
+	/* It has gone meanwhile, and libraries do not say so. */
+	if (err && (int)if_nametoindex(ifname) != ifindex)
+		err = -ENODEV;
 	if (err)
 		return explain_attach(err, ifname, &old, error);
-	err = eb_attach_status(ifname, programs, out);
+	err = read_status(ifindex, programs, out);
 	return err ? eb_fail(err, error, "%s: %s", ifname, strerror(-err)) : 0;
 }
 
@@ -432,7 +464,7 @@ int eb_attach_remove(const char *ifname, const struct eb_programs *programs, cha
 {
 	struct eb_attachment old;
 	int ifindex = if_nametoindex(ifname);
-	int err = eb_attach_status(ifname, programs, &old);
+	int err = read_status(ifindex, programs, &old);
 
 	if (!err && old.attached)
 		err = old.dispatcher ? detach_behind_dispatcher(ifindex, old.prog_id)
