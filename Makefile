@@ -129,7 +129,7 @@ check-deploy: deps-deploy ## test what is in deploy/ and the package, in contain
 	$(Q)$(MAKE) all tests
 	$(Q)BUILD=$(abspath $(BUILD)) ./tests/run.sh deploy
 
-check-fuzz: fuzzers
+check-fuzz: fuzzers ## give each fuzzer its seeds and 10,000 inputs made from them
 	$(Q)BUILD=$(abspath $(BUILD)) ./tests/run.sh fuzz
 
 fuzz: fuzzers ## fuzz for long: each target, or TARGETS="redis config", for FUZZ_SECONDS=60 or RUNS=1000000
