@@ -14,6 +14,8 @@ DOCDIR  = $(PREFIX)/share/doc/edgebucket
 UNITDIR = $(PREFIX)/lib/systemd/system
 CONFDIR = /etc/edgebucket
 
+comma := ,
+
 ifneq ($(V),1)
 Q = @
 say = @printf '  %-7s %s\n' $(1) $(2)
@@ -49,6 +51,9 @@ NET  = $(patsubst tests/net/%.c,$(BUILD)/tests/%,$(wildcard tests/net/*.c))
 XDP_HELPERS = $(patsubst %.c,$(BUILD)/%.o,$(filter-out $(wildcard tests/xdp/xdp_*.c),$(wildcard tests/xdp/*.c)))
 UNIT_HELPERS = $(patsubst %.c,$(BUILD)/%.o,$(filter-out $(wildcard tests/unit/unit_*.c),$(wildcard tests/unit/*.c)))
 
+FUZZ = $(patsubst tests/fuzz/%.c,$(BUILD)/tests/%,$(wildcard tests/fuzz/fuzz_*.c))
+FUZZ_MODULES = $(filter-out %/main.o,$(AGENT)) $(STORE) $(COMMON)
+
 all: $(BUILD)/edgebucketd $(BUILD)/edgebucket $(BUILD)/edgebucket.bpf.o ## build the agent and the command line
 
 $(BUILD)/edgebucketd: $(AGENT) $(STORE) $(COMMON)
@@ -81,6 +86,26 @@ $(UNIT) $(XDP) $(REDIS) $(NET):
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ -lcmocka $(LIBS) -lm
 
+# An archive, so that a fuzzer has of libsystemd's functions and of ours what it asks for.
+$(BUILD)/modules.a: $(FUZZ_MODULES)
+	$(Q)rm -f $@ && $(AR) rcs $@ $^
+
+WORLD_WRAPS = socket connect getsockopt setsockopt send recv close clock_gettime getrandom eb_resolve_start eb_resolve_cancel
+$(BUILD)/tests/fuzz_redis: $(BUILD)/tests/fuzz/world.o
+$(BUILD)/tests/fuzz_redis: WRAPS = $(WORLD_WRAPS)
+$(BUILD)/tests/fuzz_config: WRAPS = open
+$(BUILD)/tests/fuzz_restore: WRAPS = bpf_obj_get_info_by_fd
+$(BUILD)/tests/fuzz_control $(BUILD)/tests/fuzz_http: $(BUILD)/tests/fuzz/endpoint.o
+$(FUZZ): $(BUILD)/tests/%: $(BUILD)/tests/fuzz/%.o $(BUILD)/modules.a
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(LDFLAGS) -fsanitize=fuzzer $(addprefix -Wl$(comma)--wrap=,$(WRAPS)) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(LIBS)
+
+fuzzers: ## build the fuzzers, with clang and sanitizers
+	$(Q)$(MAKE) BUILD=$(BUILD)/fuzz CC=$(CLANG) \
+		SANITIZE='-fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all' fuzz-programs
+
+fuzz-programs: $(FUZZ)
+
 tests: $(UNIT) $(XDP) $(REDIS) $(NET) ## build the test programs
 
 deps: ## install what building and testing need, from Debian's or Ubuntu's packages
@@ -91,8 +116,8 @@ demo: deps ## show everything on a private network namespace with real traffic
 	$(Q)BUILD=$(abspath $(BUILD)) ./tests/demo.sh
 
 check: deps ## install what is missing, build, run all tests
-	$(Q)$(MAKE) all tests
-	$(Q)BUILD=$(abspath $(BUILD)) ./tests/run.sh unit xdp net redis persist chaos
+	$(Q)$(MAKE) all tests fuzzers
+	$(Q)BUILD=$(abspath $(BUILD)) ./tests/run.sh unit xdp net redis persist fuzz chaos
 
 check-unit check-xdp check-net check-redis check-persist check-chaos: check-%: all tests ## run one kind of test: check-unit, check-xdp, ...
 	$(Q)BUILD=$(abspath $(BUILD)) ./tests/run.sh $*
@@ -107,9 +132,31 @@ check-deploy: deps-deploy ## test what is in deploy/ and the package, in contain
 	$(Q)$(MAKE) all tests
 	$(Q)BUILD=$(abspath $(BUILD)) ./tests/run.sh deploy
 
-asan: ## build and run unit and xdp tests with AddressSanitizer and UndefinedBehaviorSanitizer
+check-fuzz: fuzzers ## give each fuzzer its seeds and 10,000 inputs made from them
+	$(Q)BUILD=$(abspath $(BUILD)) ./tests/run.sh fuzz
+
+fuzz: fuzzers ## fuzz for long: each target, or TARGETS="redis config", for FUZZ_SECONDS=60 or RUNS=1000000
+	$(Q)BUILD=$(abspath $(BUILD))/fuzz FUZZ_SECONDS=$(FUZZ_SECONDS) RUNS=$(RUNS) ./tests/fuzz/fuzz.sh $(TARGETS)
+
+asan-programs:
 	$(Q)$(MAKE) BUILD=$(BUILD)/asan SANITIZE='-fsanitize=address,undefined -fno-sanitize-recover=all' all tests
-	$(Q)BUILD=$(abspath $(BUILD)/asan) ./tests/run.sh unit xdp
+
+KINDS ?= unit xdp net redis persist
+asan: asan-programs ## build and run all tests with AddressSanitizer, LeakSanitizer and UndefinedBehaviorSanitizer
+	$(Q)BUILD=$(abspath $(BUILD)/asan) ./tests/run.sh $(KINDS)
+
+soak: all tests asan-programs ## a thousand reloads and a hundred Redis connections, plain and with LeakSanitizer
+	$(Q)export SOAK_RELOADS=1000 SOAK_RECONNECTS=100; \
+		BUILD=$(abspath $(BUILD)) ./tests/persist/persist_soak.sh && \
+		BUILD=$(abspath $(BUILD)/asan) ./tests/persist/persist_soak.sh
+
+# Without optimization, so that lines are those of the sources.
+coverage: ## run all tests, and say which lines of userspace/ they reach: the table, and coverage/html/index.html in BUILD
+	$(Q)$(MAKE) BUILD=$(BUILD)/coverage CFLAGS='-O0 -g' SANITIZE=--coverage all tests
+	$(Q)find $(BUILD)/coverage -name '*.gcda' -delete
+	$(Q)BUILD=$(abspath $(BUILD)/coverage) ./tests/run.sh $(KINDS); ret=$$?; mkdir -p $(BUILD)/coverage/html && \
+		gcovr --root . --filter userspace/ --object-directory $(BUILD)/coverage --exclude-unreachable-branches \
+		--html-details $(BUILD)/coverage/html/index.html --txt - $(BUILD)/coverage && exit $$ret
 
 bench: all ## measure and compare, about ten minutes
 	$(Q)BUILD=$(abspath $(BUILD)) ./bench/run.sh
@@ -153,8 +200,9 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+( [a-z-]+)*:.*## / { printf "  %-34s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 .PHONY: all tests deps deps-deploy demo check check-unit check-xdp check-net check-redis check-persist check-chaos chaos \
-	asan bench lint format install uninstall deb check-deploy clean help
+	check-deploy check-fuzz fuzz fuzzers fuzz-programs asan asan-programs soak coverage bench lint format install \
+	uninstall deb clean help
 .DELETE_ON_ERROR:
 .SECONDARY:
 
--include $(shell find $(BUILD) $(patsubst %,-path $(BUILD)/% -prune -o,asan deb deploy) -name '*.d' -print 2>/dev/null)
+-include $(wildcard $(BUILD)/*.d) $(shell find $(BUILD)/userspace $(BUILD)/tests -name '*.d' 2>/dev/null)

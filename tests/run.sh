@@ -1,16 +1,24 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only
-# Runs tests of the kinds named (unit, xdp, net, redis, persist, chaos, deploy) from $BUILD and closes with
+# Runs tests of the kinds named (unit, xdp, net, redis, persist, fuzz, chaos, deploy) from $BUILD and closes with
 # "N passed, N failed, N skipped".
 # Every cmocka test and every script counts as one. A skip counts as a failure in a full run: EB_ALLOW_SKIP=1 allows it.
+# What is built with sanitizers reports to files, as a test may ignore how a program ends; any report fails its test.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 : "${BUILD:=$PWD/build}"
 export BUILD EB_BPF_OBJECT="$BUILD/edgebucket.bpf.o"
 
+# shellcheck source=fuzz/options.sh
+. tests/fuzz/options.sh
+
 passed=0 failed=0 skipped=0
 logs=$(mktemp -d)
 trap 'rm -rf "$logs"' EXIT
+
+# Little of what was freed is kept back, so that tests of memory's bounds hold.
+export ASAN_OPTIONS="log_path=$logs/report:detect_stack_use_after_return=1:quarantine_size_mb=4:${ASAN_OPTIONS:-}"
+export UBSAN_OPTIONS="log_path=$logs/report:print_stacktrace=1:${UBSAN_OPTIONS:-}"
 
 mount_bpffs() {
 	[ "$(id -u)" = 0 ] || return 0
@@ -48,11 +56,33 @@ run_script() {
 	esac
 }
 
+# One fuzzer, briefly and the same each time: its seeds and found cases, then inputs that are made of them.
+run_fuzzer() {
+	local name=${1##*/} log=$logs/${1##*/}
+	mkdir "$log.corpus"
+	# shellcheck disable=SC2046 # a list of words
+	"$1" -seed=1 -runs=10000 $(fuzz_options "${name#fuzz_}" "$BUILD/fuzz/found") "$log.corpus" \
+		"tests/fuzz/corpus/${name#fuzz_}" > "$log" 2>&1
+	case $? in
+	0) report "$name" 1 0 0 "$log" ;;
+	*) report "$name" 0 1 0 "$log" ;;
+	esac
+}
+
+# take_reports LOG: moves what sanitizers reported to the log; fails when there is nothing.
+take_reports() {
+	ls "$logs"/report.* > /dev/null 2>&1 || return
+	cat "$logs"/report.* >> "$1"
+	rm "$logs"/report.*
+}
+
+# report NAME PASSED FAILED SKIPPED LOG
 report() {
+	! take_reports "$5" || [ "$3" != 0 ] || set -- "$1" "$2" 1 "$4" "$5"
 	passed=$((passed + $2)) failed=$((failed + $3)) skipped=$((skipped + $4))
 	if [ "$3" != 0 ]; then
 		echo "FAIL  $1"
-		sed 's/^/      /' "$5" | tail -n 60
+		sed 's/^/      /' "$5" | tail -n 100
 	elif [ "$4" != 0 ]; then
 		echo "skip  $1: $(tail -n 1 "$5")"
 	else
@@ -66,6 +96,7 @@ for kind in "$@"; do
 	unit | xdp | redis) for test in "$BUILD"/tests/"$kind"_*; do
 		[ -f "$test" ] && [ -x "$test" ] && run_program "$test"
 	done ;;
+	fuzz) for test in "$BUILD"/fuzz/tests/fuzz_*; do run_fuzzer "$test"; done ;;
 	net | persist | chaos | deploy) for test in tests/"$kind"/"$kind"_*.sh; do run_script "$test"; done ;;
 	*)
 		echo "no such kind of test: $kind" >&2

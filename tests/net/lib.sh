@@ -47,10 +47,20 @@ remove_namespaces() {
 	done
 }
 
+# An agent that is left at the end of a test must end well, too: a sanitizer reports leaks then.
+end_well() {
+	end_agent TERM
+	[ "$agent_status" = 0 ] && return
+	status=1
+	say "FAILED: the agent ended with $agent_status"
+	sed 's/^/    agent: /' "$log" | tail -n 30
+}
+
 cleanup() {
 	local status=$? pid
 	trap - EXIT
 	set +e
+	[ $status != 0 ] || [ -z "$agent_pid" ] || ! agent_runs || end_well
 	for pid in $(jobs -p); do
 		{ kill -KILL "$pid" && wait "$pid"; } 2> /dev/null
 	done

@@ -57,6 +57,7 @@ struct options {
 struct sender {
 	struct options options;
 	int fd;
+	_Alignas(4) uint8_t pad[2]; /* so that IP headers are aligned behind an Ethernet header */
 	uint8_t frame[FRAME_MAX];
 	uint8_t *ip;      /* in the frame */
 	uint32_t packets; /* transmit statistics before the first frame */

@@ -200,8 +200,8 @@ static const struct row rows[] = {
 /* One token of a bucket with these rules, less what time has paid back since `since`. */
 static void check_debt(const char *name, const struct eb_bucket *bucket, uint64_t since)
 {
-	uint64_t passed = eb_gcra_now(rig_ns() - since), cost = HOUR_NS * EB_TICKS_PER_NS;
-	uint64_t debt = eb_gcra_debt(bucket->packets_full_at, eb_gcra_now(rig_ns()));
+	uint64_t now = rig_ns(), passed = eb_gcra_now(now - since), cost = HOUR_NS * EB_TICKS_PER_NS;
+	uint64_t debt = eb_gcra_debt(bucket->packets_full_at, eb_gcra_now(now));
 
 	if (debt > cost || debt + passed < cost || bucket->bytes_full_at != EB_FULL || bucket->dropped)
 		fail_msg("%s: the bucket has a debt of %llu ticks, %llu dropped", name, (unsigned long long)debt,

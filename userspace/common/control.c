@@ -82,6 +82,24 @@ static ssize_t send_request(int fd, const char *request, int file)
 	return sendmsg(fd, &message, MSG_NOSIGNAL);
 }
 
+/* The one file that came along, or -1. Alignment leaves room for another one; who sends more has none of them taken. */
+static int take_file(struct msghdr *message)
+{
+	struct cmsghdr *header = CMSG_FIRSTHDR(message);
+	int files[CMSG_SPACE(sizeof(int)) / sizeof(int)];
+	size_t size;
+
+	if (!header || header->cmsg_level != SOL_SOCKET || header->cmsg_type != SCM_RIGHTS)
+		return -1;
+	size = header->cmsg_len - CMSG_LEN(0);
+	memcpy(files, CMSG_DATA(header), size);
+	if (size == sizeof(int))
+		return files[0];
+	for (size_t i = 0; i < size / sizeof(int); i++)
+		close(files[i]);
+	return -1;
+}
+
 ssize_t eb_control_receive(int fd, char request[EB_CONTROL_REQUEST_MAX + 1], int *file)
 {
 	struct iovec text = { .iov_base = request, .iov_len = EB_CONTROL_REQUEST_MAX };
@@ -89,17 +107,17 @@ ssize_t eb_control_receive(int fd, char request[EB_CONTROL_REQUEST_MAX + 1], int
 	struct msghdr message = {
 		.msg_iov = &text, .msg_iovlen = 1, .msg_control = &ancillary, .msg_controllen = sizeof(ancillary)
 	};
-	struct cmsghdr *header;
 	ssize_t len = recvmsg(fd, &message, MSG_CMSG_CLOEXEC);
 
 	*file = -1;
 	if (len < 0)
 		return -errno;
 	request[len] = '\0';
-	header = CMSG_FIRSTHDR(&message);
-	if (header && header->cmsg_level == SOL_SOCKET && header->cmsg_type == SCM_RIGHTS &&
-	    header->cmsg_len == CMSG_LEN(sizeof(int)))
-		memcpy(file, CMSG_DATA(header), sizeof(*file));
+	*file = take_file(&message);
+	if (len == 0 && *file >= 0) {
+		close(*file);
+		*file = -1;
+	}
 	return len;
 }
 

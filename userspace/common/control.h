@@ -35,7 +35,7 @@ int eb_control_ask(const char *run_dir, const char *request, int timeout_ms, cha
 int eb_control_ask_with(const char *run_dir, const char *request, int file, int timeout_ms, char **reply);
 
 /* The other side: receives a request, NUL-terminated, and its file, or -1. Returns its length, 0 when the client is
- * gone, or negative errno. */
+ * gone or sent nothing, or negative errno; a file comes with a text alone. */
 ssize_t eb_control_receive(int fd, char request[EB_CONTROL_REQUEST_MAX + 1], int *file);
 
 #endif

@@ -150,7 +150,7 @@ static void on_reply(struct eb_client *client, const struct eb_redis_reply *repl
 
 	if (reply->type == EB_REDIS_ERROR) {
 		error = eb_resp_classify(reply->str);
-		eb_client_sanitize(reply->str, text, sizeof(text));
+		eb_client_sanitize(*reply->str ? reply->str : "an error without a reason", text, sizeof(text));
 	}
 	if (!client->count) {
 		fail(client, error ? error : EB_REDIS_PROTOCOL, error ? text : "a reply that nobody asked for");

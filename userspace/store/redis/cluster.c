@@ -12,6 +12,7 @@
 #include <time.h>
 
 #include "backoff.h"
+#include "endpoint.h"
 #include "resp.h"
 #include "route.h"
 #include "slot.h"
@@ -59,6 +60,7 @@ struct eb_cluster {
 	bool was_full;
 	size_t in_flight, in_flight_bytes;
 	struct request *waiting, **waiting_end;
+	struct request *retrying; /* the rest of those that retry_waiting() is looking at */
 	struct eb_client *scout; /* asks for the map of slots */
 	size_t candidate;        /* whom it asks: nodes first, then seeds */
 	bool wants_map;          /* ask again after this one */
@@ -220,6 +222,8 @@ static int parse_redirection(const char *text, const struct node *from, char hos
 		snprintf(host, HOST_MAX + 1, "%.*s", (int)len, space + 1);
 	else
 		snprintf(host, HOST_MAX + 1, "%s", from->host);
+	if (!eb_endpoint_is_host(host))
+		return -EINVAL;
 	*port = number;
 	return 0;
 }
@@ -294,20 +298,23 @@ static void dispatch(struct request *request)
 	wait_for_retry(request);
 }
 
+/* Inside a callback of this, the cluster may be freed, which takes over the rest. */
 static void retry_waiting(struct eb_cluster *cluster)
 {
-	struct request *list = cluster->waiting, *next;
+	struct request *request;
 
+	*cluster->waiting_end = cluster->retrying;
+	cluster->retrying = cluster->waiting;
 	cluster->waiting = NULL;
 	cluster->waiting_end = &cluster->waiting;
-	for (; list; list = next) {
-		next = list->next;
+	while ((request = cluster->retrying)) {
+		cluster->retrying = request->next;
 		if (cluster->freed)
-			fail_request(list, EB_REDIS_CLOSED, "the connection was given up");
-		else if (now_ns() >= list->deadline_ns)
-			fail_request(list, EB_REDIS_TIMEOUT, "no node of the cluster took the command in time");
+			fail_request(request, EB_REDIS_CLOSED, "the connection was given up");
+		else if (now_ns() >= request->deadline_ns)
+			fail_request(request, EB_REDIS_TIMEOUT, "no node of the cluster took the command in time");
 		else
-			dispatch(list);
+			dispatch(request);
 	}
 }
 
@@ -485,7 +492,7 @@ static bool take_range(struct eb_cluster *cluster, const struct eb_redis_reply *
 	host = master->items[0].str && *master->items[0].str && strcmp(master->items[0].str, "?")
 		       ? master->items[0].str
 		       : asked_host;
-	node = find_or_add(cluster, host, master->items[1].integer, &index);
+	node = eb_endpoint_is_host(host) ? find_or_add(cluster, host, master->items[1].integer, &index) : NULL;
 	if (!node)
 		return false;
 	node->is_known = true;
@@ -494,14 +501,18 @@ static bool take_range(struct eb_cluster *cluster, const struct eb_redis_reply *
 	return true;
 }
 
+static void forget_owners(struct eb_cluster *cluster)
+{
+	memset(cluster->slots, 0xff, sizeof(cluster->slots)); /* NO_NODE */
+}
+
 static bool take_map(struct eb_cluster *cluster, const struct eb_redis_reply *reply, const char *asked_host)
 {
 	long long left = EB_SLOTS_OF_CLUSTER;
 
 	if (reply->type != EB_REDIS_ARRAY || !reply->count)
 		return false;
-	for (size_t i = 0; i < EB_SLOTS_OF_CLUSTER; i++)
-		cluster->slots[i] = NO_NODE;
+	forget_owners(cluster);
 	for (size_t i = 0; i < cluster->node_count; i++)
 		cluster->nodes[i]->is_known = false;
 	for (size_t i = 0; i < reply->count; i++)
@@ -598,11 +609,12 @@ static const struct eb_client_events scout_events = {
 
 static void try_candidate(struct eb_cluster *cluster)
 {
+	const struct eb_endpoint *endpoint;
 	struct eb_endpoint buf;
-	const struct eb_endpoint *endpoint = candidate(cluster, &buf);
 
 	if (cluster->freed)
-		return;
+		return; /* by who was told; the settings are gone */
+	endpoint = candidate(cluster, &buf);
 	if (endpoint && !eb_client_open(cluster->event, &cluster->settings->node, NULL, endpoint->host,
 					endpoint->port, &scout_events, cluster, &cluster->scout))
 		return;
@@ -671,8 +683,7 @@ int eb_cluster_new(sd_event *event, const struct eb_settings *settings, const ch
 	cluster->waiting_end = &cluster->waiting;
 	cluster->backoff.min_ns = settings->limits.backoff_min_ns;
 	cluster->backoff.max_ns = settings->limits.backoff_max_ns;
-	for (size_t i = 0; i < EB_SLOTS_OF_CLUSTER; i++)
-		cluster->slots[i] = NO_NODE;
+	forget_owners(cluster);
 	err = copy_keys(cluster, keys, key_count);
 	if (!err)
 		err = sd_event_add_time_relative(event, &cluster->map_timer, CLOCK_MONOTONIC, 0, TIMER_ACCURACY_US,

@@ -20,8 +20,9 @@ struct eb_route_ops {
 extern const struct eb_route_ops eb_single_ops;
 extern const struct eb_route_ops eb_cluster_ops;
 
-/* Both start at once, and call `events` (all set, with their `arg`) from the loop only. `settings` must outlive the
- * route. 0 or -ENOMEM. */
+/* Both start at once, and call `events` (all set, with their `arg`) from the loop only. `settings` must
+ * outlive the route: free() may be called inside a callback, and what is left to do then does without them. 0 or
+ * -ENOMEM. */
 int eb_single_new(sd_event *event, const struct eb_settings *settings, const struct eb_redis_events *events,
 		  void **out);
 int eb_cluster_new(sd_event *event, const struct eb_settings *settings, const char *const *keys, size_t key_count,

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "endpoint.h"
 #include "sentinel.h"
 
 #define REOPEN_US 5000000 /* a Sentinel that is away is tried again at this pace */
@@ -66,7 +67,7 @@ static void take_answer(struct watcher *watcher, const char *host, const char *p
 	char peer[PEER_MAX];
 
 	snprintf(peer, sizeof(peer), strchr(host, ':') ? "[%s]:%lu" : "%s:%lu", host, port);
-	if (!*host || !port || port > 65535) {
+	if (!eb_endpoint_is_host(host) || !port || port > 65535) {
 		note(watcher, "named an address that is none");
 	} else if (!strcmp(peer, sentinel->rejected)) {
 		note(watcher, "names a server that is no master");
@@ -135,7 +136,8 @@ static void on_message(const char *channel, const char *text, void *arg)
 	unsigned int port;
 
 	if (strcmp(channel, "+switch-master") || strncmp(text, name, name_len) || text[name_len] != ' ' ||
-	    sscanf(text + name_len, " %*s %*u %255s %u", host, &port) != 2 || !port || port > 65535)
+	    sscanf(text + name_len, " %*s %*u %255s %u", host, &port) != 2 || !eb_endpoint_is_host(host) || !port ||
+	    port > 65535)
 		return;
 	sentinel->is_querying = false;
 	sentinel->events->found(host, port, sentinel->arg);

@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Clients of the control socket that send any packets, with files or without, and come and go as they like. What the
+ * server hands on is a text within its bounds; some requests are answered at once, some later, some when their client
+ * has gone. No file stays open.
+ */
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "control.h"
+#include "control_server.h"
+#include "endpoint.h"
+
+#define PUT_OFF_MAX 64
+#define DESCRIPTORS_MAX 64
+
+static struct eb_control_server *server; /* for the life of the process */
+static eb_control_client put_off[PUT_OFF_MAX];
+static size_t put_off_count;
+
+static json_t *answer(void)
+{
+	return json_pack("{s:b}", "ok", 1);
+}
+
+static void answer_put_off(void)
+{
+	while (put_off_count)
+		eb_control_reply(server, put_off[--put_off_count], answer());
+}
+
+static json_t *on_request(const char *request, int file, eb_control_client client, void *arg)
+{
+	(void)arg;
+	if (file != -1 && fcntl(file, F_GETFD) < 0)
+		abort();
+	if (strlen(request) > EB_CONTROL_REQUEST_MAX)
+		abort();
+	if (!strcmp(request, "flush") && put_off_count < PUT_OFF_MAX) {
+		put_off[put_off_count++] = client;
+		return NULL;
+	}
+	if (!strcmp(request, "reload"))
+		answer_put_off();
+	return answer();
+}
+
+static void on_received(const char *text, size_t len)
+{
+	json_t *reply = json_loadb(text, len, 0, NULL);
+
+	if (!reply || !json_is_true(json_object_get(reply, "ok")))
+		abort();
+	json_decref(reply);
+}
+
+static int count_descriptors(void)
+{
+	int count = 0;
+
+	for (int fd = 0; fd < DESCRIPTORS_MAX; fd++)
+		count += fcntl(fd, F_GETFD) >= 0;
+	return count;
+}
+
+static void run(const uint8_t *data, size_t size)
+{
+	endpoint_run("control.sock", SOCK_SEQPACKET, data, size, on_received);
+	answer_put_off();
+}
+
+static void start(void)
+{
+	static const char first[] = "~0status";
+
+	if (eb_control_server_open(endpoint_loop(), endpoint_dir(), on_request, NULL, &server))
+		abort();
+	/* The loop opens its timer with the first client. */
+	run((const uint8_t *)first, strlen(first));
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	int before;
+
+	if (!server)
+		start();
+	before = count_descriptors();
+	run(data, size);
+	if (count_descriptors() != before)
+		abort();
+	return 0;
+}
