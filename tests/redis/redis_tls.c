@@ -255,13 +255,18 @@ static void refuses_bad_files(void **state)
 /* A certificate that was renewed counts for the next connection; one that is being written changes nothing. */
 static void exchanges_files(void **state)
 {
-	struct eb_redis_config config = base_config(&server);
+	struct eb_redis_config config = base_config(&others[1]);
 	struct eb_redis_limits limits = quick_limits();
 	struct watch watch;
 
 	(void)state;
 	shell("cp stranger.crt current.crt");
-	config.tls = (struct eb_redis_tls){ .is_on = true, .ca = (char *)path("current.crt") };
+	config.nodes[0] = (struct eb_endpoint){ "127.0.0.1", others[1].tls_port };
+	config.tls = (struct eb_redis_tls){
+		.is_on = true,
+		.ca = (char *)path("current.crt"),
+		.server_name = "elsewhere.test",
+	};
 	watch_open(&watch, &config, &limits, NULL, 0);
 	RUN_UNTIL(watch.event, strstr(watch.text, "certificate was refused"));
 	shell("echo garbage > current.crt");
