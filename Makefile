@@ -78,7 +78,12 @@ $(UNIT) $(XDP) $(REDIS) $(NET):
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ -lcmocka $(LIBS) -lm
 
-tests: $(UNIT) $(XDP) $(REDIS) $(NET) ## build the test programs
+$(BUILD)/tests/other.bpf.o: tests/vm/other.bpf.c
+	$(call say,BPF,$@)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CLANG) $(BPF_CFLAGS) -c $< -o $@
+
+tests: $(UNIT) $(XDP) $(REDIS) $(NET) $(BUILD)/tests/other.bpf.o ## build the test programs
 
 deps: ## install what building and testing need, from Debian's or Ubuntu's packages
 	$(Q)./tests/install-deps.sh
