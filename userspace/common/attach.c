@@ -18,6 +18,9 @@
 /* The most maps of a program that we look at; ours has a dozen. */
 #define PROGRAM_MAPS_MAX 64
 
+/* What a dispatcher of libxdp has places for (MAX_DISPATCHER_ACTIONS there). */
+#define CHAIN_MAX 10
+
 /* The program: loaded once for all interfaces that it has for itself, and once for each where a dispatcher runs it. */
 struct program {
 	struct edgebucket_bpf *skeleton;
@@ -101,24 +104,28 @@ static const char *mode_name(__u8 mode)
 	}
 }
 
-/* Looks for our program behind a dispatcher. Sets out->foreign when what is there is no dispatcher. */
+/* Looks for programs behind a dispatcher. Sets out->foreign when what is there is no dispatcher. */
 static void look_behind_dispatcher(int ifindex, const struct identity *identity, struct eb_attachment *out)
 {
 	struct xdp_multiprog *chain = xdp_multiprog__get_from_ifindex(ifindex);
 	struct xdp_program *program = NULL;
 
-	if (libxdp_get_error(chain) || xdp_multiprog__is_legacy(chain)) {
+	if (libxdp_get_error(chain)) {
 		out->foreign = true;
-	} else {
-		while ((program = xdp_multiprog__next_prog(program, chain))) {
-			if (!is_ours(xdp_program__fd(program), identity))
-				continue;
-			out->attached = out->dispatcher = true;
+		return;
+	}
+	out->foreign = xdp_multiprog__is_legacy(chain);
+	out->dispatcher = !out->foreign;
+	while (out->dispatcher && (program = xdp_multiprog__next_prog(program, chain))) {
+		if (is_ours(xdp_program__fd(program), identity)) {
+			out->attached = true;
+			out->copies++;
 			out->prog_id = xdp_program__id(program);
+		} else {
+			out->others++;
 		}
 	}
-	if (!libxdp_get_error(chain))
-		xdp_multiprog__close(chain);
+	xdp_multiprog__close(chain);
 }
 
 int eb_attach_status(const char *ifname, const struct eb_maps *maps, struct eb_attachment *out)
@@ -139,6 +146,7 @@ int eb_attach_status(const char *ifname, const struct eb_maps *maps, struct eb_a
 		return 0;
 	if (is_our_program(query.prog_id, &identity)) {
 		out->attached = true;
+		out->copies = 1;
 		out->prog_id = query.prog_id;
 	} else {
 		look_behind_dispatcher(ifindex, &identity, out);
@@ -297,22 +305,27 @@ static int attach_with_libxdp(struct eb_programs *programs, const char *ifname, 
 	return 0;
 }
 
-/* Removes one of our programs from behind a dispatcher. */
-static int detach_behind_dispatcher(int ifindex, uint32_t prog_id)
+/* Removes programs of ours from behind a dispatcher, all at once: those that are not `programs`', or all if NULL. */
+static int detach_behind_dispatcher(int ifindex, const struct eb_maps *maps, const struct eb_programs *programs)
 {
-	struct xdp_multiprog *chain = xdp_multiprog__get_from_ifindex(ifindex);
-	struct xdp_program *program = NULL;
-	int err = libxdp_get_error(chain);
+	struct xdp_program *ours[CHAIN_MAX], *program = NULL;
+	struct xdp_multiprog *chain;
+	struct identity identity;
+	size_t count = 0;
+	int err = read_identity(maps, &identity);
 
 	if (err)
 		return err;
-	err = -ENOENT;
-	while ((program = xdp_multiprog__next_prog(program, chain))) {
-		if (xdp_program__id(program) == prog_id) {
-			err = xdp_program__detach(program, ifindex, xdp_multiprog__attach_mode(chain), 0);
-			break;
-		}
-	}
+	chain = xdp_multiprog__get_from_ifindex(ifindex);
+	err = libxdp_get_error(chain);
+	if (err)
+		return err;
+	while ((program = xdp_multiprog__next_prog(program, chain)) && count < CHAIN_MAX)
+		if (is_ours(xdp_program__fd(program), &identity) &&
+		    !(programs && is_current(programs, xdp_program__id(program))))
+			ours[count++] = program;
+	if (count)
+		err = xdp_program__detach_multi(ours, count, ifindex, xdp_multiprog__attach_mode(chain), 0);
 	xdp_multiprog__close(chain);
 	return err;
 }
@@ -331,9 +344,10 @@ static bool is_taken(int err)
 	return err == -EBUSY || err == -EEXIST;
 }
 
-static int attach_in_mode(struct eb_programs *programs, const char *ifname, enum xdp_attach_mode mode)
+static int attach_in_mode(struct eb_programs *programs, const char *ifname, const struct eb_attachment *old,
+			  enum xdp_attach_mode mode)
 {
-	const struct program *alone = find_alone(programs);
+	const struct program *alone = old->dispatcher ? NULL : find_alone(programs);
 	int err;
 
 	if (alone)
@@ -343,63 +357,105 @@ static int attach_in_mode(struct eb_programs *programs, const char *ifname, enum
 	return err && !is_taken(err) ? attach_with_libxdp(programs, ifname, mode, false) : err;
 }
 
-static int attach_fresh(struct eb_programs *programs, const char *ifname, enum eb_attach_mode mode)
+static bool is_generic(const struct eb_attachment *attachment)
 {
+	return strcmp(attachment->mode, "generic") == 0;
+}
+
+/* Attaches where we are not, or are only with an older program behind a dispatcher, whose mode is then the mode. */
+static int attach_fresh(struct eb_programs *programs, const char *ifname, const struct eb_attachment *old,
+			enum eb_attach_mode mode)
+{
+	bool generic = mode == EB_ATTACH_GENERIC || is_generic(old);
 	int err = -EINVAL;
 
-	if (mode != EB_ATTACH_GENERIC)
-		err = attach_in_mode(programs, ifname, XDP_MODE_NATIVE);
-	if (mode == EB_ATTACH_GENERIC || (mode == EB_ATTACH_AUTO && err && !is_taken(err)))
-		err = attach_in_mode(programs, ifname, XDP_MODE_SKB);
+	if (!generic)
+		err = attach_in_mode(programs, ifname, old, XDP_MODE_NATIVE);
+	if (generic || (mode == EB_ATTACH_AUTO && err && !is_taken(err) && !old->dispatcher))
+		err = attach_in_mode(programs, ifname, old, XDP_MODE_SKB);
 	return err;
 }
 
+/* What is there, if anything, is in the mode that is asked for. */
 static bool mode_fits(const struct eb_attachment *old, enum eb_attach_mode mode)
 {
-	return mode == EB_ATTACH_AUTO || (mode == EB_ATTACH_GENERIC) == (strcmp(old->mode, "generic") == 0);
+	return !old->mode[0] || mode == EB_ATTACH_AUTO || (mode == EB_ATTACH_GENERIC) == is_generic(old);
 }
 
-static int explain_attach(int err, const char *ifname, const struct eb_attachment *old, char **error)
+static int explain_attach(int err, const char *ifname, char **error)
 {
-	if (old->foreign)
-		return eb_fail(-EBUSY, error,
-			       "%s: another XDP program is attached and this kernel cannot run both; it is left alone, "
-			       "remove it to let edgebucket in",
-			       ifname);
-	if (err == -EOPNOTSUPP)
+	switch (err) {
+	case -EOPNOTSUPP:
 		return eb_fail(err, error, "%s: the driver has no native XDP; use attach: generic (or auto)", ifname);
-	return eb_fail(err, error, "%s: cannot attach: %s", ifname, strerror(-err));
+	case -E2BIG:
+		return eb_fail(err, error, "%s: cannot attach: libxdp's dispatcher has no place left behind it", ifname);
+	default:
+		return eb_fail(err, error, "%s: cannot attach: %s", ifname, strerror(-err));
+	}
+}
+
+/* Clears the way for another mode. All programs of an interface share one, so others must not be there. */
+static int leave_mode(const char *ifname, const struct eb_maps *maps, struct eb_attachment *old, char **error)
+{
+	int err = 0;
+
+	if (old->others)
+		return eb_fail(-EBUSY, error,
+			       "%s: %u XDP program%s of other owners %s attached in %s mode, which all of an interface share; "
+			       "use attach: %s (or auto)",
+			       ifname, old->others, old->others == 1 ? "" : "s", old->others == 1 ? "is" : "are",
+			       old->mode, old->mode);
+	if (old->attached)
+		err = eb_attach_remove(ifname, maps, error);
+	*old = (struct eb_attachment){ .mode = "" };
+	return err;
+}
+
+/* Puts the current program on the interface, in place of an older one or beside it. */
+static int attach_current(struct eb_programs *programs, const char *ifname, const struct eb_attachment *old,
+			  enum eb_attach_mode mode, char **error)
+{
+	int err = 0;
+
+	if (!old->attached || !is_current(programs, old->prog_id))
+		err = old->attached && !old->dispatcher ? replace_alone(programs, if_nametoindex(ifname), old)
+							: attach_fresh(programs, ifname, old, mode);
+	return err ? explain_attach(err, ifname, error) : 0;
 }
 
 int eb_attach_program(struct eb_programs *programs, const char *ifname, enum eb_attach_mode mode,
-			struct eb_attachment *out, char **error)
+		      struct eb_attachment *out, char **error)
 {
-	struct eb_attachment old;
-	int ifindex = if_nametoindex(ifname);
-	int err = eb_attach_status(ifname, programs->maps, &old);
+	struct eb_attachment now;
+	int err = eb_attach_status(ifname, programs->maps, &now);
 
 	if (err)
 		return eb_fail(err, error, "%s: %s", ifname, strerror(-err));
-	if (old.attached && is_current(programs, old.prog_id) && (old.dispatcher || mode_fits(&old, mode))) {
-		*out = old;
-		return 0;
-	}
-	if (old.attached && !old.dispatcher && !mode_fits(&old, mode)) {
-		err = eb_attach_remove(ifname, programs->maps, error);
+	if (now.foreign)
+		return eb_fail(-EBUSY, error,
+			       "%s: another XDP program is attached that has no place for others beside it; it is left "
+			       "alone, remove it to let edgebucket in",
+			       ifname);
+	if (!mode_fits(&now, mode)) {
+		err = leave_mode(ifname, programs->maps, &now, error);
 		if (err)
 			return err;
-		old = (struct eb_attachment){ .mode = "" };
 	}
-	if (old.attached && !old.dispatcher)
-		err = replace_alone(programs, ifindex, &old);
-	else
-		err = attach_fresh(programs, ifname, mode);
-	if (!err && old.dispatcher)
-		err = detach_behind_dispatcher(ifindex, old.prog_id);
+	err = attach_current(programs, ifname, &now, mode, error);
 	if (err)
-		return explain_attach(err, ifname, &old, error);
-	err = eb_attach_status(ifname, programs->maps, out);
-	return err ? eb_fail(err, error, "%s: %s", ifname, strerror(-err)) : 0;
+		return err;
+	err = eb_attach_status(ifname, programs->maps, &now);
+	/* Behind a dispatcher the new program stands beside the old one: with both, packets are charged twice, without
+	 * either, not at all. Also here is what an agent left that was killed in between. */
+	if (!err && now.copies > 1) {
+		err = detach_behind_dispatcher(if_nametoindex(ifname), programs->maps, programs);
+		if (!err)
+			err = eb_attach_status(ifname, programs->maps, &now);
+	}
+	if (err)
+		return eb_fail(err, error, "%s: %s", ifname, strerror(-err));
+	*out = now;
+	return 0;
 }
 
 static int detach_alone(int ifindex, const struct eb_attachment *old)
@@ -422,7 +478,7 @@ int eb_attach_remove(const char *ifname, const struct eb_maps *maps, char **erro
 	int err = eb_attach_status(ifname, maps, &old);
 
 	if (!err && old.attached)
-		err = old.dispatcher ? detach_behind_dispatcher(ifindex, old.prog_id) : detach_alone(ifindex, &old);
+		err = old.dispatcher ? detach_behind_dispatcher(ifindex, maps, NULL) : detach_alone(ifindex, &old);
 	return err ? eb_fail(err, error, "%s: cannot detach: %s", ifname, strerror(-err)) : 0;
 }
 

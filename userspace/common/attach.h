@@ -23,19 +23,21 @@ void eb_programs_free(struct eb_programs *programs);
 
 /* What is on an interface. */
 struct eb_attachment {
-	bool attached;     /* a program that uses our maps is on it */
-	const char *mode;  /* "native", "generic", "offload"; "" when nothing is attached */
-	uint32_t prog_id;  /* our program's; 0 when not attached */
-	bool dispatcher;   /* beside others, behind libxdp's dispatcher */
-	bool foreign;      /* a program of another owner is there that does not share the interface */
+	bool attached;       /* a program that uses our maps is on it */
+	const char *mode;    /* of whatever is there: "native", "generic", "offload"; "" for nothing */
+	uint32_t prog_id;    /* our program's; 0 when not attached */
+	bool dispatcher;     /* libxdp's dispatcher is there; our program, if attached, behind it */
+	unsigned int copies; /* of our program: more than one only while they are exchanged behind a dispatcher */
+	unsigned int others; /* programs of other owners behind the dispatcher */
+	bool foreign;        /* a program of another owner is there that does not share the interface */
 };
 
 /*
  * Attaches the program to an interface, or replaces an older one of ours without a gap. Other owners' programs stay:
- * where the kernel cannot chain, -EBUSY. *out says what became of it.
+ * where there is no place beside them, or only in another mode, -EBUSY. *out says what became of it.
  */
 int eb_attach_program(struct eb_programs *programs, const char *ifname, enum eb_attach_mode mode,
-			struct eb_attachment *out, char **error);
+		      struct eb_attachment *out, char **error);
 
 /* Reads what is on an interface; no agent needed. -ENODEV when there is no such interface. */
 int eb_attach_status(const char *ifname, const struct eb_maps *maps, struct eb_attachment *out);
