@@ -39,9 +39,6 @@ free() {
 	equal "passed without edgebucket" 40 passed "$1"
 }
 
-# drained SOURCE: of all that came from it, the burst passed.
-held() { equal "passed of the drained source" 30 passed "$1"; }
-
 is_behind_dispatcher() { status_is '.interfaces[0] | .attached and .dispatcher'; }
 
 make_network
@@ -71,10 +68,14 @@ equal "the chain" edgebucket chain
 load_other late
 load_other early
 equal "the chain" "early edgebucket late" chain
-held 10.8.2.1
+stop_fire
+counted limited 10.8.2.1 30 $((sent - 30))
 limited 10.8.3.1
 
 say "the agent is replaced under fire"
+early=$(seen_early) late=$(seen_late)
+start_fire 10.8.2.2
+until_true "refusals" is_empty 10.8.2.2/32
 for end in stop_agent kill_agent stop_agent; do
 	before=$(program_id edgebucket)
 	$end
@@ -84,7 +85,9 @@ for end in stop_agent kill_agent stop_agent; do
 	[ "$(program_id edgebucket)" != "$before" ] || fail "the program was not replaced"
 done
 stop_fire
-held 10.8.2.1
+counted limited 10.8.2.2 30 $((sent - 30))
+equal "frames that early saw" $((early + sent)) seen_early
+equal "frames that late saw" $((late + 30)) seen_late
 limited 10.8.4.1
 
 say "edgebucket leaves and comes back"
