@@ -63,7 +63,7 @@ $(BUILD)/edgebucket.skel.h: $(BUILD)/edgebucket.bpf.o
 	$(call say,SKEL,$@)
 	$(Q)$(BPFTOOL) gen skeleton $< name edgebucket_bpf > $@.tmp && mv $@.tmp $@
 
-$(BUILD)/userspace/common/attach.o $(BUILD)/userspace/common/object.o: $(BUILD)/edgebucket.skel.h
+$(addprefix $(BUILD)/userspace/common/,attach.o chain.o object.o): $(BUILD)/edgebucket.skel.h
 
 $(BUILD)/%.o: %.c
 	$(call say,CC,$@)

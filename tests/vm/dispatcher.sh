@@ -59,7 +59,7 @@ is_behind_dispatcher || fail "status: $(eb --json status)"
 limited 10.8.1.1
 
 say "others leave and come back under fire"
-start_fire 10.8.2.1
+start_fire 10.8.2.1 -r 1000
 until_true "refusals" is_empty 10.8.2.1/32
 unload_other early
 equal "the chain" "edgebucket late" chain
@@ -74,7 +74,7 @@ limited 10.8.3.1
 
 say "the agent is replaced under fire"
 early=$(seen_early) late=$(seen_late)
-start_fire 10.8.2.2
+start_fire 10.8.2.2 -r 1000
 until_true "refusals" is_empty 10.8.2.2/32
 for end in stop_agent kill_agent stop_agent; do
 	before=$(program_id edgebucket)

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/if_link.h>
 #include <net/if.h>
 #include <stdlib.h>
@@ -8,9 +9,9 @@
 
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
-#include <xdp/libxdp.h>
 
 #include "attach.h"
+#include "chain.h"
 #include "edgebucket.skel.h"
 #include "object.h"
 #include "text.h"
@@ -18,21 +19,18 @@
 /* The most maps of a program that we look at; ours has a dozen. */
 #define PROGRAM_MAPS_MAX 64
 
-/* What a dispatcher of libxdp has places for (MAX_DISPATCHER_ACTIONS there). */
-#define CHAIN_MAX 10
-
-/* The program: loaded once for all interfaces that it has for itself, and once for each where a dispatcher runs it. */
-struct program {
-	struct edgebucket_bpf *skeleton;
-	struct xdp_program *xdp; /* NULL when attached without libxdp */
-	int ifindex;             /* 0 for the one that needs no dispatcher */
-	uint32_t id;
-	struct program *next;
+/* Our program behind the dispatcher of an interface. */
+struct place {
+	int ifindex;
+	uint32_t prog_id;
+	struct place *next;
 };
 
 struct eb_programs {
 	const struct eb_maps *maps;
-	struct program *first;
+	int alone; /* the program that needs no dispatcher, one for all interfaces; -1 until it is loaded */
+	uint32_t alone_id;
+	struct place *places;
 };
 
 static int map_id(int fd, __u32 *out)
@@ -80,6 +78,14 @@ static bool is_ours(int prog_fd, const struct identity *identity)
 	return false;
 }
 
+static uint32_t id_of_fd(int fd)
+{
+	struct bpf_prog_info info = {};
+	__u32 len = sizeof(info);
+
+	return bpf_obj_get_info_by_fd(fd, &info, &len) ? 0 : info.id;
+}
+
 static bool is_our_program(uint32_t prog_id, const struct identity *identity)
 {
 	int fd = bpf_prog_get_fd_by_id(prog_id);
@@ -104,33 +110,54 @@ static const char *mode_name(__u8 mode)
 	}
 }
 
-/* Looks for programs behind a dispatcher. Sets out->foreign when what is there is no dispatcher. */
-static void look_behind_dispatcher(int ifindex, const struct identity *identity, struct eb_attachment *out)
+/* Notes what is behind a dispatcher, or that there is none. */
+static int look_behind(int ifindex, uint32_t dispatcher_id, const struct identity *identity, struct eb_attachment *out)
 {
-	struct xdp_multiprog *chain = xdp_multiprog__get_from_ifindex(ifindex);
-	struct xdp_program *program = NULL;
+	int fds[EB_CHAIN_MAX];
+	int count = eb_chain_open(ifindex, dispatcher_id, fds);
 
-	if (libxdp_get_error(chain)) {
-		out->foreign = true;
-		return;
-	}
-	out->foreign = xdp_multiprog__is_legacy(chain);
-	out->dispatcher = !out->foreign;
-	while (out->dispatcher && (program = xdp_multiprog__next_prog(program, chain))) {
-		if (is_ours(xdp_program__fd(program), identity)) {
-			out->attached = true;
-			out->copies++;
-			out->prog_id = xdp_program__id(program);
-		} else {
+	for (int i = 0; i < count; i++) {
+		uint32_t id = id_of_fd(fds[i]);
+
+		if (is_ours(fds[i], identity))
+			out->prog_ids[out->copies++] = id;
+		else
 			out->others++;
-		}
+		close(fds[i]);
 	}
-	xdp_multiprog__close(chain);
+	out->attached = out->copies > 0;
+	out->prog_id = out->attached ? out->prog_ids[out->copies - 1] : 0;
+	out->dispatcher = count > 0;
+	return count < 0 ? count : 0;
+}
+
+/* Looks at one moment of an interface. -EAGAIN when what was there has been replaced meanwhile. */
+static int look_once(int ifindex, const struct identity *identity, struct eb_attachment *out)
+{
+	LIBBPF_OPTS(bpf_xdp_query_opts, query);
+	LIBBPF_OPTS(bpf_xdp_query_opts, again);
+	int err = bpf_xdp_query(ifindex, 0, &query);
+
+	*out = (struct eb_attachment){ .mode = mode_name(query.attach_mode) };
+	if (err || !query.prog_id)
+		return err;
+	if (is_our_program(query.prog_id, identity)) {
+		out->attached = true;
+		out->copies = 1;
+		out->prog_id = out->prog_ids[0] = query.prog_id;
+		return 0;
+	}
+	if (look_behind(ifindex, query.prog_id, identity, out) == 0)
+		return 0;
+	err = bpf_xdp_query(ifindex, 0, &again);
+	if (!err && again.prog_id != query.prog_id)
+		return -EAGAIN;
+	out->foreign = true;
+	return err;
 }
 
 int eb_attach_status(const char *ifname, const struct eb_maps *maps, struct eb_attachment *out)
 {
-	LIBBPF_OPTS(bpf_xdp_query_opts, query);
 	int ifindex = if_nametoindex(ifname), err;
 	struct identity identity;
 
@@ -138,115 +165,87 @@ int eb_attach_status(const char *ifname, const struct eb_maps *maps, struct eb_a
 	if (!ifindex)
 		return -ENODEV;
 	err = read_identity(maps, &identity);
-	if (!err)
-		err = bpf_xdp_query(ifindex, 0, &query);
 	if (err)
 		return err;
-	if (!query.prog_id)
-		return 0;
-	if (is_our_program(query.prog_id, &identity)) {
-		out->attached = true;
-		out->copies = 1;
-		out->prog_id = query.prog_id;
-	} else {
-		look_behind_dispatcher(ifindex, &identity, out);
+	for (int attempt = 0; attempt < 10; attempt++) {
+		err = look_once(ifindex, &identity, out);
+		if (err != -EAGAIN)
+			break;
 	}
-	out->mode = mode_name(query.attach_mode);
-	return 0;
+	return err;
 }
 
 /* Opens the program, ready to be loaded: on kernels before 5.18 without what they do not know. */
-static int open_program(struct eb_programs *programs, bool multi_buffer, struct program **out)
+static int open_program(const struct eb_programs *programs, bool multi_buffer, struct edgebucket_bpf **out)
 {
-	struct program *program = calloc(1, sizeof(*program));
 	struct bpf_map_info info = {};
 	__u32 len = sizeof(info);
-	int err;
+	int err = bpf_obj_get_info_by_fd(programs->maps->fd[EB_MAP_BUCKETS_V4], &info, &len);
 
-	if (!program)
-		return -ENOMEM;
-	err = bpf_obj_get_info_by_fd(programs->maps->fd[EB_MAP_BUCKETS_V4], &info, &len);
 	if (!err)
-		err = eb_object_open(programs->maps, info.max_entries, &program->skeleton);
-	if (err) {
-		free(program);
+		err = eb_object_open(programs->maps, info.max_entries, out);
+	if (err)
 		return err;
-	}
-	program->skeleton->rodata->multi_buffer = multi_buffer;
+	(*out)->rodata->multi_buffer = multi_buffer;
 	if (!multi_buffer)
-		bpf_program__set_flags(program->skeleton->progs.edgebucket, 0);
-	*out = program;
+		bpf_program__set_flags((*out)->progs.edgebucket, 0);
 	return 0;
 }
 
-static uint32_t id_of_fd(int fd)
+/* Remembers the program that is behind the dispatcher of an interface now. */
+static int note_place(struct eb_programs *programs, int ifindex, uint32_t prog_id)
 {
-	struct bpf_prog_info info = {};
-	__u32 len = sizeof(info);
+	struct place *place = programs->places;
 
-	return bpf_obj_get_info_by_fd(fd, &info, &len) ? 0 : info.id;
-}
-
-static void free_program(struct program *program)
-{
-	if (program->xdp)
-		xdp_program__close(program->xdp);
-	edgebucket_bpf__destroy(program->skeleton);
-	free(program);
-}
-
-/* Keeps a program that is attached, in place of the one kept for the same interface before. */
-static void keep_program(struct eb_programs *programs, struct program *program, int ifindex)
-{
-	struct program **link = &programs->first;
-
-	while (*link && (*link)->ifindex != ifindex)
-		link = &(*link)->next;
-	program->id = id_of_fd(bpf_program__fd(program->skeleton->progs.edgebucket));
-	program->ifindex = ifindex;
-	program->next = NULL;
-	if (*link) {
-		program->next = (*link)->next;
-		free_program(*link);
+	while (place && place->ifindex != ifindex)
+		place = place->next;
+	if (!place) {
+		place = malloc(sizeof(*place));
+		if (!place)
+			return -ENOMEM;
+		place->ifindex = ifindex;
+		place->next = programs->places;
+		programs->places = place;
 	}
-	*link = program;
+	place->prog_id = prog_id;
+	return 0;
 }
 
 static bool is_current(const struct eb_programs *programs, uint32_t id)
 {
-	for (const struct program *program = programs->first; program; program = program->next)
-		if (program->id == id)
+	for (const struct place *place = programs->places; place; place = place->next)
+		if (place->prog_id == id)
 			return true;
-	return false;
+	return programs->alone >= 0 && programs->alone_id == id;
 }
 
-/* The program that needs no dispatcher, or NULL while there is none. */
-static struct program *find_alone(const struct eb_programs *programs)
+static void keep_alone(struct eb_programs *programs, int fd)
 {
-	for (struct program *program = programs->first; program; program = program->next)
-		if (program->ifindex == 0)
-			return program;
-	return NULL;
+	programs->alone = fd;
+	programs->alone_id = id_of_fd(fd);
 }
 
 /* Loads the program that needs no dispatcher, unless it is. Kernels before 5.18 do not know multi-buffer frames. */
-static int load_alone(struct eb_programs *programs, struct program **out)
+static int load_alone(struct eb_programs *programs)
 {
-	struct program *program = find_alone(programs);
-	int err = program ? 0 : -EINVAL;
+	struct edgebucket_bpf *skeleton;
+	int err = programs->alone >= 0 ? 0 : -EINVAL;
 
 	for (int multi_buffer = 1; multi_buffer >= 0 && err; multi_buffer--) {
-		err = open_program(programs, multi_buffer, &program);
+		err = open_program(programs, multi_buffer, &skeleton);
 		if (err)
 			return err;
-		err = edgebucket_bpf__load(program->skeleton);
-		if (err)
-			free_program(program);
-		else
-			keep_program(programs, program, 0);
+		err = edgebucket_bpf__load(skeleton);
+		if (!err) {
+			int fd = fcntl(bpf_program__fd(skeleton->progs.edgebucket), F_DUPFD_CLOEXEC, 0);
+
+			if (fd >= 0)
+				keep_alone(programs, fd);
+			else
+				err = -errno;
+		}
+		edgebucket_bpf__destroy(skeleton);
 	}
-	if (!err)
-		*out = program;
 	return err;
 }
 
@@ -261,82 +260,60 @@ static __u32 mode_flags(const char *mode)
 static int replace_alone(struct eb_programs *programs, int ifindex, const struct eb_attachment *old)
 {
 	LIBBPF_OPTS(bpf_xdp_attach_opts, opts);
-	struct program *program;
-	int err, fd;
+	int err = load_alone(programs), fd;
 
-	err = load_alone(programs, &program);
 	if (err)
 		return err;
 	fd = bpf_prog_get_fd_by_id(old->prog_id);
 	if (fd < 0)
 		return fd;
 	opts.old_prog_fd = fd;
-	err = bpf_xdp_attach(ifindex, bpf_program__fd(program->skeleton->progs.edgebucket),
-			     mode_flags(old->mode) | XDP_FLAGS_REPLACE, &opts);
+	err = bpf_xdp_attach(ifindex, programs->alone, mode_flags(old->mode) | XDP_FLAGS_REPLACE, &opts);
 	close(fd);
 	return err;
 }
 
 /* Attaches behind a dispatcher, or alone where the kernel cannot chain programs; libxdp finds out. */
-static int attach_with_libxdp(struct eb_programs *programs, const char *ifname, enum xdp_attach_mode mode,
-			      bool multi_buffer)
+static int attach_with_libxdp(struct eb_programs *programs, const char *ifname, bool generic, bool multi_buffer)
 {
+	int ifindex = if_nametoindex(ifname), err;
+	struct edgebucket_bpf *skeleton;
 	struct eb_attachment now;
-	struct program *program;
-	int err = open_program(programs, multi_buffer, &program);
+	uint32_t prog_id;
 
+	err = open_program(programs, multi_buffer, &skeleton);
 	if (err)
 		return err;
-	program->xdp = xdp_program__from_bpf_obj(program->skeleton->obj, "xdp.frags");
-	err = libxdp_get_error(program->xdp);
-	if (err) {
-		program->xdp = NULL;
-		free_program(program);
+	err = eb_chain_attach(skeleton, ifindex, generic, multi_buffer, &prog_id);
+	edgebucket_bpf__destroy(skeleton);
+	if (!err)
+		err = eb_attach_status(ifname, programs->maps, &now);
+	if (err)
 		return err;
-	}
-	(void)xdp_program__set_xdp_frags_support(program->xdp, multi_buffer);
-	err = xdp_program__attach(program->xdp, if_nametoindex(ifname), mode, 0);
-	if (err) {
-		free_program(program);
-		return err;
-	}
-	err = eb_attach_status(ifname, programs->maps, &now);
-	keep_program(programs, program, !err && now.dispatcher ? (int)if_nametoindex(ifname) : 0);
+	if (now.dispatcher)
+		return note_place(programs, ifindex, prog_id);
+	if (programs->alone < 0 && now.prog_id == prog_id)
+		keep_alone(programs, bpf_prog_get_fd_by_id(prog_id));
 	return 0;
 }
 
-/* Removes programs of ours from behind a dispatcher, all at once: those that are not `programs`', or all if NULL. */
-static int detach_behind_dispatcher(int ifindex, const struct eb_maps *maps, const struct eb_programs *programs)
+/* Removes programs of ours from behind a dispatcher, all at once: the older ones, or all without `programs`. */
+static int detach_behind(int ifindex, const struct eb_attachment *now, const struct eb_programs *programs)
 {
-	struct xdp_program *ours[CHAIN_MAX], *program = NULL;
-	struct xdp_multiprog *chain;
-	struct identity identity;
+	uint32_t ids[EB_CHAIN_MAX];
 	size_t count = 0;
-	int err = read_identity(maps, &identity);
 
-	if (err)
-		return err;
-	chain = xdp_multiprog__get_from_ifindex(ifindex);
-	err = libxdp_get_error(chain);
-	if (err)
-		return err;
-	while ((program = xdp_multiprog__next_prog(program, chain)) && count < CHAIN_MAX)
-		if (is_ours(xdp_program__fd(program), &identity) &&
-		    !(programs && is_current(programs, xdp_program__id(program))))
-			ours[count++] = program;
-	if (count)
-		err = xdp_program__detach_multi(ours, count, ifindex, xdp_multiprog__attach_mode(chain), 0);
-	xdp_multiprog__close(chain);
-	return err;
+	for (unsigned int i = 0; i < now->copies; i++)
+		if (!programs || !is_current(programs, now->prog_ids[i]))
+			ids[count++] = now->prog_ids[i];
+	return count ? eb_chain_detach(ifindex, ids, count) : 0;
 }
 
 /* Attaches where nothing is, by the program that is already loaded. */
-static int attach_alone(const struct program *program, const char *ifname, enum xdp_attach_mode mode)
+static int attach_alone(const struct eb_programs *programs, const char *ifname, bool generic)
 {
-	return bpf_xdp_attach(if_nametoindex(ifname), bpf_program__fd(program->skeleton->progs.edgebucket),
-			      XDP_FLAGS_UPDATE_IF_NOEXIST |
-				      (mode == XDP_MODE_SKB ? XDP_FLAGS_SKB_MODE : XDP_FLAGS_DRV_MODE),
-			      NULL);
+	return bpf_xdp_attach(if_nametoindex(ifname), programs->alone,
+			      XDP_FLAGS_UPDATE_IF_NOEXIST | (generic ? XDP_FLAGS_SKB_MODE : XDP_FLAGS_DRV_MODE), NULL);
 }
 
 static bool is_taken(int err)
@@ -345,16 +322,15 @@ static bool is_taken(int err)
 }
 
 static int attach_in_mode(struct eb_programs *programs, const char *ifname, const struct eb_attachment *old,
-			  enum xdp_attach_mode mode)
+			  bool generic)
 {
-	const struct program *alone = old->dispatcher ? NULL : find_alone(programs);
 	int err;
 
-	if (alone)
-		return attach_alone(alone, ifname, mode);
-	err = attach_with_libxdp(programs, ifname, mode, true);
+	if (programs->alone >= 0 && !old->dispatcher)
+		return attach_alone(programs, ifname, generic);
+	err = attach_with_libxdp(programs, ifname, generic, true);
 	/* A kernel before 5.18 knows no multi-buffer frames. */
-	return err && !is_taken(err) ? attach_with_libxdp(programs, ifname, mode, false) : err;
+	return err && !is_taken(err) ? attach_with_libxdp(programs, ifname, generic, false) : err;
 }
 
 static bool is_generic(const struct eb_attachment *attachment)
@@ -370,9 +346,9 @@ static int attach_fresh(struct eb_programs *programs, const char *ifname, const 
 	int err = -EINVAL;
 
 	if (!generic)
-		err = attach_in_mode(programs, ifname, old, XDP_MODE_NATIVE);
+		err = attach_in_mode(programs, ifname, old, false);
 	if (generic || (mode == EB_ATTACH_AUTO && err && !is_taken(err) && !old->dispatcher))
-		err = attach_in_mode(programs, ifname, old, XDP_MODE_SKB);
+		err = attach_in_mode(programs, ifname, old, true);
 	return err;
 }
 
@@ -448,7 +424,7 @@ int eb_attach_program(struct eb_programs *programs, const char *ifname, enum eb_
 	/* Behind a dispatcher the new program stands beside the old one: with both, packets are charged twice, without
 	 * either, not at all. Also here is what an agent left that was killed in between. */
 	if (!err && now.copies > 1) {
-		err = detach_behind_dispatcher(if_nametoindex(ifname), programs->maps, programs);
+		err = detach_behind(if_nametoindex(ifname), &now, programs);
 		if (!err)
 			err = eb_attach_status(ifname, programs->maps, &now);
 	}
@@ -478,7 +454,7 @@ int eb_attach_remove(const char *ifname, const struct eb_maps *maps, char **erro
 	int err = eb_attach_status(ifname, maps, &old);
 
 	if (!err && old.attached)
-		err = old.dispatcher ? detach_behind_dispatcher(ifindex, maps, NULL) : detach_alone(ifindex, &old);
+		err = old.dispatcher ? detach_behind(ifindex, &old, NULL) : detach_alone(ifindex, &old);
 	return err ? eb_fail(err, error, "%s: cannot detach: %s", ifname, strerror(-err)) : 0;
 }
 
@@ -486,8 +462,10 @@ struct eb_programs *eb_programs_new(const struct eb_maps *maps)
 {
 	struct eb_programs *programs = calloc(1, sizeof(*programs));
 
-	if (programs)
+	if (programs) {
 		programs->maps = maps;
+		programs->alone = -1;
+	}
 	return programs;
 }
 
@@ -495,11 +473,13 @@ void eb_programs_free(struct eb_programs *programs)
 {
 	if (!programs)
 		return;
-	while (programs->first) {
-		struct program *next = programs->first->next;
+	while (programs->places) {
+		struct place *next = programs->places->next;
 
-		free_program(programs->first);
-		programs->first = next;
+		free(programs->places);
+		programs->places = next;
 	}
+	if (programs->alone >= 0)
+		close(programs->alone);
 	free(programs);
 }

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * The program on the interfaces: loads, attaches, replaces and removes it, through libxdp beside other programs where
- * the kernel can chain them, alone where it cannot. With object.h, alone sees libxdp and the program's skeleton. What
- * is attached stays when the process ends.
+ * The program on the interfaces: loads, attaches, replaces and removes it, beside other programs where the kernel can
+ * chain them (chain.h), alone where it cannot. What is attached stays when the process ends.
  */
 #ifndef EB_ATTACH_H
 #define EB_ATTACH_H
@@ -10,6 +9,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "chain.h"
 #include "config.h"
 #include "maps.h"
 
@@ -25,9 +25,10 @@ void eb_programs_free(struct eb_programs *programs);
 struct eb_attachment {
 	bool attached;       /* a program that uses our maps is on it */
 	const char *mode;    /* of whatever is there: "native", "generic", "offload"; "" for nothing */
-	uint32_t prog_id;    /* our program's; 0 when not attached */
+	uint32_t prog_id;    /* our program's, the last to run of several; 0 when not attached */
 	bool dispatcher;     /* libxdp's dispatcher is there; our program, if attached, behind it */
 	unsigned int copies; /* of our program: more than one only while they are exchanged behind a dispatcher */
+	uint32_t prog_ids[EB_CHAIN_MAX]; /* theirs */
 	unsigned int others; /* programs of other owners behind the dispatcher */
 	bool foreign;        /* a program of another owner is there that does not share the interface */
 };
