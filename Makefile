@@ -94,10 +94,17 @@ demo: deps ## show everything on a private network namespace with real traffic
 
 check: deps ## install what is missing, build, run all tests
 	$(Q)$(MAKE) all tests
-	$(Q)BUILD=$(abspath $(BUILD)) ./tests/run.sh unit xdp net redis persist
+	$(Q)BUILD=$(abspath $(BUILD)) ./tests/run.sh unit xdp net redis persist vm
 
 check-unit check-xdp check-net check-redis check-persist: check-%: all tests ## run one kind of test: check-unit, check-xdp, ...
 	$(Q)BUILD=$(abspath $(BUILD)) ./tests/run.sh $*
+
+# Debian's: 5.10 6.1 6.12 6.18 7.3, or whatever else its archives have.
+KERNELS ?= 6.1
+check-vm: deps ## tests in qemu with Debian's kernels: KERNELS=all, or "6.1 6.12"; TESTS="net_rate vm_reboot"
+	$(Q)./tests/install-deps.sh vm && ./tests/install-deps.sh compilers
+	$(Q)$(MAKE) all tests
+	$(Q)BUILD=$(abspath $(BUILD)) TESTS='$(TESTS)' ./tests/vm/check.sh $(KERNELS)
 
 asan: ## build and run unit and xdp tests with AddressSanitizer and UndefinedBehaviorSanitizer
 	$(Q)$(MAKE) BUILD=$(BUILD)/asan SANITIZE='-fsanitize=address,undefined -fno-sanitize-recover=all' all tests
@@ -131,7 +138,7 @@ clean: ## remove everything built
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+( [a-z-]+)*:.*## / { printf "  %-34s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
-.PHONY: all tests deps demo check check-unit check-xdp check-net check-redis check-persist asan bench lint format install uninstall clean help
+.PHONY: all tests deps demo check check-unit check-xdp check-net check-redis check-persist check-vm asan bench lint format install uninstall clean help
 .DELETE_ON_ERROR:
 .SECONDARY:
 

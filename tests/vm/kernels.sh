@@ -61,7 +61,7 @@ newest() {
 # packages IMAGE: the package and those that it is split into since 6.19.
 packages() {
 	echo "$1"
-	apt-cache depends --important "$1" | sed -n 's/^ *Depends: \(linux-\(binary\|modules\)-.*\)/\1/p'
+	apt-cache depends --important "$1" | sed -n 's/^ *Depends: \(linux-\(base\|binary\|modules\)-[0-9].*\)/\1/p'
 }
 
 # ---- one kernel ----
@@ -84,12 +84,12 @@ unpack() {
 	for deb in "$dir"/debs/*.deb; do
 		dpkg -x "$deb" "$dir/root"
 	done
-	mv "$dir"/root/boot/vmlinuz-* "$dir/vmlinuz"
 	if [ -d "$dir/root/usr/lib/modules" ]; then
 		mv "$dir/root/usr/lib" "$dir/lib"
 	else
 		mv "$dir/root/lib" "$dir/lib"
 	fi
+	find "$dir/root/boot" "$dir/lib/modules" -name 'vmlinuz*' -exec mv {} "$dir/vmlinuz" \; 2> /dev/null || true
 	rm -rf "$dir/debs" "$dir/root"
 	release=$(basename "$dir"/lib/modules/*)
 	prune_modules "$dir/lib/modules/$release"
@@ -99,8 +99,8 @@ unpack() {
 
 # make_initramfs DIR: busybox, and the modules that the host's root needs, in the order in which they go in.
 make_initramfs() {
-	local dir=$1 module path tree
-	tree=$dir/initramfs
+	local dir=$1 module path tree=$1/initramfs
+	rm -rf "$tree"
 	mkdir -p "$tree"/{bin,dev,proc,modules,host,upper,root}
 	cp /bin/busybox "$tree/bin/busybox"
 	install -m 755 init "$tree/init"
@@ -122,13 +122,13 @@ fetch() {
 	local version=$1 dir=$vm/kernels/$1 image
 	image=$(newest "$version")
 	[ -n "$image" ] || die "Debian's archives have no kernel $version any more"
-	[ "$(cat "$dir/package" 2> /dev/null)" != "$image" ] || [ init -nt "$dir/initrd" ] || return 0
-	echo "fetching $image"
-	rm -rf "$dir"
-	mkdir -p "$dir"
-	unpack "$dir" "$image"
-	make_initramfs "$dir"
-	echo "$image" > "$dir/package"
+	if [ "$(cat "$dir/package" 2> /dev/null)" != "$image" ]; then
+		echo "fetching $image"
+		rm -rf "$dir"
+		unpack "$dir" "$image"
+		echo "$image" > "$dir/package"
+	fi
+	[ "$dir/initrd" -nt init ] && [ "$dir/initrd" -nt "$dir/package" ] || make_initramfs "$dir"
 }
 
 [ "$(uname -m)" = x86_64 ] || die "kernels for tests are x86-64"

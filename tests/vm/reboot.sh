@@ -18,7 +18,7 @@ redis-server --bind 127.0.0.1 --dir "$dir" --save '' > "$dir/redis.log" 2>&1 &
 redis=$!
 trap 'kill $redis' EXIT
 
-run_guest "$version" "$dir" 300 -netdev user,id=outside -device virtio-net-pci,netdev=outside <<- END
+run_guest "$version" "$dir" 900 -netdev user,id=outside -device virtio-net-pci,netdev=outside <<- END
 	modprobe virtio_net
 	echo 1 > /proc/sys/kernel/sysrq
 	BUILD=$BUILD exec "$tests_vm/vm_reboot.sh" >> /run/vm/log 2>&1
