@@ -18,7 +18,7 @@ compilers)
 	;;
 esac
 
-[ "$(id -u)" = 0 ] || { echo "run this as root: sudo make $*" >&2; exit 1; }
+[ "$(id -u)" = 0 ] || { echo "run this as root, with sudo" >&2; exit 1; }
 
 missing=
 for package in $packages; do

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Programs of another owner, for libxdp's dispatcher: they count the frames that they see, and pass them on. `early` runs
- * before edgebucket, `late` behind it. */
+/* Programs of another owner, for libxdp's dispatcher: they count the frames that they see, and pass them on. `early`
+ * runs before edgebucket, `late` behind it. */
 #include <linux/bpf.h>
 
 #include <bpf/bpf_helpers.h>

@@ -39,6 +39,8 @@ free() {
 	equal "passed without edgebucket" 40 passed "$1"
 }
 
+descriptors() { find "/proc/$agent_pid/fd" -mindepth 1 -printf x | wc -c; }
+
 is_behind_dispatcher() { status_is '.interfaces[0] | .attached and .dispatcher'; }
 
 make_network
@@ -91,12 +93,14 @@ equal "frames that late saw" $((late + 30)) seen_late
 limited 10.8.4.1
 
 say "edgebucket leaves and comes back"
+open_files=$(descriptors)
 eb detach > /dev/null || fail "detach"
 equal "the chain after detach" "early late" chain
 free 10.8.5.1
 eb reload > /dev/null || fail "reload"
 equal "the chain after reload" "early edgebucket late" chain
 limited 10.8.6.1
+equal "the agent's open files" "$open_files" descriptors
 
 say "somebody takes everything off"
 in_card xdp-loader unload card0 --all > /dev/null || fail "xdp-loader unload"
@@ -141,6 +145,10 @@ start_agent
 equal "the chain" "early edgebucket" chain
 status_is '.interfaces[0].mode == "generic"' || fail "status: $(eb --json status)"
 limited 10.8.12.1
+sed -i 's/^on_exit: keep/&\nattach: native/' "$config"
+eb reload > /dev/null || fail "reload"
+wait_log "other owners .* attached in generic mode"
+limited 10.8.13.1
 stop_agent
 eb detach > /dev/null || fail "detach"
 unload_other early

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* The program stays far from the verifier's limits, a million instructions and 512 bytes of stack: kernels and compilers
- * differ. Prints what `make check-vm` collects. */
+/* The program stays far from the verifier's limits, a million instructions and 512 bytes of stack: kernels and
+ * compilers differ. Prints what `make check-vm` collects. */
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>

@@ -364,7 +364,7 @@ static int explain_attach(int err, const char *ifname, char **error)
 	case -EOPNOTSUPP:
 		return eb_fail(err, error, "%s: the driver has no native XDP; use attach: generic (or auto)", ifname);
 	case -E2BIG:
-		return eb_fail(err, error, "%s: cannot attach: libxdp's dispatcher has no place left behind it", ifname);
+		return eb_fail(err, error, "%s: all places behind libxdp's dispatcher are taken", ifname);
 	default:
 		return eb_fail(err, error, "%s: cannot attach: %s", ifname, strerror(-err));
 	}
@@ -377,10 +377,9 @@ static int leave_mode(const char *ifname, const struct eb_maps *maps, struct eb_
 
 	if (old->others)
 		return eb_fail(-EBUSY, error,
-			       "%s: %u XDP program%s of other owners %s attached in %s mode, which all of an interface share; "
-			       "use attach: %s (or auto)",
-			       ifname, old->others, old->others == 1 ? "" : "s", old->others == 1 ? "is" : "are",
-			       old->mode, old->mode);
+			       "%s: XDP programs of other owners are attached in %s mode, and all of an interface "
+			       "share one; use attach: %s (or auto)",
+			       ifname, old->mode, old->mode);
 	if (old->attached)
 		err = eb_attach_remove(ifname, maps, error);
 	*old = (struct eb_attachment){ .mode = "" };

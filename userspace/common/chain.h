@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Programs behind libxdp's dispatcher. What is there is read from the dispatcher's pins; to change it, libxdp works in a
- * child process, because up to 1.3 (Debian 12) each of its calls leaves descriptors open, and an agent runs for years.
+ * Programs behind libxdp's dispatcher. What is there is read from the dispatcher's pins. To change it, libxdp works in
+ * a child process, because in 1.3 (Debian 12) each of its calls leaves descriptors open, and an agent runs for years.
  */
 #ifndef EB_CHAIN_H
 #define EB_CHAIN_H
