@@ -9,7 +9,7 @@
 . "$(dirname "$0")/../persist/lib.sh"
 
 kept=/run/vm
-rate=20
+rate=2
 burst=2000
 tick=1s
 
