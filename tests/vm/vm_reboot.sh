@@ -58,7 +58,8 @@ use_up() {
 	until_true "the frames to be counted" all_counted
 }
 
-count_passed() { keep total $(($(kept total) + $(passed 10.9.0.1))); }
+# In this boot and before.
+count_passed() { keep total $((passed_before + $(passed 10.9.0.1))); }
 
 # lose COMMAND...: what is admitted since the last write is lost by what the command does.
 lose() {
@@ -97,13 +98,13 @@ restored_limits() {
 	judge
 }
 
+passed_before=$(cat "$kept/total" 2> /dev/null || echo 0)
 boot=$(($(cat "$kept/boots" 2> /dev/null || echo 0) + 1))
 keep boots $boot
 connect
 config
 case $boot in
 1)
-	keep total 0
 	keep gaps 0
 	start_agent
 	drain 10.8.0.1
