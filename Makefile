@@ -71,7 +71,7 @@ $(BUILD)/edgebucket.skel.h: $(BUILD)/edgebucket.bpf.o
 	$(call say,SKEL,$@)
 	$(Q)$(BPFTOOL) gen skeleton $< name edgebucket_bpf > $@.tmp && mv $@.tmp $@
 
-$(BUILD)/userspace/common/attach.o $(BUILD)/userspace/common/object.o: $(BUILD)/edgebucket.skel.h
+$(addprefix $(BUILD)/userspace/common/,attach.o chain.o object.o): $(BUILD)/edgebucket.skel.h
 
 $(BUILD)/%.o: %.c
 	$(call say,CC,$@)
@@ -106,7 +106,12 @@ fuzzers: ## build the fuzzers, with clang and sanitizers
 
 fuzz-programs: $(FUZZ)
 
-tests: $(UNIT) $(XDP) $(REDIS) $(NET) ## build the test programs
+$(BUILD)/tests/other.bpf.o: tests/vm/other.bpf.c
+	$(call say,BPF,$@)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CLANG) $(BPF_CFLAGS) -c $< -o $@
+
+tests: $(UNIT) $(XDP) $(REDIS) $(NET) $(BUILD)/tests/other.bpf.o ## build the test programs
 
 deps: ## install what building and testing need, from Debian's or Ubuntu's packages
 	$(Q)./tests/install-deps.sh
@@ -117,13 +122,20 @@ demo: deps ## show everything on a private network namespace with real traffic
 
 check: deps ## install what is missing, build, run all tests
 	$(Q)$(MAKE) all tests fuzzers
-	$(Q)BUILD=$(abspath $(BUILD)) ./tests/run.sh unit xdp net redis persist fuzz chaos
+	$(Q)BUILD=$(abspath $(BUILD)) ./tests/run.sh unit xdp net redis persist fuzz chaos vm
 
 check-unit check-xdp check-net check-redis check-persist check-chaos: check-%: all tests ## run one kind of test: check-unit, check-xdp, ...
 	$(Q)BUILD=$(abspath $(BUILD)) ./tests/run.sh $*
 
 chaos: all tests ## random faults at once for SECONDS (300) from a SEED, which is printed: make chaos SEED=7
 	$(Q)BUILD=$(abspath $(BUILD)) ./tests/chaos/chaos.py $(if $(SEED),--seed $(SEED)) --seconds $(or $(SECONDS),300)
+
+# Debian's: 5.10 6.1 6.12 6.18 7.3, or whatever else its archives have.
+KERNELS ?= 6.1
+check-vm: deps ## tests in qemu with Debian's kernels: KERNELS=all, or "6.1 6.12"; TESTS="net_rate vm_reboot"
+	$(Q)./tests/install-deps.sh vm && ./tests/install-deps.sh compilers
+	$(Q)$(MAKE) all tests
+	$(Q)BUILD=$(abspath $(BUILD)) TESTS='$(TESTS)' ./tests/vm/check.sh $(KERNELS)
 
 deps-deploy:
 	$(Q)./tests/install-deps.sh deploy
@@ -200,8 +212,8 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+( [a-z-]+)*:.*## / { printf "  %-34s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 .PHONY: all tests deps deps-deploy demo check check-unit check-xdp check-net check-redis check-persist check-chaos chaos \
-	check-deploy check-fuzz fuzz fuzzers fuzz-programs asan asan-programs soak coverage bench lint format install \
-	uninstall deb clean help
+	check-deploy check-fuzz check-vm fuzz fuzzers fuzz-programs asan asan-programs soak coverage bench lint format \
+	install uninstall deb clean help
 .DELETE_ON_ERROR:
 .SECONDARY:
 

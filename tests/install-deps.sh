@@ -1,7 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-only
 # Installs the packages that building, testing and the demo need, if any is missing; as "deploy" also those of
-# `make check-deploy`. Debian 12 and newer, Ubuntu 24.04 and newer.
+# `make check-deploy`; as "vm" only those that guests need, as "compilers" those of Debian 12's clangs that there are.
+# Debian 12 and newer, Ubuntu 24.04 and newer.
 set -eu
 
 packages='gcc make pkg-config clang llvm libbpf-dev libxdp-dev libelf-dev zlib1g-dev linux-libc-dev libyaml-dev
@@ -10,9 +11,18 @@ iproute2 iputils-ping nftables iptables ethtool jq python3-scapy redis-server re
 libclang-rt-dev gcovr mandoc procps util-linux gnuplot-nox systemd'
 deploy='debhelper dpkg-dev lintian debootstrap podman runc docker-compose netavark aardvark-dns nodejs npm python3-yaml
 kubernetes-client'
+case "${1:-}" in
+deploy) packages="$packages $deploy" ;;
+vm) packages='qemu-system-x86 busybox-static cpio kmod xz-utils bsdextrautils' ;;
+compilers)
+	packages=
+	for package in clang-14 clang-16 clang-19; do
+		! apt-cache show "$package" > /dev/null 2>&1 || packages="$packages $package"
+	done
+	;;
+esac
 
-[ "${1:-}" != deploy ] || packages="$packages $deploy"
-[ "$(id -u)" = 0 ] || { echo "run this as root: sudo make deps" >&2; exit 1; }
+[ "$(id -u)" = 0 ] || { echo "run this as root, with sudo" >&2; exit 1; }
 
 missing=
 # Ubuntu has bpftool in linux-tools-common; node and kubectl are often there from elsewhere. (deploy_kubernetes wants a

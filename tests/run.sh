@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only
-# Runs tests of the kinds named (unit, xdp, net, redis, persist, fuzz, chaos, deploy) from $BUILD and closes with
-# "N passed, N failed, N skipped".
+# Runs tests by kind (unit, xdp, net, redis, persist, fuzz, chaos, vm, deploy) or name (net_rate) from $BUILD and closes
+# with "N passed, N failed, N skipped".
 # Every cmocka test and every script counts as one. A skip counts as a failure in a full run: EB_ALLOW_SKIP=1 allows it.
 # What is built with sanitizers reports to files, as a test may ignore how a program ends; any report fails its test.
 set -u
@@ -76,6 +76,28 @@ take_reports() {
 	rm "$logs"/report.*
 }
 
+# The short form of `make check-vm`. Where guests are not possible, that is said, and no reason to fail.
+run_guests() {
+	local log=$logs/vm
+	if ! tests/install-deps.sh vm > "$log" 2>&1; then
+		echo "none  vm: $(tail -n 1 "$log")"
+		return
+	fi
+	tests/vm/check.sh --short 6.1 > "$log" 2>&1
+	if [ $? = 77 ]; then
+		echo "none  vm: $(tail -n 1 "$log")"
+		return
+	fi
+	if ! tail -n 1 "$log" | grep -q '^[0-9]* passed, [0-9]* failed, [0-9]* skipped$'; then
+		report vm 0 1 0 "$log"
+		return
+	fi
+	grep -v '^[0-9]* passed, ' "$log"
+	# shellcheck disable=SC2046 # "N passed, N failed, N skipped"
+	set -- $(tail -n 1 "$log" | tr -d ,)
+	passed=$((passed + $1)) failed=$((failed + $3)) skipped=$((skipped + $5))
+}
+
 # report NAME PASSED FAILED SKIPPED LOG
 report() {
 	! take_reports "$5" || [ "$3" != 0 ] || set -- "$1" "$2" 1 "$4" "$5"
@@ -98,6 +120,9 @@ for kind in "$@"; do
 	done ;;
 	fuzz) for test in "$BUILD"/fuzz/tests/fuzz_*; do run_fuzzer "$test"; done ;;
 	net | persist | chaos | deploy) for test in tests/"$kind"/"$kind"_*.sh; do run_script "$test"; done ;;
+	unit_* | xdp_* | redis_*) run_program "$BUILD/tests/$kind" ;;
+	net_* | persist_* | vm_*) run_script "tests/${kind%%_*}/$kind.sh" ;;
+	vm) run_guests ;;
 	*)
 		echo "no such kind of test: $kind" >&2
 		exit 2

@@ -14,7 +14,7 @@ put_foreign() { ip -n "$card" -force link set dev card0 xdp obj "$dir/foreign.o"
 
 prog_name() { ip -n "$card" -j -d link show dev card0 | jq -r '.[0].xdp.prog.name // empty'; }
 
-is_protected() { [ "$(prog_name)" = edgebucket ]; }
+is_protected() { status_is '.interfaces[0].attached'; }
 
 make_foreign
 make_network

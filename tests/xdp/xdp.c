@@ -41,8 +41,7 @@ int rig_fd(const struct rig *rig, const char *map)
 	return bpf_map__fd(find_map(rig->object, map));
 }
 
-/* Sets a `const volatile __u32` of the program. */
-static void set_constant(struct bpf_object *object, const char *name, uint32_t value)
+void rig_set_constant(struct bpf_object *object, const char *name, uint32_t value, size_t value_size)
 {
 	const struct btf *btf = bpf_object__btf(object);
 	int id = btf__find_by_name_kind(btf, ".rodata", BTF_KIND_DATASEC);
@@ -59,7 +58,8 @@ static void set_constant(struct bpf_object *object, const char *name, uint32_t v
 
 		if (strcmp(btf__name_by_offset(btf, type->name_off), name))
 			continue;
-		memcpy((char *)bpf_map__initial_value(map, &size) + var->offset, &value, sizeof(value));
+		assert_int_equal(var->size, value_size);
+		memcpy((char *)bpf_map__initial_value(map, &size) + var->offset, &value, value_size);
 		return;
 	}
 	fail_msg("the object has no constant %s", name);
@@ -74,20 +74,25 @@ static void *map_memory(const struct rig *rig, const char *name, size_t size)
 	return at;
 }
 
-void rig_open(struct rig *rig, uint32_t sets)
+struct bpf_object *rig_open_object(void)
 {
 	const char *path = getenv("EB_BPF_OBJECT");
+	struct bpf_object *object = bpf_object__open_file(path ? path : DEFAULT_OBJECT, NULL);
 
-	*rig = (struct rig){ .sets = sets };
-	rig->object = bpf_object__open_file(path ? path : DEFAULT_OBJECT, NULL);
-	if (!rig->object)
+	if (!object)
 		fail_msg("cannot open %s: %s", path ? path : DEFAULT_OBJECT, strerror(errno));
+	return object;
+}
+
+void rig_open(struct rig *rig, uint32_t sets)
+{
+	*rig = (struct rig){ .object = rig_open_object(), .sets = sets };
 	bpf_map__set_max_entries(find_map(rig->object, "buckets_v4"), sets);
 	bpf_map__set_max_entries(find_map(rig->object, "tags_v4"), sets);
 	bpf_map__set_max_entries(find_map(rig->object, "tags_v6"), sets);
 	bpf_map__set_max_entries(find_map(rig->object, "buckets_v6"), sets);
-	set_constant(rig->object, "sets_v4", sets);
-	set_constant(rig->object, "sets_v6", sets);
+	rig_set_constant(rig->object, "sets_v4", sets, sizeof(sets));
+	rig_set_constant(rig->object, "sets_v6", sets, sizeof(sets));
 	if (bpf_object__load(rig->object))
 		fail_msg("cannot load the program: %s", strerror(errno));
 	rig->prog = bpf_program__fd(bpf_object__find_program_by_name(rig->object, "edgebucket"));

@@ -28,6 +28,12 @@ struct rig {
 	struct eb_policy *policy; /* in force */
 };
 
+/* The object that ships, to be loaded. */
+struct bpf_object *rig_open_object(void);
+
+/* Sets a `const volatile` of an object that is not loaded yet. */
+void rig_set_constant(struct bpf_object *object, const char *name, uint32_t value, size_t value_size);
+
 /* Loads the program with tables of `sets` sets. */
 void rig_open(struct rig *rig, uint32_t sets);
 void rig_close(struct rig *rig);

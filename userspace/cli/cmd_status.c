@@ -101,13 +101,13 @@ static json_t *interfaces_json(const struct status *status)
 		const struct eb_attachment *attachment = &interface->attachment;
 		bool attached = attachment->attached;
 
-		json_array_append_new(list, json_pack("{s:s, s:o, s:b, s:b, s:o, s:b, s:b}", "name", interface->name,
+		json_array_append_new(list, json_pack("{s:s, s:o, s:b, s:b, s:o, s:b, s:i, s:b}", "name", interface->name,
 						      "mode", attached ? json_string(attachment->mode) : json_null(),
 						      "attached", attached, "exists", interface->error != -ENODEV,
 						      "program", attached ? json_integer(attachment->prog_id) :
 									    json_null(),
-						      "dispatcher", attachment->dispatcher, "foreign",
-						      attachment->foreign));
+						      "dispatcher", attachment->dispatcher, "others",
+						      (int)attachment->others, "foreign", attachment->foreign));
 	}
 	return list;
 }
@@ -222,9 +222,12 @@ static void print_interface(const char *name, const struct interface *interface)
 {
 	const struct eb_attachment *attachment = &interface->attachment;
 
-	if (attachment->attached)
-		line(name, COLOUR_GREEN, "%s attached, %s mode, program %u%s", interface->name, attachment->mode,
-		     attachment->prog_id, attachment->dispatcher ? ", beside others" : "");
+	if (attachment->attached && attachment->others)
+		line(name, COLOUR_GREEN, "%s attached, %s mode, program %u, beside %u of other owners", interface->name,
+		     attachment->mode, attachment->prog_id, attachment->others);
+	else if (attachment->attached)
+		line(name, COLOUR_GREEN, "%s attached, %s mode, program %u", interface->name, attachment->mode,
+		     attachment->prog_id);
 	else if (interface->error == -ENODEV)
 		line(name, COLOUR_YELLOW, "%s is not there", interface->name);
 	else if (interface->error)

@@ -9,9 +9,9 @@
 
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
-#include <xdp/libxdp.h>
 
 #include "attach.h"
+#include "chain.h"
 #include "edgebucket.skel.h"
 #include "object.h"
 #include "text.h"
@@ -19,18 +19,18 @@
 /* The most maps of a program that we look at; ours has a dozen. */
 #define PROGRAM_MAPS_MAX 64
 
-/* The program: loaded once for all interfaces that it has for itself, and once for each where a dispatcher runs it. */
-struct program {
-	struct edgebucket_bpf *skeleton;
-	struct xdp_program *xdp; /* NULL when attached without libxdp */
-	int ifindex;             /* 0 for the one that needs no dispatcher */
-	uint32_t id;
-	struct program *next;
+/* Our program behind the dispatcher of an interface. */
+struct place {
+	int ifindex;
+	uint32_t prog_id;
+	struct place *next;
 };
 
 struct eb_programs {
 	const struct eb_maps *maps;
-	struct program *first;
+	int alone; /* the program that needs no dispatcher, one for all interfaces; -1 until it is loaded */
+	uint32_t alone_id;
+	struct place *places;
 };
 
 static int map_id(int fd, __u32 *out)
@@ -78,23 +78,22 @@ static bool is_ours(int prog_fd, const struct identity *identity)
 	return false;
 }
 
-static struct program *find_loaded(const struct eb_programs *programs, uint32_t id)
+static uint32_t id_of_fd(int fd)
 {
-	for (struct program *program = programs->first; program; program = program->next)
-		if (program->id == id)
-			return program;
-	return NULL;
+	struct bpf_prog_info info = {};
+	__u32 len = sizeof(info);
+
+	return bpf_obj_get_info_by_fd(fd, &info, &len) ? 0 : info.id;
 }
 
 /* A descriptor to be closed, or negative errno. Only a program that this process did not load takes CAP_SYS_ADMIN. */
 static int open_by_id(const struct eb_programs *programs, uint32_t id)
 {
-	const struct program *program = find_loaded(programs, id);
 	int fd;
 
-	if (!program)
+	if (programs->alone < 0 || programs->alone_id != id)
 		return bpf_prog_get_fd_by_id(id);
-	fd = fcntl(bpf_program__fd(program->skeleton->progs.edgebucket), F_DUPFD_CLOEXEC, 0);
+	fd = fcntl(programs->alone, F_DUPFD_CLOEXEC, 0);
 	return fd < 0 ? -errno : fd;
 }
 
@@ -122,58 +121,55 @@ static const char *mode_name(__u8 mode)
 	}
 }
 
-static uint32_t id_of_fd(int fd)
+/* Notes what is behind a dispatcher, or that there is none. */
+static int look_behind(int ifindex, uint32_t dispatcher_id, const struct identity *identity, struct eb_attachment *out)
 {
-	struct bpf_prog_info info = {};
-	__u32 len = sizeof(info);
+	int fds[EB_CHAIN_MAX];
+	int count = eb_chain_open(ifindex, dispatcher_id, fds);
 
-	return bpf_obj_get_info_by_fd(fd, &info, &len) ? 0 : info.id;
-}
+	for (int i = 0; i < count; i++) {
+		uint32_t id = id_of_fd(fds[i]);
 
-/*
- * What is attached, as libxdp knows it. Before 1.4 it forgets to close one descriptor of the program that it finds, the
- * lowest that was free (xdp-tools issue 343): a descriptor for every look at the interface.
- */
-static struct xdp_multiprog *open_chain(int ifindex)
-{
-	int lowest = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 0);
-	struct xdp_multiprog *chain;
-	int used;
-
-	if (lowest >= 0)
-		close(lowest);
-	chain = xdp_multiprog__get_from_ifindex(ifindex);
-	if (libxdp_get_error(chain) || lowest < 0)
-		return chain;
-	used = xdp_program__fd(xdp_multiprog__main_prog(chain));
-	if (lowest != used && id_of_fd(used) && id_of_fd(lowest) == id_of_fd(used))
-		close(lowest);
-	return chain;
-}
-
-/* Looks for our program behind a dispatcher. Sets out->foreign when what is there is no dispatcher. */
-static void look_behind_dispatcher(int ifindex, const struct identity *identity, struct eb_attachment *out)
-{
-	struct xdp_multiprog *chain = open_chain(ifindex);
-	struct xdp_program *program = NULL;
-
-	if (libxdp_get_error(chain) || xdp_multiprog__is_legacy(chain)) {
-		out->foreign = true;
-	} else {
-		while ((program = xdp_multiprog__next_prog(program, chain))) {
-			if (!is_ours(xdp_program__fd(program), identity))
-				continue;
-			out->attached = out->dispatcher = true;
-			out->prog_id = xdp_program__id(program);
-		}
+		if (is_ours(fds[i], identity))
+			out->prog_ids[out->copies++] = id;
+		else
+			out->others++;
+		close(fds[i]);
 	}
-	if (!libxdp_get_error(chain))
-		xdp_multiprog__close(chain);
+	out->attached = out->copies > 0;
+	out->prog_id = out->attached ? out->prog_ids[out->copies - 1] : 0;
+	out->dispatcher = count > 0;
+	return count < 0 ? count : 0;
+}
+
+/* Looks at one moment of an interface. -EAGAIN when what was there has been replaced meanwhile. */
+static int look_once(int ifindex, const struct eb_programs *programs, const struct identity *identity,
+		     struct eb_attachment *out)
+{
+	LIBBPF_OPTS(bpf_xdp_query_opts, query);
+	LIBBPF_OPTS(bpf_xdp_query_opts, again);
+	int err = bpf_xdp_query(ifindex, 0, &query);
+
+	*out = (struct eb_attachment){ .mode = mode_name(query.attach_mode) };
+	if (err || !query.prog_id)
+		return err;
+	if (is_our_program(programs, query.prog_id, identity)) {
+		out->attached = true;
+		out->copies = 1;
+		out->prog_id = out->prog_ids[0] = query.prog_id;
+		return 0;
+	}
+	if (look_behind(ifindex, query.prog_id, identity, out) == 0)
+		return 0;
+	err = bpf_xdp_query(ifindex, 0, &again);
+	if (!err && again.prog_id != query.prog_id)
+		return -EAGAIN;
+	out->foreign = true;
+	return err;
 }
 
 static int read_status(int ifindex, const struct eb_programs *programs, struct eb_attachment *out)
 {
-	LIBBPF_OPTS(bpf_xdp_query_opts, query);
 	struct identity identity;
 	int err;
 
@@ -181,20 +177,14 @@ static int read_status(int ifindex, const struct eb_programs *programs, struct e
 	if (!ifindex)
 		return -ENODEV;
 	err = read_identity(programs->maps, &identity);
-	if (!err)
-		err = bpf_xdp_query(ifindex, 0, &query);
 	if (err)
 		return err;
-	if (!query.prog_id)
-		return 0;
-	if (is_our_program(programs, query.prog_id, &identity)) {
-		out->attached = true;
-		out->prog_id = query.prog_id;
-	} else {
-		look_behind_dispatcher(ifindex, &identity, out);
+	for (int attempt = 0; attempt < 10; attempt++) {
+		err = look_once(ifindex, programs, &identity, out);
+		if (err != -EAGAIN)
+			break;
 	}
-	out->mode = mode_name(query.attach_mode);
-	return 0;
+	return err;
 }
 
 int eb_attach_status(const char *ifname, const struct eb_programs *programs, struct eb_attachment *out)
@@ -203,81 +193,76 @@ int eb_attach_status(const char *ifname, const struct eb_programs *programs, str
 }
 
 /* Opens the program, ready to be loaded: on kernels before 5.18 without what they do not know. */
-static int open_program(struct eb_programs *programs, bool multi_buffer, struct program **out)
+static int open_program(const struct eb_programs *programs, bool multi_buffer, struct edgebucket_bpf **out)
 {
-	struct program *program = calloc(1, sizeof(*program));
 	struct bpf_map_info info = {};
 	__u32 len = sizeof(info);
-	int err;
+	int err = bpf_obj_get_info_by_fd(programs->maps->fd[EB_MAP_BUCKETS_V4], &info, &len);
 
-	if (!program)
-		return -ENOMEM;
-	err = bpf_obj_get_info_by_fd(programs->maps->fd[EB_MAP_BUCKETS_V4], &info, &len);
 	if (!err)
-		err = eb_object_open(programs->maps, info.max_entries, &program->skeleton);
-	if (err) {
-		free(program);
+		err = eb_object_open(programs->maps, info.max_entries, out);
+	if (err)
 		return err;
-	}
-	program->skeleton->rodata->multi_buffer = multi_buffer;
+	(*out)->rodata->multi_buffer = multi_buffer;
 	if (!multi_buffer)
-		bpf_program__set_flags(program->skeleton->progs.edgebucket, 0);
-	*out = program;
+		bpf_program__set_flags((*out)->progs.edgebucket, 0);
 	return 0;
 }
 
-static void free_program(struct program *program)
+/* Remembers the program that is behind the dispatcher of an interface now. */
+static int note_place(struct eb_programs *programs, int ifindex, uint32_t prog_id)
 {
-	if (program->xdp)
-		xdp_program__close(program->xdp);
-	edgebucket_bpf__destroy(program->skeleton);
-	free(program);
-}
+	struct place *place = programs->places;
 
-/* Keeps a program that is attached, in place of the one kept for the same interface before. */
-static void keep_program(struct eb_programs *programs, struct program *program, int ifindex)
-{
-	struct program **link = &programs->first;
-
-	while (*link && (*link)->ifindex != ifindex)
-		link = &(*link)->next;
-	program->id = id_of_fd(bpf_program__fd(program->skeleton->progs.edgebucket));
-	program->ifindex = ifindex;
-	program->next = NULL;
-	if (*link) {
-		program->next = (*link)->next;
-		free_program(*link);
+	while (place && place->ifindex != ifindex)
+		place = place->next;
+	if (!place) {
+		place = malloc(sizeof(*place));
+		if (!place)
+			return -ENOMEM;
+		place->ifindex = ifindex;
+		place->next = programs->places;
+		programs->places = place;
 	}
-	*link = program;
+	place->prog_id = prog_id;
+	return 0;
 }
 
-/* The program that needs no dispatcher, or NULL while there is none. */
-static struct program *find_alone(const struct eb_programs *programs)
+static bool is_current(const struct eb_programs *programs, uint32_t id)
 {
-	for (struct program *program = programs->first; program; program = program->next)
-		if (program->ifindex == 0)
-			return program;
-	return NULL;
+	for (const struct place *place = programs->places; place; place = place->next)
+		if (place->prog_id == id)
+			return true;
+	return programs->alone >= 0 && programs->alone_id == id;
+}
+
+static void keep_alone(struct eb_programs *programs, int fd)
+{
+	programs->alone = fd;
+	programs->alone_id = id_of_fd(fd);
 }
 
 /* Loads the program that needs no dispatcher, unless it is. Kernels before 5.18 do not know multi-buffer frames. */
-static int load_alone(struct eb_programs *programs, struct program **out)
+static int load_alone(struct eb_programs *programs)
 {
-	struct program *program = find_alone(programs);
-	int err = program ? 0 : -EINVAL;
+	struct edgebucket_bpf *skeleton;
+	int err = programs->alone >= 0 ? 0 : -EINVAL;
 
 	for (int multi_buffer = 1; multi_buffer >= 0 && err; multi_buffer--) {
-		err = open_program(programs, multi_buffer, &program);
+		err = open_program(programs, multi_buffer, &skeleton);
 		if (err)
 			return err;
-		err = edgebucket_bpf__load(program->skeleton);
-		if (err)
-			free_program(program);
-		else
-			keep_program(programs, program, 0);
+		err = edgebucket_bpf__load(skeleton);
+		if (!err) {
+			int fd = fcntl(bpf_program__fd(skeleton->progs.edgebucket), F_DUPFD_CLOEXEC, 0);
+
+			if (fd >= 0)
+				keep_alone(programs, fd);
+			else
+				err = -errno;
+		}
+		edgebucket_bpf__destroy(skeleton);
 	}
-	if (!err)
-		*out = program;
 	return err;
 }
 
@@ -292,76 +277,59 @@ static __u32 mode_flags(const char *mode)
 static int replace_alone(struct eb_programs *programs, int ifindex, const struct eb_attachment *old)
 {
 	LIBBPF_OPTS(bpf_xdp_attach_opts, opts);
-	struct program *program;
-	int err, fd;
+	int err = load_alone(programs), fd;
 
-	err = load_alone(programs, &program);
 	if (err)
 		return err;
 	fd = open_by_id(programs, old->prog_id);
 	if (fd < 0)
 		return fd;
 	opts.old_prog_fd = fd;
-	err = bpf_xdp_attach(ifindex, bpf_program__fd(program->skeleton->progs.edgebucket),
-			     mode_flags(old->mode) | XDP_FLAGS_REPLACE, &opts);
+	err = bpf_xdp_attach(ifindex, programs->alone, mode_flags(old->mode) | XDP_FLAGS_REPLACE, &opts);
 	close(fd);
 	return err;
 }
 
 /* Attaches behind a dispatcher, or alone where the kernel cannot chain programs; libxdp finds out. */
-static int attach_with_libxdp(struct eb_programs *programs, int ifindex, enum xdp_attach_mode mode, bool multi_buffer)
+static int attach_with_libxdp(struct eb_programs *programs, int ifindex, bool generic, bool multi_buffer)
 {
+	struct edgebucket_bpf *skeleton;
 	struct eb_attachment now;
-	struct program *program;
-	int err = open_program(programs, multi_buffer, &program);
+	uint32_t prog_id;
+	int err = open_program(programs, multi_buffer, &skeleton);
 
 	if (err)
 		return err;
-	program->xdp = xdp_program__from_bpf_obj(program->skeleton->obj, "xdp.frags");
-	err = libxdp_get_error(program->xdp);
-	if (err) {
-		program->xdp = NULL;
-		free_program(program);
+	err = eb_chain_attach(skeleton, ifindex, generic, multi_buffer, &prog_id);
+	edgebucket_bpf__destroy(skeleton);
+	if (!err)
+		err = read_status(ifindex, programs, &now);
+	if (err)
 		return err;
-	}
-	(void)xdp_program__set_xdp_frags_support(program->xdp, multi_buffer);
-	err = xdp_program__attach(program->xdp, ifindex, mode, 0);
-	if (err) {
-		free_program(program);
-		return err;
-	}
-	err = read_status(ifindex, programs, &now);
-	keep_program(programs, program, !err && now.dispatcher ? ifindex : 0);
+	if (now.dispatcher)
+		return note_place(programs, ifindex, prog_id);
+	if (programs->alone < 0 && now.prog_id == prog_id)
+		keep_alone(programs, bpf_prog_get_fd_by_id(prog_id));
 	return 0;
 }
 
-/* Removes one of our programs from behind a dispatcher. */
-static int detach_behind_dispatcher(int ifindex, uint32_t prog_id)
+/* Removes programs of ours from behind a dispatcher, all at once: the older ones, or all without `programs`. */
+static int detach_behind(int ifindex, const struct eb_attachment *now, const struct eb_programs *programs)
 {
-	struct xdp_multiprog *chain = open_chain(ifindex);
-	struct xdp_program *program = NULL;
-	int err = libxdp_get_error(chain);
+	uint32_t ids[EB_CHAIN_MAX];
+	size_t count = 0;
 
-	if (err)
-		return err;
-	err = -ENOENT;
-	while ((program = xdp_multiprog__next_prog(program, chain))) {
-		if (xdp_program__id(program) == prog_id) {
-			err = xdp_program__detach(program, ifindex, xdp_multiprog__attach_mode(chain), 0);
-			break;
-		}
-	}
-	xdp_multiprog__close(chain);
-	return err;
+	for (unsigned int i = 0; i < now->copies; i++)
+		if (!programs || !is_current(programs, now->prog_ids[i]))
+			ids[count++] = now->prog_ids[i];
+	return count ? eb_chain_detach(ifindex, ids, count) : 0;
 }
 
 /* Attaches where nothing is, by the program that is already loaded. */
-static int attach_alone(const struct program *program, int ifindex, enum xdp_attach_mode mode)
+static int attach_alone(const struct eb_programs *programs, int ifindex, bool generic)
 {
-	return bpf_xdp_attach(ifindex, bpf_program__fd(program->skeleton->progs.edgebucket),
-			      XDP_FLAGS_UPDATE_IF_NOEXIST |
-				      (mode == XDP_MODE_SKB ? XDP_FLAGS_SKB_MODE : XDP_FLAGS_DRV_MODE),
-			      NULL);
+	return bpf_xdp_attach(ifindex, programs->alone,
+			      XDP_FLAGS_UPDATE_IF_NOEXIST | (generic ? XDP_FLAGS_SKB_MODE : XDP_FLAGS_DRV_MODE), NULL);
 }
 
 static bool is_taken(int err)
@@ -369,82 +337,121 @@ static bool is_taken(int err)
 	return err == -EBUSY || err == -EEXIST;
 }
 
-static int attach_in_mode(struct eb_programs *programs, int ifindex, enum xdp_attach_mode mode)
+static int attach_in_mode(struct eb_programs *programs, int ifindex, const struct eb_attachment *old, bool generic)
 {
-	const struct program *alone = find_alone(programs);
 	int err;
 
-	if (alone)
-		return attach_alone(alone, ifindex, mode);
-	err = attach_with_libxdp(programs, ifindex, mode, true);
+	if (programs->alone >= 0 && !old->dispatcher)
+		return attach_alone(programs, ifindex, generic);
+	err = attach_with_libxdp(programs, ifindex, generic, true);
 	/* A kernel before 5.18 knows no multi-buffer frames. */
-	return err && !is_taken(err) ? attach_with_libxdp(programs, ifindex, mode, false) : err;
+	return err && !is_taken(err) ? attach_with_libxdp(programs, ifindex, generic, false) : err;
 }
 
-/* By its index: the name may be another interface's from one attempt to the next, and generic mode is for one that
- * refused the native one. */
-static int attach_fresh(struct eb_programs *programs, int ifindex, enum eb_attach_mode mode)
+static bool is_generic(const struct eb_attachment *attachment)
 {
+	return strcmp(attachment->mode, "generic") == 0;
+}
+
+/* Attaches where we are not, or are only with an older program behind a dispatcher, whose mode is then the mode. By the
+ * interface's index: the name may be another one's from one attempt to the next, and generic mode is for an interface
+ * that refused the native one. */
+static int attach_fresh(struct eb_programs *programs, int ifindex, const struct eb_attachment *old,
+			enum eb_attach_mode mode)
+{
+	bool generic = mode == EB_ATTACH_GENERIC || is_generic(old);
 	int err = -EINVAL;
 
-	if (mode != EB_ATTACH_GENERIC)
-		err = attach_in_mode(programs, ifindex, XDP_MODE_NATIVE);
-	if (mode == EB_ATTACH_GENERIC || (mode == EB_ATTACH_AUTO && err && !is_taken(err)))
-		err = attach_in_mode(programs, ifindex, XDP_MODE_SKB);
+	if (!generic)
+		err = attach_in_mode(programs, ifindex, old, false);
+	if (generic || (mode == EB_ATTACH_AUTO && err && !is_taken(err) && !old->dispatcher))
+		err = attach_in_mode(programs, ifindex, old, true);
 	return err;
 }
 
+/* What is there, if anything, is in the mode that is asked for. */
 static bool mode_fits(const struct eb_attachment *old, enum eb_attach_mode mode)
 {
-	return mode == EB_ATTACH_AUTO || (mode == EB_ATTACH_GENERIC) == (strcmp(old->mode, "generic") == 0);
+	return !old->mode[0] || mode == EB_ATTACH_AUTO || (mode == EB_ATTACH_GENERIC) == is_generic(old);
 }
 
-static int explain_attach(int err, const char *ifname, const struct eb_attachment *old, char **error)
+static int explain_attach(int err, const char *ifname, char **error)
 {
-	if (old->foreign)
-		return eb_fail(-EBUSY, error,
-			       "%s: another XDP program is attached and this kernel cannot run both; it is left alone, "
-			       "remove it to let edgebucket in",
-			       ifname);
-	if (err == -EOPNOTSUPP)
+	switch (err) {
+	case -EOPNOTSUPP:
 		return eb_fail(err, error, "%s: the driver has no native XDP; use attach: generic (or auto)", ifname);
-	return eb_fail(err, error, "%s: cannot attach: %s", ifname, strerror(-err));
+	case -E2BIG:
+		return eb_fail(err, error, "%s: all places behind libxdp's dispatcher are taken", ifname);
+	default:
+		return eb_fail(err, error, "%s: cannot attach: %s", ifname, strerror(-err));
+	}
 }
 
-int eb_attach_program(struct eb_programs *programs, const char *ifname, enum eb_attach_mode mode,
-			struct eb_attachment *out, char **error)
+/* Clears the way for another mode. All programs of an interface share one, so others must not be there. */
+static int leave_mode(const char *ifname, const struct eb_programs *programs, struct eb_attachment *old, char **error)
 {
-	struct eb_attachment old;
-	int ifindex = if_nametoindex(ifname);
-	int err = read_status(ifindex, programs, &old);
+	int err = 0;
 
-	if (err)
-		return eb_fail(err, error, "%s: %s", ifname, strerror(-err));
-	if (old.foreign)
-		return explain_attach(-EBUSY, ifname, &old, error);
-	if (old.attached && find_loaded(programs, old.prog_id) && (old.dispatcher || mode_fits(&old, mode))) {
-		*out = old;
-		return 0;
-	}
-	if (old.attached && !old.dispatcher && !mode_fits(&old, mode)) {
+	if (old->others)
+		return eb_fail(-EBUSY, error,
+			       "%s: XDP programs of other owners are attached in %s mode, and all of an interface "
+			       "share one; use attach: %s (or auto)",
+			       ifname, old->mode, old->mode);
+	if (old->attached)
 		err = eb_attach_remove(ifname, programs, error);
-		if (err)
-			return err;
-		old = (struct eb_attachment){ .mode = "" };
-	}
-	if (old.attached && !old.dispatcher)
-		err = replace_alone(programs, ifindex, &old);
-	else
-		err = attach_fresh(programs, ifindex, mode);
-	if (!err && old.dispatcher)
-		err = detach_behind_dispatcher(ifindex, old.prog_id);
+	*old = (struct eb_attachment){ .mode = "" };
+	return err;
+}
+
+/* Puts the current program on the interface, in place of an older one or beside it. */
+static int attach_current(struct eb_programs *programs, const char *ifname, int ifindex,
+			  const struct eb_attachment *old, enum eb_attach_mode mode, char **error)
+{
+	int err = 0;
+
+	if (!old->attached || !is_current(programs, old->prog_id))
+		err = old->attached && !old->dispatcher ? replace_alone(programs, ifindex, old)
+							: attach_fresh(programs, ifindex, old, mode);
 	/* It has gone meanwhile, and libraries do not say so. */
 	if (err && (int)if_nametoindex(ifname) != ifindex)
 		err = -ENODEV;
+	return err ? explain_attach(err, ifname, error) : 0;
+}
+
+int eb_attach_program(struct eb_programs *programs, const char *ifname, enum eb_attach_mode mode,
+		      struct eb_attachment *out, char **error)
+{
+	struct eb_attachment now;
+	int ifindex = if_nametoindex(ifname);
+	int err = read_status(ifindex, programs, &now);
+
 	if (err)
-		return explain_attach(err, ifname, &old, error);
-	err = read_status(ifindex, programs, out);
-	return err ? eb_fail(err, error, "%s: %s", ifname, strerror(-err)) : 0;
+		return eb_fail(err, error, "%s: %s", ifname, strerror(-err));
+	if (now.foreign)
+		return eb_fail(-EBUSY, error,
+			       "%s: another XDP program is attached that has no place for others beside it; it is left "
+			       "alone, remove it to let edgebucket in",
+			       ifname);
+	if (!mode_fits(&now, mode)) {
+		err = leave_mode(ifname, programs, &now, error);
+		if (err)
+			return err;
+	}
+	err = attach_current(programs, ifname, ifindex, &now, mode, error);
+	if (err)
+		return err;
+	err = read_status(ifindex, programs, &now);
+	/* Behind a dispatcher the new program stands beside the old one: with both, packets are charged twice, without
+	 * either, not at all. Also here is what an agent left that was killed in between. */
+	if (!err && now.copies > 1) {
+		err = detach_behind(ifindex, &now, programs);
+		if (!err)
+			err = read_status(ifindex, programs, &now);
+	}
+	if (err)
+		return eb_fail(err, error, "%s: %s", ifname, strerror(-err));
+	*out = now;
+	return 0;
 }
 
 static int detach_alone(const struct eb_programs *programs, int ifindex, const struct eb_attachment *old)
@@ -467,25 +474,23 @@ int eb_attach_remove(const char *ifname, const struct eb_programs *programs, cha
 	int err = read_status(ifindex, programs, &old);
 
 	if (!err && old.attached)
-		err = old.dispatcher ? detach_behind_dispatcher(ifindex, old.prog_id)
-				     : detach_alone(programs, ifindex, &old);
+		err = old.dispatcher ? detach_behind(ifindex, &old, NULL) : detach_alone(programs, ifindex, &old);
 	return err ? eb_fail(err, error, "%s: cannot detach: %s", ifname, strerror(-err)) : 0;
 }
 
 bool eb_programs_are_alone(const struct eb_programs *programs)
 {
-	for (const struct program *program = programs->first; program; program = program->next)
-		if (program->ifindex != 0)
-			return false;
-	return programs->first != NULL;
+	return programs->alone >= 0 && !programs->places;
 }
 
 struct eb_programs *eb_programs_new(const struct eb_maps *maps)
 {
 	struct eb_programs *programs = calloc(1, sizeof(*programs));
 
-	if (programs)
+	if (programs) {
 		programs->maps = maps;
+		programs->alone = -1;
+	}
 	return programs;
 }
 
@@ -493,11 +498,13 @@ void eb_programs_free(struct eb_programs *programs)
 {
 	if (!programs)
 		return;
-	while (programs->first) {
-		struct program *next = programs->first->next;
+	while (programs->places) {
+		struct place *next = programs->places->next;
 
-		free_program(programs->first);
-		programs->first = next;
+		free(programs->places);
+		programs->places = next;
 	}
+	if (programs->alone >= 0)
+		close(programs->alone);
 	free(programs);
 }

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * The program on the interfaces: loads, attaches, replaces and removes it, through libxdp beside other programs where
- * the kernel can chain them, alone where it cannot. With object.h, alone sees libxdp and the program's skeleton. What
- * is attached stays when the process ends.
+ * The program on the interfaces: loads, attaches, replaces and removes it, beside other programs where the kernel can
+ * chain them (chain.h), alone where it cannot. What is attached stays when the process ends.
  */
 #ifndef EB_ATTACH_H
 #define EB_ATTACH_H
@@ -10,6 +9,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "chain.h"
 #include "config.h"
 #include "maps.h"
 
@@ -29,19 +29,22 @@ bool eb_programs_are_alone(const struct eb_programs *programs);
 
 /* What is on an interface. */
 struct eb_attachment {
-	bool attached;     /* a program that uses our maps is on it */
-	const char *mode;  /* "native", "generic", "offload"; "" when nothing is attached */
-	uint32_t prog_id;  /* our program's; 0 when not attached */
-	bool dispatcher;   /* beside others, behind libxdp's dispatcher */
-	bool foreign;      /* a program of another owner is there that does not share the interface */
+	bool attached;       /* a program that uses our maps is on it */
+	const char *mode;    /* of whatever is there: "native", "generic", "offload"; "" for nothing */
+	uint32_t prog_id;    /* our program's, the last to run of several; 0 when not attached */
+	bool dispatcher;     /* libxdp's dispatcher is there; our program, if attached, behind it */
+	unsigned int copies; /* of our program: more than one only while they are exchanged behind a dispatcher */
+	uint32_t prog_ids[EB_CHAIN_MAX]; /* theirs */
+	unsigned int others; /* programs of other owners behind the dispatcher */
+	bool foreign;        /* a program of another owner is there that does not share the interface */
 };
 
 /*
  * Attaches the program to an interface, or replaces an older one of ours without a gap. Other owners' programs stay:
- * where the kernel cannot chain, -EBUSY. *out says what became of it.
+ * where there is no place beside them, or only in another mode, -EBUSY. *out says what became of it.
  */
 int eb_attach_program(struct eb_programs *programs, const char *ifname, enum eb_attach_mode mode,
-			struct eb_attachment *out, char **error);
+		      struct eb_attachment *out, char **error);
 
 /* Reads what is on an interface; no agent needed. -ENODEV when there is no such interface. */
 int eb_attach_status(const char *ifname, const struct eb_programs *programs, struct eb_attachment *out);

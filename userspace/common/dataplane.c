@@ -20,6 +20,7 @@
 #include "attach.h"
 #include "convert.h"
 #include "dataplane.h"
+#include "kernel.h"
 #include "legacy.h"
 #include "log.h"
 #include "object.h"
@@ -174,7 +175,9 @@ int eb_dataplane_open(const struct eb_config *config, struct eb_dataplane **out,
 	eb_object_quiet();
 	eb_maps_init(&dataplane->maps);
 	dataplane->pin_dir = strdup(config->pin_dir);
-	err = dataplane->pin_dir ? make_pin_dir(config->pin_dir, error) : eb_fail(-ENOMEM, error, "out of memory");
+	err = dataplane->pin_dir ? eb_kernel_check(error) : eb_fail(-ENOMEM, error, "out of memory");
+	if (!err)
+		err = make_pin_dir(config->pin_dir, error);
 	if (!err)
 		err = open_maps(dataplane, config, error);
 	if (!err && !dataplane->buckets) {

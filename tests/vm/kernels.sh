@@ -1,0 +1,144 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-only
+# kernels.sh VERSION...: fetches Debian's newest kernel of each version (6.1, 6.12, ...), x86-64, into $BUILD/vm/kernels,
+# with an initramfs that mounts the host's root. Nothing is installed; apt works on directories and sources of its own.
+# What is there is used while it is the newest, and when the archive cannot be asked.
+set -eu -o pipefail
+cd "$(dirname "$0")"
+: "${BUILD:=$(cd ../.. && pwd)/build}"
+vm=$BUILD/vm
+keyring=/usr/share/keyrings/debian-archive-keyring.gpg
+suites=('Debian-Security bullseye-security' 'Debian bookworm' 'Debian-Security bookworm-security'
+	'Debian trixie-backports')
+
+die() {
+	echo "$*" >&2
+	exit 1
+}
+
+# ---- what the archive has ----
+
+# Where this host gets a Debian archive from: Debian or Debian-Security.
+archive() {
+	env -u APT_CONFIG apt-get indextargets --format '$(LABEL) $(REPO_URI)' 'Created-By: Packages' |
+		awk -v label="$1" '$1 == label && !uri { uri = $2 } END { print uri }'
+}
+
+write_apt_configuration() {
+	local suite uri
+	mkdir -p "$vm/apt/lists/partial" "$vm/apt/cache/archives/partial"
+	for suite in "${suites[@]}"; do
+		uri=$(archive "${suite% *}")
+		[ -n "$uri" ] || die "the apt sources of this machine name no archive of ${suite% *} to get kernels from"
+		echo "deb [arch=amd64 signed-by=$keyring] $uri ${suite#* } main"
+	done > "$vm/apt/sources.list"
+	cat > "$vm/apt/apt.conf" <<- END
+		Dir::State "$vm/apt";
+		Dir::State::status "/dev/null";
+		Dir::Cache "$vm/apt/cache";
+		Dir::Etc::sourcelist "$vm/apt/sources.list";
+		Dir::Etc::sourceparts "-";
+		APT::Architecture "amd64";
+		APT::Architectures { "amd64"; };
+		APT::Sandbox::User "root";
+		Acquire::Languages "none";
+	END
+	export APT_CONFIG=$vm/apt/apt.conf
+}
+
+# Once a day is enough.
+update_lists() {
+	[ -z "$(find "$vm/apt/updated" -mmin -1440 2> /dev/null)" ] || return 0
+	apt-get update -qq > "$vm/apt/log" 2>&1 && touch "$vm/apt/updated"
+}
+
+# newest VERSION: the package of the newest kernel of this version, or nothing. Cloud kernels have no 9p.
+newest() {
+	apt-cache pkgnames "linux-image-$1." | grep -E "^linux-image-${1//./\\.}\\.[0-9][^-]*(-[0-9]+)?-amd64\$" |
+		sort -V | tail -n 1
+}
+
+# packages IMAGE: the package and those that it is split into since 6.19.
+packages() {
+	echo "$1"
+	apt-cache depends --important "$1" | sed -n 's/^ *Depends: \(linux-\(base\|binary\|modules\)-[0-9].*\)/\1/p'
+}
+
+# ---- one kernel ----
+
+# Drivers and file systems that no guest has a use for are most of a kernel's size.
+prune_modules() {
+	local kernel=$1/kernel
+	rm -rf "$kernel/sound" "$kernel/drivers/net/ethernet" "$kernel/drivers/net/wireless"
+	find "$kernel/drivers" -mindepth 1 -maxdepth 1 ! -name net ! -name virtio ! -name char -exec rm -rf {} +
+	find "$kernel/fs" -mindepth 1 -maxdepth 1 ! -name 9p ! -name netfs ! -name fscache ! -name overlayfs -exec rm -rf {} +
+}
+
+# unpack DIR IMAGE: vmlinuz and lib/modules, with their index.
+unpack() {
+	local dir=$1 deb release
+	mkdir -p "$dir/debs" "$dir/root"
+	# shellcheck disable=SC2046 # a list of words
+	(cd "$dir/debs" && apt-get download -qq $(packages "$2") > "$vm/apt/log" 2>&1) ||
+		die "cannot download $2, see $vm/apt/log"
+	for deb in "$dir"/debs/*.deb; do
+		dpkg -x "$deb" "$dir/root"
+	done
+	if [ -d "$dir/root/usr/lib/modules" ]; then
+		mv "$dir/root/usr/lib" "$dir/lib"
+	else
+		mv "$dir/root/lib" "$dir/lib"
+	fi
+	find "$dir/root/boot" "$dir/lib/modules" -name 'vmlinuz*' -exec mv {} "$dir/vmlinuz" \; 2> /dev/null || true
+	rm -rf "$dir/debs" "$dir/root"
+	release=$(basename "$dir"/lib/modules/*)
+	prune_modules "$dir/lib/modules/$release"
+	depmod -b "$dir" "$release"
+	echo "$release" > "$dir/release"
+}
+
+# make_initramfs DIR: busybox, and the modules that the host's root needs, in the order in which they go in.
+make_initramfs() {
+	local dir=$1 module path tree=$1/initramfs
+	rm -rf "$tree"
+	mkdir -p "$tree"/{bin,dev,proc,modules,host,upper,root}
+	cp /bin/busybox "$tree/bin/busybox"
+	install -m 755 init "$tree/init"
+	for module in virtio_pci 9pnet_virtio 9p overlay; do
+		modprobe -d "$dir" -S "$(cat "$dir/release")" --show-depends "$module"
+	done | sed -n 's/^insmod \(.*[^ ]\) *$/\1/p' | awk '!seen[$0]++' | while read -r path; do
+		module=$(basename "$path")
+		case $path in
+		*.xz) xz -dc "$path" > "$tree/modules/${module%.xz}" ;;
+		*) cp "$path" "$tree/modules/$module" ;;
+		esac
+		echo "${module%.xz}" >> "$tree/modules/order"
+	done
+	(cd "$tree" && find . | cpio -o -H newc --quiet | gzip -1) > "$dir/initrd"
+	rm -rf "$tree"
+}
+
+fetch() {
+	local version=$1 dir=$vm/kernels/$1 image
+	image=$(newest "$version")
+	[ -n "$image" ] || die "Debian's archives have no kernel $version any more"
+	if [ "$(cat "$dir/package" 2> /dev/null)" != "$image" ]; then
+		echo "fetching $image"
+		rm -rf "$dir"
+		unpack "$dir" "$image"
+		echo "$image" > "$dir/package"
+	fi
+	[ "$dir/initrd" -nt init ] && [ "$dir/initrd" -nt "$dir/package" ] || make_initramfs "$dir"
+}
+
+[ "$(uname -m)" = x86_64 ] || die "kernels for tests are x86-64"
+write_apt_configuration
+if ! update_lists; then
+	for version in "$@"; do
+		[ -e "$vm/kernels/$version/package" ] || die "cannot read the package lists, see $vm/apt/log"
+	done
+	exit 0
+fi
+for version in "$@"; do
+	fetch "$version"
+done
