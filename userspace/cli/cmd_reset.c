@@ -71,7 +71,8 @@ static void tell_store(const struct session *session)
 	else if (agent_ask(session, "reset", AGENT_TIMEOUT_MS, &reply) == CLI_DONE)
 		json_decref(reply);
 	else
-		cli_note("the buckets are full, but the store has not been told: their debts would come back after a reboot");
+		cli_note("the buckets are full, but the store has not been told: their debts would come back after a "
+			 "reboot");
 }
 
 static enum cli_result reset(const struct session *session, const struct eb_prefix *within, int rule, bool json)

@@ -80,8 +80,8 @@ struct eb_bucket_count {
 void eb_buckets_count(const struct eb_buckets *buckets, int family, struct eb_bucket_count *out);
 
 /* Fills the buckets of `count` sources, of which those without one are left out, or all, and says how many of all were
- * in debt. Their entries go to nobody else for EB_IDLE_MARGIN. Their refusals are forgotten with them, those that CPUs have not written back included. Return 0 or negative
- * errno. */
+ * in debt. Their entries go to nobody else for EB_IDLE_MARGIN. Their refusals are forgotten with them, those that CPUs
+ * have not written back included. Return 0 or negative errno. */
 int eb_buckets_reset(struct eb_buckets *buckets, const struct eb_source *sources, size_t count);
 int eb_buckets_reset_all(struct eb_buckets *buckets, uint64_t *in_debt);
 

@@ -23,8 +23,8 @@ int eb_tls_new(const char *ca, const char *cert, const char *key, struct eb_tls 
 void eb_tls_free(struct eb_tls *tls);
 
 /* A session over the connected `fd`, with the files as they are by now: certificates are exchanged without a restart.
- * Files that cannot be used change nothing. `fd` stays the caller's. `name`: host name or numeric address that the peer's
- * certificate must be for. NULL when there is no memory. */
+ * Files that cannot be used change nothing. `fd` stays the caller's. `name`: host name or numeric address that the
+ * peer's certificate must be for. NULL when there is no memory. */
 struct eb_tls_session *eb_tls_open(struct eb_tls *tls, int fd, const char *name);
 
 /* Accepts NULL. Does not close the descriptor. */
