@@ -182,7 +182,7 @@ format: ## lay out the sources with clang-format
 # Source and target of everything that is installed as it is.
 PROGRAMS = $(BUILD)/edgebucketd:$(SBINDIR)/edgebucketd $(BUILD)/edgebucket:$(SBINDIR)/edgebucket
 FILES = $(foreach page,$(wildcard man/*.[58]),$(page):$(MANDIR)/man$(patsubst .%,%,$(suffix $(page)))/$(notdir $(page))) \
-	$(foreach doc,README.md $(wildcard docs/*.md),$(doc):$(DOCDIR)/$(notdir $(doc))) \
+	$(foreach doc,README.md $(wildcard docs/*.md),$(doc):$(DOCDIR)/$(doc)) \
 	$(foreach example,$(EXAMPLES),$(example):$(DOCDIR)/examples/$(example:deploy/%=%)) \
 	deploy/completion/edgebucket:$(COMPDIR)/edgebucket \
 	deploy/edgebucket.yaml:$(CONFDIR)/edgebucket.yaml.sample

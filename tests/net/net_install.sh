@@ -29,6 +29,7 @@ check_prefix() {
 	run_make "$1" install
 	has "$1/sbin/edgebucket" "$1/sbin/edgebucketd" "$1/share/man/man8/edgebucket.8" "$1/share/man/man8/edgebucketd.8" \
 		"$1/share/man/man5/edgebucket.yaml.5" "$1/share/bash-completion/completions/edgebucket" "$doc/README.md" \
+		"$doc/docs/operations.md" "$doc/docs/limits.md" \
 		"$doc/examples/redis/edgebucket.acl" "$doc/examples/prometheus/rules.yaml" \
 		/etc/edgebucket/edgebucket.yaml.sample "$1/lib/systemd/system/edgebucketd.service"
 	"$dest$1/sbin/edgebucketd" --check -c "$dest/etc/edgebucket/edgebucket.yaml.sample" > /dev/null || fail "the sample"
