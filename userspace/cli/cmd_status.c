@@ -101,13 +101,13 @@ static json_t *interfaces_json(const struct status *status)
 		const struct eb_attachment *attachment = &interface->attachment;
 		bool attached = attachment->attached;
 
-		json_array_append_new(list, json_pack("{s:s, s:o, s:b, s:b, s:o, s:b, s:i, s:b}", "name", interface->name,
-						      "mode", attached ? json_string(attachment->mode) : json_null(),
-						      "attached", attached, "exists", interface->error != -ENODEV,
-						      "program", attached ? json_integer(attachment->prog_id) :
-									    json_null(),
-						      "dispatcher", attachment->dispatcher, "others",
-						      (int)attachment->others, "foreign", attachment->foreign));
+		json_array_append_new(
+		    list, json_pack("{s:s, s:o, s:b, s:b, s:o, s:b, s:i, s:b}", "name", interface->name, "mode",
+				    attached ? json_string(attachment->mode) : json_null(), "attached", attached,
+				    "exists", interface->error != -ENODEV, "program",
+				    attached ? json_integer(attachment->prog_id) : json_null(), "dispatcher",
+				    attachment->dispatcher, "others", (int)attachment->others, "foreign",
+				    attachment->foreign));
 	}
 	return list;
 }
