@@ -175,7 +175,7 @@ says_after_failure() { jq -e "$1" "$dir/json" > /dev/null || fail "not $1: $(cat
 ebr --json restore --dry-run > "$dir/json" 2> /dev/null && fail "a rehearsal without Redis succeeds"
 says_after_failure '.complete == false and .restored == 0 and (.stores[0].error | length) > 0'
 until_true "the agent to miss Redis" status_is '.redis.up == false'
-shows '^Redis: *not connected' status
+shows '^Redis: *cannot be written to' status
 send 10.11.4.1 -n 1
 exits 1 20 'edgebucket: ' flush
 stop_agent

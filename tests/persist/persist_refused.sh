@@ -30,6 +30,7 @@ refused_with() {
 	second_line() { [ "$(in_status embedded.fields_set)" -gt "$embedded_before" ]; }
 	until_true "the embedded store" second_line
 	no_field "slow|10.8.0.$last/32" || fail "Redis took it"
+	! store_is_up redis || fail "Redis takes nothing, but is said to be up"
 	status_is '.agent.running' || fail "the agent is gone"
 }
 
@@ -37,6 +38,7 @@ redis config set maxmemory 1 > /dev/null
 refused_with OOM
 redis config set maxmemory 0 > /dev/null
 wait_mirrored
+until_true "Redis to be up again" store_is_up redis
 
 redis config set min-replicas-to-write 1 > /dev/null
 refused_with NOREPLICAS

@@ -34,6 +34,9 @@
 /* The meta record is read this often, to notice another writer. */
 #define CONFLICT_CHECK_US (10 * 1000000ULL)
 
+/* Two writers take turns in the meta record: the other one is gone when it was not seen for so long. */
+#define OTHER_GONE_NS (60 * 1000000000ULL)
+
 struct backend {
 	struct eb_persist *persist;
 	const char *name; /* "redis", "embedded" */
@@ -71,6 +74,7 @@ struct eb_persist {
 	bool has_age;
 	char boot_id[EB_BOOT_ID_MAX];
 	char other_boot_id[EB_BOOT_ID_MAX]; /* of another writer; "" while there is none */
+	uint64_t other_seen_ns;             /* CLOCK_MONOTONIC */
 	struct eb_histogram recovery_reads;
 };
 
@@ -537,6 +541,10 @@ static void on_conflict_meta(const struct eb_store_result *result, const struct 
 	if (result->error || !stats.meta_written_ns)
 		return; /* what we have not written yet may well be of another boot */
 	is_other = meta->boot_id[0] && strcmp(meta->boot_id, persist->boot_id) != 0;
+	if (is_other)
+		persist->other_seen_ns = eb_monotonic_ns();
+	else if (eb_monotonic_ns() - persist->other_seen_ns < OTHER_GONE_NS)
+		return;
 	if (is_other && strcmp(meta->boot_id, persist->other_boot_id) != 0)
 		eb_error("another host writes the buckets of this node too", eb_str("store", persist->redis.name),
 			 eb_str("node", persist->config->node), eb_str("boot_id", meta->boot_id),
@@ -643,17 +651,22 @@ int eb_persist_reloaded(struct eb_persist *persist, const struct eb_config *conf
 
 /* ---- status ---- */
 
+/* Connected, and taking what is written. */
+static bool is_up(const struct backend *backend)
+{
+	return backend->store && eb_store_is_up(backend->store) && !backend->failing;
+}
+
 static json_t *store_status(const struct backend *backend)
 {
 	struct eb_mirror_stats stats = {};
 	json_t *age = json_null();
-	bool is_up = backend->store && eb_store_is_up(backend->store);
 
 	if (backend->mirror)
 		eb_mirror_stats(backend->mirror, &stats);
 	if (stats.last_success_ns)
 		age = json_real((eb_monotonic_ns() - stats.last_success_ns) / 1e9);
-	return json_pack("{s:b, s:b, s:o, s:s, s:I, s:I, s:I}", "configured", backend->store != NULL, "up", is_up,
+	return json_pack("{s:b, s:b, s:o, s:s, s:I, s:I, s:I}", "configured", backend->store != NULL, "up", is_up(backend),
 			 "last_write_age_seconds", age, "last_error",
 			 backend->store ? eb_store_last_error(backend->store) : "", "fields",
 			 (json_int_t)stats.fields_held, "fields_set", (json_int_t)stats.fields_set, "fields_deleted",
@@ -715,7 +728,7 @@ void eb_persist_figures(const struct eb_persist *persist, struct eb_persist_figu
 	*out = (struct eb_persist_figures){
 		.has_store = redis || persist->embedded.store,
 		.has_redis = redis != NULL,
-		.redis_is_up = redis && eb_store_is_up(redis),
+		.redis_is_up = is_up(&persist->redis),
 		.has_other_writer = persist->other_boot_id[0],
 		.recovery_reads = persist->recovery_reads,
 		.restored = persist->counts.restored,

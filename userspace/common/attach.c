@@ -13,6 +13,7 @@
 #include "attach.h"
 #include "chain.h"
 #include "edgebucket.skel.h"
+#include "log.h"
 #include "object.h"
 #include "text.h"
 
@@ -353,6 +354,14 @@ static bool is_generic(const struct eb_attachment *attachment)
 	return strcmp(attachment->mode, "generic") == 0;
 }
 
+static void log_fallback(int ifindex, int err)
+{
+	char name[IF_NAMESIZE];
+
+	if (if_indextoname(ifindex, name))
+		eb_info("no native mode, trying the generic one, which is slower", eb_str("interface", name), eb_err(err));
+}
+
 /* Attaches where we are not, or are only with an older program behind a dispatcher, whose mode is then the mode. By the
  * interface's index: the name may be another one's from one attempt to the next, and generic mode is for an interface
  * that refused the native one. */
@@ -364,9 +373,12 @@ static int attach_fresh(struct eb_programs *programs, int ifindex, const struct 
 
 	if (!generic)
 		err = attach_in_mode(programs, ifindex, old, false);
-	if (generic || (mode == EB_ATTACH_AUTO && err && !is_taken(err) && !old->dispatcher))
-		err = attach_in_mode(programs, ifindex, old, true);
-	return err;
+	if (generic)
+		return attach_in_mode(programs, ifindex, old, true);
+	if (mode != EB_ATTACH_AUTO || !err || is_taken(err) || old->dispatcher)
+		return err;
+	log_fallback(ifindex, err);
+	return attach_in_mode(programs, ifindex, old, true);
 }
 
 /* What is there, if anything, is in the mode that is asked for. */
