@@ -22,4 +22,10 @@ redis hset "$key:meta" boot_id "$other" agent 0.0.9 > /dev/null
 until_true "the other host to be noticed" noticed
 log_has "another host writes.* boot_id=$other agent=0.0.9 " || fail "the log does not say so"
 eb status | grep -q "$other" || fail "the status for people does not say so"
+# They take turns: our own name in the record does not mean that the other is gone.
+send 10.8.0.2 -n 10
+wait_mirrored
+until_true "our own name in the record" eval '[ "$(redis hget "$key:meta" boot_id)" != "$other" ]'
+sleep 11
+noticed || fail "the other host is forgotten at once"
 stop_agent
