@@ -381,19 +381,20 @@ static json_t *list_warnings(const struct eb_config *config)
 static json_t *report(const struct eb_apply *apply, const struct order *order)
 {
 	const struct eb_config *config = apply->agent->config;
-	uint64_t seconds = apply->before ? seconds_left(apply) : 0;
+	uint64_t seconds = order->confirm_ns ? seconds_left(apply) : 0;
 	char *message = NULL;
 	json_t *reply;
 
-	if (seconds)
+	if (order->confirm_ns)
 		eb_fail(0, &message, "%s: %zu rules in force for %" PRIu64 "s, then taken back, unless \"edgebucket "
 			"confirm\" comes before", order->path, config->rule_count, seconds);
 	else
 		eb_fail(0, &message, order->is_own ? "%s: %zu rules in force" : "%s: %zu rules in force" SAVED,
 			order->path, config->rule_count, config->path, config->path);
 	reply = json_pack("{s:b, s:s, s:i, s:o, s:o, s:s?}", "ok", 1, "file", order->path, "rules",
-			  (int)config->rule_count, "confirm_seconds", seconds ? json_integer(seconds) : json_null(),
-			  "warnings", list_warnings(config), "message", message);
+			  (int)config->rule_count, "confirm_seconds",
+			  order->confirm_ns ? json_integer(seconds) : json_null(), "warnings", list_warnings(config),
+			  "message", message);
 	eb_info("applied", eb_str("file", order->path), eb_num("rules", config->rule_count),
 		eb_num("confirm_seconds", seconds));
 	free(message);
