@@ -45,7 +45,7 @@ chmod 640 "$config"
 cp "$config" "$dir/original.yaml"
 try "$dir/new/open.yaml" <<< '  - { name: open, action: allow }'
 try "$dir/new/shut.yaml" <<< '  - { name: shut, match: { src: [10.9.0.0/16] }, action: deny }'
-interfaces=card1 try "$dir/new/other.yaml" <<< '  - { name: open, action: allow }'
+interfaces=card1,nowhere try "$dir/new/other.yaml" <<< '  - { name: open, action: allow }'
 add_link card1 far1
 up card1 far1
 start_agent
@@ -137,6 +137,7 @@ done_well apply --confirm 10m "$dir/new/other.yaml"
 only_on card1 card0 "a trial of card1"
 done_well rollback
 only_on card0 card1 "a trial of card1, taken back"
+! log_has "cannot detach" || fail "an interface that never was there cannot be detached from"
 done_well apply --confirm 10m "$dir/new/other.yaml"
 kill_agent
 only_on card1 card0 "a trial of card1, killed"

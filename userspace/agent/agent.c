@@ -139,10 +139,11 @@ static bool has_interface(const struct eb_config *config, const char *name)
 static void leave_interface(struct eb_agent *agent, const char *name)
 {
 	char *error = NULL;
+	int err = eb_attach_remove(name, eb_dataplane_programs(agent->dataplane), &error);
 
-	if (eb_attach_remove(name, eb_dataplane_programs(agent->dataplane), &error) == 0)
+	if (!err)
 		eb_info("detached, no longer configured", eb_str("interface", name));
-	else
+	else if (err != -ENODEV)
 		eb_warning("cannot detach from what is no longer configured, its packets are still limited",
 			   eb_str("interface", name), eb_str("error", error),
 			   eb_str("hint", "take the program off with ip link or xdp-loader"));
