@@ -45,6 +45,9 @@ chmod 640 "$config"
 cp "$config" "$dir/original.yaml"
 try "$dir/new/open.yaml" <<< '  - { name: open, action: allow }'
 try "$dir/new/shut.yaml" <<< '  - { name: shut, match: { src: [10.9.0.0/16] }, action: deny }'
+interfaces=card1,nowhere try "$dir/new/other.yaml" <<< '  - { name: open, action: allow }'
+add_link card1 far1
+up card1 far1
 start_agent
 refused 1 "nothing awaits a confirmation" confirm
 refused 1 "nothing awaits a confirmation" rollback
@@ -127,6 +130,21 @@ untouched "a trial that its agent did not outlive"
 send 10.8.0.1 -n 5
 equal "passed after the agent's ends" "$passed_before" passed 10.8.0.1
 
+# A trial of other interfaces: back to the ones before, also by the next agent.
+attached() { [ -n "$(prog_on "$1")" ]; }
+only_on() { attached "$1" && ! attached "$2" || fail "$3: $1 \"$(prog_on "$1")\", $2 \"$(prog_on "$2")\""; }
+done_well apply --confirm 10m "$dir/new/other.yaml"
+only_on card1 card0 "a trial of card1"
+done_well rollback
+only_on card0 card1 "a trial of card1, taken back"
+! log_has "cannot detach" || fail "an interface that never was there cannot be detached from"
+done_well apply --confirm 10m "$dir/new/other.yaml"
+kill_agent
+only_on card1 card0 "a trial of card1, killed"
+start_agent
+wait_log 'msg="detached, no longer configured" interface=card1'
+only_on card0 card1 "the next agent"
+
 # Who detaches meanwhile means it.
 done_well apply --confirm 10m "$dir/new/open.yaml"
 done_well detach
@@ -160,6 +178,13 @@ refused 1 "$(sed 's/edgebucket: //; s/[][\\.*]/\\&/g' "$dir/check")" apply "$dir
 refused 1 "nothing.yaml: cannot be read: No such file" apply "$dir/new/nothing.yaml"
 table_size=131072 try "$dir/new/large.yaml" <<< '  - { name: open, action: allow }'
 refused 1 'table_size cannot change.*restart' apply --confirm 10s "$dir/new/large.yaml"
+cp "$dir/new/open.yaml" "$dir/new/"$'latin-\xff.yaml'
+refused 1 'latin-\\xff.yaml": the name is not UTF-8' apply --confirm 10s "$dir/new/"$'latin-\xff.yaml'
+chgrp adm "$config"
+refused 1 "$config cannot be replaced: Operation not permitted; its owner and group have to be root" \
+	apply --confirm 10s "$dir/new/open.yaml"
+chgrp root "$config"
+[ "$(find "$dir/etc" -name '*.yaml.*')" = "$config.previous" ] || fail "left behind: $(ls -a "$dir/etc")"
 cp "$config" "$dir/new/same.yaml"
 refused 1 "same.yaml is what $config says already" apply --confirm 10s "$dir/new/same.yaml"
 done_well apply "$config"

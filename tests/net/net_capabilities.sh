@@ -107,6 +107,18 @@ stop_agent
 [ -e "$state_dir/buckets.mdb" ] || fail "the stop wrote nothing"
 eb detach > /dev/null || fail "detach without an agent"
 
+# What the agent will not be able to read is what --check finds, too.
+denied="list.txt.* cannot be read: Permission denied, also to root without CAP_DAC_OVERRIDE: make root its owner"
+echo 10.8.0.0/16 > "$dir/list.txt"
+chown 65534 "$dir/list.txt"
+chmod 600 "$dir/list.txt"
+write_config <<< "  - { name: listed, match: { src_file: $dir/list.txt }, action: deny }"
+! "$BUILD/edgebucketd" -c "$config" --check 2> "$dir/error" || fail "--check reads what the agent cannot"
+grep -q "$denied" "$dir/error" || fail "--check said: $(cat "$dir/error")"
+launch_agent
+{ wait "$agent_pid" && fail "it read a file of somebody else's"; } 2> /dev/null
+log_has "$denied" || fail "what cannot be read is not said"
+
 # Another user: the directories are his, the bpf file system too.
 user=65534
 mkdir "$dir/bpf" "$dir/home"

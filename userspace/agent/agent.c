@@ -128,6 +128,43 @@ static void attach_interface(struct eb_agent *agent, struct eb_interface *interf
 	schedule_retry(agent);
 }
 
+static bool has_interface(const struct eb_config *config, const char *name)
+{
+	for (size_t i = 0; i < config->interface_count; i++)
+		if (strcmp(config->interfaces[i], name) == 0)
+			return true;
+	return false;
+}
+
+static void leave_interface(struct eb_agent *agent, const char *name)
+{
+	char *error = NULL;
+	int err = eb_attach_remove(name, eb_dataplane_programs(agent->dataplane), &error);
+
+	if (!err)
+		eb_info("detached, no longer configured", eb_str("interface", name));
+	else if (err != -ENODEV)
+		eb_warning("cannot detach from what is no longer configured, its packets are still limited",
+			   eb_str("interface", name), eb_str("error", error),
+			   eb_str("hint", "take the program off with ip link or xdp-loader"));
+	free(error);
+}
+
+/* An agent that was killed while it tried a configuration, or whose file changed while none ran, had other ones. */
+static void leave_others(struct eb_agent *agent)
+{
+	const struct eb_programs *programs = eb_dataplane_programs(agent->dataplane);
+	struct if_nameindex *all = if_nameindex();
+	struct eb_attachment now;
+
+	for (struct if_nameindex *interface = all; interface && interface->if_name; interface++)
+		if (!has_interface(agent->config, interface->if_name) &&
+		    eb_attach_status(interface->if_name, programs, &now) == 0 && now.attached)
+			leave_interface(agent, interface->if_name);
+	if (all)
+		if_freenameindex(all);
+}
+
 /*
  * Once every interface that is there has its program, and none shares it, nothing is looked for by its number any more:
  * a program of the agent before was replaced, and libxdp is not asked again.
@@ -149,6 +186,13 @@ void eb_agent_attach_all(struct eb_agent *agent)
 		attach_interface(agent, &agent->interfaces[i]);
 	eb_dataplane_settle(agent->dataplane);
 	drop_privileges(agent);
+}
+
+void eb_agent_enforce(struct eb_agent *agent)
+{
+	agent->enforcing = true;
+	leave_others(agent); /* first: this takes CAP_SYS_ADMIN */
+	eb_agent_attach_all(agent);
 }
 
 void eb_agent_check_interface(struct eb_agent *agent, const char *name, int ifindex, bool running)
@@ -209,14 +253,6 @@ int eb_agent_detach_all(struct eb_agent *agent, bool pause, char **error)
 	return ret;
 }
 
-static bool has_interface(const struct eb_config *config, const char *name)
-{
-	for (size_t i = 0; i < config->interface_count; i++)
-		if (strcmp(config->interfaces[i], name) == 0)
-			return true;
-	return false;
-}
-
 static void free_interfaces(struct eb_interface *interfaces, size_t count)
 {
 	for (size_t i = 0; i < count; i++)
@@ -255,19 +291,9 @@ static struct eb_config *adopt_config(struct eb_agent *agent, struct eb_config *
 {
 	struct eb_config *before = agent->config;
 
-	for (size_t i = 0; i < agent->interface_count; i++) {
-		char *error = NULL;
-
-		if (has_interface(config, agent->interfaces[i].name))
-			continue;
-		if (eb_attach_remove(agent->interfaces[i].name, eb_dataplane_programs(agent->dataplane), &error) == 0)
-			eb_info("detached, no longer configured", eb_str("interface", agent->interfaces[i].name));
-		else
-			eb_warning("cannot detach from what is no longer configured, its packets are still limited",
-				   eb_str("interface", agent->interfaces[i].name), eb_str("error", error),
-				   eb_str("hint", "take the program off with ip link or xdp-loader"));
-		free(error);
-	}
+	for (size_t i = 0; i < agent->interface_count; i++)
+		if (!has_interface(config, agent->interfaces[i].name))
+			leave_interface(agent, agent->interfaces[i].name);
 	for (size_t i = 0; i < config->interface_count; i++)
 		inherit(agent, &interfaces[i]);
 	free_interfaces(agent->interfaces, agent->interface_count);

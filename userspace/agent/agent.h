@@ -44,6 +44,9 @@ struct eb_agent {
  * on failure. Returns 0 or negative errno with a malloc'ed line in *error. */
 int eb_agent_start(struct eb_agent *agent, struct eb_config *config, char **error);
 
+/* The restore was decided. Attaches from here on, and leaves the interfaces that only an agent before had. */
+void eb_agent_enforce(struct eb_agent *agent);
+
 /* Attaches to all interfaces that are there; the others are waited for. */
 void eb_agent_attach_all(struct eb_agent *agent);
 

@@ -216,6 +216,15 @@ json_t *eb_apply_confirm(struct eb_apply *apply)
 
 /* ---- applying ---- */
 
+/* As JSON, in which answers are, needs it. */
+static bool is_utf8(const char *text)
+{
+	json_t *string = json_string(text);
+
+	json_decref(string);
+	return string != NULL;
+}
+
 /* "NANOSECONDS FILE" */
 static int parse_order(const char *arguments, struct order *order, char **error)
 {
@@ -226,6 +235,9 @@ static int parse_order(const char *arguments, struct order *order, char **error)
 	if (end == arguments || *end != ' ' || !*order->path ||
 	    (order->confirm_ns && (order->confirm_ns < EB_CONFIRM_MIN_NS || order->confirm_ns > EB_CONFIRM_MAX_NS)))
 		return eb_fail(-EINVAL, error, "apply: the request is not to be understood");
+	if (!is_utf8(order->path))
+		return eb_fail(-EINVAL, error, "%s: the name is not UTF-8; rename the file, or apply it from a pipe",
+			       eb_input_quote(order->path).text);
 	return 0;
 }
 
@@ -240,6 +252,17 @@ static int read_text(int file, struct order *order, char **error)
 	if (err)
 		eb_fail(err, error, "%s: did not come with the request: %s", order->path, strerror(-err));
 	return err;
+}
+
+/* What a store still has of rules that a trial leaves out, or gives smaller bursts, would be lost to those that come
+ * back after it. */
+static int check_restored(const struct eb_agent *agent, const struct order *order, char **error)
+{
+	if (!order->confirm_ns || !eb_persist_is_restoring(agent->persist))
+		return 0;
+	return eb_fail(-EAGAIN, error,
+		       "no trial before the buckets were restored, or those that it leaves out would be full after it; "
+		       "\"edgebucket status\" tells of the restore");
 }
 
 /* A trial of what the agent's file says already could not be ended by a restart. */
@@ -358,19 +381,20 @@ static json_t *list_warnings(const struct eb_config *config)
 static json_t *report(const struct eb_apply *apply, const struct order *order)
 {
 	const struct eb_config *config = apply->agent->config;
-	uint64_t seconds = apply->before ? seconds_left(apply) : 0;
+	uint64_t seconds = order->confirm_ns ? seconds_left(apply) : 0;
 	char *message = NULL;
 	json_t *reply;
 
-	if (seconds)
+	if (order->confirm_ns)
 		eb_fail(0, &message, "%s: %zu rules in force for %" PRIu64 "s, then taken back, unless \"edgebucket "
 			"confirm\" comes before", order->path, config->rule_count, seconds);
 	else
 		eb_fail(0, &message, order->is_own ? "%s: %zu rules in force" : "%s: %zu rules in force" SAVED,
 			order->path, config->rule_count, config->path, config->path);
 	reply = json_pack("{s:b, s:s, s:i, s:o, s:o, s:s?}", "ok", 1, "file", order->path, "rules",
-			  (int)config->rule_count, "confirm_seconds", seconds ? json_integer(seconds) : json_null(),
-			  "warnings", list_warnings(config), "message", message);
+			  (int)config->rule_count, "confirm_seconds",
+			  order->confirm_ns ? json_integer(seconds) : json_null(), "warnings", list_warnings(config),
+			  "message", message);
 	eb_info("applied", eb_str("file", order->path), eb_num("rules", config->rule_count),
 		eb_num("confirm_seconds", seconds));
 	free(message);
@@ -386,6 +410,8 @@ json_t *eb_apply_request(struct eb_apply *apply, const char *arguments, int file
 	int err;
 
 	err = parse_order(arguments, &order, &error);
+	if (!err)
+		err = check_restored(agent, &order, &error);
 	if (!err)
 		err = read_text(file, &order, &error);
 	if (!err)

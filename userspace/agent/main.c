@@ -237,14 +237,14 @@ static json_t *answer_status(const struct program *program)
 	return status;
 }
 
-static json_t *on_request(const char *request, int file, eb_control_client client, void *arg)
+static json_t *answer(struct program *program, const char *request, int file)
 {
-	struct program *program = arg;
-
 	if (strcmp(request, "status") == 0)
 		return answer_status(program);
 	if (strcmp(request, "reload") == 0)
 		return answer_reload(program);
+	if (strncmp(request, EB_CONTROL_APPLY, strlen(EB_CONTROL_APPLY)) == 0 && program->stopping)
+		return reply_error("the agent is stopping: nobody would take it back; apply it to the next one");
 	if (strncmp(request, EB_CONTROL_APPLY, strlen(EB_CONTROL_APPLY)) == 0)
 		return eb_apply_request(program->apply, request + strlen(EB_CONTROL_APPLY), file);
 	if (strcmp(request, "confirm") == 0)
@@ -253,11 +253,21 @@ static json_t *on_request(const char *request, int file, eb_control_client clien
 		return eb_apply_rollback(program->apply);
 	if (strcmp(request, "detach") == 0)
 		return answer_detach(&program->agent);
+	return reply_error("unknown request");
+}
+
+/* NULL is for an answer that comes later, not for one that could not be made: its client would wait for nothing. */
+static json_t *on_request(const char *request, int file, eb_control_client client, void *arg)
+{
+	struct program *program = arg;
+	json_t *reply;
+
 	if (strcmp(request, "flush") == 0)
 		return answer_flush(program, client);
 	if (strcmp(request, "reset") == 0)
 		return answer_reset(program, client);
-	return reply_error("unknown request");
+	reply = answer(program, request, file);
+	return reply ? reply : reply_error("the answer would not be UTF-8, or memory is short");
 }
 
 /* ---- what the loop calls ---- */
@@ -285,8 +295,7 @@ static void on_restored(void *arg)
 		(void)sd_event_exit(program->agent.loop, -EIO);
 		return;
 	}
-	program->agent.enforcing = true;
-	eb_agent_attach_all(&program->agent);
+	eb_agent_enforce(&program->agent);
 	eb_log_limit_rates();
 	(void)sd_notify(0, "READY=1");
 }
@@ -333,13 +342,13 @@ static int on_stop(sd_event_source *source, const struct signalfd_siginfo *info,
 	struct program *program = arg;
 	sd_event *loop = sd_event_source_get_event(source);
 
+	(void)eb_lock_announce_stop(program->lock, EB_VERSION); /* first: the next agent may be there already */
 	eb_info("stopping", eb_str("signal", sigabbrev_np((int)info->ssi_signo)));
 	(void)sd_notify(0, "STOPPING=1");
 	if (program->stopping)
 		return sd_event_exit(loop, 0);
 	program->stopping = true;
 	eb_apply_stop(program->apply);
-	(void)eb_lock_announce_stop(program->lock, EB_VERSION);
 	if (!eb_persist_fault(program->agent.persist, EB_PASS_SHUTDOWN))
 		return sd_event_exit(loop, 0);
 	return sd_event_add_time_relative(loop, NULL, CLOCK_MONOTONIC, STOP_DEADLINE_US, 0, on_stop_deadline, NULL);
@@ -582,12 +591,15 @@ int main(int argc, char **argv)
 	if (code >= 0)
 		return code;
 	eb_log_open();
-	/* Before the configuration is read, so that a reload can read what the start could. */
-	if (!options.check && eb_privileges_limit(&error)) {
+	/* Before the configuration is read, so that a reload can read what the start could, and the start what --check
+	 * could. */
+	if (eb_privileges_limit(&error) && !options.check) {
 		eb_error("cannot start", eb_str("error", error));
 		free(error);
 		return EXIT_FAILURE;
 	}
+	free(error);
+	error = NULL;
 	if (eb_config_read(options.config_path, options.redis_path, &config, &error)) {
 		refuse(&options, error ? error : "out of memory");
 		free(error);

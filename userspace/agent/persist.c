@@ -301,7 +301,7 @@ static void finish_reading(struct backend *backend)
 	backend->wanted = backend->reading = false;
 	if (persist->decided)
 		finish_late(persist);
-	else if (!persist->redis.wanted && !persist->embedded.wanted)
+	else if (!eb_persist_is_restoring(persist))
 		decide(persist);
 }
 
@@ -647,6 +647,11 @@ int eb_persist_reloaded(struct eb_persist *persist, const struct eb_config *conf
 	free(persist->policy);
 	persist->policy = policy;
 	return 0;
+}
+
+bool eb_persist_is_restoring(const struct eb_persist *persist)
+{
+	return persist->redis.wanted || persist->embedded.wanted;
 }
 
 /* ---- status ---- */

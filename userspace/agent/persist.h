@@ -41,6 +41,9 @@ int eb_persist_start(struct eb_persist *persist, bool restore);
 /* After a reload: other rules are in force, and the configuration moved. Returns 0 or negative errno. */
 int eb_persist_reloaded(struct eb_persist *persist, const struct eb_config *config);
 
+/* Whether a store is still to be read, also one that is late. */
+bool eb_persist_is_restoring(const struct eb_persist *persist);
+
 /* Writes at once. False when there is no store at all. */
 bool eb_persist_fault(struct eb_persist *persist, enum eb_pass_reason reason);
 

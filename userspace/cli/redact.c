@@ -142,22 +142,31 @@ static bool is_secret_key(const char *key)
 	if (ends_with(key, "_file"))
 		return false;
 	return contains(key, "pass") || contains(key, "secret") || contains(key, "auth") || contains(key, "token") ||
+	       contains(key, "cred") || contains(key, "pwd") || strcasecmp(key, "pw") == 0 ||
 	       eb_input_distance(key, "password") <= 3;
 }
 
-/* A URL with a user's part; "password:x" without the space, which is no key then, and the like. */
+/* Where the user's part of a URL or of "user:password@host" begins; NULL for what has none. */
+static const char *find_user(const char *text)
+{
+	const char *url = strstr(text, "://"), *user = url ? url + 3 : text, *at = strrchr(user, '@');
+
+	return at && (url || memchr(user, ':', at - user)) ? user : NULL;
+}
+
+/* Such a part; "password:x" without the space, which is no key then, and the like. */
 static bool is_secret_value(const char *text)
 {
-	const char *url = strstr(text, "://"), *pass = strcasestr(text, "pass");
+	const char *pass = strcasestr(text, "pass");
 
-	return (url && strchr(url, '@')) || (pass && strpbrk(pass, ":= "));
+	return find_user(text) || (pass && strpbrk(pass, ":= "));
 }
 
 /* The parts of such a value that are secret by themselves. */
 static void add_parts(struct redact_secrets *secrets, const char *value)
 {
-	const char *url = strstr(value, "://"), *at = url ? strrchr(url, '@') : NULL;
-	const char *pass = strcasestr(value, "pass"), *begin = at ? url + 3 : pass ? strpbrk(pass, ":= ") : NULL;
+	const char *user = find_user(value), *at = user ? strrchr(user, '@') : NULL;
+	const char *pass = strcasestr(value, "pass"), *begin = at ? user : pass ? strpbrk(pass, ":= ") : NULL;
 	const char *colon;
 	char *part;
 

@@ -98,11 +98,14 @@ static int open_by_id(const struct eb_programs *programs, uint32_t id)
 	return fd < 0 ? -errno : fd;
 }
 
-static bool is_our_program(const struct eb_programs *programs, uint32_t prog_id, const struct identity *identity)
+/* Sets *unseen when that cannot be told. */
+static bool is_our_program(const struct eb_programs *programs, uint32_t prog_id, const struct identity *identity,
+			   bool *unseen)
 {
 	int fd = open_by_id(programs, prog_id);
 	bool ours = fd >= 0 && is_ours(fd, identity);
 
+	*unseen = fd == -EPERM;
 	if (fd >= 0)
 		close(fd);
 	return ours;
@@ -154,7 +157,7 @@ static int look_once(int ifindex, const struct eb_programs *programs, const stru
 	*out = (struct eb_attachment){ .mode = mode_name(query.attach_mode) };
 	if (err || !query.prog_id)
 		return err;
-	if (is_our_program(programs, query.prog_id, identity)) {
+	if (is_our_program(programs, query.prog_id, identity, &out->unseen)) {
 		out->attached = true;
 		out->copies = 1;
 		out->prog_id = out->prog_ids[0] = query.prog_id;
@@ -439,6 +442,11 @@ int eb_attach_program(struct eb_programs *programs, const char *ifname, enum eb_
 
 	if (err)
 		return eb_fail(err, error, "%s: %s", ifname, strerror(-err));
+	if (now.foreign && now.unseen)
+		return eb_fail(-EBUSY, error,
+			       "%s: another XDP program is attached; remove it, or restart edgebucketd, which gave up "
+			       "the CAP_SYS_ADMIN that it takes to look whether both can run",
+			       ifname);
 	if (now.foreign)
 		return eb_fail(-EBUSY, error,
 			       "%s: another XDP program is attached that has no place for others beside it; it is left "

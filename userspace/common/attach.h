@@ -37,6 +37,7 @@ struct eb_attachment {
 	uint32_t prog_ids[EB_CHAIN_MAX]; /* theirs */
 	unsigned int others; /* programs of other owners behind the dispatcher */
 	bool foreign;        /* a program of another owner is there that does not share the interface */
+	bool unseen;         /* so it seems, but looking at it takes CAP_SYS_ADMIN */
 };
 
 /*

@@ -229,7 +229,7 @@ static int load_password(const struct eb_yaml_value *value, const char *path, ch
 	}
 	if (err < 0)
 		return eb_yaml_fail(value, "%s cannot be read: %s", eb_input_quote(path).text,
-				    err == -EINVAL ? "Not a regular file" : strerror(-err));
+				    eb_input_strerror(err));
 	reason = trim_password(text, size);
 	if (reason)
 		err = eb_yaml_fail(value, "%s %s", eb_input_quote(path).text, reason);
@@ -279,7 +279,7 @@ static int read_tls_file(const struct eb_yaml_value *value, char **out)
 	fd = eb_input_open_regular(*out);
 	if (fd < 0)
 		return eb_yaml_fail(value, "%s cannot be read: %s", eb_input_quote(*out).text,
-				    fd == -EINVAL ? "Not a regular file" : strerror(-fd));
+				    eb_input_strerror(fd));
 	close(fd);
 	return 0;
 }

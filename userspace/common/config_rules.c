@@ -154,7 +154,7 @@ static int load_prefixes(const struct eb_yaml_value *value, const char *path, st
 
 	if (fd < 0)
 		return eb_yaml_fail(value, "%s cannot be read: %s", eb_input_quote(path).text,
-				    fd == -EINVAL ? "Not a regular file" : strerror(-fd));
+				    eb_input_strerror(fd));
 	file = fdopen(fd, "r");
 	if (!file) {
 		close(fd);

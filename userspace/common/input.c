@@ -126,6 +126,16 @@ int eb_input_read_fd(int fd, size_t max, char **out, size_t *size)
 	return 0;
 }
 
+const char *eb_input_strerror(int err)
+{
+	if (err == -EINVAL)
+		return "Not a regular file";
+	/* To whom it is a riddle. */
+	if (err == -EACCES && geteuid() == 0)
+		return "Permission denied, also to root without CAP_DAC_OVERRIDE: make root its owner";
+	return strerror(-err);
+}
+
 int eb_input_read(const char *path, size_t max, mode_t *mode, char **out, size_t *size)
 {
 	struct stat st;

@@ -17,6 +17,9 @@ struct eb_quoted {
  * eb_input_quote(x).text serves as an argument of printf. */
 struct eb_quoted eb_input_quote(const char *text);
 
+/* Why a file was not read, from the negative errno of the functions below. */
+const char *eb_input_strerror(int err);
+
 /* How many letters to insert, delete or replace to turn one word into the other; large for words of more than 32. */
 unsigned int eb_input_distance(const char *a, const char *b);
 

@@ -40,26 +40,13 @@ static int fail(int err, const char *path, char **error)
 			       "%s cannot be replaced: %s to this process; in a unit of systemd, ReadWritePaths= can "
 			       "change that",
 			       path, strerror(-err));
+	if (err == -EPERM)
+		return eb_fail(err, error,
+			       "%s cannot be replaced: %s; its owner and group have to be root, as this process gave "
+			       "up CAP_CHOWN",
+			       path, strerror(-err));
 	return eb_fail(err, error, "%s cannot be replaced: %s", path,
 		       err == -EINVAL ? "not a regular file" : strerror(-err));
-}
-
-static int check_place(const struct place *place)
-{
-	if (faccessat(AT_FDCWD, place->dir, W_OK, AT_EACCESS))
-		return -errno;
-	/* A file can be a mount of its own. */
-	return faccessat(AT_FDCWD, place->file, W_OK, AT_EACCESS) && errno == EROFS ? -EROFS : 0;
-}
-
-int eb_save_check(const char *path, char **error)
-{
-	struct place place;
-	int err = find_place(path, &place);
-
-	if (!err)
-		err = check_place(&place);
-	return err ? fail(err, path, error) : 0;
 }
 
 static int write_all(int fd, const char *text, size_t size)
@@ -106,6 +93,28 @@ static int make_fresh(struct place *place, const char *text, size_t size)
 	if (err)
 		(void)unlink(place->fresh);
 	return err;
+}
+
+/* Makes what would replace it, but for the text: whether the owner can be given is not to be known otherwise. */
+static int check_place(struct place *place)
+{
+	int err = make_fresh(place, "", 0);
+
+	if (err)
+		return err;
+	(void)unlink(place->fresh);
+	/* A file can be a mount of its own. */
+	return faccessat(AT_FDCWD, place->file, W_OK, AT_EACCESS) && errno == EROFS ? -EROFS : 0;
+}
+
+int eb_save_check(const char *path, char **error)
+{
+	struct place place;
+	int err = find_place(path, &place);
+
+	if (!err)
+		err = check_place(&place);
+	return err ? fail(err, path, error) : 0;
 }
 
 static int put_in_place(const struct place *place)

@@ -168,7 +168,7 @@ int eb_yaml_open(struct eb_yaml *yaml, const char *path, struct eb_report *repor
 	if (err == -EFBIG)
 		return fail_size(path, report);
 	if (err) {
-		(void)eb_report_fail(report, "%s: cannot be read: %s", path, strerror(-err));
+		(void)eb_report_fail(report, "%s: cannot be read: %s", path, eb_input_strerror(err));
 		return err;
 	}
 	err = eb_yaml_init(yaml, path, text, size, report);
