@@ -32,7 +32,7 @@ static void answer_put_off(void)
 		eb_control_reply(server, put_off[--put_off_count], answer());
 }
 
-static json_t *on_request(const char *request, int file, eb_control_client client, void *arg)
+static bool on_request(const char *request, int file, eb_control_client client, void *arg, json_t **reply)
 {
 	(void)arg;
 	if (file != -1 && fcntl(file, F_GETFD) < 0)
@@ -41,18 +41,22 @@ static json_t *on_request(const char *request, int file, eb_control_client clien
 		abort();
 	if (!strcmp(request, "flush") && put_off_count < PUT_OFF_MAX) {
 		put_off[put_off_count++] = client;
-		return NULL;
+		return false;
 	}
+	if (!strcmp(request, "reset"))
+		return true; /* for want of memory */
 	if (!strcmp(request, "reload"))
 		answer_put_off();
-	return answer();
+	*reply = answer();
+	return true;
 }
 
 static void on_received(const char *text, size_t len)
 {
 	json_t *reply = json_loadb(text, len, 0, NULL);
+	json_t *ok = json_object_get(reply, "ok");
 
-	if (!reply || !json_is_true(json_object_get(reply, "ok")))
+	if (!json_is_true(ok) && !(json_is_false(ok) && json_is_string(json_object_get(reply, "error"))))
 		abort();
 	json_decref(reply);
 }

@@ -134,3 +134,16 @@ exits 2 reset
 exits 2 top --limit many
 eb version | grep -q '^edgebucket [0-9]' || fail "version: $(eb version)"
 eb check "$config" > /dev/null || fail "check refuses what the agent runs with"
+
+# Names that are not UTF-8, which JSON cannot have as they are: the agent answers at once, and the bytes can be told.
+mv "$config" "$dir/gr"$'\xfc'".yaml"
+config=$dir/gr$'\xfc'.yaml
+start_agent
+says '.agent.running and .interfaces[0].attached' status
+says '.ok and (.config | endswith("/gr\\xfc.yaml"))' reload
+says '.valid and (.file | endswith("/gr\\xfc.yaml"))' check "$config"
+printf '%s\n' 'colour: red' >> "$config"
+exits 1 reload
+grep -q '/gr\\xfc.yaml:[0-9]*: ' "$dir/error" || fail "reload: $(cat "$dir/error")"
+eb --json check "$config" > "$dir/json" 2> "$dir/error" && fail "check takes what the agent does not"
+jq -e '.valid == false and (.file | endswith("/gr\\xfc.yaml"))' "$dir/json" > /dev/null || fail "check: $(cat "$dir/json")"

@@ -19,6 +19,7 @@
 #include <jansson.h>
 
 #include "log.h"
+#include "printable.h"
 #include "random.h"
 
 #define ARRAY_SIZE(array) (sizeof(array) / sizeof((array)[0]))
@@ -92,6 +93,26 @@ static void test_escapes(void **state)
 	}
 }
 
+static void check_printable(const char *text, const char *expected)
+{
+	json_t *string = eb_printable_json(text);
+
+	assert_string_equal(json_string_value(string), expected);
+	json_decref(string);
+}
+
+/* The same of a text that goes into other JSON. */
+static void test_printable_json(void **state)
+{
+	(void)state;
+	assert_true(json_is_null(eb_printable_json(NULL)));
+	check_printable("", "");
+	check_printable("/etc/a b.yaml\n", "/etc/a b.yaml\n");
+	check_printable("/etc/gr\xc3\xbc\xc3\x9f", "/etc/gr\xc3\xbc\xc3\x9f");
+	check_printable("/etc/gr\xfc\xdf", "/etc/gr\\xfc\\xdf");
+	check_printable("\xff\xff\xff\x7f\xe2\x82", "\\xff\\xff\\xff\\x7f\\xe2\\x82");
+}
+
 static bool ends_with(const char *text, const char *end)
 {
 	return strlen(text) >= strlen(end) && strcmp(text + strlen(text) - strlen(end), end) == 0;
@@ -139,7 +160,7 @@ static void test_cut(void **state)
 /* A text that has just room stays whole. */
 static void test_not_cut(void **state)
 {
-	char text[2048 + 1], expected[sizeof(text) + sizeof("v=") + sizeof(EB_LOG_CUT_MARK)];
+	char text[2048 + 1] = "", expected[sizeof(text) + sizeof("v=") + sizeof(EB_LOG_CUT_MARK)];
 	const struct eb_log_field fields[] = { eb_str("v", text), {} };
 
 	(void)state;
@@ -466,14 +487,14 @@ static void test_names(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_fields),      cmocka_unit_test(test_escapes),
-		cmocka_unit_test(test_cut),         cmocka_unit_test(test_not_cut),
-		cmocka_unit_test(test_any_bytes),   cmocka_unit_test(test_limit),
-		cmocka_unit_test(test_reports),     cmocka_unit_test(test_full_pipe),
-		cmocka_unit_test(test_full_socket), cmocka_unit_test(test_held_terminal),
-		cmocka_unit_test(test_shared_pipe), cmocka_unit_test(test_no_reader),
-		cmocka_unit_test(test_closed),      cmocka_unit_test(test_journal),
-		cmocka_unit_test(test_names),
+		cmocka_unit_test(test_fields),        cmocka_unit_test(test_escapes),
+		cmocka_unit_test(test_cut),           cmocka_unit_test(test_not_cut),
+		cmocka_unit_test(test_any_bytes),     cmocka_unit_test(test_printable_json),
+		cmocka_unit_test(test_limit),         cmocka_unit_test(test_reports),
+		cmocka_unit_test(test_full_pipe),     cmocka_unit_test(test_full_socket),
+		cmocka_unit_test(test_held_terminal), cmocka_unit_test(test_shared_pipe),
+		cmocka_unit_test(test_no_reader),     cmocka_unit_test(test_closed),
+		cmocka_unit_test(test_journal),       cmocka_unit_test(test_names),
 	};
 
 	return cmocka_run_group_tests(tests, random_start, NULL);

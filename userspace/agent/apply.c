@@ -11,6 +11,7 @@
 #include "control.h"
 #include "input.h"
 #include "log.h"
+#include "printable.h"
 #include "save.h"
 #include "text.h"
 #include "yaml.h"
@@ -43,7 +44,7 @@ struct order {
 
 static json_t *refuse(char *error)
 {
-	json_t *reply = json_pack("{s:b, s:s}", "ok", 0, "error", error ? error : "out of memory");
+	json_t *reply = json_pack("{s:b, s:o}", "ok", 0, "error", eb_printable_json(error ? error : "out of memory"));
 
 	free(error);
 	return reply;
@@ -168,8 +169,8 @@ json_t *eb_apply_rollback(struct eb_apply *apply)
 		return refuse(error);
 	config = apply->agent->config;
 	eb_fail(0, &message, "taken back: %zu rules of %s in force again", config->rule_count, config->path);
-	reply = json_pack("{s:b, s:i, s:s, s:s?}", "ok", 1, "rules", (int)config->rule_count, "config", config->path,
-			  "message", message);
+	reply = json_pack("{s:b, s:i, s:o, s:o}", "ok", 1, "rules", (int)config->rule_count, "config",
+			  eb_printable_json(config->path), "message", eb_printable_json(message));
 	free(message);
 	return reply;
 }
@@ -208,8 +209,8 @@ json_t *eb_apply_confirm(struct eb_apply *apply)
 	become_file(agent);
 	eb_fail(0, &message, "confirmed: %zu rules in force" SAVED, agent->config->rule_count,
 		agent->config_path, agent->config_path);
-	reply = json_pack("{s:b, s:i, s:s, s:s?}", "ok", 1, "rules", (int)agent->config->rule_count, "config",
-			  agent->config_path, "message", message);
+	reply = json_pack("{s:b, s:i, s:o, s:o}", "ok", 1, "rules", (int)agent->config->rule_count, "config",
+			  eb_printable_json(agent->config_path), "message", eb_printable_json(message));
 	free(message);
 	return reply;
 }
@@ -373,7 +374,7 @@ static json_t *list_warnings(const struct eb_config *config)
 	for (size_t i = 0; i < config->warning_count; i++) {
 		eb_warning("the configuration is valid, but perhaps not as it was meant",
 			   eb_str("reason", config->warnings[i]));
-		json_array_append_new(list, json_string(config->warnings[i]));
+		json_array_append_new(list, eb_printable_json(config->warnings[i]));
 	}
 	return list;
 }
@@ -391,10 +392,10 @@ static json_t *report(const struct eb_apply *apply, const struct order *order)
 	else
 		eb_fail(0, &message, order->is_own ? "%s: %zu rules in force" : "%s: %zu rules in force" SAVED,
 			order->path, config->rule_count, config->path, config->path);
-	reply = json_pack("{s:b, s:s, s:i, s:o, s:o, s:s?}", "ok", 1, "file", order->path, "rules",
+	reply = json_pack("{s:b, s:o, s:i, s:o, s:o, s:o}", "ok", 1, "file", eb_printable_json(order->path), "rules",
 			  (int)config->rule_count, "confirm_seconds",
 			  order->confirm_ns ? json_integer(seconds) : json_null(), "warnings", list_warnings(config),
-			  "message", message);
+			  "message", eb_printable_json(message));
 	eb_info("applied", eb_str("file", order->path), eb_num("rules", config->rule_count),
 		eb_num("confirm_seconds", seconds));
 	free(message);
@@ -437,8 +438,9 @@ json_t *eb_apply_status(const struct eb_apply *apply)
 
 	if (!apply->before)
 		return json_null();
-	return json_pack("{s:s, s:i, s:I, s:s?}", "file", config->path, "rules", (int)config->rule_count,
-			 "seconds_left", (json_int_t)seconds_left(apply), "problem", apply->problem);
+	return json_pack("{s:o, s:i, s:I, s:o}", "file", eb_printable_json(config->path), "rules",
+			 (int)config->rule_count, "seconds_left", (json_int_t)seconds_left(apply), "problem",
+			 eb_printable_json(apply->problem));
 }
 
 int eb_apply_check_reload(const struct eb_apply *apply, char **error)

@@ -52,14 +52,15 @@ static int on_patience_end(sd_event_source *source, uint64_t usec, void *arg)
 	return 0;
 }
 
-/* Sends the one reply and hangs up. Takes over `reply`. */
+/* Sends the one reply and hangs up. Takes over `reply`; NULL, for want of memory, is not to keep anybody waiting. */
 static void finish(struct client *client, json_t *reply)
 {
+	static const char none[] = "{\"ok\":false,\"error\":\"out of memory\"}";
 	char *text = reply ? json_dumps(reply, JSON_COMPACT) : NULL;
+	const char *packet = text ? text : none;
 
 	/* A client that does not read its one packet loses it. */
-	if (text)
-		(void)send(client->fd, text, strlen(text), MSG_NOSIGNAL | MSG_DONTWAIT);
+	(void)send(client->fd, packet, strlen(packet), MSG_NOSIGNAL | MSG_DONTWAIT);
 	free(text);
 	json_decref(reply);
 	drop_client(client);
@@ -69,7 +70,8 @@ static int on_request(sd_event_source *source, int fd, uint32_t events, void *ar
 {
 	char request[EB_CONTROL_REQUEST_MAX + 1];
 	struct client *client = arg;
-	json_t *reply;
+	json_t *reply = NULL;
+	bool is_answered;
 	int file;
 	ssize_t len = eb_control_receive(fd, request, &file);
 
@@ -81,10 +83,10 @@ static int on_request(sd_event_source *source, int fd, uint32_t events, void *ar
 		return 0;
 	}
 	(void)sd_event_source_set_enabled(source, SD_EVENT_OFF); /* one request each */
-	reply = client->server->handler(request, file, client->number, client->server->arg);
+	is_answered = client->server->handler(request, file, client->number, client->server->arg, &reply);
 	if (file >= 0)
 		close(file);
-	if (reply)
+	if (is_answered)
 		finish(client, reply);
 	return 0;
 }

@@ -17,6 +17,7 @@
 #include "lock.h"
 #include "log.h"
 #include "metrics.h"
+#include "printable.h"
 #include "privileges.h"
 #include "text.h"
 
@@ -146,7 +147,7 @@ struct program {
 
 static json_t *reply_error(const char *text)
 {
-	return json_pack("{s:b, s:s}", "ok", 0, "error", text ? text : "out of memory");
+	return json_pack("{s:b, s:o}", "ok", 0, "error", eb_printable_json(text ? text : "out of memory"));
 }
 
 static int reload(struct program *program, char **error)
@@ -170,8 +171,8 @@ static json_t *answer_reload(struct program *program)
 	json_t *reply;
 
 	if (reload(program, &error) == 0)
-		return json_pack("{s:b, s:i, s:s}", "ok", 1, "rules", (int)agent->config->rule_count, "config",
-				 agent->config->path);
+		return json_pack("{s:b, s:i, s:o}", "ok", 1, "rules", (int)agent->config->rule_count, "config",
+				 eb_printable_json(agent->config->path));
 	reply = reply_error(error);
 	free(error);
 	return reply;
@@ -189,29 +190,34 @@ static json_t *answer_detach(struct eb_agent *agent)
 	return reply;
 }
 
-/* A flush that is under way may have passed a bucket that changed since: who comes later waits for another one. */
-static json_t *answer_flush(struct program *program, eb_control_client client)
+/* False where the answer comes later. A flush that is under way may have passed a bucket that changed since: who comes
+ * later waits for another one. */
+static bool answer_flush(struct program *program, eb_control_client client, json_t **reply)
 {
 	bool first = program->flushing.count == 0;
 	struct waiting *waiting = first ? &program->flushing : &program->next;
 
-	if (waiting->count == FLUSHERS_MAX)
-		return reply_error("too many flushes at once");
+	if (waiting->count == FLUSHERS_MAX) {
+		*reply = reply_error("too many flushes at once");
+		return true;
+	}
 	waiting->clients[waiting->count++] = client; /* before the pass, which may end at once */
 	if (!first || eb_persist_fault(program->agent.persist, EB_PASS_FLUSH))
-		return NULL;
+		return false;
 	waiting->count = 0;
-	return reply_error(program->agent.enforcing ? "there is no store to write to" : "still restoring");
+	*reply = reply_error(program->agent.enforcing ? "there is no store to write to" : "still restoring");
+	return true;
 }
 
 /* What was reset leaves the store at once: a reboot would bring its debt back. */
-static json_t *answer_reset(struct program *program, eb_control_client client)
+static bool answer_reset(struct program *program, eb_control_client client, json_t **reply)
 {
 	const struct eb_config *config = program->agent.config;
 
-	if (!config->redis && !config->state_dir[0])
-		return json_pack("{s:b}", "ok", 1);
-	return answer_flush(program, client);
+	if (config->redis || config->state_dir[0])
+		return answer_flush(program, client, reply);
+	*reply = json_pack("{s:b}", "ok", 1);
+	return true;
 }
 
 static json_t *answer_status(const struct program *program)
@@ -223,20 +229,22 @@ static json_t *answer_status(const struct program *program)
 		const struct eb_interface *interface = &agent->interfaces[i];
 
 		json_array_append_new(interfaces,
-				      json_pack("{s:s, s:s, s:b, s:s?}", "name", interface->name, "mode",
-						interface->attachment.mode, "attached",
-						interface->attachment.attached, "problem", interface->problem));
+				      json_pack("{s:s, s:s, s:b, s:o}", "name", interface->name, "mode",
+						interface->attachment.mode, "attached", interface->attachment.attached,
+						"problem", eb_printable_json(interface->problem)));
 	}
-	status = json_pack("{s:b, s:i, s:s, s:s, s:s, s:b, s:b, s:b, s:i, s:i, s:s?, s:o}", "ok", 1, "pid",
+	status = json_pack("{s:b, s:i, s:s, s:s, s:o, s:b, s:b, s:b, s:i, s:i, s:o, s:o}", "ok", 1, "pid",
 			   (int)getpid(), "version", EB_VERSION, "node", agent->config->node, "config",
-			   agent->config->path, "enforcing", agent->enforcing, "detached", agent->detached, "monitor",
-			   agent->monitor, "reloads", (int)agent->reloads, "reload_failures",
-			   (int)agent->reload_failures, "reload_error", agent->reload_error, "interfaces", interfaces);
+			   eb_printable_json(agent->config->path), "enforcing", agent->enforcing, "detached",
+			   agent->detached, "monitor", agent->monitor, "reloads", (int)agent->reloads,
+			   "reload_failures", (int)agent->reload_failures, "reload_error",
+			   eb_printable_json(agent->reload_error), "interfaces", interfaces);
 	json_object_set_new(status, "pending", eb_apply_status(program->apply));
 	json_object_update_new(status, eb_persist_status(agent->persist));
 	return status;
 }
 
+/* What is answered at once. */
 static json_t *answer(struct program *program, const char *request, int file)
 {
 	if (strcmp(request, "status") == 0)
@@ -256,18 +264,16 @@ static json_t *answer(struct program *program, const char *request, int file)
 	return reply_error("unknown request");
 }
 
-/* NULL is for an answer that comes later, not for one that could not be made: its client would wait for nothing. */
-static json_t *on_request(const char *request, int file, eb_control_client client, void *arg)
+static bool on_request(const char *request, int file, eb_control_client client, void *arg, json_t **reply)
 {
 	struct program *program = arg;
-	json_t *reply;
 
 	if (strcmp(request, "flush") == 0)
-		return answer_flush(program, client);
+		return answer_flush(program, client, reply);
 	if (strcmp(request, "reset") == 0)
-		return answer_reset(program, client);
-	reply = answer(program, request, file);
-	return reply ? reply : reply_error("the answer would not be UTF-8, or memory is short");
+		return answer_reset(program, client, reply);
+	*reply = answer(program, request, file);
+	return true;
 }
 
 /* ---- what the loop calls ---- */

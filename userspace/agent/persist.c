@@ -12,6 +12,7 @@
 #include "config_redis.h"
 #include "log.h"
 #include "persist.h"
+#include "printable.h"
 #include "restore.h"
 #include "store.h"
 #include "text.h"
@@ -671,9 +672,9 @@ static json_t *store_status(const struct backend *backend)
 		eb_mirror_stats(backend->mirror, &stats);
 	if (stats.last_success_ns)
 		age = json_real((eb_monotonic_ns() - stats.last_success_ns) / 1e9);
-	return json_pack("{s:b, s:b, s:o, s:s, s:I, s:I, s:I}", "configured", backend->store != NULL, "up", is_up(backend),
+	return json_pack("{s:b, s:b, s:o, s:o, s:I, s:I, s:I}", "configured", backend->store != NULL, "up", is_up(backend),
 			 "last_write_age_seconds", age, "last_error",
-			 backend->store ? eb_store_last_error(backend->store) : "", "fields",
+			 eb_printable_json(backend->store ? eb_store_last_error(backend->store) : ""), "fields",
 			 (json_int_t)stats.fields_held, "fields_set", (json_int_t)stats.fields_set, "fields_deleted",
 			 (json_int_t)stats.fields_deleted);
 }
@@ -702,9 +703,9 @@ json_t *eb_persist_status(const struct eb_persist *persist)
 			    persist->has_age ? json_real(persist->restored_age_ns / 1e9) : json_null(), "fields",
 			    (json_int_t)persist->counts.fields, "full", (json_int_t)persist->counts.full, "clamped",
 			    (json_int_t)persist->counts.clamped, "refused", refused);
-	return json_pack("{s:o, s:o, s:o, s:s?}", "redis", store_status(&persist->redis), "embedded",
+	return json_pack("{s:o, s:o, s:o, s:o}", "redis", store_status(&persist->redis), "embedded",
 			 store_status(&persist->embedded), "restore", restore, "other_writer",
-			 persist->other_boot_id[0] ? persist->other_boot_id : NULL);
+			 eb_printable_json(persist->other_boot_id[0] ? persist->other_boot_id : NULL));
 }
 
 /* ---- metrics ---- */

@@ -8,6 +8,7 @@
 #include "config.h"
 #include "options.h"
 #include "print.h"
+#include "printable.h"
 #include "protocol.h"
 #include "rules.h"
 #include "table_print.h"
@@ -118,9 +119,9 @@ static enum cli_result print_checked_json(const struct checked *checked, const c
 	json_t *warnings = json_array();
 
 	for (size_t i = 0; i < checked->config->warning_count; i++)
-		json_array_append_new(warnings, json_string(checked->config->warnings[i]));
-	return print_json(json_pack("{s:b, s:s, s:o, s:o}", "valid", 1, "file", path, "warnings", warnings, "rules",
-				    rules_json(checked)));
+		json_array_append_new(warnings, eb_printable_json(checked->config->warnings[i]));
+	return print_json(json_pack("{s:b, s:o, s:o, s:o}", "valid", 1, "file", eb_printable_json(path), "warnings",
+				    warnings, "rules", rules_json(checked)));
 }
 
 static enum cli_result print_checked(const struct checked *checked, const char *path)
@@ -136,7 +137,8 @@ static enum cli_result print_checked(const struct checked *checked, const char *
 static enum cli_result refuse(const struct cli *cli, const char *path, char *error)
 {
 	if (cli->json)
-		print_json(json_pack("{s:b, s:s, s:s?}", "valid", 0, "file", path, "error", error));
+		print_json(json_pack("{s:b, s:o, s:o}", "valid", 0, "file", eb_printable_json(path), "error",
+				     eb_printable_json(error)));
 	return cli_fail_text(error);
 }
 

@@ -8,6 +8,7 @@
 
 #include "limit.h"
 #include "options.h"
+#include "printable.h"
 #include "rows.h"
 #include "table_print.h"
 
@@ -178,13 +179,14 @@ static json_t *source_json(const struct source *source)
 	bool failed = *source->stored.error;
 	uint64_t age;
 
-	return json_pack("{s:s, s:s?, s:o, s:s?, s:s?, s:I, s:I, s:I, s:I, s:o}", "store",
-			 stores_name(source->stored.kind), "error", failed ? source->stored.error : NULL,
-			 "age_seconds", age_of(source, &age) ? print_json_seconds(age) : json_null(), "boot_id",
-			 *meta->boot_id ? meta->boot_id : NULL, "agent", *meta->agent ? meta->agent : NULL, "fields",
-			 (json_int_t)counts->fields, "in_debt", (json_int_t)counts->restored, "full",
-			 (json_int_t)counts->full, "clamped", (json_int_t)counts->clamped, "refused",
-			 refused_json(counts));
+	return json_pack("{s:s, s:o, s:o, s:o, s:o, s:I, s:I, s:I, s:I, s:o}", "store",
+			 stores_name(source->stored.kind), "error",
+			 eb_printable_json(failed ? source->stored.error : NULL), "age_seconds",
+			 age_of(source, &age) ? print_json_seconds(age) : json_null(), "boot_id",
+			 eb_printable_json(*meta->boot_id ? meta->boot_id : NULL), "agent",
+			 eb_printable_json(*meta->agent ? meta->agent : NULL), "fields", (json_int_t)counts->fields,
+			 "in_debt", (json_int_t)counts->restored, "full", (json_int_t)counts->full, "clamped",
+			 (json_int_t)counts->clamped, "refused", refused_json(counts));
 }
 
 static json_t *summary_json(const struct rehearsal *rehearsal, size_t found)

@@ -21,6 +21,7 @@
 #include "input.h"
 #include "lock.h"
 #include "options.h"
+#include "printable.h"
 #include "redact.h"
 #include "scrape.h"
 #include "yaml.h"
@@ -350,7 +351,8 @@ static enum cli_result write_bundle(const struct bundle *bundle, const char *out
 	if (err)
 		return cli_fail("%s: %s", output, strerror(-err));
 	if (bundle->cli->json)
-		return print_json(json_pack("{s:s, s:I}", "file", output, "files", (json_int_t)bundle->count + 1));
+		return print_json(json_pack("{s:o, s:I}", "file", eb_printable_json(output), "files",
+					    (json_int_t)bundle->count + 1));
 	printf("%s: %zu files, passwords removed; look through them before you send it\n", output, bundle->count + 1);
 	return CLI_DONE;
 }

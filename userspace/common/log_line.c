@@ -6,6 +6,7 @@
 #include <jansson.h>
 
 #include "log_line.h"
+#include "printable.h"
 
 /* Longest value, in bytes before quoting. */
 #define VALUE_MAX 2048
@@ -14,45 +15,21 @@ struct value {
 	char text[VALUE_MAX + sizeof(EB_LOG_CUT_MARK)];
 };
 
-/* Bytes of the UTF-8 character at `c`; 0 for what is none, and for DEL and the controls of C1. The controls of C0 stay:
- * JSON quotes them. */
-static size_t character(const char *c)
-{
-	static const uint32_t least[] = { 0, 0, 0xa0, 0x800, 0x10000 };
-	unsigned char lead = (unsigned char)c[0];
-	size_t len = lead >= 0xf0 ? 4 : lead >= 0xe0 ? 3 : 2;
-	uint32_t code = lead & (0xff >> len);
-
-	if (lead < 0x80)
-		return lead != 0x7f;
-	if (lead < 0xc0)
-		return 0;
-	for (size_t i = 1; i < len; i++) {
-		if (((unsigned char)c[i] & 0xc0) != 0x80)
-			return 0;
-		code = code << 6 | (c[i] & 0x3f);
-	}
-	return code < least[len] || code > 0x10ffff || (code >= 0xd800 && code < 0xe000) ? 0 : len;
-}
-
 /* At most `max` bytes of `text`, and the mark if that is not all of it. */
 static void make_printable(const char *text, size_t max, struct value *out)
 {
+	char next[EB_PRINTABLE_MAX];
 	size_t used = 0;
 
 	while (*text) {
-		size_t len = character(text), written = len ? len : strlen("\\xNN");
+		size_t len = eb_printable_next(&text, next);
 
-		if (used + written > max) {
+		if (used + len > max) {
 			used += (size_t)sprintf(out->text + used, EB_LOG_CUT_MARK);
 			break;
 		}
-		if (len)
-			memcpy(out->text + used, text, len);
-		else
-			sprintf(out->text + used, "\\x%02x", (unsigned char)*text);
-		used += written;
-		text += len ? len : 1;
+		memcpy(out->text + used, next, len);
+		used += len;
 	}
 	out->text[used] = '\0';
 }
