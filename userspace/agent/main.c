@@ -2,6 +2,7 @@
 /* edgebucketd: options, the order of start and stop, signals. */
 #include <errno.h>
 #include <getopt.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -34,6 +35,11 @@
 #define LOCK_PAUSE_US 50000ULL
 
 #define FLUSHERS_MAX 16
+
+/* Blocks of this size and more, of which a reload makes some for the rules, are mapped, and given back when they are
+ * freed. glibc raises the limit (DEFAULT_MMAP_THRESHOLD, 128 KiB) to what was freed last, up to 32 MiB; then these are
+ * of the heap, where one small block that outlives them keeps them all. */
+#define MAPPED_BLOCK (128 * 1024)
 
 struct options {
 	const char *config_path;
@@ -596,6 +602,7 @@ int main(int argc, char **argv)
 
 	if (code >= 0)
 		return code;
+	(void)mallopt(M_MMAP_THRESHOLD, MAPPED_BLOCK);
 	eb_log_open();
 	/* Before the configuration is read, so that a reload can read what the start could, and the start what --check
 	 * could. */
