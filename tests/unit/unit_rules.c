@@ -112,6 +112,7 @@ static int classify(struct eb_ruleset *ruleset, const struct eb_packet *packet)
 	const struct eb_rule *rule;
 
 	in_force = ruleset;
+	looked_in = NULL;
 	rule = eb_classify(&ruleset->policy, 0, packet);
 	return rule ? rule - ruleset->policy.rules : NO_RULE;
 }
