@@ -89,6 +89,24 @@ kill -CONT "$redis_pid"
 until_true "the late restore" status_is '.restore.state == "done"'
 wait_mirrored
 
+# The longest wait for it: the agent answers meanwhile, and a stop is a stop.
+stop_agent
+sed -i 's/restore_timeout: .*/restore_timeout: 60s/' "$config"
+kill -STOP "$redis_pid"
+lose_maps
+launch_agent
+until_true "the status of a restore" status_is '.agent.running and .restore.state == "running"'
+status_is '.interfaces[0].attached == false' || fail "enforced before the restore was decided"
+eb reload > /dev/null || fail "reload during a restore"
+! eb flush > "$dir/out" 2>&1 || fail "a flush before the restore is said to be done"
+grep -q "still restoring" "$dir/out" || fail "flush said: $(cat "$dir/out")"
+stop_agent
+launch_agent
+until_true "the status of a restore" status_is '.agent.running and .restore.state == "running"'
+kill -CONT "$redis_pid"
+until_true "the restore" status_is '.restore.state == "done" and .interfaces[0].attached'
+wait_mirrored
+
 # Killed and empty afterwards, while packets come.
 start_fire 10.8.1.3
 kill_redis
