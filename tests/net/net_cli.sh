@@ -126,14 +126,36 @@ says '.reset >= 5' reset --all
 send 10.12.0.1 -n 8 -p 53
 equal "passed after a reset" 6 rule dns pass.packets
 
+exits 2
 exits 2 nonsense
+exits 2 statsu
+grep -q 'did you mean "status"' "$dir/error" || fail "a slip of the finger: $(cat "$dir/error")"
+exits 2 help statsu
+exits 2 --nonsense status
 exits 2 explain
 exits 2 explain 10.0.0.0/8
 exits 2 explain nobody
 exits 2 reset
 exits 2 top --limit many
 eb version | grep -q '^edgebucket [0-9]' || fail "version: $(eb version)"
+shows '^edgebucket [0-9]' --version
+says '.version and .libbpf and .schema > 0' version
+for ask in --help help; do
+	shows '^Usage: edgebucket .*COMMAND' $ask
+	shows '^  explain  *what would become' $ask
+done
+for ask in 'help explain' 'explain --help' 'explain 10.0.0.1 -h'; do
+	# shellcheck disable=SC2086 # words
+	shows '^Usage: edgebucket .* explain ADDRESS .*--dport PORT' $ask
+done
+shows '^explain --dst= --proto= --dport= --length=$' completion
+got=0
+eb rules > /dev/full 2> "$dir/error" || got=$?
+[ $got = 1 ] && grep -q 'standard output: No space left' "$dir/error" || fail "a full disk: $got, $(cat "$dir/error")"
 eb check "$config" > /dev/null || fail "check refuses what the agent runs with"
+says '.valid and (.warnings | length) == 1 and (.rules | map(.name)) == ["friend", "enemy", "tried", "dns", "everyone"]' \
+	check "$config"
+says '.rules[3] | .match == "src 10.12.0.0/16 dst 10.7.0.1/32 udp dport 53" and .packets.burst == 3' check "$config"
 
 # Names that are not UTF-8, which JSON cannot have as they are: the agent answers at once, and the bytes can be told.
 mv "$config" "$dir/gr"$'\xfc'".yaml"

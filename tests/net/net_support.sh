@@ -95,6 +95,16 @@ wait_log "metrics are served"
 bundle
 says metrics.txt '^edgebucket_packets_total{rule="limited"'
 says metrics.txt '^edgebucket_config_pending 0'
+stop_agent
+bundle
+says metrics.txt 'Connection refused\|No such file'
+sed -i "s,^metrics: .*,metrics: 127.0.0.1:9464," "$config"
+bundle
+says metrics.txt 'Connection refused'
+start_agent
+wait_log "metrics are served"
+bundle
+says metrics.txt '^edgebucket_packets_total{rule="limited"'
 says configuration.yaml "password_file: $dir/password"
 holds_none 7f3a
 

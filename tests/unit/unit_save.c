@@ -3,12 +3,14 @@
 #include <errno.h>
 #include <ftw.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -156,6 +158,30 @@ static void test_failure(void **state)
 	assert_files(1);
 }
 
+/* The disk is full half way, as a limit of the file's size is: nothing is lost, and nothing is left. */
+static void test_no_room(void **state)
+{
+	struct rlimit before, little;
+	char *error = NULL;
+	char text[100];
+	int err;
+
+	(void)state;
+	put("file", "one", 0600);
+	memset(text, 'x', sizeof(text));
+	assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
+	little = (struct rlimit){ .rlim_cur = sizeof(text) / 2, .rlim_max = before.rlim_max };
+	signal(SIGXFSZ, SIG_IGN);
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &little), 0);
+	err = eb_save_replace("file", text, sizeof(text), &error);
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
+	assert_int_equal(err, -EFBIG);
+	assert_string_equal(error, "file cannot be replaced: File too large");
+	free(error);
+	assert_holds("file", "one", 0600);
+	assert_files(1);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -163,6 +189,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_link, enter_dir, remove_dir),
 		cmocka_unit_test_setup_teardown(test_refused, enter_dir, remove_dir),
 		cmocka_unit_test_setup_teardown(test_failure, enter_dir, remove_dir),
+		cmocka_unit_test_setup_teardown(test_no_room, enter_dir, remove_dir),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
