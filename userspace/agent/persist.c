@@ -26,6 +26,9 @@
 /* An embedded store is on a local disk, or it is broken. */
 #define EMBEDDED_TIMEOUT_NS (2 * SECOND_NS)
 
+/* A wait for the stores that ends later than this was none towards its end: the agent itself was busy. */
+#define LATE_US 100000ULL
+
 /* Room for the records of both families, and pages that are being rewritten. */
 #define EMBEDDED_BYTES_PER_BUCKET 1024ULL
 
@@ -416,9 +419,14 @@ static int on_read_again(sd_event_source *source, uint64_t usec, void *arg)
 static int on_timeout(sd_event_source *source, uint64_t usec, void *arg)
 {
 	struct eb_persist *persist = arg;
+	uint64_t now_us = eb_monotonic_ns() / 1000;
 
-	(void)source;
-	(void)usec;
+	/* What came during a reload of many prefixes, say, is still to be read. */
+	if (now_us > usec + LATE_US) {
+		(void)sd_event_source_set_time_relative(source, now_us - usec);
+		(void)sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
+		return 0;
+	}
 	if (persist->redis.wanted)
 		eb_warning("no answer in time, enforcing without; the buckets are added when it comes",
 			   eb_str("store", persist->redis.name), eb_str("address", persist->redis.address),
