@@ -105,6 +105,9 @@ fields() { redis hlen "$key"; }
 
 tokens() { bucket "$1" .packets.tokens; }
 
+# With AddressSanitizer, whose allocator keeps for a while what was freed: how much memory there is says little then.
+is_sanitized() { grep -q __asan_init "$BUILD/edgebucketd"; }
+
 store_is_up() { status_is ".$1.up"; }
 
 # ---- reboots ----
