@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Debts over a change of limits, on real maps: who gets the room that there is. */
+/* Debts over a change of limits, on real maps: who gets the room that there is, and what a kill leaves undone. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <setjmp.h>
@@ -11,6 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include <bpf/bpf.h>
 #include <cmocka.h>
 
 #include "buckets.h"
@@ -125,10 +126,50 @@ static void test_longest_first(void **state)
 		fail_msg("%d of %d long debts were lost, %d short ones kept", lost, LONG, kept);
 }
 
+static void put_back(const struct setting *setting, struct eb_policy *old)
+{
+	const struct eb_maps *maps = eb_dataplane_maps(setting->dataplane);
+	uint32_t active;
+
+	assert_int_equal(eb_maps_active(maps, &active), 0);
+	active = 1 - active;
+	assert_int_equal(bpf_map_update_elem(maps->fd[EB_MAP_POLICY], &active, old, BPF_ANY), 0);
+}
+
+/* What an agent leaves that is killed between a switch and the second pass: the policy before with its generation, an
+ * old bucket that was charged after its conversion, and a new one without that. The next agent finishes it, once. */
+static void test_interrupted(void **state)
+{
+	struct setting *setting = *state;
+	struct eb_policy *old = malloc(sizeof(*old));
+	struct eb_source source;
+
+	limit(setting, 100);
+	assert_non_null(old);
+	*old = setting->policy;
+	assert_int_equal(owe(setting, old, 0, 50 * HOUR), 1);
+	limit(setting, 90);
+	assert_int_equal(owed(setting, 0), 50);
+
+	put_back(setting, old);
+	assert_int_equal(owe(setting, old, 0, 70 * HOUR), 1);
+	assert_int_equal(owe(setting, old, 1, 95 * HOUR), 1);
+	limit(setting, 90);
+	assert_int_equal(owed(setting, 0), 70);
+	assert_int_equal(owed(setting, 1), 90);
+
+	source = source_of(&setting->policy, 0);
+	assert_int_equal(eb_buckets_reset(setting->buckets, &source, 1), 0);
+	limit(setting, 90);
+	assert_int_equal(owed(setting, 0), 0);
+	free(old);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_longest_first, open_setting, close_setting),
+		cmocka_unit_test_setup_teardown(test_interrupted, open_setting, close_setting),
 	};
 
 	return cmocka_run_group_tests_name("reload", tests, NULL, NULL);
