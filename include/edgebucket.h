@@ -139,7 +139,7 @@ struct eb_policy {
 	__u32 uses;
 	__u32 rule_count;
 	__u32 malformed_drop;
-	__u32 generation;    /* counts the policies put into force */
+	__u32 generation;    /* counts the policies put into force; 0 once the next has taken over this one's debts */
 	__u64 src_any;       /* rules that ask for no source */
 	__u64 dst_any;
 	__u64 port_any;      /* rules that ask for no port */

@@ -4,6 +4,7 @@
 Faults of one kind follow each other; the kinds go on at the same time.
 """
 import contextlib
+import itertools
 import random
 import signal
 import subprocess
@@ -18,6 +19,7 @@ MIRROR_TICK = SECOND // 2
 WRITE = 5 * SECOND             # more than a write takes on a machine that is busy with other things
 REATTACH = 10 * SECOND         # the same, of an agent that runs
 NEVER = 2**63
+SENDFRAMES = f"{BUILD}/tests/sendframes"
 STORE_RECOVERS = 8 * SECOND    # longest backoff of a connection, and a failover
 
 SOURCES = [
@@ -31,7 +33,10 @@ SOURCES = [
     Source(11, "slow", "10.23.0.1", "flood", 50, (60,)),
     Source(12, "slow", "2001:db8:23:1::", "flood", 50, (90,)),
     Source(13, "slow", "10.23.0.2", "bursts", 100, (60,)),
+    *[Source(14 + i, "slow", f"10.23.1.{i + 1}", "fresh", 0, (60,)) for i in range(16)],
 ]
+FRESH, LAST_FRESH = SOURCES[14:-1], SOURCES[-1]
+VOLLEY = 100                   # frames, more than a bucket of `slow` holds
 
 BASE = {
     "legit": Limits(Limit(50, 20)),
@@ -156,6 +161,7 @@ class Faults:
         self.foreign = False             # another program is on the interface
         self.store_trouble = []          # [begin, end]
         self.agent_ran_since = NEVER     # for as long as it does not
+        self.fresh = itertools.cycle(FRESH)
 
     def do(self, step):
         getattr(self, f"{step.kind}_{step.fault}")(*step.args)
@@ -224,10 +230,19 @@ class Faults:
         self.lose_everything(signal.SIGKILL, pause)
 
     def agent_reboot(self, pause):
-        self.lose_everything(signal.SIGTERM, pause)
+        self.reboot_drained(next(self.fresh), pause)
+
+    def reboot_drained(self, source, pause):
+        """A source consumes its burst, and before a tick has written that the agent is told to stop. If that does not
+        write it either, the source has a second burst."""
+        self.run.volley.send(source, VOLLEY)
+        exposure = self.lose_everything(signal.SIGTERM, pause)
+        with contextlib.suppress(Failure):  # the link may be gone for long; watch_link() waits for the program
+            until("the program", lambda: exposure.end, 5)
+        self.run.volley.send(source, VOLLEY)
 
     def lose_everything(self, number, pause):
-        """Program and maps go, and what the stores hold is what the next agent has."""
+        """Program and maps go, and what the stores hold is what the next agent has. Returns the exposure."""
         since, ended = self.agent_ran_since, self.end_agent(number)
         with self.judge.changing():
             exposure = self.judge.expose("maps lost")
@@ -242,6 +257,7 @@ class Faults:
             self.judge.lost(lost, saved)
         if number == signal.SIGKILL and ended - since > MIRROR_TICK + WRITE and not self.had_store_trouble(ended):
             self.check_saved(saved, ended)
+        return exposure
 
     def had_store_trouble(self, moment):
         return any(begin <= moment and (end is None or moment <= end + STORE_RECOVERS)
@@ -346,6 +362,6 @@ class Faults:
 
     def table_overflow(self, seconds, sources, rate):
         with self.judge.window(self.judge.floods):
-            subprocess.run(["nsenter", f"--net=/var/run/netns/{self.namespaces.far}", f"{BUILD}/tests/sendframes", "-i",
-                            "far0", "-s", "10.24.0.0", "-d", "10.7.0.1", "-k", str(sources), "-r", str(rate), "-n",
+            subprocess.run(["nsenter", f"--net=/var/run/netns/{self.namespaces.far}", SENDFRAMES, "-i", "far0", "-s",
+                            "10.24.0.0", "-d", "10.7.0.1", "-k", str(sources), "-r", str(rate), "-n",
                             str(int(rate * seconds)), "-x"], check=False, capture_output=True, timeout=60)

@@ -6,7 +6,7 @@ the model keeps the earliest time that it can be full again: every packet that p
 take to refill, from `sent` on at the earliest, and could only pass if it was at most a burst ahead at `seen`. Nothing
 in this is a tolerance: a packet that breaks it cannot have been admitted by a bucket of that rate and burst.
 """
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
 
 SECOND = 10**9
@@ -106,12 +106,19 @@ class Bucket:
         if isinstance(change, Converted):
             return [convert(full_at, old, new, change.begin, change.end)
                     for full_at, (old, _), (new, _) in zip(state, limits.parts(), change.limits.parts())]
-        saved = self.saved_state(change.saved)
+        saved = self.saved_state(change)
         return [min(full_at, change.begin + limit.burst_ns) for full_at, (limit, _) in zip(saved, limits.parts())]
 
-    def saved_state(self, saved):
-        place = bisect_right(self.history, saved, key=lambda entry: entry[0]) if saved is not None else 0
-        return self.history[place - 1][1] if place else [0] * len(self.limits.parts())
+    def saved_state(self, change):
+        """As it was when the stores were written at last, or at any time since: an agent that is killed while it writes
+        leaves fields that are newer than the time beside them. With a higher rate a newer one can be full earlier."""
+        if change.saved is None:
+            return [0] * len(self.limits.parts())
+        first = bisect_right(self.history, change.saved, key=lambda entry: entry[0]) - 1
+        end = bisect_left(self.history, change.begin, key=lambda entry: entry[0])
+        if first < 0:
+            return [0] * len(self.limits.parts())
+        return least(*(state for _, state in self.history[first:max(first + 1, end)]))
 
     def settle(self, packet):
         """Makes certain what was done before the packet was sent, and possible what began before it was seen."""

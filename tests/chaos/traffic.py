@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Frames that say when they were sent, and who sees them behind the program: two processes that tell the parent."""
+import contextlib
 import ctypes
 import heapq
 import ipaddress
@@ -21,8 +22,7 @@ SOL_PACKET, PACKET_STATISTICS = 263, 6
 SO_ATTACH_FILTER, SO_TIMESTAMPNS, SO_RCVBUFFORCE = 26, 35, 33
 CLONE_NEWNET = 0x40000000
 FLUSH_NS = 20_000_000
-# A timestamp is of the wall clock, and so is converted with a difference of clocks that was read a moment before.
-CLOCKS_NS = 100_000
+CLOCKS_NS = 100_000                # by which clocks that are read in different ways may differ
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Source:
     index: int
     rule: str
     address: str
-    pattern: str      # steady, flood, bursts
+    pattern: str      # steady, flood, bursts; fresh: only what Volley sends
     rate: float       # frames a second while it sends
     lengths: tuple    # of frames
 
@@ -69,6 +69,10 @@ def frame_head(address, length):
     return ETHERNET + struct.pack("!H", kind) + head + struct.pack("!HHHH", 40000, 9, udp, 0)
 
 
+def frame(head, source, sequence, now, length):
+    return (head + STAMP.pack(MAGIC, source.index, sequence, now)).ljust(length, b"\0")
+
+
 class Pipe:
     """Records for the parent, a bunch at a time."""
 
@@ -99,16 +103,15 @@ class Sender:
         self.sequence = [0] * len(sources)
         self.left = [0] * len(sources)  # of a burst
         now = time.monotonic_ns()
-        self.due = [(now + self.random.randrange(10**8), s.index, s) for s in sources]
+        self.due = [(now + self.random.randrange(10**8), s.index, s) for s in sources if s.pattern != "fresh"]
         heapq.heapify(self.due)
 
     def send(self, source):
         length = self.random.choice(source.lengths)
         head = self.heads[source.index, length]
         sequence, now = self.sequence[source.index], time.monotonic_ns()
-        payload = STAMP.pack(MAGIC, source.index, sequence, now)
         try:
-            self.socket.sendto((head + payload).ljust(length, b"\0"), ("far0", 0))
+            self.socket.sendto(frame(head, source, sequence, now, length), ("far0", 0))
         except OSError:  # the link is down or gone: not sent
             return now
         self.pipe.put(SENT.pack(source.index, sequence, now, length))
@@ -135,6 +138,33 @@ class Sender:
             heapq.heappush(self.due, (self.next_due(source, now), index, source))
 
 
+class Volley:
+    """Sends for one source as fast as it can, when it is told to. `tell` is given the records."""
+
+    def __init__(self, sock, tell):
+        self.socket, self.tell, self.sequence = sock, tell, 0
+
+    def send(self, source, count):
+        length = source.lengths[0]
+        head = frame_head(source.address, length)
+        for _ in range(count):
+            now = time.monotonic_ns()
+            with contextlib.suppress(OSError):  # the link is down or gone: not sent
+                self.socket.sendto(frame(head, source, self.sequence, now, length), ("far0", 0))
+                self.tell(source.index, self.sequence, now, length)
+            self.sequence += 1
+
+
+def wall_clock_ahead():
+    """By how much the wall clock is ahead of the monotonic one, or less: what is seen must not seem earlier than it
+    was, however long this process is held up between two readings."""
+    def reading():
+        before, wall, after = time.monotonic_ns(), time.time_ns(), time.monotonic_ns()
+        return after - before, wall - after
+
+    return min(reading() for _ in range(3))[1]
+
+
 def attach_filter(sock):
     """Only frames with the magic, of IPv4 or IPv6: others do not take room in the queue."""
     code = [(0x20, 0, 0, 42), (0x15, 2, 0, MAGIC), (0x20, 0, 0, 62), (0x15, 0, 1, MAGIC), (0x06, 0, 0, 0xffff),
@@ -157,7 +187,7 @@ def observe(fd):
     while True:
         now = time.monotonic_ns()
         if now - looked > FLUSH_NS:
-            looked, offset = now, time.time_ns() - now
+            looked, offset = now, wall_clock_ahead()
             if struct.unpack("=II", sock.getsockopt(SOL_PACKET, PACKET_STATISTICS, 8))[1]:
                 raise SystemExit("the observer lost frames")
         pipe.flush(now)

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """What is put to the test: two namespaces with a veth pair, two Redis servers with three Sentinels on the protected
 side's loopback, and the agent; with what can be asked of them."""
+import contextlib
 import json
 import os
 import shutil
@@ -54,12 +55,18 @@ class Namespaces:
         for namespace in (self.card, self.far):
             self.command("ip", "netns", "add", namespace)
         self.command("ip", "-n", self.card, "link", "set", "lo", "up")
-        self.netlink = {namespace: self.open_netlink(namespace) for namespace in (self.card, self.far)}
+        self.netlink = {namespace: self.open_socket(namespace, socket.AF_NETLINK, socket.SOCK_RAW,
+                                                    socket.NETLINK_ROUTE) for namespace in (self.card, self.far)}
 
     def remove(self):
+        """With the processes that a killed run left in them."""
         for namespace in (self.card, self.far):
-            if os.path.exists(f"/var/run/netns/{namespace}"):
-                self.command("ip", "netns", "delete", namespace)
+            if not os.path.exists(f"/var/run/netns/{namespace}"):
+                continue
+            for pid in self.command("ip", "netns", "pids", namespace).stdout.split():
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(int(pid), signal.SIGKILL)
+            self.command("ip", "netns", "delete", namespace)
 
     @staticmethod
     def command(*command, check=True, **options):
@@ -95,13 +102,13 @@ class Namespaces:
         return shown[0]["operstate"] == "UP"
 
     @staticmethod
-    def open_netlink(namespace):
+    def open_socket(namespace, *kind):
         """A socket stays in the namespace that it was made in."""
         made = []
 
         def make():
             enter(namespace)
-            made.append(socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE))
+            made.append(socket.socket(*kind))
 
         thread = threading.Thread(target=make)
         thread.start()
@@ -133,7 +140,8 @@ class Namespaces:
 
 
 class Servers:
-    """The Redis servers; every one keeps nothing on disk, so killing one loses what it held."""
+    """The Redis servers. They save nothing themselves, so one that is killed loses what it held, and comes back empty
+    or, where it was a replica before, with what it got then."""
 
     def __init__(self, namespaces, directory):
         self.namespaces, self.directory, self.processes = namespaces, directory, {}
@@ -167,10 +175,24 @@ class Servers:
                        "sentinel down-after-milliseconds edge 500\nsentinel failover-timeout edge 3000\n")
         self.launch(port, config, "--sentinel")
 
-    def knows_all(self, port):
+    def known_by(self, port):
+        """What a Sentinel says of the master."""
         words = self.ask(port, "sentinel", "master", "edge").split("\n")
-        known = dict(zip(words[::2], words[1::2]))
+        return dict(zip(words[::2], words[1::2]))
+
+    def knows_all(self, port):
+        known = self.known_by(port)
         return known.get("num-slaves") == "1" and known.get("num-other-sentinels") == "2"
+
+    def is_whole(self):
+        """All Sentinels have the same master, none is about to have another; and it takes writes, as its replica has
+        answered lately."""
+        known = [self.known_by(port) for port in SENTINELS]
+        masters = {words.get("port") for words in known}
+        if len(masters) != 1 or any(words.get("flags") != "master" for words in known):
+            return False
+        master = int(masters.pop())
+        return self.is_master(master) and "min_slaves_good_slaves:1" in self.ask(master, "info", "replication")
 
     def ask(self, port, *words):
         """Empty when it cannot be asked."""

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "convert.h"
+#include "longest.h"
 #include "rules.h"
 
 /* A rule of one policy and the rule of the same name in the other. */
@@ -150,16 +151,41 @@ static int remember(struct eb_convert *convert, const struct eb_bucket_view *vie
 	return 0;
 }
 
-static int convert_first(const struct eb_bucket_view *view, void *arg)
+static int find_convertible(const struct eb_bucket_view *view, void *arg)
 {
 	struct eb_convert *convert = arg;
-	const struct pair *pair = pair_of(convert, &view->source);
 
-	if (!pair)
-		return 0;
-	if (eb_gcra_debt(view->packets_full_at, convert->now) || eb_gcra_debt(view->bytes_full_at, convert->now))
-		merge_worth(convert, pair, view, EB_MERGE_LATER, convert->now);
-	return remember(convert, view);
+	return pair_of(convert, &view->source) ? remember(convert, view) : 0;
+}
+
+static uint64_t length_of(size_t number, const void *arg)
+{
+	const struct eb_convert *convert = arg;
+	uint64_t packets = eb_gcra_debt(convert->done[number].packets_full_at, convert->now);
+	uint64_t bytes = eb_gcra_debt(convert->done[number].bytes_full_at, convert->now);
+
+	return packets > bytes ? packets : bytes;
+}
+
+static int convert_found(struct eb_convert *convert)
+{
+	uint32_t *order = eb_longest_first(convert->done_count, length_of, convert);
+
+	if (!order)
+		return -ENOMEM;
+	for (size_t i = 0; i < convert->done_count; i++) {
+		const struct converted *old = &convert->done[order[i]];
+		struct eb_bucket_view view = {
+			.source = old->source,
+			.packets_full_at = old->packets_full_at,
+			.bytes_full_at = old->bytes_full_at,
+		};
+
+		if (length_of(order[i], convert))
+			merge_worth(convert, pair_of(convert, &view.source), &view, EB_MERGE_LATER, convert->now);
+	}
+	free(order);
+	return 0;
 }
 
 static int compare_converted(const void *a, const void *b)
@@ -209,9 +235,12 @@ static int convert_rest(const struct eb_bucket_view *view, void *arg)
 
 int eb_convert_begin(struct eb_convert *convert, eb_bucket_source each, const void *source, struct eb_buckets *into)
 {
+	int err;
+
 	convert->into = into;
 	convert->now = eb_buckets_now();
-	return convert->count ? each(source, convert_first, convert) : 0;
+	err = convert->count ? each(source, find_convertible, convert) : 0;
+	return err ? err : convert_found(convert);
 }
 
 size_t eb_convert_finish(struct eb_convert *convert, eb_bucket_source each, const void *source,

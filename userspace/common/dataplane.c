@@ -495,6 +495,39 @@ static int switch_policy(struct eb_dataplane *dataplane, const struct eb_ruleset
 	return 0;
 }
 
+/* Says that the policy out of force has nothing left that the one in force would lack. */
+static void mark_converted(struct eb_dataplane *dataplane, struct eb_policy *old)
+{
+	__u32 idle = 1 - (EB_READ(dataplane->state->active) & 1);
+
+	old->generation = 0;
+	(void)bpf_map_update_elem(dataplane->maps.fd[EB_MAP_POLICY], &idle, old, BPF_ANY);
+}
+
+/*
+ * An agent that was killed right behind a switch has not carried over what was charged to old buckets since they were
+ * converted. How much of an old debt is in the new bucket cannot be known then: it gets all of it at least.
+ */
+static int finish_interrupted(struct eb_dataplane *dataplane, const struct eb_policy *policy)
+{
+	__u32 idle = 1 - (EB_READ(dataplane->state->active) & 1);
+	struct eb_policy *old = calloc(1, sizeof(*old));
+	struct eb_convert *convert = NULL;
+	int err = old ? bpf_map_lookup_elem(dataplane->maps.fd[EB_MAP_POLICY], &idle, old) : -ENOMEM;
+
+	if (!err && old->generation && old->generation + 1 == policy->generation) {
+		convert = eb_convert_new(old, policy, true);
+		err = -ENOMEM;
+		if (convert)
+			err = eb_convert_begin(convert, each_bucket, dataplane->buckets, dataplane->buckets);
+		if (!err)
+			mark_converted(dataplane, old);
+	}
+	eb_convert_free(convert);
+	free(old);
+	return err;
+}
+
 /* Takes the buckets over from the maps before; what the old program still charges is added by eb_dataplane_settle(). */
 static int begin_carrying(struct eb_dataplane *dataplane, const struct eb_policy *policy)
 {
@@ -510,12 +543,18 @@ int eb_dataplane_apply(struct eb_dataplane *dataplane, const struct eb_ruleset *
 {
 	struct eb_policy *old = calloc(1, sizeof(*old));
 	int err = old ? eb_maps_policy(&dataplane->maps, old) : -ENOMEM;
-	struct eb_convert *convert = err ? NULL : eb_convert_new(old, &ruleset->policy, true);
+	struct eb_convert *convert = NULL;
 
 	if (!err)
+		err = finish_interrupted(dataplane, old);
+	if (!err) {
+		convert = eb_convert_new(old, &ruleset->policy, true);
 		err = convert ? switch_policy(dataplane, ruleset, old, convert) : -ENOMEM;
-	if (!err)
+	}
+	if (!err) {
+		mark_converted(dataplane, old);
 		err = begin_carrying(dataplane, &ruleset->policy);
+	}
 	eb_convert_free(convert);
 	eb_buckets_unmap(dataplane->buckets);
 	free(old);

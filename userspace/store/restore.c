@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "longest.h"
 #include "restore.h"
 #include "table.h"
 
@@ -359,34 +360,11 @@ static void apply_debt(struct eb_restore *restore, struct eb_buckets *buckets, c
 	restore->counts.clamped += debt->clamped;
 }
 
-/* How long a debt is, to a factor of two. */
-static int magnitude(const struct debt *debt)
+static uint64_t length_of(size_t number, const void *restore)
 {
-	return 64 - __builtin_clzll(later(debt->packets, debt->bytes) | 1);
-}
+	const struct debt *debt = &((const struct eb_restore *)restore)->debts[number];
 
-/*
- * The places of the debts, the longest first. A table that was flooded with invented sources may not have room for all
- * again: then those are left out that are over soonest, not who has been refused for an hour. NULL when out of memory.
- */
-static uint32_t *order_by_length(const struct eb_restore *restore)
-{
-	uint32_t *order = calloc(restore->count + 1, sizeof(*order));
-	size_t starts[65] = {}, next = 0;
-
-	if (!order)
-		return NULL;
-	for (size_t i = 0; i < restore->count; i++)
-		starts[magnitude(&restore->debts[i])]++;
-	for (int i = 64; i >= 0; i--) {
-		size_t count = starts[i];
-
-		starts[i] = next;
-		next += count;
-	}
-	for (size_t i = 0; i < restore->count; i++)
-		order[starts[magnitude(&restore->debts[i])]++] = i;
-	return order;
+	return later(debt->packets, debt->bytes);
 }
 
 static void apply_one(struct eb_restore *restore, struct eb_buckets *buckets, struct debt debt, bool late,
@@ -417,7 +395,7 @@ void eb_restore_apply(struct eb_restore *restore, struct eb_buckets *buckets, bo
 		sort_debts(restore);
 	if (before)
 		sort_debts(before);
-	order = order_by_length(restore);
+	order = eb_longest_first(restore->count, length_of, restore); /* a flood may have left little room */
 	for (size_t i = 0; i < restore->count; i++)
 		apply_one(restore, buckets, restore->debts[order ? order[i] : i], late, before);
 	free(order);
