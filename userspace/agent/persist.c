@@ -680,8 +680,8 @@ static json_t *store_status(const struct backend *backend)
 		eb_mirror_stats(backend->mirror, &stats);
 	if (stats.last_success_ns)
 		age = json_real((eb_monotonic_ns() - stats.last_success_ns) / 1e9);
-	return json_pack("{s:b, s:b, s:o, s:o, s:I, s:I, s:I}", "configured", backend->store != NULL, "up", is_up(backend),
-			 "last_write_age_seconds", age, "last_error",
+	return json_pack("{s:b, s:b, s:o, s:o, s:I, s:I, s:I}", "configured", backend->store != NULL, "up",
+			 is_up(backend), "last_write_age_seconds", age, "last_error",
 			 eb_printable_json(backend->store ? eb_store_last_error(backend->store) : ""), "fields",
 			 (json_int_t)stats.fields_held, "fields_set", (json_int_t)stats.fields_set, "fields_deleted",
 			 (json_int_t)stats.fields_deleted);

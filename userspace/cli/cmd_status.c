@@ -292,7 +292,8 @@ static void print_redis(const struct status *status)
 	else if (!status->reply)
 		line("Redis:", COLOUR_NONE, "configured");
 	else if (!json_is_true(json_object_get(redis, "up")))
-		line("Redis:", COLOUR_YELLOW, "cannot be written to%s%s", error && *error ? ": " : "", error ? error : "");
+		line("Redis:", COLOUR_YELLOW, "cannot be written to%s%s", error && *error ? ": " : "",
+		     error ? error : "");
 	else
 		line("Redis:", COLOUR_GREEN, "connected, %s", store_text(redis).s);
 	if (other_writer(status))

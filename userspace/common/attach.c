@@ -362,7 +362,8 @@ static void log_fallback(int ifindex, int err)
 	char name[IF_NAMESIZE];
 
 	if (if_indextoname(ifindex, name))
-		eb_info("no native mode, trying the generic one, which is slower", eb_str("interface", name), eb_err(err));
+		eb_info("no native mode, trying the generic one, which is slower", eb_str("interface", name),
+			eb_err(err));
 }
 
 /* Attaches where we are not, or are only with an older program behind a dispatcher, whose mode is then the mode. By the
