@@ -44,7 +44,7 @@ static void mask_address(uint8_t addr[16], int len)
 
 static void random_list(struct eb_trie *trie, int family, size_t count, int shortest, int longest)
 {
-	*trie = (struct eb_trie){ .items = calloc(count, sizeof(*trie->items)), .count = count };
+	*trie = (struct eb_trie){ .items = calloc(count + 1, sizeof(*trie->items)), .count = count };
 	assert_non_null(trie->items);
 	for (size_t i = 0; i < count; i++) {
 		struct eb_trie_entry *entry = &trie->items[i];
