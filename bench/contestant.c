@@ -16,6 +16,7 @@
 #include "contestants.skel.h"
 #include "edgebucket.h"
 #include "edgebucket.skel.h"
+#include "maps.h"
 #include "prefix_filter.h"
 
 #define TICKS_PER_SECOND (1000000000.0 * EB_TICKS_PER_NS)
@@ -205,14 +206,10 @@ static int fill_trie(int trie, const struct eb_trie *list)
 
 static int set_filter(const struct contestant *contestant, const struct eb_trie *list)
 {
-	LIBBPF_OPTS(bpf_map_create_opts, opts, .map_flags = BPF_F_MMAPABLE | BPF_F_INNER_MAP);
 	uint32_t index = EB_FILTER_PLACE(0, EB_FILTER(4, EB_TRIE_SRC));
-	int fd = bpf_map_create(BPF_MAP_TYPE_ARRAY, NULL, sizeof(uint32_t), sizeof(uint64_t), list->filter_words,
-				&opts);
+	int fd = eb_maps_make_filter(list->filter, list->filter_words);
 	int err = fd < 0 ? fd : 0;
 
-	for (uint32_t i = 0; !err && i < list->filter_words; i++)
-		err = bpf_map_update_elem(fd, &i, &list->filter[i], BPF_ANY);
 	if (!err)
 		err = bpf_map_update_elem(map_fd(contestant, "filters"), &index, &fd, BPF_ANY);
 	if (fd >= 0)

@@ -168,15 +168,12 @@ static void write_trie(const struct rig *rig, const struct eb_trie *trie, uint8_
 
 static void write_filter(const struct rig *rig, const struct eb_trie *trie, uint32_t place)
 {
-	LIBBPF_OPTS(bpf_map_create_opts, options, .map_flags = BPF_F_MMAPABLE | BPF_F_INNER_MAP);
 	int fd;
 
 	if (!trie->filter)
 		return;
-	fd = bpf_map_create(BPF_MAP_TYPE_ARRAY, NULL, sizeof(uint32_t), sizeof(uint64_t), trie->filter_words, &options);
+	fd = eb_maps_make_filter(trie->filter, trie->filter_words);
 	assert_true(fd >= 0);
-	for (uint32_t i = 0; i < trie->filter_words; i++)
-		assert_int_equal(bpf_map_update_elem(fd, &i, &trie->filter[i], BPF_ANY), 0);
 	assert_int_equal(bpf_map_update_elem(rig_fd(rig, "filters"), &place, &fd, BPF_ANY), 0);
 	close(fd);
 }

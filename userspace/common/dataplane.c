@@ -315,27 +315,6 @@ static int fill_trie(int fd, const struct eb_trie *trie, int family)
 	return err;
 }
 
-static int make_filter(const struct eb_trie *trie)
-{
-	LIBBPF_OPTS(bpf_map_create_opts, opts, .map_flags = BPF_F_MMAPABLE | BPF_F_INNER_MAP);
-	size_t size = trie->filter_words * sizeof(*trie->filter);
-	int fd = bpf_map_create(BPF_MAP_TYPE_ARRAY, "filter", sizeof(__u32), sizeof(__u64), trie->filter_words, &opts);
-	void *memory;
-	int err;
-
-	if (fd < 0)
-		return fd;
-	memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-	if (memory == MAP_FAILED) {
-		err = -errno;
-		close(fd);
-		return err;
-	}
-	memcpy(memory, trie->filter, size);
-	munmap(memory, size);
-	return fd;
-}
-
 /* Puts the filter in front of a trie of this ruleset into an idle place. */
 static int write_filter(struct eb_dataplane *dataplane, const struct eb_trie *trie, __u32 place)
 {
@@ -345,7 +324,7 @@ static int write_filter(struct eb_dataplane *dataplane, const struct eb_trie *tr
 		(void)bpf_map_delete_elem(outer, &place); /* -ENOENT where none was */
 		return 0;
 	}
-	fd = make_filter(trie);
+	fd = eb_maps_make_filter(trie->filter, trie->filter_words);
 	if (fd < 0)
 		return fd;
 	err = bpf_map_update_elem(outer, &place, &fd, BPF_ANY);

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include <bpf/bpf.h>
@@ -188,4 +189,25 @@ int eb_maps_frames(const struct eb_maps *maps, struct eb_frame_counter out[EB_FR
 	for (__u32 kind = 0; !err && kind < EB_FRAME_KINDS; kind++)
 		err = sum_words(maps->fd[EB_MAP_FRAMES], kind, (__u64 *)&out[kind], sizeof(*out) / sizeof(__u64));
 	return err;
+}
+
+int eb_maps_make_filter(const uint64_t *words, size_t count)
+{
+	LIBBPF_OPTS(bpf_map_create_opts, opts, .map_flags = BPF_F_MMAPABLE | BPF_F_INNER_MAP);
+	size_t size = count * sizeof(*words);
+	int fd = bpf_map_create(BPF_MAP_TYPE_ARRAY, "filter", sizeof(__u32), sizeof(__u64), count, &opts);
+	void *memory;
+	int err;
+
+	if (fd < 0)
+		return fd;
+	memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	if (memory == MAP_FAILED) {
+		err = -errno;
+		close(fd);
+		return err;
+	}
+	memcpy(memory, words, size);
+	munmap(memory, size);
+	return fd;
 }

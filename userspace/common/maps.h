@@ -6,6 +6,9 @@
 #ifndef EB_MAPS_USER_H
 #define EB_MAPS_USER_H
 
+#include <stddef.h>
+#include <stdint.h>
+
 #include "edgebucket.h"
 
 enum eb_map {
@@ -56,6 +59,9 @@ int eb_maps_policy(const struct eb_maps *maps, struct eb_policy *out);
 /* Sums over all CPUs. 0 or negative errno. */
 int eb_maps_counters(const struct eb_maps *maps, __u32 slot, struct eb_counters *out);
 int eb_maps_frames(const struct eb_maps *maps, struct eb_frame_counter out[EB_FRAME_KINDS]);
+
+/* Makes a map for a place in `filters`, of `count` words. Returns its descriptor, the caller's, or negative errno. */
+int eb_maps_make_filter(const uint64_t *words, size_t count);
 
 /* Number of CPUs a per-CPU value has room for. */
 int eb_maps_cpus(void);

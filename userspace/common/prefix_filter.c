@@ -36,10 +36,19 @@ static uint64_t in_memory(uint64_t head, int family)
 	return family == 4 ? htobe32(head) : htobe64(head);
 }
 
+/* What `count` prefixes of `len` bits mark where `length` bits count: one each, or all that they cover. Those that
+ * would mark more than 2^32 each mark `too_many`. */
+static uint64_t marks_of(uint64_t count, int len, int length, uint64_t too_many)
+{
+	if (len >= length || !count)
+		return count;
+	return length - len > 32 ? too_many : count << (length - len);
+}
+
 /* How many bits of an address count that has `width`: as many as possible without marking too much. Sets *marks. */
 static int choose_length(const struct eb_trie *trie, int width, uint64_t *marks)
 {
-	uint64_t free = MARKS_PER_PREFIX * trie->count > MARKS_FREE ? MARKS_PER_PREFIX * trie->count : MARKS_FREE;
+	uint64_t most = MARKS_PER_PREFIX * trie->count > MARKS_FREE ? MARKS_PER_PREFIX * trie->count : MARKS_FREE;
 	uint64_t by_len[129] = {};
 
 	for (size_t i = 0; i < trie->count; i++)
@@ -47,10 +56,8 @@ static int choose_length(const struct eb_trie *trie, int width, uint64_t *marks)
 	for (int length = width; length > 0; length--) {
 		*marks = 0;
 		for (int len = 0; len <= 128; len++)
-			*marks += len >= length || !by_len[len] ? by_len[len] :
-				  length - len > 32		? free + 1 :
-								  by_len[len] << (length - len);
-		if (*marks <= free)
+			*marks += marks_of(by_len[len], len, length, most + 1);
+		if (*marks <= most)
 			return length;
 	}
 	return 0;
