@@ -84,7 +84,7 @@ udp_over_time() {
 	before "$source" "$rule"
 	send "$source" -n $((burst + 50))
 	count=$sent began=$first_low emptied=$last_high
-	send "$source" -n $((rate * 12)) -r $((rate * 4)) -t "$rate"
+	send "$source" -n $((rate * 12)) -r $((rate * 4)) -t "$rate" -e "$emptied"
 	count=$((count + sent))
 	until_true "the counts" settled "$source" "$rule" $((passed_before + dropped_before + count))
 	row "$source" "UDP for 3 s" "$rule" "$count" $(($(passed "$source") - passed_before)) \

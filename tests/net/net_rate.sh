@@ -13,7 +13,7 @@ flood() {
 	send "$source" -n $((burst + 200))
 	first=$sent began=$first_low emptied=$last_high
 	total=$(passed "$source")
-	send "$source" -n 9000 -r 6000 -t $rate
+	send "$source" -n 9000 -r 6000 -t $rate -e "$emptied"
 	equal "$source, frames accounted for" $((first + sent)) accounted "$source"
 	passed=$(($(passed "$source") - total))
 	say "$source: $passed of $sent passed, at least $(least $rate $burst "$emptied")"

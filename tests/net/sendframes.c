@@ -7,8 +7,9 @@
  * count what the other end has worked off (drivers/net/veth.c, veth_get_stats64), so they serve as the window.
  *
  * Prints "SENT A B C D LEFT MOST" with times in seconds (CLOCK_MONOTONIC): the first frame arrived between A and B, the
- * last one between C and D. With -t RATE, a bucket that was empty at the start and gets so many tokens a second has at
- * most LEFT of them at the end, and had at most MOST at any time: more than a few when this process was held up.
+ * last one between C and D. With -t RATE, a bucket that was empty at the start, or with -e TIME at that time, and gets
+ * so many tokens a second has at most LEFT of them at the end, and had at most MOST at any time: more than a few when
+ * this process was held up.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -46,6 +47,7 @@ struct options {
 	uint64_t count;   /* 0: until a signal */
 	uint64_t rate;    /* frames a second; 0: as fast as they are worked off */
 	uint64_t tokens;  /* a second */
+	uint64_t empty;   /* CLOCK_MONOTONIC, ns; 0: at the first frame */
 	uint32_t sources; /* consecutive addresses, in turn */
 	uint16_t dport;
 	uint16_t vlans[2];
@@ -121,7 +123,7 @@ static void parse_options(int argc, char **argv, struct options *out)
 	int option;
 
 	*out = (struct options){ .count = 1, .sources = 1, .dport = 9, .len = ETH_ZLEN };
-	while ((option = getopt(argc, argv, "i:s:d:n:r:t:k:p:l:v:x")) != -1) {
+	while ((option = getopt(argc, argv, "i:s:d:n:r:t:e:k:p:l:v:x")) != -1) {
 		switch (option) {
 		case 'i':
 			out->interface = optarg;
@@ -141,6 +143,9 @@ static void parse_options(int argc, char **argv, struct options *out)
 		case 't':
 			out->tokens = strtoull(optarg, NULL, 10);
 			break;
+		case 'e':
+			out->empty = strtod(optarg, NULL) * NS_PER_S;
+			break;
 		case 'k':
 			out->sources = strtoul(optarg, NULL, 10);
 			break;
@@ -159,7 +164,7 @@ static void parse_options(int argc, char **argv, struct options *out)
 			out->lossy = true;
 			break;
 		default:
-			die("usage: sendframes -i INTERFACE -s SOURCE -d DESTINATION [-n COUNT] [-r RATE] [-t RATE] "
+			die("usage: sendframes -i INTERFACE -s SOURCE -d DESTINATION [-n COUNT] [-r RATE] [-t RATE] [-e TIME] "
 			    "[-k SOURCES] [-p PORT] [-l LENGTH] [-v VLAN]... [-x]");
 		}
 	}
@@ -315,14 +320,16 @@ static double larger(double a, double b)
 	return a > b ? a : b;
 }
 
-/* What the bucket got from the first frame until then. */
+/* What the bucket got since it was empty. */
 static double tokens_by(const struct sender *sender, uint64_t time)
 {
-	return (double)sender->options.tokens * (time - sender->before_first) / NS_PER_S;
+	uint64_t empty = sender->options.empty ? sender->options.empty : sender->before_first;
+
+	return (double)sender->options.tokens * (time - empty) / NS_PER_S;
 }
 
 /*
- * What is left of it now, at most. It was empty at some frame k, and since then it got tokens while n - k frames took
+ * What is left of it now, at most. It was empty then or at some frame k, and since then it got tokens while n - k frames took
  * some; the k for which that is most is the one with the largest lead.
  */
 static double tokens_left(const struct sender *sender)

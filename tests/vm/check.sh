@@ -1,8 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only
-# check.sh [--short] all|VERSION...: runs tests in guests with these kernels, one after the other, or those that $TESTS
-# names. Prints the verifier's figures for each kernel and clang, and closes with "N passed, N failed, N skipped". What a
-# guest said stays in $BUILD/vm/logs. Exit code 77: there are no kernels to run.
+# check.sh [--short] all|VERSION...: runs tests, all or those that $TESTS names, in guests with these kernels, as many at a
+# time as there are CPUs. Prints the verifier's figures for each kernel and clang, and closes with "N passed, N failed,
+# N skipped". What a guest said stays in $BUILD/vm/logs. Exit code 77: there are no kernels to run.
 set -u
 # shellcheck source=lib.sh
 . "$(dirname "$0")/lib.sh"
@@ -12,12 +12,12 @@ every='5.10 6.1 6.12 6.18 7.3'
 oldest=5.15
 compilers='14 16 19'
 
-# Not in guests: net_metrics and net_dashboard (look at what lasts two seconds, in which an emulated curl or Prometheus
-# has hardly started), net_schema (compiles everything a second time).
-long='xdp_buckets xdp_flow xdp_frames xdp_reset xdp_restore xdp_rules xdp_threads xdp_verifier
-	net_actions net_cli net_config net_counts net_detach net_interface net_jumbo net_kill net_lock net_million net_modes
-	net_neighbours net_new_sources net_rate net_reload net_reload_refused net_start net_table_size net_taken_off
-	net_two_interfaces net_upgrade net_vlan net_watch vm_dispatcher vm_reboot'
+# Not in guests: benchmarks; what looks at things that last two seconds, in which an emulated curl or Prometheus has
+# hardly started; what compiles everything a second time, or installs files.
+left_out='net_bench|net_dashboard|net_metrics|net_schema|net_install'
+long="$(basename -a -s .c "$top"/tests/xdp/xdp_*.c | tr '\n' ' ')
+	$(basename -a -s .sh "$top"/tests/net/net_*.sh | grep -vxE "$left_out" | tr '\n' ' ')
+	vm_dispatcher vm_reboot"
 short='xdp_frames xdp_verifier net_counts net_upgrade vm_reboot'
 if [ "${1:-}" = --short ]; then
 	tests=$short compilers=
@@ -26,7 +26,7 @@ else
 	tests=${TESTS:-$long}
 fi
 
-passed=0 failed=0 skipped=0
+closing='^[0-9]+ passed, [0-9]+ failed, [0-9]+ skipped$'
 
 build_objects() {
 	local compiler there=
@@ -57,37 +57,52 @@ job() {
 	echo "tests/run.sh ${tests/vm_reboot/}" | tr -s '\n\t' ' '
 }
 
-# Adds up the last line of a run, or counts a guest that did not get there as one failure.
-add() {
-	local line
-	line=$(grep -E '^[0-9]+ passed, [0-9]+ failed, [0-9]+ skipped$' "$1" | tail -n 1)
-	# shellcheck disable=SC2086 # a list of words
-	set -- ${line:-0 passed, 1 failed, 0 skipped}
-	passed=$((passed + $1)) failed=$((failed + $3)) skipped=$((skipped + $5))
-	[ -n "$line" ] || return 1
+# in_guest VERSION: the tests. A guest that does not come to its end is one failure.
+in_guest() {
+	local logs=$BUILD/vm/logs/$1/tests
+	job "$1" | run_guest "$1" "$logs" 3600
+	cat "$logs/output"
+	grep -qE "$closing" "$logs/output" ||
+		printf 'FAIL  the guest did not come to its end, see %s\n0 passed, 1 failed, 0 skipped\n' "$logs"
 }
 
 reboot() {
-	local version=$1 log=$2
-	if "$tests_vm/reboot.sh" "$version" "$log" > "$log.log" 2>&1; then
-		echo "ok    vm_reboot (1)"
-		passed=$((passed + 1))
+	local log=$BUILD/vm/logs/$1/reboot
+	if "$tests_vm/reboot.sh" "$1" "$log" > "$log.log" 2>&1; then
+		printf 'ok    vm_reboot (1)\n1 passed, 0 failed, 0 skipped\n'
 	else
-		echo "FAIL  vm_reboot"
+		printf 'FAIL  vm_reboot\n'
 		sed 's/^/      /' "$log.log" | tail -n 60
-		failed=$((failed + 1))
+		printf '0 passed, 1 failed, 0 skipped\n'
 	fi
 }
 
+# begin in_guest|reboot VERSION: in the background, as soon as there is a CPU for it. Says what came of it at its end.
+begin() {
+	local log=$BUILD/vm/logs/$2/$1.output
+	while [ "$(jobs -rp | wc -l)" -ge "$(nproc)" ]; do
+		wait -n
+	done
+	{
+		"$@" > "$log"
+		{ echo "Linux $(cat "$BUILD/vm/kernels/$2/release")" && grep -vE "$closing" "$log"; } | sed '2,$s/^/  /'
+	} &
+}
+
 check_kernel() {
-	local version=$1 logs=$BUILD/vm/logs/$1
-	rm -rf "$logs"
-	mkdir -p "$logs"
-	echo "Linux $(cat "$BUILD/vm/kernels/$version/release")"
-	job "$version" | run_guest "$version" "$logs/tests" 3600
-	grep -v '^[0-9]* passed, ' "$logs/tests/output"
-	add "$logs/tests/output" || echo "FAIL  the guest did not come to its end, see $logs/tests"
-	case $tests in *vm_reboot*) is_too_old "$version" || reboot "$version" "$logs/reboot" ;; esac
+	rm -rf "$BUILD/vm/logs/$1"
+	mkdir -p "$BUILD/vm/logs/$1"
+	begin in_guest "$1"
+	case $tests in *vm_reboot*) is_too_old "$1" || begin reboot "$1" ;; esac
+}
+
+# The closing lines of all guests as one.
+add_up() {
+	local version
+	for version in "$@"; do
+		grep -hE "$closing" "$BUILD/vm/logs/$version/"*.output
+	done | awk '{ passed += $1; failed += $3; skipped += $5 }
+		END { printf "%d passed, %d failed, %d skipped\n", passed, failed, skipped; exit !passed || failed }'
 }
 
 # What the verifier needed, by kernel and compiler.
@@ -105,9 +120,11 @@ print_margins() {
 [ "$*" != all ] || set -- $every
 build_objects || exit 1
 "$tests_vm/kernels.sh" "$@" || exit 77
+# What was begun ends with this script.
+trap 'trap - TERM && kill 0' INT TERM
 for version in "$@"; do
 	check_kernel "$version"
 done
+wait
 print_margins "$@"
-echo "$passed passed, $failed failed, $skipped skipped"
-[ $failed = 0 ] && [ $passed != 0 ]
+add_up "$@"
