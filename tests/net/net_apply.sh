@@ -197,7 +197,8 @@ nothing_pending || fail "something refused is pending"
 in_force listed
 
 # A pipe is as good as a file, and the answer a document.
-eb --json apply --confirm 1m /dev/stdin < <(cat "$dir/new/open.yaml") > "$dir/out" 2> "$dir/error" || fail "apply from a pipe"
+eb --json apply --confirm 1m /dev/stdin < <(cat "$dir/new/open.yaml") > "$dir/out" 2> "$dir/error" ||
+	fail "apply from a pipe: $(cat "$dir/error")"
 jq -e '.ok and .rules == 1 and .confirm_seconds == 60 and (.warnings | length) == 1' "$dir/out" > /dev/null ||
 	fail "the answer is $(cat "$dir/out")"
 eb --json rollback | jq -e '.ok and .rules == 1' > /dev/null || fail "rollback --json"
