@@ -40,7 +40,7 @@ holds_none() {
 }
 
 make_network
-settings='redis: { host: 127.0.0.1, port: 1, username: me, password: "in-yaml-7f3a\"\\" } # was in-a-comment-7f3a'
+settings='redis: { host: 127.0.0.1, port: 1, username: "me:in-name-7f3a", password: "in-yaml-7f3a\"\\" } # was in-a-comment-7f3a'
 rules
 REDIS_PASSWORD='in-agent-env-7f3a' start_agent
 send 10.8.0.77 -n 30
@@ -59,7 +59,7 @@ has system.json '.kernel.release and .btf and (.libraries.libbpf | length) > 0 a
 has agent.json '(.variables == ["REDIS_PASSWORD"]) and any(.status[]; startswith("CapEff:"))'
 has agent.json 'any(.limits[]; startswith("Max locked memory")) and any(.libraries[]; contains("libxdp.so"))'
 has agent-status.json '.node == "test" and .pid == '"$agent_pid"
-says configuration.yaml 'username: me, password: "\[removed\]"'
+says configuration.yaml 'host: 127.0.0.1, port: 1, username: "\[removed\]", password: "\[removed\]"'
 says configuration.yaml 'name: limited'
 says check.txt 'good, 1 rule'
 says metrics.txt 'metrics: off'
@@ -78,11 +78,11 @@ grep -q 'edgebucket-support-[0-9TZ]*/status.json$' "$dir/out" || fail "it has: $
 [ -s "$dir/$(jq -r .file "$dir/out")" ] || fail "there is none: $(cat "$dir/out")"
 
 # The redis part in a file of its own; metrics.
-echo '{"host": "127.0.0.1", "port": 1, "password": "in-json-7f3a", "old": "redis://:in-url-7f3a@192.0.2.1"}' \
+echo '{"host": "127.0.0.1", "port": 1, "password": "in-json-7f3a", "user": "in-json-7f3a-2", "old": "redis://:in-url-7f3a@192.0.2.1"}' \
 	> "$dir/redis.json"
 bundle --redis-config "$dir/redis.json"
-says redis-config.yaml '"password": "\[removed\]"'
-says check.txt.stderr 'unknown key "old"'
+says redis-config.yaml '"port": 1, "password": "\[removed\]", "user": "\[removed\]"'
+says check.txt.stderr 'unknown key "user"'
 holds_none 7f3a
 stop_agent
 settings="redis: { host: 127.0.0.1, port: 1, password_file: $dir/password }"

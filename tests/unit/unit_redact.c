@@ -2,6 +2,7 @@
 /* Passwords in configurations, good and bad, and in texts that quote them. */
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -13,6 +14,19 @@
 #include "redact.h"
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
+
+static void check_config(const char *name, const char *text, bool is_redis, const char *expected)
+{
+	struct redact_secrets secrets = { 0 };
+	char *redacted = redact_config(text, strlen(text), is_redis, &secrets);
+
+	assert_non_null(redacted);
+	assert_int_equal(secrets.error, 0);
+	if (strcmp(redacted, expected))
+		fail_msg("%s: got <%s>, expected <%s>", name, redacted, expected);
+	free(redacted);
+	redact_done(&secrets);
+}
 
 static void test_config(void **state)
 {
@@ -51,21 +65,38 @@ static void test_config(void **state)
 		{ "UTF-8", "\xef\xbb\xbfnode: \xc3\xa4\xe2\x82\xac\xf0\x9f\x98\x80\npassword: h\xc3\xbcnter2\nb: 1\n",
 		  "node: \xc3\xa4\xe2\x82\xac\xf0\x9f\x98\x80\npassword: \"[removed]\"\nb: 1\n" },
 		{ "CRLF", "a: 1\r\npassword: hunter2\r\nb: 1\r\n", "a: 1\r\npassword: \"[removed]\"\r\nb: 1\r\n" },
+		{ "user name", "redis:\n  username: me:hunter2\n  port: 1\nnode: a\n",
+		  "redis:\n  username: \"[removed]\"\n  port: 1\nnode: a\n" },
+		{ "unknown", "redis: { x: [hunter2, {host: h}], hunter: {y: 1}, host: h } ",
+		  "redis: { x: [\"[removed]\", {host: h}], hunter: {y: \"[removed]\"}, host: h } " },
+		{ "no mapping", "redis: hunter2\nnode: a\n", "redis: \"[removed]\"\nnode: a\n" },
+		{ "redis misspelt", "Reddis: { user: hunter2 }\nnode: a\n",
+		  "Reddis: { user: \"[removed]\" }\nnode: a\n" },
+		{ "without a key", "redis: { host: h, hunter2, sentinel: hunter2 }\nrules: [ { host, node } ]\n",
+		  "redis: { host: h, \"[removed]\", sentinel: \"[removed]\" }\nrules: [ { host, node } ]\n" },
+		{ "below a harmless one", "redis: { host: { x: hunter2 }, db: 1 }",
+		  "redis: { host: { x: \"[removed]\" }, db: 1 }" },
+		{ "unknown alias", "redis:\n  user: *hunter2\n  db: 0\n", "redis:\n  user: \"[removed]\"\n  db: 0\n" },
+		{ "sentinel", "redis:\n  sentinel:\n    username: s\n    master: m\n    nodes:\n    - a:1\n    - b:2\n"
+		  "    tls: { ca: /f, cert: /f, key: /f, server_name: n }\n  tick: 1s\n",
+		  "redis:\n  sentinel:\n    username: \"[removed]\"\n    master: m\n    nodes:\n    - a:1\n    - b:2\n"
+		  "    tls: { ca: /f, cert: /f, key: /f, server_name: n }\n  tick: 1s\n" },
+		{ "cluster", "redis: { cluster: [\"a:1\", b], tls: true, key: k, restore_timeout: 1s }",
+		  "redis: { cluster: [\"a:1\", b], tls: true, key: k, restore_timeout: 1s }" },
 		{ "empty", "", "" },
 	};
 
 	(void)state;
-	for (size_t i = 0; i < COUNT(rows); i++) {
-		struct redact_secrets secrets = { 0 };
-		char *text = redact_config(rows[i].text, strlen(rows[i].text), &secrets);
+	for (size_t i = 0; i < COUNT(rows); i++)
+		check_config(rows[i].name, rows[i].text, false, rows[i].expected);
+}
 
-		assert_non_null(text);
-		assert_int_equal(secrets.error, 0);
-		if (strcmp(text, rows[i].expected))
-			fail_msg("%s: got <%s>, expected <%s>", rows[i].name, text, rows[i].expected);
-		free(text);
-		redact_done(&secrets);
-	}
+static void test_redis_alone(void **state)
+{
+	(void)state;
+	check_config("JSON", "{\"host\": \"h\", \"username\": \"me:hunter2\", \"x\": 1}", true,
+		     "{\"host\": \"h\", \"username\": \"[removed]\", \"x\": \"[removed]\"}");
+	check_config("no mapping", "hunter2", true, "\"[removed]\"");
 }
 
 /* Bad YAML: what comes before may be shown, what comes after may be anything. */
@@ -93,7 +124,7 @@ static void test_broken(void **state)
 	(void)state;
 	for (size_t i = 0; i < COUNT(rows); i++) {
 		struct redact_secrets secrets = { 0 };
-		char *text = redact_config(rows[i], strlen(rows[i]), &secrets);
+		char *text = redact_config(rows[i], strlen(rows[i]), false, &secrets);
 
 		assert_non_null(text);
 		if (strstr(text, "hunter2"))
@@ -118,11 +149,11 @@ static void test_text(void **state)
 {
 	static const char config[] = "host: redis://me:hunter22@h\npassword: 'a\"b\\c\xc3\xa4'\nb: 1\n"
 				     "requirepass: 01234567890123456789012345678901234567890123456789012345678901234\n"
-				     "c: password=swordfish\nauth: abc\n";
+				     "c: password=swordfish\nauth: abc\nredis: { username: edgebucket }\n";
 	struct redact_secrets secrets = { 0 };
 
 	(void)state;
-	free(redact_config(config, sizeof(config) - 1, &secrets));
+	free(redact_config(config, sizeof(config) - 1, false, &secrets));
 	check_text(&secrets, "nothing of it: b abc", "nothing of it: b abc");
 	check_text(&secrets, "\"redis://me:hunter22@h\" is not a host; hunter22, me:hunter22",
 		   "\"[removed]\" is not a host; [removed], [removed]");
@@ -130,6 +161,7 @@ static void test_text(void **state)
 		   "[removed] {\"[removed]\"} \"[removed]\"");
 	check_text(&secrets, "is \"01234567890123456789012345678901234567890123456789012345678...\"",
 		   "is \"[removed]...\"");
+	check_text(&secrets, "edgebucket as it is", "edgebucket as it is");
 	check_text(&secrets, "swordfish and password=swordfish", "[removed] and [removed]");
 	redact_add(&secrets, "swordfishes");
 	check_text(&secrets, "swordfishes", "[removed]");
@@ -141,6 +173,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_config),
+		cmocka_unit_test(test_redis_alone),
 		cmocka_unit_test(test_broken),
 		cmocka_unit_test(test_text),
 	};

@@ -137,7 +137,7 @@ static void add_command(struct bundle *bundle, const char *name, const char *com
 
 /* ---- configuration and what is secret in it ---- */
 
-static void add_config(struct bundle *bundle, const char *name, const char *path)
+static void add_config(struct bundle *bundle, const char *name, const char *path, bool is_redis)
 {
 	size_t size;
 	char *text, *redacted;
@@ -147,7 +147,7 @@ static void add_config(struct bundle *bundle, const char *name, const char *path
 		add_note(bundle, name, "%s: %s\n", path, strerror(-err));
 		return;
 	}
-	redacted = redact_config(text, size, &bundle->secrets);
+	redacted = redact_config(text, size, is_redis, &bundle->secrets);
 	add(bundle, name, redacted, redacted ? strlen(redacted) : 0);
 	explicit_bzero(text, size);
 	free(text);
@@ -253,9 +253,9 @@ static void collect(struct bundle *bundle)
 {
 	learn_from_config(bundle);
 	learn_from_agent(bundle);
-	add_config(bundle, "configuration.yaml", bundle->config_path);
+	add_config(bundle, "configuration.yaml", bundle->config_path, false);
 	if (bundle->cli->redis_path)
-		add_config(bundle, "redis-config.yaml", bundle->cli->redis_path);
+		add_config(bundle, "redis-config.yaml", bundle->cli->redis_path, true);
 	add_command(bundle, "check.txt", "check", bundle->config_path, false);
 	add_command(bundle, "version.json", "version", NULL, true);
 	add_command(bundle, "status.json", "status", NULL, true);
@@ -273,7 +273,8 @@ static void collect(struct bundle *bundle)
 static const char readme[] =
 	"What edgebucket support has found on this machine. Look through it before you send it.\n"
 	"\n"
-	"configuration.yaml  " "without comments, and " REDACT_MARK " in place of passwords; so is redis-config.yaml\n"
+	"configuration.yaml  " "without comments, and " REDACT_MARK " in place of passwords and, in its redis part,\n"
+	"                    " "of user names and of what is not known to be harmless; so is redis-config.yaml\n"
 	"check.txt           " "what edgebucket check says of it\n"
 	"status, rules       " "what these commands say\n"
 	"buckets.json        " "how many sources have a bucket, by rule: counts, no addresses\n"

@@ -115,6 +115,8 @@ char *redact_text(const struct redact_secrets *secrets, const char *text, size_t
 
 /* ---- configurations ---- */
 
+enum key_kind { KEY_OTHER, KEY_SECRET, KEY_REDIS, KEY_HARMLESS };
+
 /* What is left of a text, and where its tokens are: libyaml counts characters. */
 struct redactor {
 	const char *text, *end;
@@ -122,8 +124,10 @@ struct redactor {
 	FILE *out;
 	struct redact_secrets *secrets;
 	int depth;
-	bool in_key, key_is_secret;
-	int secret_depth; /* values are secret from this depth on; -1 while they are not */
+	bool in_key;
+	enum key_kind key; /* of the scalar before */
+	/* From which depth on values are secret, of the redis part, and harmless there; -1 while they are not. */
+	int secret_depth, redis_depth, harmless_depth;
 };
 
 static bool contains(const char *text, const char *word)
@@ -144,6 +148,34 @@ static bool is_secret_key(const char *key)
 	return contains(key, "pass") || contains(key, "secret") || contains(key, "auth") || contains(key, "token") ||
 	       contains(key, "cred") || contains(key, "pwd") || strcasecmp(key, "pw") == 0 ||
 	       eb_input_distance(key, "password") <= 3;
+}
+
+/* Of the redis part, where whatever has another key may be a password that stands in the wrong place. */
+static const char *const harmless_keys[] = {
+	"host", "port", "socket", "master", "nodes", "cluster", "db", "tls", "ca", "cert", "server_name", "key",
+	"tick", "connect_timeout", "restore_timeout", "password_file",
+};
+
+static enum key_kind kind_of(const char *key)
+{
+	if (is_secret_key(key))
+		return KEY_SECRET;
+	if (eb_input_distance(key, "redis") <= 2)
+		return KEY_REDIS;
+	for (size_t i = 0; i < sizeof(harmless_keys) / sizeof(harmless_keys[0]); i++)
+		if (strcmp(key, harmless_keys[i]) == 0)
+			return KEY_HARMLESS;
+	return KEY_OTHER;
+}
+
+static bool in_redis(const struct redactor *redactor)
+{
+	return redactor->redis_depth >= 0;
+}
+
+static bool is_hidden(const struct redactor *redactor)
+{
+	return redactor->secret_depth >= 0 || (in_redis(redactor) && redactor->harmless_depth < 0);
 }
 
 /* Where the user's part of a URL or of "user:password@host" begins; NULL for what has none. */
@@ -245,17 +277,19 @@ static void remove_to(struct redactor *redactor, size_t index)
 static void take_scalar(struct redactor *redactor, const yaml_token_t *token)
 {
 	const char *value = (const char *)token->data.scalar.value;
-	bool is_key = redactor->in_key;
+	bool is_secret = is_secret_value(value) || (!redactor->in_key && redactor->secret_depth >= 0);
 
-	redactor->in_key = false;
 	/* If a colon comes: what is no key to libyaml may be meant as one. */
-	redactor->key_is_secret = is_secret_key(value);
-	if (is_key ? !is_secret_value(value) : redactor->secret_depth < 0 && !is_secret_value(value)) {
+	redactor->key = kind_of(value);
+	/* What is hidden without being called a secret is not looked for in other texts: every one of them has a name
+	 * like "edgebucket", and messages do not quote it. */
+	if (is_secret)
+		add_parts(redactor->secrets, value);
+	if (is_secret || (!redactor->in_key && is_hidden(redactor)))
+		remove_to(redactor, token->end_mark.index);
+	else
 		copy_to(redactor, token->end_mark.index);
-		return;
-	}
-	add_parts(redactor->secrets, value);
-	remove_to(redactor, token->end_mark.index);
+	redactor->in_key = false;
 }
 
 /* A password that begins with *, & or ! and is not in quotes. */
@@ -279,19 +313,44 @@ static void take_name(struct redactor *redactor, const yaml_token_t *token)
 	remove_to(redactor, token->end_mark.index);
 }
 
-/* Keeps track of where values are secret: from a key that says so to the next one at its depth. */
+/* From a key on, to the next one at its depth, its values are what it says. */
+static void begin_value(struct redactor *redactor)
+{
+	if (redactor->key == KEY_SECRET && redactor->secret_depth < 0)
+		redactor->secret_depth = redactor->depth;
+	if (redactor->key == KEY_REDIS && !in_redis(redactor))
+		redactor->redis_depth = redactor->depth;
+	redactor->harmless_depth = redactor->key == KEY_HARMLESS ? redactor->depth : -1;
+	redactor->in_key = false;
+	redactor->key = KEY_OTHER;
+}
+
+static void end_above(int depth, int *begun)
+{
+	if (depth < *begun)
+		*begun = -1;
+}
+
+/* What began at this depth or deeper has ended. */
+static void end_values(struct redactor *redactor, int depth)
+{
+	end_above(depth, &redactor->secret_depth);
+	end_above(depth, &redactor->redis_depth);
+	end_above(depth, &redactor->harmless_depth);
+}
+
 static void take_token(struct redactor *redactor, const yaml_token_t *token)
 {
 	switch (token->type) {
 	case YAML_KEY_TOKEN:
 		redactor->in_key = true;
-		if (redactor->depth <= redactor->secret_depth)
-			redactor->secret_depth = -1;
+		end_values(redactor, redactor->depth - 1);
 		break;
 	case YAML_VALUE_TOKEN:
-		if (redactor->key_is_secret && redactor->secret_depth < 0)
-			redactor->secret_depth = redactor->depth;
-		redactor->in_key = redactor->key_is_secret = false;
+		begin_value(redactor);
+		break;
+	case YAML_FLOW_ENTRY_TOKEN:
+		end_above(redactor->depth - 1, &redactor->harmless_depth);
 		break;
 	case YAML_BLOCK_SEQUENCE_START_TOKEN:
 	case YAML_BLOCK_MAPPING_START_TOKEN:
@@ -302,8 +361,7 @@ static void take_token(struct redactor *redactor, const yaml_token_t *token)
 	case YAML_BLOCK_END_TOKEN:
 	case YAML_FLOW_SEQUENCE_END_TOKEN:
 	case YAML_FLOW_MAPPING_END_TOKEN:
-		if (--redactor->depth < redactor->secret_depth)
-			redactor->secret_depth = -1;
+		end_values(redactor, --redactor->depth);
 		break;
 	default:
 		break;
@@ -311,7 +369,7 @@ static void take_token(struct redactor *redactor, const yaml_token_t *token)
 	skip_to(redactor, token->start_mark.index);
 	if (token->type == YAML_SCALAR_TOKEN)
 		take_scalar(redactor, token);
-	else if (is_name(token) && redactor->secret_depth >= 0)
+	else if (is_name(token) && is_hidden(redactor))
 		take_name(redactor, token);
 	else
 		copy_to(redactor, token->end_mark.index);
@@ -334,9 +392,16 @@ static void take_tokens(struct redactor *redactor, yaml_parser_t *parser)
 	}
 }
 
-char *redact_config(const char *text, size_t size, struct redact_secrets *secrets)
+char *redact_config(const char *text, size_t size, bool is_redis, struct redact_secrets *secrets)
 {
-	struct redactor redactor = { .text = text, .end = text + size, .secrets = secrets, .secret_depth = -1 };
+	struct redactor redactor = {
+		.text = text,
+		.end = text + size,
+		.secrets = secrets,
+		.secret_depth = -1,
+		.redis_depth = is_redis ? 0 : -1,
+		.harmless_depth = -1,
+	};
 	char *result = NULL;
 	yaml_parser_t parser;
 	size_t result_size;

@@ -8,6 +8,7 @@
 #ifndef EB_REDACT_H
 #define EB_REDACT_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #define REDACT_MARK "[removed]"
@@ -26,12 +27,13 @@ void redact_add(struct redact_secrets *secrets, const char *secret);
 void redact_done(struct redact_secrets *secrets);
 
 /*
- * A configuration or a file of --redis-config, YAML or JSON, good or not: without comments, which may hold an old
- * password, and without the values of keys that are called like a password, or look as if. Lines keep their numbers.
- * From where it is no YAML on, it is left out. What was taken out is added to `secrets`. Returns a malloc'ed text, NULL
- * when out of memory.
+ * A configuration, or a file of --redis-config (`is_redis`), YAML or JSON, good or not: without comments, which may
+ * hold an old password, without the values of keys that are called like a password, or look as if, and without all of
+ * the redis part but values of keys that are known to be harmless. Lines keep their numbers. From where it is no YAML
+ * on, it is left out. The passwords that were taken out are added to `secrets`. Returns a malloc'ed text, NULL when out
+ * of memory.
  */
-char *redact_config(const char *text, size_t size, struct redact_secrets *secrets);
+char *redact_config(const char *text, size_t size, bool is_redis, struct redact_secrets *secrets);
 
 /* The text without the secrets. Returns a malloc'ed text and its size, or NULL when out of memory. */
 char *redact_text(const struct redact_secrets *secrets, const char *text, size_t size, size_t *out_size);
