@@ -178,8 +178,6 @@ refused 1 "$(sed 's/edgebucket: //; s/[][\\.*]/\\&/g' "$dir/check")" apply "$dir
 refused 1 "nothing.yaml: cannot be read: No such file" apply "$dir/new/nothing.yaml"
 table_size=131072 try "$dir/new/large.yaml" <<< '  - { name: open, action: allow }'
 refused 1 'table_size cannot change.*restart' apply --confirm 10s "$dir/new/large.yaml"
-cp "$dir/new/open.yaml" "$dir/new/"$'latin-\xff.yaml'
-refused 1 'latin-\\xff.yaml": the name is not UTF-8' apply --confirm 10s "$dir/new/"$'latin-\xff.yaml'
 chgrp adm "$config"
 refused 1 "$config cannot be replaced: Operation not permitted; its owner and group have to be root" \
 	apply --confirm 10s "$dir/new/open.yaml"
@@ -195,6 +193,13 @@ refused 2 "apply needs a file" apply --confirm 1h
 untouched "what was refused"
 nothing_pending || fail "something refused is pending"
 in_force listed
+
+# A name that is not UTF-8, which JSON cannot have as it is, is shown as its bytes.
+cp "$dir/new/open.yaml" "$dir/new/"$'latin-\xff.yaml'
+done_well apply --confirm 1m "$dir/new/"$'latin-\xff.yaml'
+grep -qF 'latin-\xff.yaml: 1 rules in force for 60s' "$dir/out" || fail "apply said: $(cat "$dir/out")"
+pending "$dir/new/latin-\\\\xff.yaml" || fail "status does not show it: $(eb --json status)"
+done_well rollback
 
 # A pipe is as good as a file, and the answer a document.
 eb --json apply --confirm 1m /dev/stdin < <(cat "$dir/new/open.yaml") > "$dir/out" 2> "$dir/error" ||

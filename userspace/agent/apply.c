@@ -217,15 +217,6 @@ json_t *eb_apply_confirm(struct eb_apply *apply)
 
 /* ---- applying ---- */
 
-/* As JSON, in which answers are, needs it. */
-static bool is_utf8(const char *text)
-{
-	json_t *string = json_string(text);
-
-	json_decref(string);
-	return string != NULL;
-}
-
 /* "NANOSECONDS FILE" */
 static int parse_order(const char *arguments, struct order *order, char **error)
 {
@@ -236,9 +227,6 @@ static int parse_order(const char *arguments, struct order *order, char **error)
 	if (end == arguments || *end != ' ' || !*order->path ||
 	    (order->confirm_ns && (order->confirm_ns < EB_CONFIRM_MIN_NS || order->confirm_ns > EB_CONFIRM_MAX_NS)))
 		return eb_fail(-EINVAL, error, "apply: the request is not to be understood");
-	if (!is_utf8(order->path))
-		return eb_fail(-EINVAL, error, "%s: the name is not UTF-8; rename the file, or apply it from a pipe",
-			       eb_input_quote(order->path).text);
 	return 0;
 }
 
