@@ -329,7 +329,7 @@ static int make_permanent(struct eb_apply *apply, const struct order *order, str
 static int put_into_force(struct eb_apply *apply, struct order *order, struct eb_config *config, char **error)
 {
 	struct eb_agent *agent = apply->agent;
-	struct eb_config *before;
+	struct eb_config *before, *tried;
 	char *nested = NULL;
 	int err = eb_agent_replace(agent, config, &before, error);
 
@@ -345,11 +345,12 @@ static int put_into_force(struct eb_apply *apply, struct order *order, struct eb
 	}
 	if (!*error)
 		eb_fail(err, error, "%s", strerror(-err));
-	if (eb_agent_replace(agent, before, &config, &nested) == 0)
-		eb_config_free(config);
-	else
+	if (eb_agent_replace(agent, before, &tried, &nested)) {
 		eb_error("the rules before cannot be put back; reload, or restart the agent",
 			 eb_str("error", nested ? nested : "out of memory"));
+		tried = before;
+	}
+	eb_config_free(tried);
 	free(nested);
 	eb_agent_attach_all(agent);
 	return err;
