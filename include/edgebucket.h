@@ -94,7 +94,7 @@ struct eb_state {
 	__u32 schema;       /* EB_SCHEMA; 0 until the agent has finished making the maps */
 	__u32 active;       /* index into `policy`: the rules in force */
 	__u32 ticks_per_ns; /* EB_TICKS_PER_NS */
-	__u32 predecessor;  /* id of the map `state` that these maps were carried over from; 0 for none */
+	__u32 predecessor;  /* id of the map `state` that this one replaced; 0 for none */
 	__u64 seed[2];      /* of the table's hash; random, so that nobody can aim at a set */
 	__u64 locks[EB_LOCKS]; /* held while a new source takes an entry, by hash of its key */
 	struct eb_bucket gates[EB_SLOTS] __attribute__((aligned(64))); /* how fast new sources may appear, by slot */

@@ -34,18 +34,7 @@ struct eb_programs {
 	struct place *places;
 };
 
-static int map_id(int fd, __u32 *out)
-{
-	struct bpf_map_info info = {};
-	__u32 len = sizeof(info);
-	int err = bpf_obj_get_info_by_fd(fd, &info, &len);
-
-	if (!err)
-		*out = info.id;
-	return err;
-}
-
-/* The ids of our map `state` and of the one before an upgrade: a program that uses either is ours, whatever its name,
+/* The ids of our map `state` and of the one that it replaced: a program that uses either is ours, whatever its name,
  * and whatever version loaded it. */
 struct identity {
 	__u32 state, predecessor;
@@ -55,7 +44,7 @@ static int read_identity(const struct eb_maps *maps, struct identity *out)
 {
 	struct eb_state *state = malloc(sizeof(*state));
 	__u32 zero = 0;
-	int err = state ? map_id(maps->fd[EB_MAP_STATE], &out->state) : -ENOMEM;
+	int err = state ? eb_maps_state_id(maps, &out->state) : -ENOMEM;
 
 	if (!err)
 		err = bpf_map_lookup_elem(maps->fd[EB_MAP_STATE], &zero, state);
@@ -434,6 +423,14 @@ static int attach_current(struct eb_programs *programs, const char *ifname, int 
 	return err ? explain_attach(err, ifname, error) : 0;
 }
 
+/* What ip link calls a program in this mode. */
+static const char *ip_name(const char *mode)
+{
+	return strcmp(mode, "generic") == 0   ? "xdpgeneric"
+	       : strcmp(mode, "offload") == 0 ? "xdpoffload"
+					      : "xdpdrv";
+}
+
 int eb_attach_program(struct eb_programs *programs, const char *ifname, enum eb_attach_mode mode,
 		      struct eb_attachment *out, char **error)
 {
@@ -445,14 +442,15 @@ int eb_attach_program(struct eb_programs *programs, const char *ifname, enum eb_
 		return eb_fail(err, error, "%s: %s", ifname, strerror(-err));
 	if (now.foreign && now.unseen)
 		return eb_fail(-EBUSY, error,
-			       "%s: another XDP program is attached; remove it, or restart edgebucketd, which gave up "
-			       "the CAP_SYS_ADMIN that it takes to look whether both can run",
-			       ifname);
+			       "%s: another XDP program is attached; remove it (ip link set dev %s %s off), or "
+			       "restart edgebucketd, which gave up the CAP_SYS_ADMIN that it takes to look whether "
+			       "both can run",
+			       ifname, ifname, ip_name(now.mode));
 	if (now.foreign)
 		return eb_fail(-EBUSY, error,
 			       "%s: another XDP program is attached that has no place for others beside it; it is left "
-			       "alone, remove it to let edgebucket in",
-			       ifname);
+			       "alone, remove it to let edgebucket in: ip link set dev %s %s off",
+			       ifname, ifname, ip_name(now.mode));
 	if (!mode_fits(&now, mode)) {
 		err = leave_mode(ifname, programs, &now, error);
 		if (err)

@@ -21,6 +21,7 @@
 #include "convert.h"
 #include "dataplane.h"
 #include "kernel.h"
+#include "last_maps.h"
 #include "legacy.h"
 #include "log.h"
 #include "object.h"
@@ -30,7 +31,7 @@
 #define BPFFS "/sys/fs/bpf"
 
 struct eb_dataplane {
-	char *pin_dir;
+	char *pin_dir, *run_dir;
 	struct eb_maps maps;
 	struct eb_buckets *buckets;
 	struct eb_state *state; /* the map `state` in memory */
@@ -116,6 +117,16 @@ static int make_new(struct eb_dataplane *dataplane, uint32_t table_size, char **
 	return 0;
 }
 
+/* Makes new maps where none are pinned. Those of an earlier run may still be in use, if somebody removed their pins. */
+static int make_first(struct eb_dataplane *dataplane, uint32_t table_size, char **error)
+{
+	int err = make_new(dataplane, table_size, error);
+
+	if (!err)
+		dataplane->state->predecessor = eb_last_maps_read(dataplane->run_dir, dataplane->pin_dir);
+	return err;
+}
+
 /* Makes new maps beside those that are pinned, from which the buckets are carried over. */
 static int replace_maps(struct eb_dataplane *dataplane, uint32_t table_size, char **error)
 {
@@ -130,7 +141,6 @@ static int replace_maps(struct eb_dataplane *dataplane, uint32_t table_size, cha
 	err = make_new(dataplane, table_size, error);
 	if (err || !dataplane->legacy)
 		return err;
-	/* A program that uses the old maps is ours. */
 	dataplane->state->predecessor = eb_legacy_state_id(dataplane->legacy);
 	dataplane->is_new = false;
 	return 0;
@@ -161,7 +171,7 @@ static int open_maps(struct eb_dataplane *dataplane, const struct eb_config *con
 	if (err == -EPROTO)
 		return replace_maps(dataplane, config->table_size, error);
 	if (err == -ENOENT)
-		return make_new(dataplane, config->table_size, error);
+		return make_first(dataplane, config->table_size, error);
 	return eb_fail(err, error, "cannot open the maps in %s: %s", config->pin_dir, strerror(-err));
 }
 
@@ -175,7 +185,9 @@ int eb_dataplane_open(const struct eb_config *config, struct eb_dataplane **out,
 	eb_object_quiet();
 	eb_maps_init(&dataplane->maps);
 	dataplane->pin_dir = strdup(config->pin_dir);
-	err = dataplane->pin_dir ? eb_kernel_check(error) : eb_fail(-ENOMEM, error, "out of memory");
+	dataplane->run_dir = strdup(config->run_dir);
+	err = dataplane->pin_dir && dataplane->run_dir ? eb_kernel_check(error)
+						       : eb_fail(-ENOMEM, error, "out of memory");
 	if (!err)
 		err = make_pin_dir(config->pin_dir, error);
 	if (!err)
@@ -224,6 +236,7 @@ void eb_dataplane_close(struct eb_dataplane *dataplane)
 		munmap(dataplane->state, dataplane->state_length);
 	eb_maps_close(&dataplane->maps);
 	free(dataplane->pin_dir);
+	free(dataplane->run_dir);
 	free(dataplane);
 }
 
@@ -252,16 +265,31 @@ bool eb_dataplane_is_new(const struct eb_dataplane *dataplane)
 	return dataplane->is_new;
 }
 
+static void note_maps(const struct eb_dataplane *dataplane)
+{
+	__u32 id;
+	int err = eb_maps_state_id(&dataplane->maps, &id);
+
+	if (!err)
+		err = eb_last_maps_write(dataplane->run_dir, dataplane->pin_dir, id);
+	if (err)
+		eb_warning("cannot note which maps are in use: if their pins are removed, the next agent takes the "
+			   "program for another owner's",
+			   eb_str("run_dir", dataplane->run_dir), eb_err(err), eb_str("hint", "make run_dir writable"));
+}
+
 int eb_dataplane_commit(struct eb_dataplane *dataplane, char **error)
 {
 	int err = 0;
 
-	if (dataplane->is_pinned)
-		return 0;
-	EB_WRITE(dataplane->state->schema, EB_SCHEMA);
-	for (int i = 0; i < EB_MAPS && !err; i++)
-		err = pin_map(dataplane->maps.fd[i], dataplane->pin_dir, i, error);
-	dataplane->is_pinned = !err;
+	if (!dataplane->is_pinned) {
+		EB_WRITE(dataplane->state->schema, EB_SCHEMA);
+		for (int i = 0; i < EB_MAPS && !err; i++)
+			err = pin_map(dataplane->maps.fd[i], dataplane->pin_dir, i, error);
+		dataplane->is_pinned = !err;
+	}
+	if (!err)
+		note_maps(dataplane);
 	return err;
 }
 

@@ -39,7 +39,8 @@ bool eb_dataplane_is_carrying(const struct eb_dataplane *dataplane);
 
 /*
  * Pins new maps, once they have rules and what was restored or carried over, in place of those that were pinned before.
- * An agent that is killed earlier leaves those, or nothing, to the next one. Returns 0 or negative errno with *error.
+ * An agent that is killed earlier leaves those, or nothing, to the next one.
+ * Notes in run_dir which maps they are. Returns 0 or negative errno with *error.
  */
 int eb_dataplane_commit(struct eb_dataplane *dataplane, char **error);
 

@@ -128,6 +128,17 @@ int eb_maps_open(const char *pin_dir, struct eb_maps *out, char **error)
 	return 0;
 }
 
+int eb_maps_state_id(const struct eb_maps *maps, __u32 *out)
+{
+	struct bpf_map_info info = {};
+	__u32 len = sizeof(info);
+	int err = bpf_obj_get_info_by_fd(maps->fd[EB_MAP_STATE], &info, &len);
+
+	if (!err)
+		*out = info.id;
+	return err;
+}
+
 int eb_maps_active(const struct eb_maps *maps, __u32 *out)
 {
 	struct eb_state *state = malloc(sizeof(*state));

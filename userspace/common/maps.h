@@ -52,6 +52,9 @@ void eb_maps_close(struct eb_maps *maps);
  * Returns 0, also when there are none, or negative errno. */
 int eb_maps_remove(const char *pin_dir);
 
+/* Reads the id of the map `state`, by which a program is known for ours. 0 or negative errno. */
+int eb_maps_state_id(const struct eb_maps *maps, __u32 *out);
+
 /* Reads the index of the policy in force / the policy itself. 0 or negative errno. */
 int eb_maps_active(const struct eb_maps *maps, __u32 *out);
 int eb_maps_policy(const struct eb_maps *maps, struct eb_policy *out);

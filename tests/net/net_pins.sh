@@ -1,0 +1,81 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-only
+# Somebody removes the pins under a live agent: it goes on, and the next one replaces the program, which it knows by a
+# note in run_dir. Without one, or by that of another pin_dir or boot, the program is somebody else's and left alone.
+# shellcheck source=lib.sh
+. "$(dirname "$0")/lib.sh"
+
+rules() {
+	write_config <<- END
+		  - name: limited
+		    match: { src: [10.8.0.0/16] }
+		    action: limit
+		    packets: { rate: 1/h, burst: 30 }
+	END
+}
+
+is_protected() { status_is '.interfaces[0].attached'; }
+is_replaced() { [ "$(prog_on card0)" != "$program" ] || fail "the program was not replaced"; }
+
+# lose_pins: under a live agent, which is killed then. Sets program, which stays.
+lose_pins() {
+	rm -r "$pin_dir"
+	send 10.8.0.1 -n 40
+	kill_agent
+	program=$(prog_on card0)
+	[ -n "$program" ] || fail "the program is gone"
+}
+
+# is_refused: the next agent leaves the program alone, and says how to take it off.
+is_refused() {
+	launch_agent
+	wait_log "card0: another XDP program is attached"
+	equal "the program of somebody else" "$program" prog_on card0
+	status_is '.interfaces[0].foreign' || fail "status: $(eb --json status)"
+}
+
+make_network
+rules
+start_agent
+lose_pins
+equal "passed in all" 30 passed 10.8.0.1
+start_agent
+is_replaced
+is_protected || fail "status: $(eb --json status)"
+send 10.8.0.2 -n 40
+counted limited 10.8.0.2 30 10
+eb detach > /dev/null || fail "detach"
+[ -z "$(prog_on card0)" ] || fail "detach left a program"
+stop_agent
+
+# Again, of one that adopted its maps, and with another that was killed before it could attach.
+start_agent
+kill_agent
+start_agent
+lose_pins
+launch_agent
+wait_log "made new maps"
+kill_agent
+start_agent
+is_replaced
+
+# An agent with another pin_dir is another one, even in the same run_dir.
+lose_pins
+cp "$dir/run/last-maps" "$dir/note"
+own=$pin_dir
+pin_dir=$own-other
+rules
+is_refused
+stop_agent
+pin_dir=$own
+rm -r "$pin_dir-other"
+
+# A note of another boot is as good as none. What the agent says to do lets it in.
+sed 's/^[^ ]*/00000000-0000-0000-0000-000000000000/' "$dir/note" > "$dir/run/last-maps"
+rules
+is_refused
+remove=$(grep -o "ip link set dev card0 [a-z]* off" "$log" | head -n 1)
+# shellcheck disable=SC2086 # a command line
+in_card $remove || fail "what it says does not work: $remove"
+until_true "the program to get in" is_protected
+is_replaced
