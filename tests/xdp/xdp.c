@@ -84,6 +84,15 @@ struct bpf_object *rig_open_object(void)
 	return object;
 }
 
+static void open_buckets(struct rig *rig)
+{
+	struct eb_maps maps;
+
+	for (int i = 0; i < EB_MAPS; i++)
+		maps.fd[i] = rig_fd(rig, eb_map_name(i));
+	assert_int_equal(eb_buckets_open(&maps, true, &rig->buckets), 0);
+}
+
 void rig_open(struct rig *rig, uint32_t sets)
 {
 	*rig = (struct rig){ .object = rig_open_object(), .sets = sets };
@@ -106,10 +115,12 @@ void rig_open(struct rig *rig, uint32_t sets)
 	rig->state->seed[1] = 0xfedcba9876543210;
 	rig->policy = calloc(1, sizeof(*rig->policy));
 	assert_non_null(rig->policy);
+	open_buckets(rig);
 }
 
 void rig_close(struct rig *rig)
 {
+	eb_buckets_close(rig->buckets);
 	munmap(rig->v4, rig->sets * sizeof(*rig->v4));
 	munmap(rig->v6, rig->sets * sizeof(*rig->v6));
 	munmap(rig->tags4, rig->sets * sizeof(*rig->tags4));
@@ -132,17 +143,6 @@ int rig_teardown(void **state)
 {
 	rig_close(*state);
 	return 0;
-}
-
-struct eb_buckets *rig_open_buckets(const struct rig *rig)
-{
-	struct eb_buckets *buckets;
-	struct eb_maps maps;
-
-	for (int i = 0; i < EB_MAPS; i++)
-		maps.fd[i] = rig_fd(rig, eb_map_name(i));
-	assert_int_equal(eb_buckets_open(&maps, true, &buckets), 0);
-	return buckets;
 }
 
 /* --- Rules --- */

@@ -26,6 +26,7 @@ struct rig {
 	struct eb_tags *tags4, *tags6;
 	struct eb_state *state;
 	struct eb_policy *policy; /* in force */
+	struct eb_buckets *buckets;
 };
 
 /* The object that ships, to be loaded. */
@@ -41,9 +42,6 @@ void rig_close(struct rig *rig);
 /* The same for cmocka, for a group of tests. */
 int rig_setup(void **state, uint32_t sets);
 int rig_teardown(void **state);
-
-/* The buckets of the rig, for eb_buckets_close(). */
-struct eb_buckets *rig_open_buckets(const struct rig *rig);
 
 /* Puts the rules of a configuration into force. `rules` is YAML, the items of `rules:`, after whatever other keys. */
 void rig_apply(struct rig *rig, const char *config);

@@ -31,34 +31,16 @@
 	"   bytes: { rate: 1kB/s, burst: 36MB } },"                                                                    \
 	" { name: c, action: limit, bytes: { rate: 1kB/s, burst: 36MB } }]\n"
 
-struct setting {
-	struct rig rig;
-	struct eb_buckets *buckets;
-};
-
-static int open_setting(void **state)
+static int open_rig(void **state)
 {
-	static struct setting setting;
-
-	rig_open(&setting.rig, 64);
-	rig_apply(&setting.rig, RULES);
-	setting.buckets = rig_open_buckets(&setting.rig);
-	*state = &setting;
+	rig_setup(state, 64);
+	rig_apply(*state, RULES);
 	return 0;
 }
 
-static int close_setting(void **state)
+static struct eb_restore *new_restore(const struct rig *rig, uint64_t records_max)
 {
-	struct setting *setting = *state;
-
-	eb_buckets_close(setting->buckets);
-	rig_close(&setting->rig);
-	return 0;
-}
-
-static struct eb_restore *new_restore(const struct setting *setting, uint64_t records_max)
-{
-	struct eb_restore *restore = eb_restore_new(setting->rig.policy, records_max);
+	struct eb_restore *restore = eb_restore_new(rig->policy, records_max);
 
 	assert_non_null(restore);
 	return restore;
@@ -106,10 +88,10 @@ static void check_time(uint64_t full_at, uint64_t debt_ns)
 		fail_msg("a debt of %llu s instead of %llu s", debt / SECOND, debt_ns / SECOND);
 }
 
-static void check_bucket(const struct setting *setting, const char *rule, const char *source, uint64_t packets_ns,
+static void check_bucket(const struct rig *rig, const char *rule, const char *source, uint64_t packets_ns,
 			 uint64_t bytes_ns)
 {
-	const struct eb_bucket *bucket = rig_bucket_of(&setting->rig, rule, source);
+	const struct eb_bucket *bucket = rig_bucket_of(rig, rule, source);
 
 	if (!bucket) {
 		assert_int_equal(packets_ns + bytes_ns, 0);
@@ -181,17 +163,17 @@ static void test_fields(void **state)
 		{ "a|10.0.0.9/32", "0x17 0", EB_RECORD_BAD_VALUE },
 		{ "a|10.0.0.9/32", "nan inf", EB_RECORD_BAD_VALUE },
 	};
-	struct setting *setting = *state;
+	struct rig *rig = *state;
 	uint64_t restored = 0;
 
-	rig_clear(&setting->rig);
+	rig_clear(rig);
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-		struct eb_restore *restore = new_restore(setting, 10);
+		struct eb_restore *restore = new_restore(rig, 10);
 		struct eb_restore_counts counts;
 		int outcome = rows[i].outcome;
 
 		add_text(restore, rows[i].field, rows[i].value);
-		eb_restore_apply(restore, setting->buckets, false, NULL);
+		eb_restore_apply(restore, rig->buckets, false, NULL);
 		counts = counts_of(restore);
 		check_sum(&counts);
 		if (counts.restored != (outcome == RESTORED || outcome == CLAMPED) ||
@@ -201,26 +183,26 @@ static void test_fields(void **state)
 		restored += counts.restored;
 		eb_restore_free(restore);
 	}
-	check_bucket(setting, "a", "10.0.0.1", HOUR, 0);
-	check_bucket(setting, "a", "2001:db8::", HOUR, 0);
-	check_bucket(setting, "b", "10.0.0.0", HOUR, SECOND);
-	check_bucket(setting, "a", "10.0.0.3", 100 * HOUR, 0);
-	check_bucket(setting, "a", "10.0.0.5", 100 * HOUR, 0);
-	check_bucket(setting, "a", "10.0.0.6", 100 * HOUR, 0);
-	check_bucket(setting, "b", "10.0.2.0", HOUR, 10 * HOUR);
+	check_bucket(rig, "a", "10.0.0.1", HOUR, 0);
+	check_bucket(rig, "a", "2001:db8::", HOUR, 0);
+	check_bucket(rig, "b", "10.0.0.0", HOUR, SECOND);
+	check_bucket(rig, "a", "10.0.0.3", 100 * HOUR, 0);
+	check_bucket(rig, "a", "10.0.0.5", 100 * HOUR, 0);
+	check_bucket(rig, "a", "10.0.0.6", 100 * HOUR, 0);
+	check_bucket(rig, "b", "10.0.2.0", HOUR, 10 * HOUR);
 	assert_int_equal(restored, 11);
-	rig_check_table(&setting->rig);
+	rig_check_table(rig);
 }
 
 /* Bytes that end no string, and lengths that are not the string's. */
 static void test_binary(void **state)
 {
 	static const char value[] = "1700003600000000000 0";
-	struct setting *setting = *state;
-	struct eb_restore *restore = new_restore(setting, 10);
+	struct rig *rig = *state;
+	struct eb_restore *restore = new_restore(rig, 10);
 	struct eb_restore_counts counts;
 
-	rig_clear(&setting->rig);
+	rig_clear(rig);
 	eb_restore_add(restore, "a|10.0.0.1/32\0x", 15, value, strlen(value), REFERENCE);
 	eb_restore_add(restore, "a\0b|10.0.0.1/32", 15, value, strlen(value), REFERENCE);
 	eb_restore_add(restore, "a|10.0.0.1/32", 13, "1700003600000000000 0\0", 22, REFERENCE);
@@ -228,7 +210,7 @@ static void test_binary(void **state)
 	eb_restore_add(restore, "a|10.0.0.1/32", 0, value, 0, REFERENCE);
 	counts = counts_of(restore);
 	assert_int_equal(counts.fields, 5);
-	eb_restore_apply(restore, setting->buckets, false, NULL);
+	eb_restore_apply(restore, rig->buckets, false, NULL);
 	counts = counts_of(restore);
 	check_sum(&counts);
 	assert_int_equal(counts.restored, 0);
@@ -265,11 +247,11 @@ static void visit(const struct eb_restore_debt *debt, void *arg)
 /* A scan may show a field twice, and full_at only grows: the later one of each limit stays. */
 static void test_duplicates(void **state)
 {
-	struct setting *setting = *state;
-	struct eb_restore *restore = new_restore(setting, 10);
+	struct rig *rig = *state;
+	struct eb_restore *restore = new_restore(rig, 10);
 	struct visited visited = { .count = 0 };
 
-	rig_clear(&setting->rig);
+	rig_clear(rig);
 	add(restore, "b|10.0.0.0/24", 5 * HOUR, 1 * HOUR);
 	add(restore, "a|10.0.0.1/32", 1 * HOUR, 0);
 	add(restore, "b|10.0.0.0/24", 2 * HOUR, 3 * HOUR);
@@ -280,9 +262,9 @@ static void test_duplicates(void **state)
 	assert_int_equal(visited.debts[1].packets_ns, 5 * HOUR);
 	assert_int_equal(visited.debts[1].bytes_ns, 3 * HOUR);
 	assert_int_equal(visited.debts[1].source.len, 24);
-	eb_restore_apply(restore, setting->buckets, false, NULL);
-	check_bucket(setting, "a", "10.0.0.1", 1 * HOUR, 0);
-	check_bucket(setting, "b", "10.0.0.0", 5 * HOUR, 3 * HOUR);
+	eb_restore_apply(restore, rig->buckets, false, NULL);
+	check_bucket(rig, "a", "10.0.0.1", 1 * HOUR, 0);
+	check_bucket(rig, "b", "10.0.0.0", 5 * HOUR, 3 * HOUR);
 	assert_int_equal(counts_of(restore).restored, 2);
 	eb_restore_free(restore);
 }
@@ -298,10 +280,10 @@ static void add_numbered(struct eb_restore *restore, int number)
 static void test_too_many(void **state)
 {
 	static const uint64_t limits[] = { 0, 1, 100, 1024, 1500 };
-	struct setting *setting = *state;
+	struct rig *rig = *state;
 
 	for (size_t i = 0; i < sizeof(limits) / sizeof(limits[0]); i++) {
-		struct eb_restore *restore = new_restore(setting, limits[i]);
+		struct eb_restore *restore = new_restore(rig, limits[i]);
 		struct visited visited = { .count = 0 };
 
 		for (int k = 0; k < 2000; k++)
@@ -320,33 +302,33 @@ static void test_too_many(void **state)
 /* 64 sets have room for 256 buckets, and a full table refuses instead of dropping anybody's. */
 static void test_no_room(void **state)
 {
-	struct setting *setting = *state;
-	struct eb_restore *restore = new_restore(setting, 10000);
+	struct rig *rig = *state;
+	struct eb_restore *restore = new_restore(rig, 10000);
 	struct eb_bucket_count in_use;
 	struct eb_restore_counts counts;
 
-	rig_clear(&setting->rig);
+	rig_clear(rig);
 	for (int i = 0; i < 1000; i++)
 		add_numbered(restore, i);
-	eb_restore_apply(restore, setting->buckets, false, NULL);
+	eb_restore_apply(restore, rig->buckets, false, NULL);
 	counts = counts_of(restore);
 	check_sum(&counts);
-	eb_buckets_count(setting->buckets, 4, &in_use);
+	eb_buckets_count(rig->buckets, 4, &in_use);
 	assert_int_equal(counts.restored, in_use.in_debt);
 	assert_in_range(counts.restored, 200, 256);
 	assert_int_equal(counts.refused[EB_REFUSED_NO_ROOM], 1000 - counts.restored);
-	rig_check_table(&setting->rig);
+	rig_check_table(rig);
 	eb_restore_free(restore);
 }
 
 /* The long debts of few stay, when the short ones of a flood fill the table, however they were read. */
 static void test_no_room_for_short_debts(void **state)
 {
-	struct setting *setting = *state;
-	struct eb_restore *restore = new_restore(setting, 10000);
+	struct rig *rig = *state;
+	struct eb_restore *restore = new_restore(rig, 10000);
 	char field[64];
 
-	rig_clear(&setting->rig);
+	rig_clear(rig);
 	for (int i = 0; i < 1000; i++) {
 		snprintf(field, sizeof(field), "a|10.0.%d.%d/32", i / 250, i % 250);
 		add(restore, field, HOUR, 0);
@@ -355,11 +337,11 @@ static void test_no_room_for_short_debts(void **state)
 		snprintf(field, sizeof(field), "a|192.0.2.%d/32", i / 50);
 		add(restore, field, 90 * HOUR, 0);
 	}
-	eb_restore_apply(restore, setting->buckets, false, NULL);
+	eb_restore_apply(restore, rig->buckets, false, NULL);
 	assert_int_not_equal(counts_of(restore).refused[EB_REFUSED_NO_ROOM], 0);
 	for (int i = 0; i < 20; i++) {
 		snprintf(field, sizeof(field), "192.0.2.%d", i);
-		check_bucket(setting, "a", field, 90 * HOUR, 0);
+		check_bucket(rig, "a", field, 90 * HOUR, 0);
 	}
 	eb_restore_free(restore);
 }
@@ -368,11 +350,11 @@ static void test_no_room_for_short_debts(void **state)
 
 static void test_join(void **state)
 {
-	struct setting *setting = *state;
-	struct eb_restore *redis = new_restore(setting, 3), *embedded = new_restore(setting, 10);
+	struct rig *rig = *state;
+	struct eb_restore *redis = new_restore(rig, 3), *embedded = new_restore(rig, 10);
 	struct eb_restore_counts counts;
 
-	rig_clear(&setting->rig);
+	rig_clear(rig);
 	add(redis, "a|10.0.0.1/32", 1 * HOUR, 0);
 	add(redis, "b|10.0.0.0/24", 5 * HOUR, 1 * HOUR);
 	add(redis, "z|10.0.0.1/32", 1 * HOUR, 0);
@@ -382,10 +364,10 @@ static void test_join(void **state)
 	add(embedded, "a|10.0.0.3/32", 3 * HOUR, 0); /* one too many */
 	add(embedded, "a|10.0.0.4/32", 0, 0);
 	eb_restore_join(redis, embedded);
-	eb_restore_apply(redis, setting->buckets, false, NULL);
-	check_bucket(setting, "a", "10.0.0.1", 2 * HOUR, 0);
-	check_bucket(setting, "b", "10.0.0.0", 5 * HOUR, 2 * HOUR);
-	check_bucket(setting, "a", "10.0.0.2", 3 * HOUR, 0);
+	eb_restore_apply(redis, rig->buckets, false, NULL);
+	check_bucket(rig, "a", "10.0.0.1", 2 * HOUR, 0);
+	check_bucket(rig, "b", "10.0.0.0", 5 * HOUR, 2 * HOUR);
+	check_bucket(rig, "a", "10.0.0.2", 3 * HOUR, 0);
 	counts = counts_of(redis);
 	assert_int_equal(counts.fields, 8);
 	assert_int_equal(counts.restored, 3);
@@ -393,20 +375,20 @@ static void test_join(void **state)
 	assert_int_equal(counts.refused[EB_REFUSED_UNKNOWN_RULE], 1);
 	assert_int_equal(counts.refused[EB_REFUSED_TOO_MANY], 1);
 	assert_int_equal(counts_of(embedded).fields, 0);
-	eb_restore_apply(embedded, setting->buckets, true, NULL);
-	check_bucket(setting, "a", "10.0.0.1", 2 * HOUR, 0);
+	eb_restore_apply(embedded, rig->buckets, true, NULL);
+	check_bucket(rig, "a", "10.0.0.1", 2 * HOUR, 0);
 	eb_restore_free(redis);
 	eb_restore_free(embedded);
 }
 
 /* --- Into maps in use --- */
 
-static void give(struct setting *setting, const char *field, uint64_t packets_ns, uint64_t bytes_ns)
+static void give(struct rig *rig, const char *field, uint64_t packets_ns, uint64_t bytes_ns)
 {
-	struct eb_restore *restore = new_restore(setting, 1);
+	struct eb_restore *restore = new_restore(rig, 1);
 
 	add(restore, field, packets_ns, bytes_ns);
-	eb_restore_apply(restore, setting->buckets, false, NULL);
+	eb_restore_apply(restore, rig->buckets, false, NULL);
 	assert_int_equal(counts_of(restore).restored, 1);
 	eb_restore_free(restore);
 }
@@ -424,19 +406,19 @@ static void test_late(void **state)
 		{ 10, 10, 10, 10, { 10, 10 }, { 10, 10 } },
 		{ 10, 0, 1, 1, { 10, 1 }, { 10, 1 } },
 	};
-	struct setting *setting = *state;
+	struct rig *rig = *state;
 
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
 		for (int late = 0; late < 2; late++) {
 			const uint64_t *result = late ? rows[i].late_result : rows[i].in_time_result;
-			struct eb_restore *restore = new_restore(setting, 10);
+			struct eb_restore *restore = new_restore(rig, 10);
 
-			rig_clear(&setting->rig);
+			rig_clear(rig);
 			if (rows[i].packets)
-				give(setting, "b|10.0.0.0/24", rows[i].packets * HOUR, rows[i].bytes * HOUR);
+				give(rig, "b|10.0.0.0/24", rows[i].packets * HOUR, rows[i].bytes * HOUR);
 			add(restore, "b|10.0.0.0/24", rows[i].late_packets * HOUR, rows[i].late_bytes * HOUR);
-			eb_restore_apply(restore, setting->buckets, late, NULL);
-			check_bucket(setting, "b", "10.0.0.0", result[0] * HOUR, result[1] * HOUR);
+			eb_restore_apply(restore, rig->buckets, late, NULL);
+			check_bucket(rig, "b", "10.0.0.0", result[0] * HOUR, result[1] * HOUR);
 			if (result[0] != rows[i].packets || result[1] != rows[i].bytes)
 				assert_int_equal(counts_of(restore).restored, 1);
 			eb_restore_free(restore);
@@ -447,31 +429,31 @@ static void test_late(void **state)
 /* What the embedded store gave at boot is not charged again when Redis comes; only what it knows beyond that. */
 static void test_late_after_another(void **state)
 {
-	struct setting *setting = *state;
-	struct eb_restore *before = new_restore(setting, 10), *late = new_restore(setting, 10);
+	struct rig *rig = *state;
+	struct eb_restore *before = new_restore(rig, 10), *late = new_restore(rig, 10);
 	struct eb_restore_counts counts;
 
-	rig_clear(&setting->rig);
+	rig_clear(rig);
 	add(before, "a|10.0.0.1/32", 40 * HOUR, 0);
 	add(before, "a|10.0.0.2/32", 40 * HOUR, 0);
 	add(before, "a|10.0.0.3/32", 40 * HOUR, 0);
 	add(before, "a|10.0.0.4/32", 40 * HOUR, 0);
-	eb_restore_apply(before, setting->buckets, false, NULL);
+	eb_restore_apply(before, rig->buckets, false, NULL);
 	/* Consumed since: 10 tokens. */
-	give(setting, "a|10.0.0.1/32", 50 * HOUR, 0);
-	give(setting, "a|10.0.0.2/32", 50 * HOUR, 0);
-	give(setting, "a|10.0.0.3/32", 50 * HOUR, 0);
-	give(setting, "a|10.0.0.5/32", 10 * HOUR, 0);
+	give(rig, "a|10.0.0.1/32", 50 * HOUR, 0);
+	give(rig, "a|10.0.0.2/32", 50 * HOUR, 0);
+	give(rig, "a|10.0.0.3/32", 50 * HOUR, 0);
+	give(rig, "a|10.0.0.5/32", 10 * HOUR, 0);
 	add(late, "a|10.0.0.1/32", 40 * HOUR, 0); /* the same */
 	add(late, "a|10.0.0.2/32", 30 * HOUR, 0); /* older */
 	add(late, "a|10.0.0.3/32", 45 * HOUR, 0); /* newer */
 	add(late, "a|10.0.0.5/32", 20 * HOUR, 0); /* the other had none */
-	eb_restore_apply(late, setting->buckets, true, before);
-	check_bucket(setting, "a", "10.0.0.1", 50 * HOUR, 0);
-	check_bucket(setting, "a", "10.0.0.2", 50 * HOUR, 0);
-	check_bucket(setting, "a", "10.0.0.3", 55 * HOUR, 0);
-	check_bucket(setting, "a", "10.0.0.4", 40 * HOUR, 0);
-	check_bucket(setting, "a", "10.0.0.5", 30 * HOUR, 0);
+	eb_restore_apply(late, rig->buckets, true, before);
+	check_bucket(rig, "a", "10.0.0.1", 50 * HOUR, 0);
+	check_bucket(rig, "a", "10.0.0.2", 50 * HOUR, 0);
+	check_bucket(rig, "a", "10.0.0.3", 55 * HOUR, 0);
+	check_bucket(rig, "a", "10.0.0.4", 40 * HOUR, 0);
+	check_bucket(rig, "a", "10.0.0.5", 30 * HOUR, 0);
 	counts = counts_of(late);
 	assert_int_equal(counts.restored, 2);
 	assert_int_equal(counts.full, 0);
@@ -490,36 +472,36 @@ static void wait_ns(uint64_t ns)
 /* Debts are as of the moment of the reference time, however long collecting and deciding take. */
 static void test_time_goes_on(void **state)
 {
-	struct setting *setting = *state;
+	struct rig *rig = *state;
 	uint64_t since = rig_ns(), elapsed;
-	struct eb_restore *redis = new_restore(setting, 10), *embedded, *late;
+	struct eb_restore *redis = new_restore(rig, 10), *embedded, *late;
 	const struct eb_bucket *bucket;
 
-	rig_clear(&setting->rig);
+	rig_clear(rig);
 	add(redis, "a|10.0.0.1/32", HOUR, 0);
 	add(redis, "a|10.0.0.2/32", 10 * 1000 * 1000, 0); /* full before it is put anywhere */
 	wait_ns(100 * 1000 * 1000);
-	embedded = new_restore(setting, 10);
+	embedded = new_restore(rig, 10);
 	add(embedded, "a|10.0.0.3/32", HOUR, 0);
 	add(embedded, "a|10.0.0.1/32", HOUR / 2, 0);
 	eb_restore_join(embedded, redis);
 	wait_ns(100 * 1000 * 1000);
-	eb_restore_apply(embedded, setting->buckets, false, NULL);
+	eb_restore_apply(embedded, rig->buckets, false, NULL);
 	elapsed = rig_ns() - since;
-	bucket = rig_bucket_of(&setting->rig, "a", "10.0.0.1");
+	bucket = rig_bucket_of(rig, "a", "10.0.0.1");
 	assert_in_range(eb_gcra_debt(bucket->packets_full_at, eb_gcra_now(since + elapsed)) / EB_TICKS_PER_NS,
 			HOUR - elapsed, HOUR - 200 * 1000 * 1000);
-	assert_null(rig_bucket_of(&setting->rig, "a", "10.0.0.2"));
+	assert_null(rig_bucket_of(rig, "a", "10.0.0.2"));
 	assert_int_equal(counts_of(embedded).restored, 2);
 	assert_int_equal(counts_of(embedded).full, 1);
 
 	/* The same record, as the late one sees it by now: nothing to add. */
 	wait_ns(100 * 1000 * 1000);
-	late = eb_restore_new(setting->rig.policy, 10);
+	late = eb_restore_new(rig->policy, 10);
 	elapsed = rig_ns() - since;
 	add(late, "a|10.0.0.1/32", HOUR - elapsed, 0);
-	eb_restore_apply(late, setting->buckets, true, embedded);
-	check_bucket(setting, "a", "10.0.0.1", HOUR, 0);
+	eb_restore_apply(late, rig->buckets, true, embedded);
+	check_bucket(rig, "a", "10.0.0.1", HOUR, 0);
 	elapsed = rig_ns() - since;
 	assert_in_range(eb_gcra_debt(bucket->packets_full_at, eb_gcra_now(since + elapsed)) / EB_TICKS_PER_NS,
 			HOUR - elapsed, HOUR - 100 * 1000 * 1000);
@@ -532,14 +514,14 @@ static void test_time_goes_on(void **state)
 
 static void test_rebind(void **state)
 {
-	struct setting *setting = *state;
+	struct rig *rig = *state;
 	struct eb_policy *old = malloc(sizeof(*old));
 	struct eb_restore *restore;
 	struct eb_restore_counts counts;
 
-	rig_clear(&setting->rig);
+	rig_clear(rig);
 	assert_non_null(old);
-	*old = *setting->rig.policy;
+	*old = *rig->policy;
 	restore = eb_restore_new(old, 10);
 	add(restore, "a|10.0.0.1/32", 50 * HOUR, 0);
 	add(restore, "a|2001:db8::/64", 2 * HOUR, 0);
@@ -547,20 +529,20 @@ static void test_rebind(void **state)
 	add(restore, "c|10.0.0.1/32", 0, 5 * HOUR);
 	add(restore, "nobody|10.0.0.1/32", 5 * HOUR, 5 * HOUR);
 	/* The order turned, a lower burst, another prefix length, a limit gone. */
-	rig_apply(&setting->rig, "rules: [{ name: c, action: limit, packets: { rate: 1/h, burst: 100 } },"
-				 " { name: b, per: { ipv4: 16 }, action: limit, packets: { rate: 1/h, burst: 10 } },"
-				 " { name: new, action: limit, packets: { rate: 1/h, burst: 10 } },"
-				 " { name: a, action: limit, packets: { rate: 1/h, burst: 20 } }]\n");
-	rig_clear(&setting->rig);
-	eb_restore_rebind(restore, setting->rig.policy);
+	rig_apply(rig, "rules: [{ name: c, action: limit, packets: { rate: 1/h, burst: 100 } },"
+		       " { name: b, per: { ipv4: 16 }, action: limit, packets: { rate: 1/h, burst: 10 } },"
+		       " { name: new, action: limit, packets: { rate: 1/h, burst: 10 } },"
+		       " { name: a, action: limit, packets: { rate: 1/h, burst: 20 } }]\n");
+	rig_clear(rig);
+	eb_restore_rebind(restore, rig->policy);
 	memset(old, 0xff, sizeof(*old));
 	free(old);
 	add(restore, "new|10.0.0.1/32", 3 * HOUR, 0);
-	eb_restore_apply(restore, setting->buckets, false, NULL);
-	check_bucket(setting, "a", "10.0.0.1", 20 * HOUR, 0);
-	check_bucket(setting, "a", "2001:db8::", 2 * HOUR, 0);
-	check_bucket(setting, "new", "10.0.0.1", 3 * HOUR, 0);
-	assert_null(rig_bucket_of(&setting->rig, "c", "10.0.0.1"));
+	eb_restore_apply(restore, rig->buckets, false, NULL);
+	check_bucket(rig, "a", "10.0.0.1", 20 * HOUR, 0);
+	check_bucket(rig, "a", "2001:db8::", 2 * HOUR, 0);
+	check_bucket(rig, "new", "10.0.0.1", 3 * HOUR, 0);
+	assert_null(rig_bucket_of(rig, "c", "10.0.0.1"));
 	counts = counts_of(restore);
 	check_sum(&counts);
 	assert_int_equal(counts.restored, 3);
@@ -568,20 +550,20 @@ static void test_rebind(void **state)
 	assert_int_equal(counts.refused[EB_REFUSED_UNKNOWN_RULE], 1);
 	assert_int_equal(counts.refused[EB_REFUSED_PREFIX_LEN], 1);
 	eb_restore_free(restore);
-	rig_apply(&setting->rig, RULES);
+	rig_apply(rig, RULES);
 }
 
 static void test_nothing(void **state)
 {
-	struct setting *setting = *state;
-	struct eb_restore *restore = new_restore(setting, 10), *other = new_restore(setting, 10);
+	struct rig *rig = *state;
+	struct eb_restore *restore = new_restore(rig, 10), *other = new_restore(rig, 10);
 	struct visited visited = { .count = 0 };
 
-	rig_clear(&setting->rig);
+	rig_clear(rig);
 	eb_restore_join(restore, other);
-	eb_restore_rebind(restore, setting->rig.policy);
-	eb_restore_apply(restore, setting->buckets, false, NULL);
-	eb_restore_apply(restore, setting->buckets, true, other);
+	eb_restore_rebind(restore, rig->policy);
+	eb_restore_apply(restore, rig->buckets, false, NULL);
+	eb_restore_apply(restore, rig->buckets, true, other);
 	eb_restore_each(restore, visit, &visited);
 	assert_int_equal(visited.count, 0);
 	eb_restore_free(restore);
@@ -609,5 +591,5 @@ int main(void)
 		cmocka_unit_test(test_nothing),
 	};
 
-	return cmocka_run_group_tests_name("restore", tests, open_setting, close_setting);
+	return cmocka_run_group_tests_name("restore", tests, open_rig, rig_teardown);
 }
