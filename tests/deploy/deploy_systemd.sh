@@ -57,22 +57,20 @@ say "restart"
 drain 10.8.0.3
 keeps 10.8.0.3 in_machine systemctl restart edgebucketd
 
-say "an agent that hangs is restarted"
-pid=$(main_pid)
-hang() {
-	in_machine systemctl kill --signal=STOP edgebucketd
-	until_true "the watchdog" another_pid "$pid"
+# replaced SIGNAL: waits until systemd has another agent for the one that gets it.
+replaced() {
+	local pid
+	pid=$(main_pid)
+	in_machine systemctl kill --signal="$1" edgebucketd
+	until_true "another agent" another_pid "$pid"
 }
-keeps 10.8.0.3 hang
+
+say "an agent that hangs is restarted"
+keeps 10.8.0.3 replaced STOP
 journal_has 4 "Failed with result 'watchdog'" || fail "the watchdog did not say so"
 
 say "an agent that is killed is restarted"
-pid=$(main_pid)
-die() {
-	in_machine systemctl kill --signal=KILL edgebucketd
-	until_true "the restart" another_pid "$pid"
-}
-keeps 10.8.0.3 die
+keeps 10.8.0.3 replaced KILL
 
 say "the sandbox"
 pid=$(main_pid)
