@@ -77,7 +77,7 @@ stop_writing
 
 port=$heir
 in_redis() { redis hgetall "$key" | read_fields; }
-in_ticks 20 "after the slot has moved"
+wait_mirrored
 same_sources
 store_is_up redis || fail "the cluster is there, but said to be away"
 
@@ -85,11 +85,11 @@ store_is_up redis || fail "the cluster is there, but said to be away"
 kill_server "$bystander"
 send 10.8.0.1 -n 10
 send 10.8.0.5 -n 10
-in_ticks 20 "without a node"
+wait_mirrored
 lost() { at "$heir" cluster nodes | grep -q ' master,fail '; }
 until_true "the cluster to notice" lost
 send 10.8.0.5 -n 10
-in_ticks 20 "without a node that is given up"
+wait_mirrored
 store_is_up redis || fail "down for the sake of a node without the slot"
 stop_counted_fire
 

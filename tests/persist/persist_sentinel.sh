@@ -74,7 +74,7 @@ still_limited "without a master"
 until_true "the agent to follow the failover" store_is_up redis
 [ "$(redis role | head -n 1)" = master ] || fail "up, but not with the new master"
 stop_writing
-in_ticks 20 "after the failover"
+wait_mirrored
 same_sources
 still_limited "after the failover"
 

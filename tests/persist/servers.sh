@@ -68,10 +68,3 @@ same_sources() {
 	[ "$(redis hkeys "$key" | sort)" = "$(eb --json buckets | jq -r '.[] | "\(.rule)|\(.source)"' | sort)" ] ||
 		fail "other sources in Redis than in the maps"
 }
-
-# in_ticks COUNT WHAT: Redis holds what the maps hold, so soon.
-in_ticks() {
-	local began=${EPOCHREALTIME/./}
-	wait_mirrored
-	within "ticks until Redis holds what the maps hold, $2" 0 "$1" $(((${EPOCHREALTIME/./} - began) / 100000))
-}
