@@ -8,6 +8,7 @@
 #include <time.h>
 
 #include "apply.h"
+#include "clock.h"
 #include "control.h"
 #include "input.h"
 #include "log.h"
@@ -50,18 +51,10 @@ static json_t *refuse(char *error)
 	return reply;
 }
 
-/* Not the loop's time, which stands still while a million prefixes are put into force. */
-static uint64_t now_us(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return now.tv_sec * 1000000ULL + now.tv_nsec / 1000;
-}
-
+/* Not by the loop's time, which stands still while a million prefixes are put into force. */
 static uint64_t seconds_left(const struct eb_apply *apply)
 {
-	uint64_t now = now_us();
+	uint64_t now = eb_monotonic_us();
 
 	return now < apply->deadline_us ? (apply->deadline_us - now + 999999) / 1000000 : 0;
 }
@@ -277,7 +270,7 @@ static int check_own(const struct eb_agent *agent, struct order *order, char **e
 
 static int set_timer(struct eb_apply *apply, uint64_t confirm_ns)
 {
-	uint64_t deadline_us = now_us() + confirm_ns / 1000;
+	uint64_t deadline_us = eb_monotonic_us() + confirm_ns / 1000;
 	sd_event_source *timer;
 	int err = sd_event_add_time(apply->agent->loop, &timer, CLOCK_MONOTONIC, deadline_us, 1, on_deadline, apply);
 

@@ -14,6 +14,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "clock.h"
 #include "endpoint.h"
 #include "http_server.h"
 #include "text.h"
@@ -53,14 +54,6 @@ struct eb_http_server {
 	TAILQ_HEAD(connections, connection) connections; /* the oldest first */
 	char *path; /* of the socket, once it is ours to remove */
 };
-
-static uint64_t now_us(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (uint64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
-}
 
 /* ---- requests ---- */
 
@@ -187,7 +180,7 @@ static int on_deadline(sd_event_source *source, uint64_t usec, void *arg)
 	(void)source;
 	(void)usec;
 	TAILQ_FOREACH(connection, &server->connections, link)
-		if (!connection->ended && connection->deadline_us <= now_us())
+		if (!connection->ended && connection->deadline_us <= eb_monotonic_us())
 			end_connection(connection);
 	set_deadline(server);
 	return 0;
@@ -206,7 +199,7 @@ static void *begin_connection(struct eb_http_server *server, struct MHD_Connecti
 	connection->server = server;
 	connection->fd = fd->connect_fd;
 	connection->origin = origin_of(address ? address->client_addr : NULL);
-	connection->deadline_us = now_us() + PATIENCE_US;
+	connection->deadline_us = eb_monotonic_us() + PATIENCE_US;
 	TAILQ_INSERT_TAIL(&server->connections, connection, link);
 	if (TAILQ_FIRST(&server->connections) == connection)
 		set_deadline(server);

@@ -4,11 +4,11 @@
 #include <string.h>
 
 #include "census.h"
+#include "clock.h"
 #include "exposition.h"
 #include "http_server.h"
 #include "log.h"
 #include "metrics.h"
-#include "wallclock.h"
 
 /* An address that was in use, or not there yet, is tried again after this long. */
 #define RETRY_US (5 * 1000000ULL)

@@ -6,11 +6,11 @@
 #include <time.h>
 
 #include "boot_id.h"
+#include "clock.h"
 #include "log.h"
 #include "mirror.h"
 #include "record.h"
 #include "table.h"
-#include "wallclock.h"
 
 #define SECOND_NS 1000000000ULL
 #define DAY_NS (24 * 3600 * SECOND_NS)

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "boot_id.h"
+#include "clock.h"
 #include "config_redis.h"
 #include "log.h"
 #include "persist.h"
@@ -16,7 +17,6 @@
 #include "restore.h"
 #include "store.h"
 #include "text.h"
-#include "wallclock.h"
 
 #define SECOND_NS 1000000000ULL
 

@@ -14,6 +14,7 @@
 
 #include <bpf/libbpf.h>
 
+#include "clock.h"
 #include "options.h"
 #include "print.h"
 #include "protocol.h"
@@ -34,14 +35,6 @@ struct watch {
 	uint64_t left;         /* events to show; 0 for any number */
 	int err;               /* of writing */
 };
-
-static int64_t clock_ns(clockid_t clock)
-{
-	struct timespec time;
-
-	clock_gettime(clock, &time);
-	return time.tv_sec * NS_PER_S + time.tv_nsec;
-}
 
 /* The rule of a slot; -1 for one that is no longer in force. */
 static int find_slot(const struct session *session, uint32_t slot)
@@ -239,8 +232,8 @@ enum cli_result cmd_watch(struct cli *cli, int argc, char **argv)
 		return CLI_MISUSED;
 	watch.json = cli->json;
 	watch.left = count;
-	watch.started_at = clock_ns(CLOCK_MONOTONIC);
-	watch.to_real_time = clock_ns(CLOCK_REALTIME) - watch.started_at;
+	watch.started_at = eb_monotonic_ns();
+	watch.to_real_time = eb_wallclock_ns() - watch.started_at;
 	result = session_open(cli, SESSION_MAPS, &watch.session);
 	if (!result)
 		result = session_option_rule(&watch.session, watch.rule, &rule);

@@ -3,12 +3,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <bpf/bpf.h>
 
 #include "buckets.h"
+#include "clock.h"
 #include "table.h"
 
 /* Entries that have been full for this long are cleared by eb_buckets_sweep(). */
@@ -148,14 +148,6 @@ void eb_buckets_close(struct eb_buckets *buckets)
 		munmap(buckets->state, buckets->state_length);
 	free(buckets->tables);
 	free(buckets);
-}
-
-uint64_t eb_monotonic_ns(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return now.tv_sec * 1000000000ULL + now.tv_nsec;
 }
 
 uint64_t eb_buckets_now(void)

@@ -40,8 +40,7 @@ void eb_buckets_unmap(struct eb_buckets *buckets);
 /* Accepts NULL. */
 void eb_buckets_close(struct eb_buckets *buckets);
 
-/* Now, as the XDP program reads it: CLOCK_MONOTONIC, in ns, and in ticks, which wrap. */
-uint64_t eb_monotonic_ns(void);
+/* Now, as the XDP program reads it: CLOCK_MONOTONIC in ticks, which wrap. */
 uint64_t eb_buckets_now(void);
 
 /* How many buckets the tables hold (a table_size each has twice as many entries, so more may be found). */

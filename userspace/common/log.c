@@ -11,7 +11,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "buckets.h"
+#include "clock.h"
 #include "log.h"
 
 #define LENGTH(array) (sizeof(array) / sizeof((array)[0]))

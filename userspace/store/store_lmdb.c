@@ -22,6 +22,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "clock.h"
 #include "privileges.h"
 #include "store_ops.h"
 
@@ -84,14 +85,6 @@ struct store_lmdb {
 	size_t touched; /* items, since it was opened */
 	bool has_dbs; /* false in a read-only environment that nobody has written to yet */
 };
-
-static uint64_t now_ns(clockid_t clock)
-{
-	struct timespec ts;
-
-	clock_gettime(clock, &ts);
-	return ts.tv_sec * 1000000000ULL + ts.tv_nsec;
-}
 
 static struct store_lmdb *self(const struct eb_store *store)
 {
@@ -177,7 +170,7 @@ static int drop_expired(struct store_lmdb *store, MDB_txn *txn)
 	uint64_t expires_at;
 	int err = get_number(txn, store->metas, EXPIRES_AT, &expires_at);
 
-	if (err == MDB_NOTFOUND || (!err && now_ns(CLOCK_REALTIME) < expires_at))
+	if (err == MDB_NOTFOUND || (!err && eb_wallclock_ns() < expires_at))
 		return 0;
 	if (!err)
 		err = mdb_drop(txn, store->buckets, 0);
@@ -577,7 +570,7 @@ static int new_job(struct store_lmdb *store, enum job_kind kind, size_t items, v
 		return -ENOMEM;
 	job->kind = kind;
 	job->arg = arg;
-	job->started_ns = now_ns(CLOCK_MONOTONIC);
+	job->started_ns = eb_monotonic_ns();
 	*out = job;
 	return 0;
 }
@@ -614,7 +607,7 @@ static void finish_job(struct store_lmdb *store, struct job *job)
 	struct eb_store_result result = {
 		.error = job->error,
 		.text = job->text,
-		.latency_ns = now_ns(CLOCK_MONOTONIC) - job->started_ns,
+		.latency_ns = eb_monotonic_ns() - job->started_ns,
 	};
 
 	if (is_write(job))

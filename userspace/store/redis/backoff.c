@@ -1,29 +1,21 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include <sys/random.h>
-#include <time.h>
 
 #include "backoff.h"
+#include "clock.h"
 
 #define NS_PER_US 1000
 
-static uint64_t now_ns(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return ts.tv_sec * 1000000000ULL + ts.tv_nsec;
-}
-
 void eb_backoff_succeeded(struct eb_backoff *backoff)
 {
-	backoff->up_at_ns = now_ns();
+	backoff->up_at_ns = eb_monotonic_ns();
 }
 
 uint64_t eb_backoff_next_us(struct eb_backoff *backoff)
 {
 	uint64_t delay_ns, random = 0;
 
-	if (!backoff->next_ns || (backoff->up_at_ns && now_ns() - backoff->up_at_ns > backoff->max_ns))
+	if (!backoff->next_ns || (backoff->up_at_ns && eb_monotonic_ns() - backoff->up_at_ns > backoff->max_ns))
 		backoff->next_ns = backoff->min_ns;
 	backoff->up_at_ns = 0;
 	delay_ns = backoff->next_ns;

@@ -6,6 +6,7 @@
 #include <time.h>
 
 #include "client.h"
+#include "clock.h"
 #include "resp.h"
 
 #define HANDSHAKE_MAX 3
@@ -38,14 +39,6 @@ struct eb_client {
 	char *socket, *host;
 	char *peer;
 };
-
-static uint64_t now_ns(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return ts.tv_sec * 1000000000ULL + ts.tv_nsec;
-}
 
 static void enter(struct eb_client *client)
 {
@@ -93,7 +86,7 @@ static void answer(const struct request *request, enum eb_redis_error error, con
 		.error = error,
 		.text = text,
 		.reply = reply,
-		.latency_ns = reply ? now_ns() - request->sent_ns : 0,
+		.latency_ns = reply ? eb_monotonic_ns() - request->sent_ns : 0,
 	};
 
 	if (request->done)
@@ -180,7 +173,7 @@ static void tell_writable(struct eb_client *client)
 
 static void take_reply(struct eb_client *client, const struct eb_redis_reply *reply)
 {
-	client->progress_ns = now_ns();
+	client->progress_ns = eb_monotonic_ns();
 	if (client->events->message && is_message(reply))
 		client->events->message(reply->items[1].str, reply->items[2].str, client->arg);
 	else
@@ -249,7 +242,7 @@ static int push(struct eb_client *client, const char *command, size_t len, eb_re
 	}
 	if (err)
 		return err;
-	client->requests[last] = (struct request){ .done = done, .arg = arg, .sent_ns = now_ns() };
+	client->requests[last] = (struct request){ .done = done, .arg = arg, .sent_ns = eb_monotonic_ns() };
 	if (!client->count++) {
 		client->progress_ns = client->requests[last].sent_ns;
 		set_timer(client);
@@ -399,7 +392,7 @@ static int on_timer(sd_event_source *source, uint64_t usec, void *arg)
 	(void)source;
 	(void)usec;
 	enter(client);
-	silent_ns = now_ns() - client->progress_ns;
+	silent_ns = eb_monotonic_ns() - client->progress_ns;
 	if (client->count && silent_ns >= timeout_ns) {
 		snprintf(text, sizeof(text), "no answer within %.1f s", timeout_ns / 1e9);
 		fail(client, EB_REDIS_TIMEOUT, text);
@@ -443,7 +436,7 @@ static int start(struct eb_client *client, sd_event *event)
 	client->resp = eb_resp_new(limits->max_reply_bytes);
 	if (!client->requests || !client->resp)
 		return -ENOMEM;
-	client->progress_ns = now_ns();
+	client->progress_ns = eb_monotonic_ns();
 	err = sd_event_add_time(event, &client->timer, CLOCK_MONOTONIC, 0, TIMER_ACCURACY_US, on_timer, client);
 	if (err < 0)
 		return err;

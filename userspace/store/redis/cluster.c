@@ -12,6 +12,7 @@
 #include <time.h>
 
 #include "backoff.h"
+#include "clock.h"
 #include "endpoint.h"
 #include "resp.h"
 #include "route.h"
@@ -69,14 +70,6 @@ struct eb_cluster {
 	int depth;
 	bool freed;
 };
-
-static uint64_t now_ns(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return ts.tv_sec * 1000000000ULL + ts.tv_nsec;
-}
 
 static void enter(struct eb_cluster *cluster)
 {
@@ -170,7 +163,7 @@ static void finish(struct request *request, const struct eb_redis_result *result
 	struct eb_redis_result whole = *result;
 
 	if (result->reply)
-		whole.latency_ns = now_ns() - request->started_ns;
+		whole.latency_ns = eb_monotonic_ns() - request->started_ns;
 	cluster->in_flight--;
 	cluster->in_flight_bytes -= request->len;
 	if (request->done)
@@ -256,7 +249,7 @@ static void on_reply(const struct eb_redis_result *result, void *arg)
 	struct eb_cluster *cluster = request->cluster;
 	const struct node *from = request->asked_node != NO_NODE ? cluster->nodes[request->asked_node]
 								 : owner(cluster, request->slot);
-	bool is_late = now_ns() >= request->deadline_ns || cluster->freed;
+	bool is_late = eb_monotonic_ns() >= request->deadline_ns || cluster->freed;
 
 	enter(cluster);
 	request->asked_node = NO_NODE;
@@ -311,7 +304,7 @@ static void retry_waiting(struct eb_cluster *cluster)
 		cluster->retrying = request->next;
 		if (cluster->freed)
 			fail_request(request, EB_REDIS_CLOSED, "the connection was given up");
-		else if (now_ns() >= request->deadline_ns)
+		else if (eb_monotonic_ns() >= request->deadline_ns)
 			fail_request(request, EB_REDIS_TIMEOUT, "no node of the cluster took the command in time");
 		else
 			dispatch(request);
@@ -724,7 +717,7 @@ static int command(void *route, const char *key, int argc, const char *const *ar
 	request->cluster = cluster;
 	request->slot = eb_slot_of_key(key);
 	request->asked_node = NO_NODE;
-	request->started_ns = now_ns();
+	request->started_ns = eb_monotonic_ns();
 	request->deadline_ns = request->started_ns + limits->request_timeout_ns;
 	request->done = done;
 	request->arg = arg;

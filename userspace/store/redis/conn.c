@@ -14,6 +14,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "clock.h"
 #include "conn.h"
 #include "resolve.h"
 
@@ -48,14 +49,6 @@ struct eb_conn {
 	struct output out;
 	char attempt_error[160]; /* of the last address tried */
 };
-
-static uint64_t now_us(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return ts.tv_sec * 1000000ULL + ts.tv_nsec / NS_PER_US;
-}
 
 static void output_done(struct output *out)
 {
@@ -232,7 +225,7 @@ static void write_output(struct eb_conn *conn)
 			return;
 		}
 		output_consume(&conn->out, n);
-		conn->write_deadline_us = now_us() + conn->options->write_timeout_ns / NS_PER_US;
+		conn->write_deadline_us = eb_monotonic_us() + conn->options->write_timeout_ns / NS_PER_US;
 	}
 	if (conn->state == STATE_OPEN && had_output && conn->out.end == conn->out.start && conn->events->drained)
 		conn->events->drained(conn->arg);
@@ -245,7 +238,7 @@ static void finish_opening(struct eb_conn *conn)
 	if (conn->addresses)
 		freeaddrinfo(conn->addresses);
 	conn->addresses = conn->next = NULL;
-	conn->write_deadline_us = now_us() + conn->options->write_timeout_ns / NS_PER_US;
+	conn->write_deadline_us = eb_monotonic_us() + conn->options->write_timeout_ns / NS_PER_US;
 	if (conn->out.end > conn->out.start)
 		set_timer(conn, conn->write_deadline_us);
 	conn->events->opened(conn->arg);
@@ -348,7 +341,7 @@ static int start_socket(struct eb_conn *conn, const struct sockaddr *addr, sockl
  * us from the others. */
 static void set_attempt_timer(struct eb_conn *conn)
 {
-	uint64_t now = now_us(), left = conn->connect_deadline_us > now ? conn->connect_deadline_us - now : 0;
+	uint64_t now = eb_monotonic_us(), left = conn->connect_deadline_us > now ? conn->connect_deadline_us - now : 0;
 	unsigned int others = 1;
 
 	for (const struct addrinfo *ai = conn->next; ai; ai = ai->ai_next)
@@ -449,7 +442,7 @@ static void check_write_deadline(struct eb_conn *conn)
 {
 	if (conn->out.end == conn->out.start)
 		return;
-	if (now_us() < conn->write_deadline_us)
+	if (eb_monotonic_us() < conn->write_deadline_us)
 		set_timer(conn, conn->write_deadline_us);
 	else
 		fail(conn, EB_REDIS_TIMEOUT, "the server has not taken anything for %.1f s",
@@ -483,7 +476,7 @@ static int add_sources(struct eb_conn *conn)
 {
 	int err;
 
-	conn->connect_deadline_us = now_us() + conn->options->connect_timeout_ns / NS_PER_US;
+	conn->connect_deadline_us = eb_monotonic_us() + conn->options->connect_timeout_ns / NS_PER_US;
 	err = sd_event_add_time(conn->event, &conn->timer, CLOCK_MONOTONIC, conn->connect_deadline_us,
 				TIMER_ACCURACY_US, on_timer, conn);
 	if (err >= 0)
@@ -537,7 +530,7 @@ int eb_conn_write(struct eb_conn *conn, const char *data, size_t len)
 	memcpy(conn->out.bytes + conn->out.end, data, len);
 	conn->out.end += len;
 	if (was_empty && conn->state == STATE_OPEN) {
-		conn->write_deadline_us = now_us() + conn->options->write_timeout_ns / NS_PER_US;
+		conn->write_deadline_us = eb_monotonic_us() + conn->options->write_timeout_ns / NS_PER_US;
 		set_timer(conn, conn->write_deadline_us);
 		/* Sent when the loop comes round: what is written until then goes out in one piece. */
 		want(conn, EPOLLIN | EPOLLOUT);

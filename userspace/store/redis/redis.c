@@ -3,8 +3,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
+#include "clock.h"
 #include "redis.h"
 #include "route.h"
 #include "settings.h"
@@ -195,20 +195,12 @@ size_t eb_redis_room(const struct eb_redis *redis)
 	return redis->ops->room(redis->route);
 }
 
-static uint64_t now_us(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return ts.tv_sec * 1000000ULL + ts.tv_nsec / 1000;
-}
-
 int eb_redis_run_until(sd_event *event, const bool *done, uint64_t timeout_ns)
 {
-	uint64_t deadline = now_us() + timeout_ns / 1000;
+	uint64_t deadline = eb_monotonic_us() + timeout_ns / 1000;
 
 	while (!*done) {
-		uint64_t now = now_us();
+		uint64_t now = eb_monotonic_us();
 		int err;
 
 		if (now >= deadline)
@@ -222,10 +214,10 @@ int eb_redis_run_until(sd_event *event, const bool *done, uint64_t timeout_ns)
 
 int eb_redis_wait_up(struct eb_redis *redis, uint64_t timeout_ns)
 {
-	uint64_t deadline = now_us() + timeout_ns / 1000;
+	uint64_t deadline = eb_monotonic_us() + timeout_ns / 1000;
 
 	while (!eb_redis_is_up(redis)) {
-		uint64_t now = now_us();
+		uint64_t now = eb_monotonic_us();
 		int err;
 
 		if (now >= deadline)
