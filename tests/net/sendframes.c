@@ -164,8 +164,8 @@ static void parse_options(int argc, char **argv, struct options *out)
 			out->lossy = true;
 			break;
 		default:
-			die("usage: sendframes -i INTERFACE -s SOURCE -d DESTINATION [-n COUNT] [-r RATE] [-t RATE] [-e TIME] "
-			    "[-k SOURCES] [-p PORT] [-l LENGTH] [-v VLAN]... [-x]");
+			die("usage: sendframes -i INTERFACE -s SOURCE -d DESTINATION [-n COUNT] [-r RATE] [-t RATE] "
+			    "[-e TIME] [-k SOURCES] [-p PORT] [-l LENGTH] [-v VLAN]... [-x]");
 		}
 	}
 	if (!out->interface || !out->family || !out->sources || out->len > FRAME_MAX)
@@ -329,8 +329,8 @@ static double tokens_by(const struct sender *sender, uint64_t time)
 }
 
 /*
- * What is left of it now, at most. It was empty then or at some frame k, and since then it got tokens while n - k frames took
- * some; the k for which that is most is the one with the largest lead.
+ * What is left of it now, at most. It was empty then or at some frame k, and since then it got tokens while n - k frames
+ * took some; the k for which that is most is the one with the largest lead.
  */
 static double tokens_left(const struct sender *sender)
 {

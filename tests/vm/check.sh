@@ -1,8 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only
-# check.sh [--short] all|VERSION...: runs tests, all or those that $TESTS names, in guests with these kernels, as many at a
-# time as there are CPUs. Prints the verifier's figures for each kernel and clang, and closes with "N passed, N failed,
-# N skipped". What a guest said stays in $BUILD/vm/logs. Exit code 77: there are no kernels to run.
+# check.sh [--short] all|VERSION...: runs tests, all or those that $TESTS names, in guests with these kernels, as many
+# at a time as there are CPUs. Prints the verifier's figures for each kernel and clang, and closes with "N passed,
+# N failed, N skipped". What a guest said stays in $BUILD/vm/logs. Exit code 77: there are no kernels to run.
 set -u
 # shellcheck source=lib.sh
 . "$(dirname "$0")/lib.sh"
