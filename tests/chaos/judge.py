@@ -123,7 +123,15 @@ class Judge:
 
     def passed_between(self, begin, end):
         with self.lock:
+            self.judge()
             return any(begin < seen < end for bucket in self.buckets for seen, _ in reversed(bucket.history[-2000:]))
+
+    def may_be_full(self, field, moment):
+        """Of a source's bucket, when nothing is sent any more."""
+        for source, bucket in zip(self.sources, self.buckets):
+            if source.field == field:
+                return bucket.may_be_full(moment)
+        return False
 
     def violation(self, text):
         with self.lock:
@@ -139,12 +147,13 @@ class Judge:
         return min(begins + [time.monotonic_ns() - lag])
 
     def judge(self, lag=LAG):
-        horizon = self.horizon(lag)
-        for index, pending in enumerate(self.pending):
-            while pending and pending[0].seen < horizon:
-                self.judge_packet(index, pending.popleft())
-        for index, unseen in enumerate(self.unseen):
-            self.judge_losses(index, unseen, horizon - LOST_AFTER + lag)
+        with self.lock:
+            horizon = self.horizon(lag)
+            for index, pending in enumerate(self.pending):
+                while pending and pending[0].seen < horizon:
+                    self.judge_packet(index, pending.popleft())
+            for index, unseen in enumerate(self.unseen):
+                self.judge_losses(index, unseen, horizon - LOST_AFTER + lag)
 
     def judge_packet(self, index, packet):
         self.passed[index] += 1
@@ -154,8 +163,7 @@ class Judge:
             return
         if self.sources[index].pattern == "steady":
             self.seen_at[index].append(packet.seen)
-        with self.lock:
-            excess = self.buckets[index].charge(packet)
+        excess = self.buckets[index].charge(packet)
         if excess is not None:
             self.violation(f"{self.sources[index].field}: frame {packet.seq}, sent {self.at(packet.sent)}, seen "
                            f"{self.at(packet.seen)}: admitted {excess:.3f} tokens more than the bound")

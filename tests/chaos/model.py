@@ -152,6 +152,10 @@ class Bucket:
     def merge(self, done, state):
         self.states[done] = least(self.states.get(done, state), state)
 
+    def may_be_full(self, moment):
+        self.settle(Packet(moment, moment, 0, 0))
+        return max(least(*self.states.values())) <= moment
+
     def charge(self, packet):
         """None when the packet may have passed, else by how many tokens of which limit it was too much."""
         self.settle(packet)

@@ -194,6 +194,10 @@ class Servers:
         master = int(masters.pop())
         return self.is_master(master) and "min_slaves_good_slaves:1" in self.ask(master, "info", "replication")
 
+    def elections(self):
+        """What each Sentinel knows of them."""
+        return [self.known_by(port).get("config-epoch") for port in SENTINELS]
+
     def ask(self, port, *words):
         """Empty when it cannot be asked."""
         done = self.namespaces.in_card("timeout", "1", "redis-cli", "-p", str(port), "--raw", *words, check=False)
