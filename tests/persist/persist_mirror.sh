@@ -52,6 +52,16 @@ wait_mirrored
 eb reset 10.8.0.1 > /dev/null
 until_true "the field of a reset source to go" no_field 'slow|10.8.0.1/32'
 wait_mirrored
+
+# Other limits write a source's field from a bucket of their own. The earlier limits come back with theirs as it was.
+drain 10.8.0.9
+wait_mirrored
+sed -i 's|rate: 1/h, burst: 100|rate: 1/h, burst: 50|' "$config"
+eb reload > /dev/null
+wait_mirrored
+sed -i 's|rate: 1/h, burst: 50|rate: 1/h, burst: 100|' "$config"
+eb reload > /dev/null
+wait_mirrored
 stop_agent
 
 # Without a node, the hash is the key itself.

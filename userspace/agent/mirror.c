@@ -65,6 +65,7 @@ struct eb_mirror {
 	uint64_t next_entry; /* those before it were visited; see entry_number() */
 	uint32_t sliced;
 	struct eb_policy *policy;
+	__u32 generation; /* of the rules that what is held was written by */
 	uint64_t now, wall_ns, started_ns;
 	int64_t clock_offset_ns; /* CLOCK_REALTIME less CLOCK_MONOTONIC, when what is held was written */
 	struct flight *filling; /* not handed to the store yet */
@@ -164,6 +165,20 @@ static void fail_pass(struct eb_mirror *mirror, int error, const char *text)
 		return;
 	mirror->result.error = error;
 	strncpy(mirror->error_text, text, sizeof(mirror->error_text) - 1);
+}
+
+/* A source has one field, and a bucket for each limits of a rule's that were in force: with the earlier ones back, its
+ * bucket may be as it was, and its field not. */
+static void look_at_rules(struct eb_mirror *mirror)
+{
+	if (eb_maps_policy(eb_dataplane_maps(mirror->dataplane), mirror->policy)) {
+		fail_pass(mirror, -EIO, "cannot read the rules");
+		return;
+	}
+	if (mirror->policy->generation == mirror->generation)
+		return;
+	mirror->generation = mirror->policy->generation;
+	eb_mirror_forget(mirror);
 }
 
 static void begin_pass(struct eb_mirror *mirror, uint32_t reasons);
@@ -480,8 +495,7 @@ static void begin_pass(struct eb_mirror *mirror, uint32_t reasons)
 	mirror->next_entry = 0;
 	look_at_clocks(mirror);
 	mirror->started_ns = eb_monotonic_ns();
-	if (eb_maps_policy(eb_dataplane_maps(mirror->dataplane), mirror->policy))
-		fail_pass(mirror, -EIO, "cannot read the rules");
+	look_at_rules(mirror);
 	continue_pass(mirror);
 }
 
