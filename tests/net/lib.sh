@@ -226,6 +226,9 @@ eb() { in_card "$BUILD/edgebucket" -c "$config" "$@"; }
 # The program on an interface: its id, or nothing.
 prog_on() { ip -n "$card" -j -d link show dev "$1" | jq -r '.[0].xdp.prog.id // empty'; }
 
+# Whether card0 has libxdp's dispatcher, as where the kernel lets programs be chained.
+is_chained() { [[ $(bpftool prog show id "$(prog_on card0)") = *xdp_dispatcher* ]]; }
+
 # ---- asking and comparing ----
 
 # rule NAME FIELD: of `edgebucket rules`, as "drop.packets" of the counters.

@@ -22,12 +22,7 @@ write_rules() {
 of_thread() { sed -n "s/^$2:[[:space:]]*//p" "/proc/$agent_pid/task/$1/status"; }
 
 # NET_ADMIN, PERFMON and BPF; SYS_ADMIN too where the kernel chains programs.
-expected() {
-	case $(bpftool prog show id "$(prog_on card0)") in
-	*xdp_dispatcher*) echo 000000c000201000 ;;
-	*) echo 000000c000001000 ;;
-	esac
-}
+expected() { if is_chained; then echo 000000c000201000; else echo 000000c000001000; fi; }
 
 # in_thread ID EFFECTIVE BOUNDING
 in_thread() {

@@ -1,7 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only
 # Somebody removes the pins under a live agent: it goes on, and the next one replaces the program, which it knows by a
-# note in run_dir. Without one, or by that of another pin_dir or boot, the program is somebody else's and left alone.
+# note in run_dir. Without one, or by that of another pin_dir or boot, the program is somebody else's and left alone:
+# the agent stays away, or gets a place beside it where the kernel chains programs.
 # shellcheck source=lib.sh
 . "$(dirname "$0")/lib.sh"
 
@@ -26,8 +27,18 @@ lose_pins() {
 	[ -n "$program" ] || fail "the program is gone"
 }
 
-# is_refused: the next agent leaves the program alone, and says how to take it off.
-is_refused() {
+in_chain() { in_card xdp-loader status card0 | grep -c '=>'; }
+
+# is_left_alone: the next agent leaves the program alone, and says how to take it off.
+is_left_alone() {
+	local before
+	if is_chained; then
+		before=$(in_chain)
+		launch_agent
+		until_true "the agent to attach" is_protected
+		equal "programs on card0" $((before + 1)) in_chain
+		return
+	fi
 	launch_agent
 	wait_log "card0: another XDP program is attached"
 	equal "the program of somebody else" "$program" prog_on card0
@@ -65,7 +76,7 @@ cp "$dir/run/last-maps" "$dir/note"
 own=$pin_dir
 pin_dir=$own-other
 rules
-is_refused
+is_left_alone
 stop_agent
 pin_dir=$own
 rm -r "$pin_dir-other"
@@ -73,7 +84,8 @@ rm -r "$pin_dir-other"
 # A note of another boot is as good as none. What the agent says to do lets it in.
 sed 's/^[^ ]*/00000000-0000-0000-0000-000000000000/' "$dir/note" > "$dir/run/last-maps"
 rules
-is_refused
+is_left_alone
+is_chained && exit
 remove=$(grep -o "ip link set dev card0 [a-z]* off" "$log" | head -n 1)
 # shellcheck disable=SC2086 # a command line
 in_card $remove || fail "what it says does not work: $remove"
