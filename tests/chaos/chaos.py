@@ -143,6 +143,8 @@ class Run:
         last, drops = time.monotonic_ns(), 0
         while not self.ending.is_set():
             now = time.monotonic_ns()
+            if now - last > STANDSTILL:
+                self.judge.standstills.append((last, now))
             self.watch_program(last, now)
             drops = self.watch_drops(drops, last)
             last = now

@@ -57,6 +57,7 @@ class Judge:
         self.exposures, self.down, self.floods = [], [], []
         self.open = []                           # begins of what is going on and changes what is allowed
         self.drops = []                          # [begin, end, frames that the link's queue had no room for]
+        self.standstills = []                    # (begin, end) of this machine
         self.violations = []
         self.sent, self.passed, self.exposed = ([0] * len(sources) for _ in range(3))
         self.excused = collections.Counter()
@@ -181,19 +182,25 @@ class Judge:
     def excuse(self, index, sent):
         if self.is_down(sent, sent):
             return "link down"
-        if any(e.begin - DOWN_GRACE <= sent <= (e.end or sent) for e in self.exposures):
+        if any(self.queued_since(e.begin) <= sent <= (e.end or sent) for e in self.exposures):
             return "not enforced"
         if self.is_crowded(sent) and not self.has_bucket(index, sent):
             return "table full, and no bucket in it"
         for drop in self.drops:
             begin, end, count = drop
-            if count and begin - DOWN_GRACE <= sent <= end and not self.is_down(begin, end):
+            if count and self.queued_since(begin) <= sent <= end and not self.is_down(begin, end):
                 drop[2] -= 1
                 return "no room in the link's queue"
         return None
 
     def is_down(self, since, till):
-        return any(begin - DOWN_GRACE <= till and since <= (end or since) for begin, end in self.down)
+        return any(self.queued_since(begin) <= till and since <= (end or since) for begin, end in self.down)
+
+    def queued_since(self, moment):
+        """When a frame was sent, at the earliest, that may still be queued then. While this machine stands still, it
+        waits."""
+        since = moment - DOWN_GRACE
+        return since - sum(end - begin for begin, end in self.standstills if begin <= moment and since <= end)
 
     def is_crowded(self, moment):
         return any(begin <= moment <= (end or moment) + CROWD_REFILL for begin, end in self.floods)
