@@ -147,7 +147,7 @@ class Run:
                 self.judge.standstills.append((last, now))
             self.watch_program(last, now)
             drops = self.watch_drops(drops, last)
-            last = now
+            last = self.judge.watched = now
             time.sleep(POLL)
 
     def watch_program(self, last, now):

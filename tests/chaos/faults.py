@@ -264,22 +264,22 @@ class Faults:
             self.agent.lose_maps()
             time.sleep(pause)
             exposure.ready = time.monotonic_ns()
-            saved = self.saved_by(self.start_agent())
-            self.judge.lost(lost, self.least_saved(number, since, ended, saved))
+            earliest, latest = self.saved_by(self.start_agent())
+            self.judge.lost(lost, self.least_saved(number, since, ended, earliest, latest))
         return exposure
 
-    def least_saved(self, number, since, ended, saved):
+    def least_saved(self, number, since, ended, earliest, latest):
         """While nothing is the matter with Redis, a power cut loses no more than in a tick and a write, and a stop
         nothing, whatever the agent says; otherwise what it says."""
         least = ended - MIRROR_TICK - WRITE
         if not self.is_calm(ended) or number == signal.SIGKILL and since > least:
             self.judged[f"{LOSSES[number]} excused"] += 1
-            return saved
+            return earliest
         self.judged[LOSSES[number]] += 1
-        if (saved or 0) < least and self.judge.passed_between(saved or 0, least):
-            self.judge.violation(f"restored what was saved {self.run.journal.at(saved) if saved else 'never'}, though "
+        if (latest or 0) < least and self.judge.passed_between(latest or 0, least):
+            self.judge.violation(f"restored what was saved {self.run.journal.at(latest) if latest else 'never'}, though "
                                  f"the agent ended {self.run.journal.at(ended)} and Redis was there")
-        return max(saved or 0, ended if number == signal.SIGTERM else least)
+        return max(earliest or 0, ended if number == signal.SIGTERM else least)
 
     def is_calm(self, moment):
         """Sentinels that are held up elect a master without need, and what the old one is told then is lost."""
@@ -289,17 +289,18 @@ class Faults:
         return began + STORE_RECOVERS <= moment and self.servers.elections() == elections
 
     def saved_by(self, status):
-        """The time of saving, on our clock, that the agent says its buckets are of: at the earliest, as it says an age
-        and not of when. What packets show is held against this."""
+        """The time of saving, on our clock, that the agent says its buckets are of: at the earliest and at the latest,
+        as it says an age and not of when. What packets show is held against this."""
         age, state = status["restore"]["age_seconds"], status["restore"]["state"]
         self.run.journal(f"restored: {status['restore']}")
         if age is None:
-            return None
-        earliest = self.agent.began - int(age * SECOND)
+            return None, None
+        earliest, latest = (moment - int(age * SECOND) for moment in (self.agent.began, time.monotonic_ns()))
         exact = self.servers.ask(self.servers.master() or SERVERS[0], "hget", f"{KEY}:meta", "saved_at")
         exact = int(exact) - time.time_ns() + time.monotonic_ns() if exact else 0
         # Redis says it exactly, if it is what the agent means, and was not written again since.
-        return exact if state == "done" and earliest <= exact <= self.agent.began else earliest
+        is_exact = state == "done" and earliest <= exact <= self.agent.began
+        return (exact, exact) if is_exact else (earliest, latest)
 
     # ---- link ----
 

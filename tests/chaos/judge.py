@@ -58,6 +58,7 @@ class Judge:
         self.open = []                           # begins of what is going on and changes what is allowed
         self.drops = []                          # [begin, end, frames that the link's queue had no room for]
         self.standstills = []                    # (begin, end) of this machine
+        self.watched = time.monotonic_ns()       # until when drops and standstills are known
         self.violations = []
         self.sent, self.passed, self.exposed = ([0] * len(sources) for _ in range(3))
         self.excused = collections.Counter()
@@ -154,7 +155,7 @@ class Judge:
                 while pending and pending[0].seen < horizon:
                     self.judge_packet(index, pending.popleft())
             for index, unseen in enumerate(self.unseen):
-                self.judge_losses(index, unseen, horizon - LOST_AFTER + lag)
+                self.judge_losses(index, unseen, min(horizon + lag, self.watched) - LOST_AFTER)
 
     def judge_packet(self, index, packet):
         self.passed[index] += 1
