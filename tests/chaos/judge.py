@@ -201,7 +201,10 @@ class Judge:
         """When a frame was sent, at the earliest, that may still be queued then. While this machine stands still, it
         waits."""
         since = moment - DOWN_GRACE
-        return since - sum(end - begin for begin, end in self.standstills if begin <= moment and since <= end)
+        for begin, end in reversed(self.standstills):
+            if begin <= moment and since <= end:
+                since -= end - begin
+        return since
 
     def is_crowded(self, moment):
         return any(begin <= moment <= (end or moment) + CROWD_REFILL for begin, end in self.floods)
