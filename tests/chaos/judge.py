@@ -114,7 +114,7 @@ class Judge:
                 if before[source.rule] == limits[source.rule]:
                     continue
                 self.places_lost[source.index].append((begin, end))
-                bucket.tell(Converted(begin, end, limits[source.rule], self.is_crowded(begin)))
+                bucket.tell(Converted(begin, end, limits[source.rule], self.is_crowded(begin, end)))
 
     def lost(self, begin, saved):
         end = time.monotonic_ns()
@@ -185,7 +185,7 @@ class Judge:
             return "link down"
         if any(self.queued_since(e.begin) <= sent <= (e.end or sent) for e in self.exposures):
             return "not enforced"
-        if self.is_crowded(sent) and not self.has_bucket(index, sent):
+        if self.is_crowded(sent, sent) and not self.has_bucket(index, sent):
             return "table full, and no bucket in it"
         for drop in self.drops:
             begin, end, count = drop
@@ -206,8 +206,8 @@ class Judge:
                 since -= end - begin
         return since
 
-    def is_crowded(self, moment):
-        return any(begin <= moment <= (end or moment) + CROWD_REFILL for begin, end in self.floods)
+    def is_crowded(self, since, till):
+        return any(begin <= till and since <= (end or since) + CROWD_REFILL for begin, end in self.floods)
 
     def has_bucket(self, index, moment):
         since = max([moment - IDLE] + [end for begin, end in self.places_lost[index] if begin < moment])
