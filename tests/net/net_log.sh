@@ -23,10 +23,12 @@ live() {
 
 is_protected() { [ -n "$(prog_on card0)" ]; }
 
+# The program of an agent before may still be there.
+is_up() { [ -S "$dir/run/control.sock" ] && is_protected; }
+
 start() {
 	launch_agent "$@"
-	until_true "the agent to attach" is_protected
-	until_true "the agent's status" status_is '.agent.running and .interfaces[0].attached'
+	until_true "the agent to attach" is_up
 }
 
 messages='starting,made new maps,rules in force,attached,reload refused,reloaded,somebody took the program off,stopping'
@@ -123,7 +125,7 @@ exec 8<> "$dir/pipe"
 { yes '' | dd of="$dir/pipe" bs=4096 iflag=fullblock oflag=nonblock 2> /dev/null; } || true
 nsenter --net="/var/run/netns/$card" "$BUILD/edgebucketd" -c "$config" --log-level debug 2> "$dir/pipe" 8>&- 9>&- &
 agent_pid=$!
-until_true "the agent behind a full pipe" status_is '.agent.running and .interfaces[0].attached'
+until_true "the agent behind a full pipe" is_up
 eb reload > /dev/null || fail "reload"
 cat "$dir/pipe" > "$log" 8>&- 9>&- &
 wait_log ' level=warning msg="lines of this log were lost: .* lost=[1-9]'
@@ -140,7 +142,7 @@ for to in closed none; do
 		nsenter --net="/var/run/netns/$card" "$BUILD/edgebucketd" -c "$config" 2> >(:) 9>&- &
 	fi
 	agent_pid=$!
-	until_true "the agent without a reader" status_is '.agent.running and .interfaces[0].attached'
+	until_true "the agent without a reader" is_up
 	for i in 1 2 3; do
 		eb reload > /dev/null || fail "reload $i"
 	done
