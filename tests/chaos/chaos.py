@@ -166,6 +166,7 @@ class Run:
         drops = self.namespaces.drops() or 0
         if drops > before:
             self.judge.drops.append([since, time.monotonic_ns(), drops - before])
+            self.journal(f"no room for {drops - before} frames in the link's queue since {self.journal.at(since)}")
         return drops
 
     def wait_more(self, exposure, ns):

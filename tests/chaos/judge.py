@@ -189,7 +189,7 @@ class Judge:
             return "table full, and no bucket in it"
         for drop in self.drops:
             begin, end, count = drop
-            if count and self.queued_since(begin) <= sent <= end and not self.is_down(begin, end):
+            if count and self.queued_since(begin) <= sent <= end:
                 drop[2] -= 1
                 return "no room in the link's queue"
         return None

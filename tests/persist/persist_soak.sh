@@ -27,11 +27,11 @@ seq -f '10.200.%g.0/24' 0 255 > "$dir/list.txt"
 descriptors() { find "/proc/$agent_pid/fd" -mindepth 1 | wc -l; }
 anonymous_kib() { awk '/^RssAnon:/ { print $2 }' "/proc/$agent_pid/status"; }
 
-# ids KIND: of the BPF objects that it holds open (map or prog), and of the tries in its maps of tries.
+# ids KIND: of the BPF objects that it holds open (map or prog), and of the maps in its maps of tries and filters.
 ids() {
 	{
 		sed -n "s/^$1_id:[[:space:]]*//p" "/proc/$agent_pid/fdinfo/"* 2> /dev/null
-		[ "$1" = prog ] || for outer in prefixes_v4 prefixes_v6; do
+		[ "$1" = prog ] || for outer in prefixes_v4 prefixes_v6 filters; do
 			bpftool -j map dump pinned "$pin_dir/$outer" | jq -r '.[] | .inner_map_id // empty'
 		done
 	} | sort -un
