@@ -277,8 +277,9 @@ class Faults:
             return earliest
         self.judged[LOSSES[number]] += 1
         if (latest or 0) < least and self.judge.passed_between(latest or 0, least):
-            self.judge.violation(f"restored what was saved {self.run.journal.at(latest) if latest else 'never'}, though "
-                                 f"the agent ended {self.run.journal.at(ended)} and Redis was there")
+            when = self.run.journal.at(latest) if latest else "never"
+            self.judge.violation(f"restored what was saved {when}, though the agent ended {self.run.journal.at(ended)} "
+                                 "and Redis was there")
         return max(earliest or 0, ended if number == signal.SIGTERM else least)
 
     def is_calm(self, moment):

@@ -329,8 +329,8 @@ static double tokens_by(const struct sender *sender, uint64_t time)
 }
 
 /*
- * What is left of it now, at most. It was empty then or at some frame k, and since then it got tokens while n - k frames
- * took some; the k for which that is most is the one with the largest lead.
+ * What is left of it now, at most. It was empty then or at some frame k, and since then it got tokens while n - k
+ * frames took some; the k for which that is most is the one with the largest lead.
  */
 static double tokens_left(const struct sender *sender)
 {
