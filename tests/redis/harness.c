@@ -20,14 +20,6 @@
 static pid_t owner;
 static char directory[48];
 
-uint64_t monotonic_ns(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return ts.tv_sec * 1000000000ULL + ts.tv_nsec;
-}
-
 static void nap(void)
 {
 	nanosleep(&(struct timespec){ .tv_nsec = 5 * MS }, NULL);
@@ -175,7 +167,7 @@ static void run_server(const struct server *server)
 
 void server_restart(struct server *server, bool wait)
 {
-	uint64_t until = monotonic_ns() + PATIENCE_NS;
+	uint64_t until = eb_monotonic_ns() + PATIENCE_NS;
 
 	server->pid = fork();
 	assert_true(server->pid >= 0);
@@ -184,7 +176,7 @@ void server_restart(struct server *server, bool wait)
 		run_server(server);
 	}
 	while (wait && !answers(server)) {
-		if (monotonic_ns() > until || waitpid(server->pid, NULL, WNOHANG) == server->pid)
+		if (eb_monotonic_ns() > until || waitpid(server->pid, NULL, WNOHANG) == server->pid)
 			fail_msg("redis-server in %s does not start", server->dir);
 		nap();
 	}
@@ -348,9 +340,9 @@ void run_once(sd_event *event)
 
 void run_for(sd_event *event, uint64_t ns)
 {
-	uint64_t until = monotonic_ns() + ns;
+	uint64_t until = eb_monotonic_ns() + ns;
 
-	while (monotonic_ns() < until)
+	while (eb_monotonic_ns() < until)
 		run_once(event);
 }
 

@@ -17,6 +17,7 @@
 #include <hiredis/hiredis.h>
 #include <systemd/sd-event.h>
 
+#include "clock.h"
 #include "config_redis.h"
 #include "redis/redis.h"
 
@@ -84,17 +85,16 @@ void watch_open(struct watch *watch, const struct eb_redis_config *config, const
 void watch_close(struct watch *watch);
 
 /* Runs the loop until the condition holds, or fails the test. */
-#define RUN_UNTIL(loop, condition)                                                            \
-	do {                                                                                  \
-		uint64_t until_ns_ = monotonic_ns() + PATIENCE_NS;                            \
-		while (!(condition)) {                                                        \
-			if (monotonic_ns() > until_ns_)                                       \
+#define RUN_UNTIL(loop, condition)                                                      \
+	do {                                                                            \
+		uint64_t until_ns_ = eb_monotonic_ns() + PATIENCE_NS;                   \
+		while (!(condition)) {                                                  \
+			if (eb_monotonic_ns() > until_ns_)                              \
 				fail_msg("%s:%d: never came true: %s", __FILE__, __LINE__, #condition); \
-			run_once(loop);                                                       \
-		}                                                                             \
+			run_once(loop);                                                 \
+		}                                                                       \
 	} while (0)
 
-uint64_t monotonic_ns(void);
 void run_once(sd_event *event);
 
 /* Runs the loop for as long. */

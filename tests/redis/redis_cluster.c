@@ -246,9 +246,9 @@ static void offer(struct load *load)
 
 #define LOAD_UNTIL(load, condition)                                               \
 	do {                                                                      \
-		uint64_t end_ns_ = monotonic_ns() + PATIENCE_NS;                  \
+		uint64_t end_ns_ = eb_monotonic_ns() + PATIENCE_NS;                  \
 		while (!(condition)) {                                            \
-			if (monotonic_ns() > end_ns_)                             \
+			if (eb_monotonic_ns() > end_ns_)                             \
 				fail_msg("%d: never came true: %s (%s)", __LINE__, #condition, (load)->watch->text); \
 			offer(load);                                              \
 			run_once((load)->watch->event);                           \

@@ -527,11 +527,3 @@ void rig_check_table(const struct rig *rig)
 		}
 	}
 }
-
-uint64_t rig_ns(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return now.tv_sec * 1000000000ULL + now.tv_nsec;
-}

@@ -11,6 +11,7 @@
 
 #include <linux/bpf.h>
 
+#include "clock.h"
 #include "edgebucket.h"
 #include "frame.h"
 
@@ -85,7 +86,6 @@ uint64_t rig_dropped(const struct rig *rig, const char *rule, const char *source
 /* Fails when a lock is held, a time is EB_LOCKED or an entry has a tag that nobody looks for. */
 void rig_check_table(const struct rig *rig);
 
-uint64_t rig_ns(void);
 int rig_fd(const struct rig *rig, const char *map);
 
 #endif

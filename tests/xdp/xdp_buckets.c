@@ -24,7 +24,7 @@
 
 static uint64_t ticks(void)
 {
-	return eb_gcra_now(rig_ns());
+	return eb_gcra_now(eb_monotonic_ns());
 }
 
 /* A debt made at `since` or later has been paid back for no longer than that. */
@@ -485,7 +485,7 @@ static void check_event(const struct eb_event *event, uint64_t since, const char
 	static const uint8_t src4[16] = { 10, 0, 0, 1 }, dst4[16] = { 198, 51, 100, 53 };
 	static const uint8_t zero[3];
 
-	if (event->time_ns < since || event->time_ns > rig_ns())
+	if (event->time_ns < since || event->time_ns > eb_monotonic_ns())
 		fail_msg("%s: wrong time", name);
 	assert_memory_equal(event->saddr, event->family == 4 ? src4 : src6, 16);
 	assert_memory_equal(event->daddr, event->family == 4 ? dst4 : dst6, 16);
@@ -524,7 +524,7 @@ static void test_events(void **state)
 		rig_apply(rig, config);
 		ring_buffer__consume(ring);
 		seen.count = 0;
-		since = rig_ns();
+		since = eb_monotonic_ns();
 		frame_make(rows[i].frame, &frame);
 		rig_clear(rig);
 		rig_repeat(rig, &frame, rows[i].repeat);
@@ -559,11 +559,11 @@ static void test_event_rate(void **state)
 	ring_buffer__consume(ring);
 	seen.count = 0;
 	frame_make("ip4 udp:1", &frame);
-	since = rig_ns();
+	since = eb_monotonic_ns();
 	rig_repeat(rig, &frame, 100000);
 	ring_buffer__consume(ring);
 	assert_true(seen.count >= 1);
-	assert_true(seen.count <= libbpf_num_possible_cpus() * (1 + (rig_ns() - since) / 5000000));
+	assert_true(seen.count <= libbpf_num_possible_cpus() * (1 + (eb_monotonic_ns() - since) / 5000000));
 	ring_buffer__free(ring);
 }
 

@@ -82,7 +82,7 @@ static void check_sum(const struct eb_restore_counts *counts)
 /* A source has this debt, or had within the last minute. */
 static void check_time(uint64_t full_at, uint64_t debt_ns)
 {
-	uint64_t debt = eb_gcra_debt(full_at, eb_gcra_now(rig_ns())) / EB_TICKS_PER_NS;
+	uint64_t debt = eb_gcra_debt(full_at, eb_gcra_now(eb_monotonic_ns())) / EB_TICKS_PER_NS;
 
 	if (debt > debt_ns || debt + MEANWHILE < debt_ns)
 		fail_msg("a debt of %llu s instead of %llu s", debt / SECOND, debt_ns / SECOND);
@@ -463,9 +463,9 @@ static void test_late_after_another(void **state)
 
 static void wait_ns(uint64_t ns)
 {
-	uint64_t end = rig_ns() + ns;
+	uint64_t end = eb_monotonic_ns() + ns;
 
-	while (rig_ns() < end)
+	while (eb_monotonic_ns() < end)
 		;
 }
 
@@ -473,7 +473,7 @@ static void wait_ns(uint64_t ns)
 static void test_time_goes_on(void **state)
 {
 	struct rig *rig = *state;
-	uint64_t since = rig_ns(), elapsed;
+	uint64_t since = eb_monotonic_ns(), elapsed;
 	struct eb_restore *redis = new_restore(rig, 10), *embedded, *late;
 	const struct eb_bucket *bucket;
 
@@ -487,7 +487,7 @@ static void test_time_goes_on(void **state)
 	eb_restore_join(embedded, redis);
 	wait_ns(100 * 1000 * 1000);
 	eb_restore_apply(embedded, rig->buckets, false, NULL);
-	elapsed = rig_ns() - since;
+	elapsed = eb_monotonic_ns() - since;
 	bucket = rig_bucket_of(rig, "a", "10.0.0.1");
 	assert_in_range(eb_gcra_debt(bucket->packets_full_at, eb_gcra_now(since + elapsed)) / EB_TICKS_PER_NS,
 			HOUR - elapsed, HOUR - 200 * 1000 * 1000);
@@ -498,11 +498,11 @@ static void test_time_goes_on(void **state)
 	/* The same record, as the late one sees it by now: nothing to add. */
 	wait_ns(100 * 1000 * 1000);
 	late = eb_restore_new(rig->policy, 10);
-	elapsed = rig_ns() - since;
+	elapsed = eb_monotonic_ns() - since;
 	add(late, "a|10.0.0.1/32", HOUR - elapsed, 0);
 	eb_restore_apply(late, rig->buckets, true, embedded);
 	check_bucket(rig, "a", "10.0.0.1", HOUR, 0);
-	elapsed = rig_ns() - since;
+	elapsed = eb_monotonic_ns() - since;
 	assert_in_range(eb_gcra_debt(bucket->packets_full_at, eb_gcra_now(since + elapsed)) / EB_TICKS_PER_NS,
 			HOUR - elapsed, HOUR - 100 * 1000 * 1000);
 	eb_restore_free(redis);

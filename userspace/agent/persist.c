@@ -419,7 +419,7 @@ static int on_read_again(sd_event_source *source, uint64_t usec, void *arg)
 static int on_timeout(sd_event_source *source, uint64_t usec, void *arg)
 {
 	struct eb_persist *persist = arg;
-	uint64_t now_us = eb_monotonic_ns() / 1000;
+	uint64_t now_us = eb_monotonic_us();
 
 	/* What came during a reload of many prefixes, say, is still to be read. */
 	if (now_us > usec + LATE_US) {
