@@ -175,10 +175,9 @@ static void look_at_rules(struct eb_mirror *mirror)
 		fail_pass(mirror, -EIO, "cannot read the rules");
 		return;
 	}
-	if (mirror->policy->generation == mirror->generation)
-		return;
+	if (mirror->policy->generation != mirror->generation && mirror->held_count)
+		eb_mirror_forget(mirror);
 	mirror->generation = mirror->policy->generation;
-	eb_mirror_forget(mirror);
 }
 
 static void begin_pass(struct eb_mirror *mirror, uint32_t reasons);
