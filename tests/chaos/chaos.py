@@ -184,7 +184,7 @@ class Run:
     # ---- the end ----
 
     def wait_healthy(self):
-        until("a master with a replica", self.servers.is_whole, 180)
+        self.servers.wait()
         self.agent.wait()
         until("health", lambda: self.agent.health() == "200")
         status = until("a status that is ok", self.is_status_ok, 30)

@@ -366,7 +366,7 @@ class Faults:
     def store_calm(self, seconds):
         """Nobody touches the servers. The agent's faults go on, but at the end it runs for long enough to have written
         all, and what a power cut and a stop lose then is sure to be judged."""
-        until("a master with a replica", self.servers.is_whole, 180)
+        self.servers.wait()
         self.calm = time.monotonic_ns(), self.servers.elections()
         time.sleep(seconds - (MIRROR_TICK + WRITE) / SECOND)
         with self.busy["agent"]:

@@ -181,7 +181,7 @@ class Judge:
                                "enforced, and below the rate")
 
     def excuse(self, index, sent):
-        if self.is_down(sent, sent):
+        if self.is_down(sent):
             return "link down"
         if any(self.queued_since(e.begin) <= sent <= (e.end or sent) for e in self.exposures):
             return "not enforced"
@@ -194,8 +194,8 @@ class Judge:
                 return "no room in the link's queue"
         return None
 
-    def is_down(self, since, till):
-        return any(self.queued_since(begin) <= till and since <= (end or since) for begin, end in self.down)
+    def is_down(self, sent):
+        return any(self.queued_since(begin) <= sent <= (end or sent) for begin, end in self.down)
 
     def queued_since(self, moment):
         """When a frame was sent, at the earliest, that may still be queued then. While this machine stands still, it

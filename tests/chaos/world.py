@@ -194,6 +194,10 @@ class Servers:
         master = int(masters.pop())
         return self.is_master(master) and "min_slaves_good_slaves:1" in self.ask(master, "info", "replication")
 
+    def wait(self):
+        """On a machine that is busy with other things, Sentinels take servers for dead again and again."""
+        until("a master with a replica", self.is_whole, 180)
+
     def elections(self):
         """What each Sentinel knows of them."""
         return [self.known_by(port).get("config-epoch") for port in SENTINELS]

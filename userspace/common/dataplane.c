@@ -502,10 +502,16 @@ static int switch_policy(struct eb_dataplane *dataplane, const struct eb_ruleset
 	return 0;
 }
 
+/* The policy out of force. */
+static __u32 idle_policy(const struct eb_dataplane *dataplane)
+{
+	return 1 - (EB_READ(dataplane->state->active) & 1);
+}
+
 /* Says that the policy out of force has nothing left that the one in force would lack. */
 static void mark_converted(struct eb_dataplane *dataplane, struct eb_policy *old)
 {
-	__u32 idle = 1 - (EB_READ(dataplane->state->active) & 1);
+	__u32 idle = idle_policy(dataplane);
 
 	old->generation = 0;
 	(void)bpf_map_update_elem(dataplane->maps.fd[EB_MAP_POLICY], &idle, old, BPF_ANY);
@@ -517,7 +523,7 @@ static void mark_converted(struct eb_dataplane *dataplane, struct eb_policy *old
  */
 static int finish_interrupted(struct eb_dataplane *dataplane, const struct eb_policy *policy)
 {
-	__u32 idle = 1 - (EB_READ(dataplane->state->active) & 1);
+	__u32 idle = idle_policy(dataplane);
 	struct eb_policy *old = calloc(1, sizeof(*old));
 	struct eb_convert *convert = NULL;
 	int err = old ? bpf_map_lookup_elem(dataplane->maps.fd[EB_MAP_POLICY], &idle, old) : -ENOMEM;
