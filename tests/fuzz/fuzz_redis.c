@@ -261,12 +261,11 @@ static void run(char *text, size_t size)
 	struct run run = { .restore = eb_restore_new(&policy, 100) };
 	struct eb_store_events events = { .up = on_up, .down = on_down, .writable = on_writable, .arg = &run };
 	struct eb_redis_config config;
-	char *error;
 
 	set_up(text[0], &config);
 	world_begin((unsigned char)text[1] > 32 ? (unsigned char)text[1] - 32 : 1);
 	if (!run.restore ||
-	    eb_store_redis_new(world_loop(), &config, &limits, "node", &events, &run.store, &error))
+	    eb_store_redis_new(world_loop(), &config, &limits, "node", &events, &run.store))
 		fail("no store");
 	world_run();
 	run_steps(&run, text + 2, text + size);

@@ -80,9 +80,21 @@ until_true "the refusal" eval 'eb --json status | jq -r .redis.last_error | grep
 hidden
 send 10.8.3.1 -n 110
 counted slow 10.8.3.1 100 10
-# The right one needs a restart, and that does not lose what could not be read.
+# The right one needs neither a restart nor a reload, and what could not be read meanwhile is not lost.
 printf '%s\n' "$password" > "$dir/password"
-stop_agent
-start_agent
 until_true "the late restore" status_is '.restore.state == "done"'
 equal "a bucket from before" "$((100 - last))" tokens "10.8.0.$last/32"
+
+# Another password in Redis and then in the file; rules change while there is no file at all.
+rm "$dir/password"
+sed -i 's/burst: 100 }/burst: 50 }/' "$config"
+eb reload > /dev/null || fail "a reload was refused for want of the password's file"
+log_has "cannot be read: No such file" || fail "the missing file is not warned of"
+equal "a burst of the new rules" 50 eval 'bucket 10.8.3.1/32 .packets.burst'
+redis acl setuser edgebucket resetpass ">$password-2" > /dev/null
+redis client kill user edgebucket > /dev/null
+until_true "the old password to be refused" eval 'eb --json status | jq -r .redis.last_error | grep -q "refused the user"'
+printf '%s\n' "$password-2" > "$dir/password"
+until_true "the new password to serve" store_is_up redis
+wait_mirrored
+hidden

@@ -394,12 +394,11 @@ void watch_open(struct watch *watch, const struct eb_redis_config *config, const
 		const char *const *keys, size_t key_count)
 {
 	struct eb_redis_events events = { .up = on_up, .down = on_down, .writable = on_writable, .arg = watch };
-	char *error = NULL;
 
 	memset(watch, 0, sizeof(*watch));
 	assert_true(sd_event_new(&watch->event) >= 0);
-	if (eb_redis_new(watch->event, config, limits, keys, key_count, &events, &watch->redis, &error))
-		fail_msg("eb_redis_new: %s", error ? error : "failed");
+	if (eb_redis_new(watch->event, config, limits, keys, key_count, &events, &watch->redis))
+		fail_msg("eb_redis_new: out of memory");
 }
 
 void watch_close(struct watch *watch)

@@ -172,6 +172,41 @@ static void authenticates(void **state)
 	server_restart(&server, true);
 }
 
+/* The file is read for each connection: a new password counts without a restart, and so does a file that comes late;
+ * while it cannot be read, or holds nothing, the last one does. */
+static void reads_password_files(void **state)
+{
+	struct eb_redis_config config = base_config(&server);
+	struct watch watch;
+
+	(void)state;
+	server_do(&server, "ACL SETUSER edge on resetpass >one ~* +@all");
+	shell("rm -f password");
+	config.username = "edge";
+	config.password_file = (char *)write_file("password", "one\n");
+	shell("rm password");
+	open_quick(&watch, &config);
+	RUN_UNTIL(watch.event, strstr(watch.text, "No such file"));
+	assert_int_equal(watch.error, EB_REDIS_AUTH);
+	write_file("password", "one\n");
+	RUN_UNTIL(watch.event, watch.ups == 1);
+
+	server_do(&server, "ACL SETUSER edge resetpass >two");
+	server_do(&server, "CLIENT KILL USER edge");
+	RUN_UNTIL(watch.event, strstr(watch.text, "refused the user name or password"));
+	write_file("password", "two\n");
+	RUN_UNTIL(watch.event, watch.ups == 2);
+
+	write_file("password", "");
+	server_do(&server, "CLIENT KILL USER edge");
+	RUN_UNTIL(watch.event, watch.ups == 3);
+	shell("rm password");
+	server_do(&server, "CLIENT KILL USER edge");
+	RUN_UNTIL(watch.event, watch.ups == 4);
+	watch_close(&watch);
+	server_do(&server, "ACL DELUSER edge");
+}
+
 static void password_without_need_is_named(void **state)
 {
 	struct eb_redis_config config = base_config(&server);
@@ -611,6 +646,7 @@ int main(void)
 		cmocka_unit_test(waits_synchronously),
 		cmocka_unit_test(selects_database),
 		cmocka_unit_test(authenticates),
+		cmocka_unit_test(reads_password_files),
 		cmocka_unit_test(password_without_need_is_named),
 		cmocka_unit_test(password_never_in_messages),
 		cmocka_unit_test(refuses_when_full),

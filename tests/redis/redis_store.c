@@ -114,13 +114,12 @@ static void open_redis(struct store_test *test)
 	struct eb_store_events events = { .up = on_up, .down = on_down, .writable = on_writable, .arg = test };
 	struct eb_redis_config config = base_config(&server);
 	struct eb_redis_limits limits = quick_limits();
-	char *error;
 
 	memset(test, 0, sizeof(*test));
 	config.username = "edgebucket";
 	config.password = PASSWORD;
 	assert_true(sd_event_new(&test->event) >= 0);
-	assert_int_equal(eb_store_redis_new(test->event, &config, &limits, NODE, &events, &test->store, &error), 0);
+	assert_int_equal(eb_store_redis_new(test->event, &config, &limits, NODE, &events, &test->store), 0);
 }
 
 static void open_lmdb(struct store_test *test, const char *dir, size_t max_bytes, bool read_only)

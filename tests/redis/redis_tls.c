@@ -1,10 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* TLS to a real server: whom we trust, whose name we accept, and what we say when we do not. */
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include "harness.h"
+#include "redis/tls.h"
 
 static struct server server, others[3]; /* others: expired, for another name, asking for a client certificate */
 
@@ -231,24 +235,22 @@ static void refuses_bad_files(void **state)
 	shell("openssl ec -in client.key -aes128 -passout pass:x -out locked.key");
 	for (size_t i = 0; i < COUNT(rows); i++) {
 		struct eb_redis_config config = base_config(&server);
-		struct eb_redis *redis = NULL;
-		sd_event *event;
-		char *error = NULL;
+		struct eb_redis_limits limits = quick_limits();
+		struct watch watch;
 
+		config.nodes[0].port = server.tls_port;
 		config.tls = (struct eb_redis_tls){
 			.is_on = true,
 			.ca = (char *)path(rows[i].ca),
 			.cert = rows[i].cert ? (char *)path(rows[i].cert) : NULL,
 			.key = rows[i].key ? (char *)path(rows[i].key) : NULL,
 		};
-		assert_true(sd_event_new(&event) >= 0);
-		assert_int_not_equal(eb_redis_new(event, &config, NULL, NULL, 0, NULL, &redis, &error), 0);
-		assert_null(redis);
-		if (!error || !strstr(error, rows[i].named))
-			fail_msg("%s: %s", rows[i].named, error ? error : "no message");
-		print_message("%s\n", error);
-		free(error);
-		sd_event_unref(event);
+		watch_open(&watch, &config, &limits, NULL, 0);
+		RUN_UNTIL(watch.event, watch.ups || watch.downs);
+		if (watch.ups || watch.error != EB_REDIS_TLS || !strstr(watch.text, rows[i].named))
+			fail_msg("%s: %s", rows[i].named, watch.text);
+		print_message("%s\n", watch.text);
+		watch_close(&watch);
 	}
 }
 
@@ -277,6 +279,45 @@ static void exchanges_files(void **state)
 	watch_close(&watch);
 }
 
+/* A file that is not there when the agent starts, and comes later. */
+static void waits_for_files(void **state)
+{
+	struct eb_redis_config config = base_config(&server);
+	struct eb_redis_limits limits = quick_limits();
+	struct watch watch;
+
+	(void)state;
+	shell("rm -f late.crt");
+	config.nodes[0].port = server.tls_port;
+	config.tls = (struct eb_redis_tls){ .is_on = true, .ca = (char *)path("late.crt") };
+	watch_open(&watch, &config, &limits, NULL, 0);
+	RUN_UNTIL(watch.event, strstr(watch.text, "late.crt"));
+	shell("cp authority.crt late.crt");
+	RUN_UNTIL(watch.event, watch.ups);
+	watch_close(&watch);
+}
+
+/* As a connection may have one that is freed in a callback; and more than OpenSSL has numbers for. */
+static void sessions_outlive_authorities(void **state)
+{
+	struct eb_tls_session *session;
+	struct eb_tls *tls;
+	char *error = NULL;
+	int fds[2];
+
+	(void)state;
+	for (int i = 0; i < 200; i++) {
+		assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fds), 0);
+		assert_int_equal(eb_tls_new(path("authority.crt"), NULL, NULL, &tls), 0);
+		assert_int_equal(eb_tls_open(tls, fds[0], "redis.test", &session, &error), 0);
+		eb_tls_free(tls);
+		assert_int_equal(eb_tls_handshake(session), -EAGAIN);
+		eb_tls_close(session);
+		close(fds[0]);
+		close(fds[1]);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -286,6 +327,8 @@ int main(void)
 		cmocka_unit_test(names_mismatch),
 		cmocka_unit_test(refuses_bad_files),
 		cmocka_unit_test(exchanges_files),
+		cmocka_unit_test(waits_for_files),
+		cmocka_unit_test(sessions_outlive_authorities),
 	};
 
 	return cmocka_run_group_tests(tests, start_servers, kill_servers);

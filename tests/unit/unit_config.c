@@ -81,6 +81,16 @@ static const char *write_file(const char *name, const char *text, mode_t mode)
 	return path;
 }
 
+/* In the directory. */
+static void expect_path(const char *path, const char *name)
+{
+	size_t len = strlen(directory);
+
+	assert_non_null(path);
+	assert_memory_equal(path, directory, len);
+	assert_string_equal(path + len + 1, name);
+}
+
 static struct eb_config *parse(const char *text)
 {
 	struct eb_config *config = NULL;
@@ -620,15 +630,22 @@ static const struct refused refused[] = {
 	{ "redis password twice",
 	  REDIS("  password: hunter2\n"
 	        "  password_file: /dev/null\n"),
-	  "4: redis.password_file: \"/dev/null\" cannot be read: Not a regular file" },
+	  "3: redis: has password and password_file; keep one" },
 	{ "redis password empty", REDIS("  password: ''\n"),
-	  "3: redis.password: must have 1 to 4096 characters" },
+	  "3: redis.password: is empty; expected a password" },
+	{ "redis password newline", REDIS("  password: |\n\n"),
+	  "3: redis.password: is empty; expected a password" },
+	{ "redis password lines", REDIS("  password: |\n    hunter2\n    hunter2\n"),
+	  "3: redis.password: holds more than one line; expected a password alone" },
+	{ "redis password lines kept", REDIS("  password: |+\n    hunter2\n\n"),
+	  "3: redis.password: holds more than one line; expected a password alone" },
+	{ "redis password tab", REDIS("  password: \"hunter2\\t\"\n"),
+	  "3: redis.password: holds the control character U+0009; expected a password alone" },
+	{ "redis password bell",
+	  REDIS("  sentinel: { master: m, nodes: [a], password: \"\\ahunter2\" }\n"),
+	  "3: redis.sentinel.password: holds the control character U+0007; expected a password alone" },
 	{ "redis password a list", REDIS("  password: [hunter2]\n"),
 	  "3: redis.password: is a list; expected a single value" },
-	{ "redis password_file missing", REDIS("  password_file: /nonexistent/file\n"),
-	  "3: redis.password_file: \"/nonexistent/file\" cannot be read: No such file or directory" },
-	{ "redis password_file directory", REDIS("  password_file: /tmp\n"),
-	  "3: redis.password_file: \"/tmp\" cannot be read: Is a directory" },
 	{ "redis db", REDIS("  db: -1\n"),
 	  "3: redis.db: \"-1\" is not a whole number" },
 	{ "redis tls", REDIS("  tls: perhaps\n"),
@@ -638,9 +655,7 @@ static const struct refused refused[] = {
 	        "  tls: true\n"),
 	  "3: redis: tls does not go with a socket" },
 	{ "redis tls cert alone", REDIS("  tls: { cert: /dev/null }\n"),
-	  "3: redis.tls.cert: \"/dev/null\" cannot be read: Not a regular file" },
-	{ "redis tls ca missing", REDIS("  tls: { ca: /nonexistent/file }\n"),
-	  "3: redis.tls.ca: \"/nonexistent/file\" cannot be read: No such file or directory" },
+	  "3: redis.tls: cert and key go together; one of them is missing" },
 	{ "redis tls key", REDIS("  tls: { verify: false }\n"),
 	  "3: redis.tls: unknown key \"verify\"; known are ca, cert, key, server_name" },
 	{ "redis tls server_name", REDIS("  tls: { server_name: 'a b' }\n"),
@@ -929,7 +944,8 @@ static void test_example(void **state)
 	assert_string_equal(redis->nodes[0].host, "127.0.0.1");
 	assert_int_equal(redis->nodes[0].port, 6379);
 	assert_string_equal(redis->username, "edgebucket");
-	assert_string_equal(redis->password, "hunter2");
+	expect_path(redis->password_file, "password");
+	assert_null(redis->password);
 	assert_true(redis->tls.is_on);
 	assert_null(redis->tls.ca);
 	eb_config_free(config);
@@ -1288,7 +1304,7 @@ static void test_password_readable_by_all(void **state)
 		 "\"%s/password\"; use chmod o-r", directory, directory);
 	assert_int_equal(config->warning_count, 1);
 	assert_string_equal(config->warnings[0], expected);
-	assert_string_equal(config->redis->password, "hunter2");
+	expect_path(config->redis->password_file, "password");
 	eb_config_free(config);
 
 	config = read_files(write_file("a.yaml", REDIS("  password: hunter2\nrules: [{ name: a, action: deny }]\n"),
@@ -1376,7 +1392,7 @@ static void test_redis_sentinel(void **state)
 	assert_int_equal(redis->nodes[1].port, 26379);
 	assert_string_equal(redis->nodes[2].host, "::1");
 	assert_string_equal(redis->sentinel_username, "s");
-	assert_string_equal(redis->sentinel_password, "hunter2");
+	expect_path(redis->sentinel_password_file, "password");
 	assert_true(redis->sentinel_tls.is_on);
 	assert_string_equal(redis->password, "other");
 	assert_false(redis->tls.is_on);
@@ -1412,20 +1428,64 @@ static void test_redis_tls(void **state)
 	eb_config_free(config);
 }
 
-static void test_password_files_refused(void **state)
+/* Not refused: rules take effect whatever became of a file that is read again at each connection. */
+static void test_files_that_cannot_be_read(void **state)
 {
-	const char *path = write_file("a.yaml", REDIS("  password_file: password\n"), 0644);
-	char place[128], *text = repeat("", "hunter2", 1000, "");
+	static const char missing[] = "cannot be read: No such file or directory";
+	char *text = repeat("", "hunter2", 1000, "");
+	const struct {
+		const char *settings, *key, *content, *reason;
+	} rows[] = {
+		{ "  password_file: password\n", "password_file", NULL, missing },
+		{ "  password_file: password\n", "password_file", "\n", "is empty; expected a password" },
+		{ "  password_file: password\n", "password_file", "hunter2\nhunter2\n",
+		  "holds more than one line; expected a password alone" },
+		{ "  password_file: password\n", "password_file", "hunter2\x7f\n",
+		  "holds the control character U+007F; expected a password alone" },
+		{ "  password_file: password\n", "password_file", text, "cannot be read: File too large" },
+		{ "  sentinel: { master: m, nodes: [a], password_file: password }\n", "sentinel.password_file", NULL,
+		  missing },
+		{ "  tls: { ca: password }\n", "tls.ca", NULL, missing },
+		{ "  tls: { cert: password, key: list.txt }\n", "tls.cert", NULL, missing },
+		{ "  tls: { cert: list.txt, key: password }\n", "tls.key", NULL, missing },
+	};
 
 	(void)state;
-	snprintf(place, sizeof(place), "%s:3: redis.password_file: \"%s/password\"", path, directory);
-	write_file("password", "\n", 0600);
-	expect_files_refused(path, NULL, -EINVAL, "%s is empty; expected a password", place);
-	write_file("password", "hunter2\nhunter2\n", 0600);
-	expect_files_refused(path, NULL, -EINVAL, "%s holds more than one line; expected a password alone", place);
-	write_file("password", text, 0600);
-	expect_files_refused(path, NULL, -EINVAL, "%s cannot be read: File too large", place);
+	write_file("list.txt", "", 0600);
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct eb_config *config;
+		char yaml[512], expected[512];
+		const char *path;
+
+		snprintf(yaml, sizeof(yaml), REDIS("%srules: [{ name: a, action: deny }]\n"), rows[i].settings);
+		path = write_file("a.yaml", yaml, 0644);
+		(void)unlink(write_file("password", rows[i].content ? rows[i].content : "", 0600));
+		if (rows[i].content)
+			write_file("password", rows[i].content, 0600);
+		config = read_files(path, NULL);
+		snprintf(expected, sizeof(expected), "%s:3: redis.%s: \"%s/password\" %s; it is read again at each "
+			 "connection", path, rows[i].key, directory, rows[i].reason);
+		assert_int_equal(config->warning_count, 1);
+		assert_string_equal(config->warnings[0], expected);
+		eb_config_free(config);
+	}
 	free(text);
+}
+
+static void test_password_with_newline(void **state)
+{
+	struct eb_config *config = parse(REDIS("  password: |\n    hunter2\n  sentinel: { master: m, nodes: [a], "
+					       "password: \"p w\\r\\n\" }\n"));
+
+	(void)state;
+	assert_string_equal(config->redis->password, "hunter2");
+	assert_string_equal(config->redis->sentinel_password, "p w");
+	eb_config_free(config);
+	setenv("REDIS_PASSWORD", "other\n", 1);
+	config = parse(REDIS("  password_file: /nonexistent/file\n"));
+	assert_string_equal(config->redis->password, "other");
+	assert_null(config->redis->password_file);
+	eb_config_free(config);
 }
 
 static void test_redis_file(void **state)
@@ -1640,7 +1700,8 @@ int main(void)
 		TEST(test_redis_sentinel),
 		TEST(test_redis_cluster),
 		TEST(test_redis_tls),
-		TEST(test_password_files_refused),
+		TEST(test_files_that_cannot_be_read),
+		TEST(test_password_with_newline),
 		TEST(test_redis_file),
 		TEST(test_redis_file_replaces_section),
 		TEST(test_redis_file_refused),

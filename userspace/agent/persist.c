@@ -514,12 +514,10 @@ static int open_redis(struct eb_persist *persist, const struct eb_store_events *
 	if (!backend->address)
 		return eb_fail(-ENOMEM, error, "out of memory");
 	err = eb_store_redis_new(persist->loop, persist->config->redis, NULL, persist->config->node, events,
-				 &backend->store, error);
-
-	if (err)
-		return err;
-	err = eb_mirror_new(persist->loop, persist->dataplane, backend->store, persist->config->redis->tick_ns,
-			    on_pass_done, backend, &backend->mirror);
+				 &backend->store);
+	if (!err)
+		err = eb_mirror_new(persist->loop, persist->dataplane, backend->store, persist->config->redis->tick_ns,
+				    on_pass_done, backend, &backend->mirror);
 	return err ? eb_fail(err, error, "cannot mirror to redis: %s", strerror(-err)) : 0;
 }
 

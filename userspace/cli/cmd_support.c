@@ -21,6 +21,7 @@
 #include "input.h"
 #include "lock.h"
 #include "options.h"
+#include "password.h"
 #include "printable.h"
 #include "redact.h"
 #include "scrape.h"
@@ -153,16 +154,29 @@ static void add_config(struct bundle *bundle, const char *name, const char *path
 	free(text);
 }
 
+static void learn_password(struct bundle *bundle, const char *text, const char *file)
+{
+	char *password, *error = NULL;
+
+	if (text)
+		redact_add(&bundle->secrets, text);
+	if (file && eb_password_read(file, NULL, &password, &error) == 0) {
+		redact_add(&bundle->secrets, password);
+		eb_password_free(password);
+	}
+	free(error);
+}
+
 /* Passwords that stand in no file that is shown: those of password_file and of the environment, here as the readers
  * of the configuration have them. */
 static void learn_from_config(struct bundle *bundle)
 {
 	const struct eb_redis_config *redis = bundle->config ? bundle->config->redis : NULL;
 
-	if (redis && redis->password)
-		redact_add(&bundle->secrets, redis->password);
-	if (redis && redis->sentinel_password)
-		redact_add(&bundle->secrets, redis->sentinel_password);
+	if (redis) {
+		learn_password(bundle, redis->password, redis->password_file);
+		learn_password(bundle, redis->sentinel_password, redis->sentinel_password_file);
+	}
 	if (eb_input_env("REDIS_PASSWORD"))
 		redact_add(&bundle->secrets, getenv("REDIS_PASSWORD"));
 }

@@ -171,17 +171,13 @@ static int wait_end(sd_event *loop, struct reading *reading)
 static int open_store(sd_event *loop, const struct eb_config *config, struct reading *reading)
 {
 	const struct eb_store_events events = { .up = on_up, .arg = reading };
-	char *error = NULL;
 	int err;
 
 	/* 0 for its size: the file's own. */
 	err = reading->out->kind == STORE_REDIS ?
-		      eb_store_redis_new(loop, config->redis, NULL, config->node, &events, &reading->store, &error) :
+		      eb_store_redis_new(loop, config->redis, NULL, config->node, &events, &reading->store) :
 		      eb_store_lmdb_new(loop, config->state_dir, 0, true, &events, &reading->store);
-	if (err)
-		fail(reading, err, error);
-	free(error);
-	return err;
+	return err ? fail(reading, err, "") : 0;
 }
 
 static int read_store(sd_event *loop, const struct eb_config *config, struct reading *reading)

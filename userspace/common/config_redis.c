@@ -10,13 +10,13 @@
 #include <unistd.h>
 
 #include "config_redis.h"
-#include "quantity.h"
 #include "input.h"
+#include "password.h"
+#include "quantity.h"
 
 #define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
 #define BIT(n) (1ULL << (n))
 
-#define PASSWORD_MAX 4096
 #define NAME_LEN_MAX 255
 #define NODES_MAX 64
 #define REDIS_PORT_DEFAULT 6379
@@ -25,20 +25,13 @@
 #define MS 1000000ULL
 #define SECOND (1000 * MS)
 
-static void wipe(char *secret)
-{
-	if (secret)
-		explicit_bzero(secret, strlen(secret));
-	free(secret);
-}
-
 static int replace(char **string, const char *value)
 {
 	char *copy = strdup(value);
 
 	if (!copy)
 		return -ENOMEM;
-	wipe(*string);
+	eb_password_free(*string);
 	*string = copy;
 	return 0;
 }
@@ -178,17 +171,23 @@ static int read_sentinel_username(const struct eb_yaml_value *value, void *into)
 
 static int read_password_into(const struct eb_yaml_value *value, char **out)
 {
-	const char *text;
-	int err = eb_yaml_text(value, &text);
+	char *text, *reason = NULL;
+	int err = eb_yaml_string(value, &text);
 
 	if (err)
 		return err;
-	if (!*text || strlen(text) > PASSWORD_MAX)
-		return eb_yaml_fail(value, "must have 1 to %d characters", PASSWORD_MAX);
-	if (value->yaml->world_readable && eb_yaml_warn(value, "every user of this machine can read this file; use "
-							       "chmod o-r or password_file"))
-		return -ENOMEM;
-	return eb_yaml_string(value, out);
+	err = eb_password_trim(text, strlen(text), &reason);
+	if (err)
+		err = eb_yaml_fail(value, "%s", reason ? reason : "is no password");
+	else if (value->yaml->world_readable)
+		err = eb_yaml_warn(value, "every user of this machine can read this file; use chmod o-r or "
+					  "password_file");
+	free(reason);
+	if (err)
+		eb_password_free(text);
+	else
+		*out = text;
+	return err;
 }
 
 static int read_password(const struct eb_yaml_value *value, void *into)
@@ -201,58 +200,28 @@ static int read_sentinel_password(const struct eb_yaml_value *value, void *into)
 	return read_password_into(value, &((struct eb_redis_config *)into)->sentinel_password);
 }
 
-/* Cuts the newline off that editors leave at the end. Returns what is wrong with the rest. */
-static const char *trim_password(char *text, size_t size)
+/* Only looks: it is read at each connection, and whatever became of it must not keep rules out of force. */
+static int look_at_password(const struct eb_yaml_value *value, const char *path)
 {
-	if (size && text[size - 1] == '\n')
-		text[--size] = '\0';
-	if (size && text[size - 1] == '\r')
-		text[--size] = '\0';
-	if (!size)
-		return "is empty; expected a password";
-	if (strlen(text) != size || strpbrk(text, "\r\n"))
-		return "holds more than one line; expected a password alone";
-	return NULL;
-}
-
-static int load_password(const struct eb_yaml_value *value, const char *path, char **out)
-{
-	const char *reason;
-	char *text;
-	size_t size;
+	char *password, *reason = NULL;
 	mode_t mode;
-	int fd = eb_input_open_regular(path), err = fd;
+	int err = eb_password_read(path, &mode, &password, &reason);
 
-	if (fd >= 0) {
-		close(fd);
-		err = eb_input_read(path, PASSWORD_MAX, &mode, &text, &size);
+	if (err) {
+		err = eb_yaml_warn(value, "%s; it is read again at each connection", reason ? reason : "out of memory");
+		free(reason);
+		return err;
 	}
-	if (err < 0)
-		return eb_yaml_fail(value, "%s cannot be read: %s", eb_input_quote(path).text,
-				    eb_input_strerror(err));
-	reason = trim_password(text, size);
-	if (reason)
-		err = eb_yaml_fail(value, "%s %s", eb_input_quote(path).text, reason);
-	else if (mode & S_IROTH)
-		err = eb_yaml_warn(value, "every user of this machine can read %s; use chmod o-r",
-				   eb_input_quote(path).text);
-	if (!err)
-		err = replace(out, text);
-	explicit_bzero(text, size);
-	free(text);
-	return err;
+	eb_password_free(password);
+	return mode & S_IROTH ? eb_yaml_warn(value, "every user of this machine can read %s; use chmod o-r",
+					     eb_input_quote(path).text) : 0;
 }
 
 static int read_password_file_into(const struct eb_yaml_value *value, char **out)
 {
-	char *path;
-	int err = eb_yaml_path(value, &path);
+	int err = eb_yaml_path(value, out);
 
-	if (err)
-		return err;
-	err = load_password(value, path, out);
-	free(path);
-	return err;
+	return err ? err : look_at_password(value, *out);
 }
 
 static int read_password_file(const struct eb_yaml_value *value, void *into)
@@ -260,16 +229,17 @@ static int read_password_file(const struct eb_yaml_value *value, void *into)
 	struct eb_redis_config *redis = into;
 
 	/* The environment wins: no need for the file to be there. */
-	return eb_input_env("REDIS_PASSWORD") ? 0 : read_password_file_into(value, &redis->password);
+	return eb_input_env("REDIS_PASSWORD") ? 0 : read_password_file_into(value, &redis->password_file);
 }
 
 static int read_sentinel_password_file(const struct eb_yaml_value *value, void *into)
 {
-	return read_password_file_into(value, &((struct eb_redis_config *)into)->sentinel_password);
+	return read_password_file_into(value, &((struct eb_redis_config *)into)->sentinel_password_file);
 }
 
 /* --- TLS --- */
 
+/* As with passwords: read at each connection. */
 static int read_tls_file(const struct eb_yaml_value *value, char **out)
 {
 	int fd, err = eb_yaml_path(value, out);
@@ -278,8 +248,8 @@ static int read_tls_file(const struct eb_yaml_value *value, char **out)
 		return err;
 	fd = eb_input_open_regular(*out);
 	if (fd < 0)
-		return eb_yaml_fail(value, "%s cannot be read: %s", eb_input_quote(*out).text,
-				    eb_input_strerror(fd));
+		return eb_yaml_warn(value, "%s cannot be read: %s; it is read again at each connection",
+				    eb_input_quote(*out).text, eb_input_strerror(fd));
 	close(fd);
 	return 0;
 }
@@ -587,20 +557,34 @@ static int apply_port(struct eb_redis_config *redis, struct eb_report *report)
 	return 0;
 }
 
-static int apply_login(struct eb_redis_config *redis, struct eb_report *report)
+static int apply_password(struct eb_redis_config *redis, struct eb_report *report)
 {
-	const char *username = eb_input_env("REDIS_USERNAME"), *password = eb_input_env("REDIS_PASSWORD");
+	const char *password = eb_input_env("REDIS_PASSWORD");
+	char *reason = NULL;
+	int err;
 
-	if (password && strlen(password) > PASSWORD_MAX)
-		return fail_env(report, "REDIS_PASSWORD", "too long");
-	if (password && replace(&redis->password, password))
-		return -ENOMEM;
+	if (!password)
+		return 0;
+	err = replace(&redis->password, password);
+	if (err)
+		return err;
+	err = eb_password_trim(redis->password, strlen(redis->password), &reason);
+	if (err)
+		err = fail_env(report, "REDIS_PASSWORD", reason ? reason : "is no password");
+	free(reason);
+	return err;
+}
+
+static int apply_username(struct eb_redis_config *redis, struct eb_report *report)
+{
+	const char *username = eb_input_env("REDIS_USERNAME");
+
 	if (!username)
 		return 0;
 	if (strlen(username) > NAME_LEN_MAX || !eb_input_is_graphic(username))
 		return fail_env(report, "REDIS_USERNAME",
 				"must have 1 to 255 characters of printable ASCII without spaces");
-	if (!redis->password)
+	if (!redis->password && !redis->password_file)
 		return fail_env(report, "REDIS_USERNAME", "there is no password to go with it; set REDIS_PASSWORD");
 	return replace(&redis->username, username);
 }
@@ -636,7 +620,9 @@ int eb_redis_config_apply_env(struct eb_redis_config **redis, struct eb_report *
 	if (!err)
 		err = apply_port(*redis, report);
 	if (!err)
-		err = apply_login(*redis, report);
+		err = apply_password(*redis, report);
+	if (!err)
+		err = apply_username(*redis, report);
 	return err ? err : apply_tls(*redis, report);
 }
 
@@ -657,11 +643,13 @@ void eb_redis_config_free(struct eb_redis_config *redis)
 	free(redis->nodes);
 	free(redis->socket);
 	free(redis->username);
-	wipe(redis->password);
+	eb_password_free(redis->password);
+	free(redis->password_file);
 	free_tls(&redis->tls);
 	free(redis->sentinel_master);
 	free(redis->sentinel_username);
-	wipe(redis->sentinel_password);
+	eb_password_free(redis->sentinel_password);
+	free(redis->sentinel_password_file);
 	free_tls(&redis->sentinel_tls);
 	free(redis->key);
 	free(redis);
@@ -718,9 +706,11 @@ bool eb_redis_config_equal(const struct eb_redis_config *a, const struct eb_redi
 		return a == b;
 	return a->kind == b->kind && nodes_equal(a, b) && text_equal(a->socket, b->socket) &&
 	       text_equal(a->username, b->username) && text_equal(a->password, b->password) &&
+	       text_equal(a->password_file, b->password_file) &&
 	       tls_equal(&a->tls, &b->tls) && text_equal(a->sentinel_master, b->sentinel_master) &&
 	       text_equal(a->sentinel_username, b->sentinel_username) &&
 	       text_equal(a->sentinel_password, b->sentinel_password) &&
+	       text_equal(a->sentinel_password_file, b->sentinel_password_file) &&
 	       tls_equal(&a->sentinel_tls, &b->sentinel_tls) && a->db == b->db && text_equal(a->key, b->key) &&
 	       a->tick_ns == b->tick_ns && a->connect_timeout_ns == b->connect_timeout_ns &&
 	       a->restore_timeout_ns == b->restore_timeout_ns;

@@ -20,20 +20,21 @@ enum eb_redis_kind { EB_REDIS_HOST, EB_REDIS_SOCKET, EB_REDIS_SENTINEL, EB_REDIS
 /* All but is_on may be NULL: the system's authorities, no client certificate, the name that was connected to. */
 struct eb_redis_tls {
 	bool is_on;
-	char *ca, *cert, *key; /* files; cert and key come together */
+	char *ca, *cert, *key; /* files, which need not be there yet; cert and key come together */
 	char *server_name;
 };
 
-/* Strings are NULL where they were left out. */
+/* Strings are NULL where they were left out. Of a password and its file, one is there at most; the file is for
+ * eb_password_read() whenever the password is needed: it changes, and need not be there yet. */
 struct eb_redis_config {
 	enum eb_redis_kind kind;
 	struct eb_endpoint *nodes; /* the one host; the sentinels; members of the cluster */
 	size_t node_count;         /* 0 for a socket */
 	char *socket;
-	char *username, *password;
+	char *username, *password, *password_file;
 	struct eb_redis_tls tls;
 	char *sentinel_master;
-	char *sentinel_username, *sentinel_password;
+	char *sentinel_username, *sentinel_password, *sentinel_password_file;
 	struct eb_redis_tls sentinel_tls;
 	uint32_t db;
 	char *key;

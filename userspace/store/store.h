@@ -109,7 +109,7 @@ struct eb_redis_limits;
 
 /* `node` is the identity, "" for none; `limits` may be NULL. As eb_redis_new(). */
 int eb_store_redis_new(sd_event *event, const struct eb_redis_config *config, const struct eb_redis_limits *limits,
-		       const char *node, const struct eb_store_events *events, struct eb_store **out, char **error);
+		       const char *node, const struct eb_store_events *events, struct eb_store **out);
 
 /*
  * An environment in the directory `state_dir`, which is made if it is missing, of at most `max_bytes`. Opened by a

@@ -455,7 +455,7 @@ static int name_keys(struct store_redis *store, const char *key, const char *nod
 }
 
 int eb_store_redis_new(sd_event *event, const struct eb_redis_config *config, const struct eb_redis_limits *limits,
-		       const char *node, const struct eb_store_events *events, struct eb_store **out, char **error)
+		       const char *node, const struct eb_store_events *events, struct eb_store **out)
 {
 	struct store_redis *store = calloc(1, sizeof(*store));
 	struct eb_redis_events redis_events = {
@@ -467,7 +467,6 @@ int eb_store_redis_new(sd_event *event, const struct eb_redis_config *config, co
 	const char *keys[2];
 	int err;
 
-	*error = NULL;
 	if (!store)
 		return -ENOMEM;
 	eb_store_init(&store->base, &ops, events);
@@ -475,7 +474,7 @@ int eb_store_redis_new(sd_event *event, const struct eb_redis_config *config, co
 	keys[0] = store->key;
 	keys[1] = store->meta_key;
 	if (!err)
-		err = eb_redis_new(event, config, limits, keys, 2, &redis_events, &store->redis, error);
+		err = eb_redis_new(event, config, limits, keys, 2, &redis_events, &store->redis);
 	if (err) {
 		free_store(&store->base);
 		return err;

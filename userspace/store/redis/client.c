@@ -323,7 +323,7 @@ static void on_role(const struct eb_redis_result *result, void *arg)
 
 static int send_auth(struct eb_client *client)
 {
-	const char *username = client->options->username, *password = client->options->password;
+	const char *username = client->options->username, *password = client->options->password->text;
 	const char *argv[] = { "AUTH", username ? username : password, password };
 	int argc = username ? 3 : 2;
 
@@ -349,14 +349,11 @@ static int send_probe(struct eb_client *client)
 	return push_argv(client, 1, argv, NULL, role ? on_role : on_ping, client);
 }
 
-static void on_opened(void *arg)
+static void greet(struct eb_client *client)
 {
-	struct eb_client *client = arg;
 	int err = 0;
 
-	enter(client);
-	client->state = STATE_GREETING;
-	if (client->options->password)
+	if (client->options->password->text)
 		err = send_auth(client);
 	if (!err && client->options->db)
 		err = send_select(client);
@@ -364,6 +361,20 @@ static void on_opened(void *arg)
 		err = send_probe(client);
 	if (err)
 		fail(client, EB_REDIS_CONNECT, strerror(-err));
+}
+
+static void on_opened(void *arg)
+{
+	struct eb_client *client = arg;
+	char *error = NULL;
+
+	enter(client);
+	client->state = STATE_GREETING;
+	if (eb_secret_refresh(client->options->password, &error))
+		fail(client, EB_REDIS_AUTH, error ? error : "out of memory");
+	else
+		greet(client);
+	free(error);
 	leave(client);
 }
 

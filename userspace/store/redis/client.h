@@ -7,6 +7,7 @@
 #define EB_CLIENT_H
 
 #include "conn.h"
+#include "password.h"
 #include "redis.h"
 
 struct eb_client; /* opaque */
@@ -20,7 +21,8 @@ enum eb_probe {
 struct eb_client_options {
 	struct eb_tls *tls;
 	const char *server_name;
-	const char *username, *password; /* may be NULL */
+	const char *username;       /* NULL for none */
+	struct eb_secret *password; /* refreshed for each connection */
 	uint32_t db;
 	enum eb_probe probe;
 	uint64_t connect_timeout_ns;

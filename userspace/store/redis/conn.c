@@ -266,13 +266,15 @@ static const char *peer_name(const struct eb_conn *conn)
 
 static void start_session(struct eb_conn *conn)
 {
+	char *error = NULL;
+
 	if (!conn->options->tls) {
 		finish_opening(conn);
 		return;
 	}
-	conn->tls = eb_tls_open(conn->options->tls, conn->fd, peer_name(conn));
-	if (!conn->tls) {
-		fail(conn, EB_REDIS_TLS, "TLS: out of memory");
+	if (eb_tls_open(conn->options->tls, conn->fd, peer_name(conn), &conn->tls, &error)) {
+		fail(conn, EB_REDIS_TLS, "%s", error ? error : "TLS: out of memory");
+		free(error);
 		return;
 	}
 	conn->state = STATE_HANDSHAKING;

@@ -105,18 +105,17 @@ static int open_route(struct eb_redis *redis, const char *const *keys, size_t ke
 
 int eb_redis_new(sd_event *event, const struct eb_redis_config *config, const struct eb_redis_limits *limits,
 		 const char *const *keys, size_t key_count, const struct eb_redis_events *events,
-		 struct eb_redis **out, char **error)
+		 struct eb_redis **out)
 {
 	struct eb_redis *redis = calloc(1, sizeof(*redis));
 	int err;
 
-	*error = NULL;
 	if (!redis)
 		return -ENOMEM;
 	redis->event = event;
 	if (events)
 		redis->events = *events;
-	err = eb_settings_new(config, limits, &redis->settings, error);
+	err = eb_settings_new(config, limits, &redis->settings);
 	if (!err)
 		err = open_route(redis, keys, key_count);
 	if (err) {

@@ -22,13 +22,13 @@ enum eb_redis_error {
 	/* No reply came, and the connection is gone. Whether the command was carried out is unknown. */
 	EB_REDIS_CLOSED,      /* by eb_redis_free() */
 	EB_REDIS_CONNECT,     /* not reachable, or the name has no address */
-	EB_REDIS_TLS,         /* handshake, certificate or name */
+	EB_REDIS_TLS,         /* files, handshake, certificate or name */
 	EB_REDIS_LOST,        /* the server closed it */
 	EB_REDIS_TIMEOUT,     /* the server did not answer, or did not read */
 	EB_REDIS_PROTOCOL,    /* what came is no reply, or a larger one than we read */
 	EB_REDIS_NO_MASTER,   /* Sentinels or Cluster know none for us, or what they named is none */
 	/* Replies that end the connection: another server, or another time, may be better. */
-	EB_REDIS_AUTH,        /* NOAUTH, WRONGPASS */
+	EB_REDIS_AUTH,        /* NOAUTH, WRONGPASS, or no password in its file */
 	EB_REDIS_LOADING,     /* LOADING, MASTERDOWN */
 	EB_REDIS_READONLY,    /* the server became a replica */
 	EB_REDIS_MAX_CLIENTS,
@@ -100,12 +100,12 @@ struct eb_redis_limits {
 
 /*
  * Starts to connect; nothing is called back before the loop runs. The configuration is copied, `keys` (those that
- * commands will name, for Cluster: up means that all their nodes are) too. Returns 0, -ENOMEM, or -EINVAL with *error,
- * malloc'ed, saying which TLS file cannot be used.
+ * commands will name, for Cluster: up means that all their nodes are) too. Files of passwords and of TLS are read for
+ * each connection; what is wrong with them is told by `down`. Returns 0 or -ENOMEM.
  */
 int eb_redis_new(sd_event *event, const struct eb_redis_config *config, const struct eb_redis_limits *limits,
 		 const char *const *keys, size_t key_count, const struct eb_redis_events *events,
-		 struct eb_redis **out, char **error);
+		 struct eb_redis **out);
 
 /* Every command without reply is called back with EB_REDIS_CLOSED. Accepts NULL. Safe inside callbacks. */
 void eb_redis_free(struct eb_redis *redis);

@@ -63,20 +63,27 @@ static int copy_nodes(const struct eb_redis_config *config, struct eb_settings *
 	return failed ? -ENOMEM : 0;
 }
 
-static int fill_options(const struct eb_redis_tls *tls, const char *username, const char *password,
-			struct eb_client_options *out, char **error)
+static int fill_options(const struct eb_redis_tls *tls, const char *username, struct eb_client_options *out)
 {
 	bool failed = false;
 
 	out->username = copy(username, &failed);
-	out->password = copy(password, &failed);
 	out->server_name = copy(tls->server_name, &failed);
 	if (failed)
 		return -ENOMEM;
-	return tls->is_on ? eb_tls_new(tls->ca, tls->cert, tls->key, &out->tls, error) : 0;
+	return tls->is_on ? eb_tls_new(tls->ca, tls->cert, tls->key, &out->tls) : 0;
 }
 
-static int fill(const struct eb_redis_config *config, struct eb_settings *settings, char **error)
+static int fill_secret(const char *file, const char *text, struct eb_secret *out)
+{
+	bool failed = false;
+
+	out->file = copy(file, &failed);
+	out->text = copy(text, &failed);
+	return failed ? -ENOMEM : 0;
+}
+
+static int fill(const struct eb_redis_config *config, struct eb_settings *settings)
 {
 	bool failed = false;
 	int err;
@@ -91,15 +98,21 @@ static int fill(const struct eb_redis_config *config, struct eb_settings *settin
 	settings->node.probe = config->kind == EB_REDIS_SENTINEL ? EB_PROBE_MASTER : EB_PROBE_PING;
 	settings->node.connect_timeout_ns = settings->sentinel.connect_timeout_ns = config->connect_timeout_ns;
 	settings->node.limits = settings->sentinel.limits = settings->limits;
-	err = fill_options(&config->tls, config->username, config->password, &settings->node, error);
-	if (err || config->kind != EB_REDIS_SENTINEL)
-		return err;
-	return fill_options(&config->sentinel_tls, config->sentinel_username, config->sentinel_password,
-			    &settings->sentinel, error);
+	settings->node.password = &settings->node_password;
+	settings->sentinel.password = &settings->sentinel_password;
+	err = fill_secret(config->password_file, config->password, &settings->node_password);
+	if (!err)
+		err = fill_secret(config->sentinel_password_file, config->sentinel_password,
+				  &settings->sentinel_password);
+	if (!err)
+		err = fill_options(&config->tls, config->username, &settings->node);
+	if (!err)
+		err = fill_options(&config->sentinel_tls, config->sentinel_username, &settings->sentinel);
+	return err;
 }
 
 int eb_settings_new(const struct eb_redis_config *config, const struct eb_redis_limits *limits,
-		    struct eb_settings **out, char **error)
+		    struct eb_settings **out)
 {
 	struct eb_settings *settings = calloc(1, sizeof(*settings));
 	int err;
@@ -107,7 +120,7 @@ int eb_settings_new(const struct eb_redis_config *config, const struct eb_redis_
 	if (!settings)
 		return -ENOMEM;
 	fill_limits(limits, &settings->limits);
-	err = fill(config, settings, error);
+	err = fill(config, settings);
 	if (err) {
 		eb_settings_free(settings);
 		return err;
@@ -118,9 +131,6 @@ int eb_settings_new(const struct eb_redis_config *config, const struct eb_redis_
 
 static void options_done(struct eb_client_options *options)
 {
-	if (options->password)
-		explicit_bzero((char *)options->password, strlen(options->password));
-	free((char *)options->password);
 	free((char *)options->username);
 	free((char *)options->server_name);
 	eb_tls_free(options->tls);
@@ -137,5 +147,7 @@ void eb_settings_free(struct eb_settings *settings)
 	free(settings->sentinel_master);
 	options_done(&settings->node);
 	options_done(&settings->sentinel);
+	eb_secret_done(&settings->node_password);
+	eb_secret_done(&settings->sentinel_password);
 	free(settings);
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * The configuration as the parts of the client use it: a copy of its own, with TLS files read and limits filled in.
+ * The configuration as the parts of the client use it: a copy of its own, with limits filled in.
  * redis.c makes it; single.c, sentinel.c and cluster.c read it.
  */
 #ifndef EB_SETTINGS_H
@@ -17,12 +17,13 @@ struct eb_settings {
 	char *sentinel_master;
 	struct eb_client_options node;     /* for Redis itself */
 	struct eb_client_options sentinel; /* for Sentinels */
+	struct eb_secret node_password, sentinel_password;
 	struct eb_redis_limits limits;
 };
 
-/* As eb_redis_new(). */
+/* 0 or -ENOMEM. */
 int eb_settings_new(const struct eb_redis_config *config, const struct eb_redis_limits *limits,
-		    struct eb_settings **out, char **error);
+		    struct eb_settings **out);
 
 /* Wipes passwords. Accepts NULL. */
 void eb_settings_free(struct eb_settings *settings);

@@ -15,8 +15,7 @@
 
 struct eb_tls {
 	char *ca, *cert, *key; /* files; NULL where there is none */
-	SSL_CTX *ctx;
-	BIO_METHOD *method;
+	SSL_CTX *ctx; /* NULL until the files could be used */
 };
 
 struct eb_tls_session {
@@ -63,10 +62,13 @@ static int bio_create(BIO *bio)
 	return 1;
 }
 
-static BIO_METHOD *new_method(void)
+/* One for all: sessions use it after their authorities are gone, and OpenSSL has no more than 127 numbers for them. */
+static const BIO_METHOD *socket_method(void)
 {
-	BIO_METHOD *method = BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "socket without signals");
+	static BIO_METHOD *method;
 
+	if (!method)
+		method = BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "socket without signals");
 	if (!method)
 		return NULL;
 	BIO_meth_set_write(method, bio_write);
@@ -173,19 +175,15 @@ static int copy_path(char **out, const char *path)
 	return path && !*out ? -ENOMEM : 0;
 }
 
-int eb_tls_new(const char *ca, const char *cert, const char *key, struct eb_tls **out, char **error)
+int eb_tls_new(const char *ca, const char *cert, const char *key, struct eb_tls **out)
 {
 	struct eb_tls *tls = calloc(1, sizeof(*tls));
-	int err = -ENOMEM;
 
 	if (!tls)
 		return -ENOMEM;
-	tls->method = new_method();
-	if (tls->method && !copy_path(&tls->ca, ca) && !copy_path(&tls->cert, cert) && !copy_path(&tls->key, key))
-		err = read_context(tls, error);
-	if (err) {
+	if (copy_path(&tls->ca, ca) || copy_path(&tls->cert, cert) || copy_path(&tls->key, key)) {
 		eb_tls_free(tls);
-		return err;
+		return -ENOMEM;
 	}
 	*out = tls;
 	return 0;
@@ -196,7 +194,6 @@ void eb_tls_free(struct eb_tls *tls)
 	if (!tls)
 		return;
 	SSL_CTX_free(tls->ctx);
-	BIO_meth_free(tls->method);
 	free(tls->ca);
 	free(tls->cert);
 	free(tls->key);
@@ -219,27 +216,43 @@ static bool expect_peer(SSL *ssl, const char *name)
 	return SSL_set1_host(ssl, name) == 1 && SSL_set_tlsext_host_name(ssl, name) == 1;
 }
 
-struct eb_tls_session *eb_tls_open(struct eb_tls *tls, int fd, const char *name)
+/* While files are being exchanged, the old ones serve. */
+static int refresh_context(struct eb_tls *tls, char **error)
 {
-	struct eb_tls_session *session = calloc(1, sizeof(*session));
-	char *error = NULL;
-	BIO *bio;
+	char *reason = NULL;
+	int err = read_context(tls, &reason);
 
+	if (err && !tls->ctx) {
+		*error = reason;
+		return err;
+	}
+	free(reason);
+	return 0;
+}
+
+int eb_tls_open(struct eb_tls *tls, int fd, const char *name, struct eb_tls_session **out, char **error)
+{
+	struct eb_tls_session *session;
+	BIO *bio;
+	int err = refresh_context(tls, error);
+
+	if (err)
+		return err;
+	session = calloc(1, sizeof(*session));
 	if (!session)
-		return NULL;
-	(void)read_context(tls, &error); /* while they are being exchanged, the old ones serve */
-	free(error);
+		return -ENOMEM;
 	session->ssl = SSL_new(tls->ctx);
-	bio = BIO_new(tls->method);
+	bio = BIO_new(socket_method());
 	if (!session->ssl || !bio || !expect_peer(session->ssl, name)) {
 		BIO_free(bio);
 		eb_tls_close(session);
-		return NULL;
+		return -ENOMEM;
 	}
 	BIO_set_data(bio, (void *)(intptr_t)fd);
 	SSL_set_bio(session->ssl, bio, bio);
 	SSL_set_connect_state(session->ssl);
-	return session;
+	*out = session;
+	return 0;
 }
 
 void eb_tls_close(struct eb_tls_session *session)

@@ -15,17 +15,17 @@
 struct eb_tls;         /* opaque: authorities and own certificate */
 struct eb_tls_session; /* opaque: one connection */
 
-/* Reads the files; any path may be NULL: the system's authorities, no certificate. Returns 0, -ENOMEM, or -EINVAL with
- * *error, malloc'ed, one line naming the file. */
-int eb_tls_new(const char *ca, const char *cert, const char *key, struct eb_tls **out, char **error);
+/* Any path may be NULL: the system's authorities, no certificate. Reads nothing yet. Returns 0 or -ENOMEM. */
+int eb_tls_new(const char *ca, const char *cert, const char *key, struct eb_tls **out);
 
 /* Accepts NULL. Sessions may outlive it. */
 void eb_tls_free(struct eb_tls *tls);
 
 /* A session over the connected `fd`, with the files as they are by now: certificates are exchanged without a restart.
- * Files that cannot be used change nothing. `fd` stays the caller's. `name`: host name or numeric address that the
- * peer's certificate must be for. NULL when there is no memory. */
-struct eb_tls_session *eb_tls_open(struct eb_tls *tls, int fd, const char *name);
+ * While they cannot be used, what they said before counts. `fd` stays the caller's. `name`: host name or numeric
+ * address that the peer's certificate must be for. Returns 0, -ENOMEM, or -EINVAL where the files could never be used,
+ * with *error, malloc'ed, one line naming the file. */
+int eb_tls_open(struct eb_tls *tls, int fd, const char *name, struct eb_tls_session **out, char **error);
 
 /* Accepts NULL. Does not close the descriptor. */
 void eb_tls_close(struct eb_tls_session *session);
