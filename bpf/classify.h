@@ -4,8 +4,8 @@
  * of rules which accept the packet's value; the lowest bit common to all sets is the first matching rule. The cost
  * does not depend on the number of rules.
  *
- * A packet whose protocol and port cannot be known matches as if it had those that a rule asks for, unless the rule
- * would allow it: the agent puts this into eb_policy.l4_unknown.
+ * A packet whose port, or protocol and port, cannot be known matches as if it had those that a rule asks for, unless
+ * the rule would allow it: the agent puts this into eb_policy.port_unknown and l4_unknown.
  */
 #ifndef EB_CLASSIFY_H
 #define EB_CLASSIFY_H
@@ -92,9 +92,8 @@ static __always_inline __u64 rules_of_l4(const struct eb_policy *policy, __u32 i
 		return policy->l4_unknown;
 	if (packet->l4 == EB_L4_PORT)
 		return policy->proto[packet->proto] & rules_of_port(policy, index, packet->dport);
-	if (packet->l4 == EB_L4_LATER)
-		return policy->l4_unknown & policy->port_any;
-	return policy->proto[packet->proto] & policy->port_any;
+	/* Rules that ask for a port are in no set of a protocol that has none. */
+	return policy->proto[packet->proto] & policy->port_unknown;
 }
 
 /* The index of the lowest bit of a set that is not empty. Without branches, of which the verifier would follow all 64

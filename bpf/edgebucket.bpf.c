@@ -14,8 +14,12 @@
 /* Multi-buffer frames need Linux 5.18; the agent clears this on older kernels, where no frame has a second buffer. */
 const volatile bool multi_buffer = true;
 
-/* Ethernet with two VLAN tags and IPv4 with all options: where extension headers begin at the latest. */
-#define MAX_HEADERS (14 + EB_VLAN_TAGS * 4 + 60)
+/* Frames begin with an Ethernet header. The agent clears this for devices where they begin with IP: a program of their
+ * own, so that the others pay nothing for it. */
+const volatile bool ethernet = true;
+
+/* Ethernet with two VLAN tags, PPPoE, and IPv4 with all options: where extension headers begin at the latest. */
+#define MAX_HEADERS (14 + EB_VLAN_TAGS * 4 + 8 + 60)
 
 /* Drivers fill the first buffer, which is never shorter than this, before they begin a second one. Asking for the
  * length of every frame would cost small ones a tenth of their time. Those that split frames behind the headers are
@@ -113,7 +117,7 @@ static __always_inline enum eb_parsed parse_by_len(struct xdp_md *ctx, struct eb
 {
 	void *data = (void *)(long)ctx->data;
 	struct eb_cursor cursor;
-	enum eb_parsed parsed = eb_parse_headers(data, (void *)(long)ctx->data_end, &cursor, packet);
+	enum eb_parsed parsed = eb_parse_headers(data, (void *)(long)ctx->data_end, ethernet, &cursor, packet);
 
 	if (parsed != EB_PARSED_EXTENSIONS)
 		return parsed;
@@ -174,6 +178,8 @@ int edgebucket(struct xdp_md *ctx)
 		return pass_frame(EB_NOT_IP, packet.len);
 	case EB_PARSED_ND:
 		return pass_frame(EB_NEIGHBOUR_DISCOVERY, packet.len);
+	case EB_PARSED_GROUP:
+		return pass_frame(EB_GROUP_MEMBERSHIP, packet.len);
 	default:
 		return decide_malformed(current, packet.len);
 	}

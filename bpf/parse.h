@@ -2,10 +2,12 @@
 /*
  * A frame's bytes -> struct eb_packet. Knows no maps and no helpers; the host tests and the fuzzer compile it too.
  *
- * Reads Ethernet, up to two VLAN tags, IPv4 and IPv6 with up to EB_EXTENSIONS extension headers (RFC 8200; in IPv4 the
- * authentication header, RFC 4302), and the destination port of the protocols that have one. Nothing in a frame can
- * keep its source address from being seen: where the transport header cannot be reached (too many extension headers, or
- * beyond the first buffer of a multi-buffer frame), the packet is parsed all the same, with EB_L4_UNKNOWN.
+ * Reads Ethernet, up to two VLAN tags, a PPPoE session (RFC 2516), IPv4 and IPv6 with up to EB_EXTENSIONS extension
+ * headers (RFC 8200; in IPv4 the authentication header, RFC 4302), and the destination port of the protocols that have
+ * one. Frames of devices without a link-layer header begin with the IP header. Nothing in a frame can keep its source
+ * address from being seen: where the transport header cannot be reached (too many extension headers, beyond the first
+ * buffer of a multi-buffer frame, or in another fragment), the packet is parsed all the same, with EB_L4_UNKNOWN or
+ * EB_L4_LATER.
  */
 #ifndef EB_PARSE_H
 #define EB_PARSE_H
@@ -23,6 +25,7 @@
 
 /* IANA protocol numbers; linux/in.h cannot be included beside the C library's headers in host builds. */
 #define EB_PROTO_HOPOPTS 0
+#define EB_PROTO_IGMP 2
 #define EB_PROTO_TCP 6
 #define EB_PROTO_UDP 17
 #define EB_PROTO_DCCP 33
@@ -34,20 +37,25 @@
 #define EB_PROTO_SCTP 132
 #define EB_PROTO_UDPLITE 136
 
+/* Of PPP, RFC 1661. */
+#define EB_PPP_IPV4 0x0021
+#define EB_PPP_IPV6 0x0057
+
 enum eb_parsed {
 	EB_PARSED_IP,
 	EB_PARSED_NOT_IP,
 	EB_PARSED_MALFORMED,
 	EB_PARSED_ND,
+	EB_PARSED_GROUP, /* says which multicast groups the link has members of: IGMP, MLD */
 	EB_PARSED_EXTENSIONS, /* IP, but for eb_parse_extensions() */
 };
 
 enum eb_l4 {
 	EB_L4_PORT,    /* protocol and destination port are known */
-	EB_L4_NO_PORT, /* the protocol is known and has no port, or this is a later fragment of IPv4 */
-	EB_L4_LATER, /* a later fragment of IPv6: no port, and RFC 8200 has receivers ignore the protocol that it names
-		      */
-	EB_L4_UNKNOWN, /* neither is known */
+	EB_L4_NO_PORT, /* the protocol is known and has no port */
+	EB_L4_LATER,   /* the protocol is known, its port, if it has one, is in another fragment (IPv4) */
+	EB_L4_UNKNOWN, /* neither is known; also of a later fragment of IPv6, as RFC 8200 has receivers ignore the
+			* protocol that it names */
 };
 
 struct eb_packet {
@@ -56,7 +64,7 @@ struct eb_packet {
 	__u32 len;      /* of the whole frame */
 	__u16 dport;    /* host byte order; 0 without EB_L4_PORT */
 	__u8 family;    /* 4 or 6 */
-	__u8 proto;     /* 0 with EB_L4_LATER and EB_L4_UNKNOWN */
+	__u8 proto;     /* 0 with EB_L4_UNKNOWN */
 	__u8 l4;        /* enum eb_l4 */
 };
 
@@ -72,6 +80,13 @@ struct eb_cursor {
 struct eb_vlan_tag {
 	__be16 tci;
 	__be16 next;
+};
+
+struct eb_pppoe {
+	__u8 version, code;
+	__be16 session;
+	__be16 len; /* of what follows: the protocol and its packet */
+	__be16 protocol;
 };
 
 struct eb_extension {
@@ -108,7 +123,40 @@ static __always_inline enum eb_parsed eb_parse_short(struct eb_packet *packet, c
 	return size <= cursor->left || cursor->fragment ? EB_PARSED_IP : EB_PARSED_MALFORMED;
 }
 
-/* Reads the Ethernet header and VLAN tags. Returns the EtherType in host byte order, -1 when malformed. */
+static __always_inline int eb_is_ip(int type)
+{
+	return type == ETH_P_IP || type == ETH_P_IPV6;
+}
+
+/* 0x9100 and 0x9200 are nobody's standard, but what equipment of many makers uses for the outer tag. */
+static __always_inline int eb_is_tag(int type)
+{
+	return type == ETH_P_8021Q || type == ETH_P_8021AD || type == ETH_P_QINQ1 || type == ETH_P_QINQ2;
+}
+
+/* Reads a PPPoE header and the protocol behind it. Returns it as an EtherType, ETH_P_PPP_SES when it is not IP, -1 when
+ * malformed: so is an IP packet whose protocol is compressed to one byte, which PPPoE advises against and few expect. */
+static __always_inline int eb_parse_pppoe(struct eb_cursor *cursor)
+{
+	struct eb_pppoe *pppoe = eb_cursor_take(cursor, sizeof(*pppoe));
+	__u16 protocol, len;
+
+	if (!pppoe)
+		return -1;
+	protocol = eb_swap_be16(pppoe->protocol);
+	len = eb_swap_be16(pppoe->len);
+	if (len < sizeof(pppoe->protocol) || len - sizeof(pppoe->protocol) > cursor->left)
+		return -1;
+	cursor->left = len - sizeof(pppoe->protocol);
+	if (protocol == EB_PPP_IPV4)
+		return ETH_P_IP;
+	if (protocol == EB_PPP_IPV6)
+		return ETH_P_IPV6;
+	return protocol >> 8 == EB_PPP_IPV4 || protocol >> 8 == EB_PPP_IPV6 ? -1 : ETH_P_PPP_SES;
+}
+
+/* Reads the Ethernet header, VLAN tags, and a PPPoE header. Returns the EtherType of what follows in host byte order,
+ * -1 when malformed. */
 static __always_inline int eb_parse_ethernet(struct eb_cursor *cursor)
 {
 	struct ethhdr *eth = eb_cursor_take(cursor, sizeof(*eth));
@@ -117,15 +165,30 @@ static __always_inline int eb_parse_ethernet(struct eb_cursor *cursor)
 	if (!eth)
 		return -1;
 	type = eb_swap_be16(eth->h_proto);
-	for (int i = 0; i < EB_VLAN_TAGS && (type == ETH_P_8021Q || type == ETH_P_8021AD); i++) {
+	/* The usual ones are asked for nothing more. */
+	if (eb_is_ip(type))
+		return type;
+	for (int i = 0; i < EB_VLAN_TAGS && eb_is_tag(type); i++) {
 		struct eb_vlan_tag *tag = eb_cursor_take(cursor, sizeof(*tag));
 
 		if (!tag)
 			return -1;
 		type = eb_swap_be16(tag->next);
 	}
+	if (type == ETH_P_PPP_SES)
+		return eb_parse_pppoe(cursor);
 	/* A third tag would hide the addresses from the rules. */
-	return type == ETH_P_8021Q || type == ETH_P_8021AD ? -1 : type;
+	return eb_is_tag(type) ? -1 : type;
+}
+
+/* The same where no link-layer header says what a packet is: its version does. 0 when it is not IP. */
+static __always_inline int eb_parse_version(const struct eb_cursor *cursor)
+{
+	__u8 *first = cursor->pos;
+
+	if (!cursor->left || first + 1 > (__u8 *)cursor->end)
+		return -1;
+	return *first >> 4 == 4 ? ETH_P_IP : *first >> 4 == 6 ? ETH_P_IPV6 : 0;
 }
 
 static __always_inline int eb_proto_has_port(__u8 proto)
@@ -151,6 +214,20 @@ static __always_inline enum eb_parsed eb_parse_transport(struct eb_cursor *curso
 	return EB_PARSED_IP;
 }
 
+/*
+ * RFC 3376, RFC 2236: IGMP has a TTL of 1 and the router alert option (RFC 2113), and goes to a group. Who is not on the
+ * link can choose the TTL and the option, but his packet must arrive at a group's address: for that, multicast routers
+ * would have to forward it to this link, which they do with no group of 224.0.0.0/24, and others only where asked to.
+ */
+static __always_inline int eb_is_igmp(const struct eb_cursor *cursor, const struct iphdr *ip)
+{
+	const __u8 *option = (const __u8 *)(ip + 1);
+
+	return ip->protocol == EB_PROTO_IGMP && ip->ttl == 1 && ip->ihl > 5 && !cursor->fragment &&
+	       (*(const __u8 *)&ip->daddr & 0xf0) == 0xe0 && cursor->left >= 4 &&
+	       option + 4 <= (const __u8 *)cursor->end && option[0] == 0x94 && option[1] == 4;
+}
+
 static __always_inline enum eb_parsed eb_parse_ipv4(struct eb_cursor *cursor, struct eb_packet *packet)
 {
 	__u32 left = cursor->left, header, total, options;
@@ -171,7 +248,7 @@ static __always_inline enum eb_parsed eb_parse_ipv4(struct eb_cursor *cursor, st
 	*(__be32 *)&packet->daddr[0] = ip->daddr;
 	packet->proto = ip->protocol;
 	if (ip->frag_off & eb_swap_be16(0x1fff)) {
-		packet->l4 = EB_L4_NO_PORT;
+		packet->l4 = EB_L4_LATER;
 		return EB_PARSED_IP;
 	}
 	cursor->fragment = !!(ip->frag_off & eb_swap_be16(0x2000));
@@ -180,6 +257,8 @@ static __always_inline enum eb_parsed eb_parse_ipv4(struct eb_cursor *cursor, st
 	asm volatile("" : "+r"(options));
 	if (options > EB_IPV4_OPTIONS_MAX)
 		return EB_PARSED_MALFORMED;
+	if (options && eb_is_igmp(cursor, ip))
+		return EB_PARSED_GROUP;
 	if (!eb_cursor_take(cursor, options))
 		return eb_parse_short(packet, cursor, options);
 	if (ip->protocol == EB_PROTO_AH)
@@ -195,6 +274,41 @@ static __always_inline int eb_is_neighbour_discovery(const struct eb_cursor *cur
 
 	return ip->nexthdr == EB_PROTO_ICMPV6 && ip->hop_limit == 255 && cursor->left &&
 	       type + 1 <= (__u8 *)cursor->end && *type >= 133 && *type <= 137;
+}
+
+/* Of a hop-by-hop header: RFC 2711 with the value for MLD; and two bytes of nothing. */
+static __always_inline int eb_is_router_alert(const __u8 *option)
+{
+	return option[0] == 5 && option[1] == 2 && option[2] == 0 && option[3] == 0;
+}
+
+static __always_inline int eb_is_padding(const __u8 *option)
+{
+	return option[0] <= 1 && option[1] == 0;
+}
+
+/* Link-local, or the unspecified one that a host has before (RFC 3590). No router forwards a packet from either. */
+static __always_inline int eb_is_on_link(const __u8 *source)
+{
+	const __u64 *words = (const __u64 *)source;
+
+	return (source[0] == 0xfe && (source[1] & 0xc0) == 0x80) || !(words[0] | words[1]);
+}
+
+/* RFC 2710, RFC 3810: multicast listener discovery is ICMPv6 130-132 and 143 with a hop limit of 1, behind a hop-by-hop
+ * header with the router alert option alone, from an address of the link to a group. */
+static __always_inline int eb_is_listener_discovery(const struct eb_cursor *cursor, const struct ipv6hdr *ip,
+						    const struct eb_packet *packet)
+{
+	const __u8 *hop = cursor->pos;
+
+	if (ip->nexthdr != EB_PROTO_HOPOPTS || ip->hop_limit != 1 || cursor->left < 9 ||
+	    hop + 9 > (const __u8 *)cursor->end || *(const __u8 *)packet->daddr != 0xff)
+		return 0;
+	return hop[0] == EB_PROTO_ICMPV6 && hop[1] == 0 &&
+	       ((eb_is_router_alert(hop + 2) && eb_is_padding(hop + 6)) ||
+		(eb_is_padding(hop + 2) && eb_is_router_alert(hop + 4))) &&
+	       ((hop[8] >= 130 && hop[8] <= 132) || hop[8] == 143) && eb_is_on_link((const __u8 *)packet->saddr);
 }
 
 static __always_inline int eb_proto_is_extension(__u8 proto)
@@ -216,7 +330,7 @@ static __always_inline enum eb_parsed eb_parse_extensions(struct eb_cursor *curs
 		if (!ext)
 			return eb_parse_short(packet, cursor, 8);
 		if (proto == EB_PROTO_FRAGMENT && (ext->fragment & eb_swap_be16(0xfff8))) {
-			packet->l4 = EB_L4_LATER;
+			packet->l4 = EB_L4_UNKNOWN;
 			return EB_PARSED_IP;
 		}
 		more = proto == EB_PROTO_AH ? ext->len * 4 : ext->len * 8;
@@ -254,20 +368,23 @@ static __always_inline enum eb_parsed eb_parse_ipv6(struct eb_cursor *cursor, st
 		return EB_PARSED_ND;
 	if (!eb_proto_is_extension(ip->nexthdr))
 		return eb_parse_transport(cursor, ip->nexthdr, packet);
+	if (eb_is_listener_discovery(cursor, ip, packet))
+		return EB_PARSED_GROUP;
 	packet->proto = ip->nexthdr;
 	return EB_PARSED_EXTENSIONS;
 }
 
 /*
- * Begins with a frame whose first buffer is [data, data_end). Fills *packet, which the caller has zeroed but for len;
- * addresses and family are set with EB_PARSED_IP and EB_PARSED_EXTENSIONS alone. In two parts, because the program's
- * verifier is spared most of its work when the rare second one is a function of its own.
+ * Begins with a frame whose first buffer is [data, data_end); `ethernet` says whether it begins with an Ethernet header
+ * or with IP. Fills *packet, which the caller has zeroed but for len; addresses and family are set with EB_PARSED_IP
+ * and EB_PARSED_EXTENSIONS alone. In two parts, because the program's verifier is spared most of its work when the rare
+ * second one is a function of its own.
  */
-static __always_inline enum eb_parsed eb_parse_headers(void *data, void *data_end, struct eb_cursor *cursor,
-						       struct eb_packet *packet)
+static __always_inline enum eb_parsed eb_parse_headers(void *data, void *data_end, int ethernet,
+						       struct eb_cursor *cursor, struct eb_packet *packet)
 {
 	*cursor = (struct eb_cursor){ .pos = data, .end = data_end, .left = packet->len };
-	switch (eb_parse_ethernet(cursor)) {
+	switch (ethernet ? eb_parse_ethernet(cursor) : eb_parse_version(cursor)) {
 	case -1:
 		return EB_PARSED_MALFORMED;
 	case ETH_P_IP:
@@ -280,10 +397,10 @@ static __always_inline enum eb_parsed eb_parse_headers(void *data, void *data_en
 }
 
 /* Both parts, for those who have no verifier. */
-static __always_inline enum eb_parsed eb_parse_frame(void *data, void *data_end, struct eb_packet *packet)
+static __always_inline enum eb_parsed eb_parse_frame(void *data, void *data_end, int ethernet, struct eb_packet *packet)
 {
 	struct eb_cursor cursor;
-	enum eb_parsed parsed = eb_parse_headers(data, data_end, &cursor, packet);
+	enum eb_parsed parsed = eb_parse_headers(data, data_end, ethernet, &cursor, packet);
 
 	return parsed == EB_PARSED_EXTENSIONS ? eb_parse_extensions(&cursor, packet) : parsed;
 }

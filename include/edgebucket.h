@@ -11,7 +11,7 @@
 
 #include "gcra.h"
 
-#define EB_SCHEMA 1
+#define EB_SCHEMA 2
 
 #define EB_RULES_MAX 64
 #define EB_RULE_NAME_MAX 32
@@ -31,6 +31,7 @@ enum eb_frame_kind {
 	EB_MALFORMED,
 	EB_UNMATCHED,
 	EB_NEIGHBOUR_DISCOVERY,
+	EB_GROUP_MEMBERSHIP, /* IGMP, multicast listener discovery */
 	EB_CONTENDED,  /* compare-and-swap kept losing: refused, also counted as drop */
 	EB_TABLE_FULL, /* no bucket to spare for a new source: also counted as crowded */
 	EB_FRAME_KINDS,
@@ -143,7 +144,8 @@ struct eb_policy {
 	__u64 src_any;       /* rules that ask for no source */
 	__u64 dst_any;
 	__u64 port_any;      /* rules that ask for no port */
-	__u64 l4_unknown;    /* rules for a packet whose protocol and port cannot be known; see classify.h */
+	__u64 port_unknown;  /* rules for a packet whose protocol is known, but no port; see classify.h */
+	__u64 l4_unknown;    /* rules for a packet of which neither is known */
 	__u64 proto[256];    /* rules that accept this protocol */
 	struct eb_filter filters[4]; /* by EB_FILTER() */
 	struct eb_rule rules[EB_RULES_MAX];

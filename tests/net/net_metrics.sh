@@ -194,7 +194,7 @@ equal "dropped" 40 metric 'edgebucket_packets_total{rule="everyone",verdict="dro
 equal "bytes passed" $((20 * 60 + 20 * 62 + 7 * 500)) metric 'edgebucket_bytes_total{rule="everyone",verdict="pass"}'
 equal "only counted" 4 metric 'edgebucket_packets_total{rule="watched",verdict="would_drop"}'
 equal "all rules" "$(rules_as_samples)" samples_of_rules
-for kind in not_ip malformed unmatched neighbour_discovery; do
+for kind in not_ip malformed unmatched neighbour_discovery group_membership; do
 	equal "frames $kind" "$(frames $kind)" metric "edgebucket_frames_total{kind=\"$kind\"}"
 done
 within "unmatched frames" 3 100000 "$(metric 'edgebucket_frames_total{kind="unmatched"}')"

@@ -1,6 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only
-# A rule that denies everything does not cut the node off: ARP and neighbour discovery go on, both ways.
+# A rule that denies everything does not cut the node off: ARP, neighbour discovery, and what hosts say of the groups
+# that they are members of go on, both ways.
 # shellcheck source=lib.sh
 . "$(dirname "$0")/lib.sh"
 
@@ -39,3 +40,12 @@ status_is '.frames.not_ip.packets >= 2 and .frames.neighbour_discovery.packets >
 	fail "not counted: $(eb --json status)"
 send 10.8.0.1 -n 30
 equal "passed" 0 passed 10.8.0.1
+
+# The kernel at the other end joins a group of each family, and says so by IGMP and MLD.
+members() { eb --json status | jq .frames.group_membership.packets; }
+before=$(members)
+ip -n "$far" address add 239.7.0.1/32 dev far0 autojoin
+until_true "a report of IGMP" eval '[ "$(members)" -gt "$before" ]'
+before=$(members)
+ip -n "$far" address add ff05::7/128 dev far0 autojoin
+until_true "a report of MLD" eval '[ "$(members)" -gt "$before" ]'

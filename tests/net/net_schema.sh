@@ -5,16 +5,18 @@
 # shellcheck source=lib.sh
 . "$(dirname "$0")/lib.sh"
 
+schema=$(sed -n 's/^#define EB_SCHEMA //p' "$(dirname "$0")/../../include/edgebucket.h")
+
 # A second build: a field more in every bucket, at its beginning, and another schema number.
 build_next() {
 	local top
 	top=$(cd "$(dirname "$0")/../.." && pwd)
 	mkdir "$dir/next"
 	cp -r "$top/Makefile" "$top/include" "$top/bpf" "$top/userspace" "$dir/next"
-	sed -i -e 's/^#define EB_SCHEMA 1$/#define EB_SCHEMA 2/' -e 's/^struct eb_bucket {$/&\n\t__u64 novelty;/' \
+	sed -i -e "s/^#define EB_SCHEMA $schema\$/#define EB_SCHEMA $((schema + 1))/" -e 's/^struct eb_bucket {$/&\n\t__u64 novelty;/' \
 		-e 's/eb_set4) == 128/eb_set4) == 160/' -e 's/eb_set6) == 192/eb_set6) == 224/' \
 		"$dir/next/include/edgebucket.h"
-	grep -q 'EB_SCHEMA 2' "$dir/next/include/edgebucket.h" || fail "the schema did not change"
+	grep -q "EB_SCHEMA $((schema + 1))" "$dir/next/include/edgebucket.h" || fail "the schema did not change"
 	make -s -j2 -C "$dir/next" BUILD="$dir/next/build" all > "$dir/make.log" 2>&1 ||
 		fail "the second build: $(tail -n 5 "$dir/make.log")"
 }
@@ -46,12 +48,12 @@ send 10.9.0.1 -k 200 -n 8000
 send 2001:db8:8::1 -n 60
 equal "passed before" 8000 passed 10.9.
 
-upgrade_to "$dir/next/build" 2
+upgrade_to "$dir/next/build" $((schema + 1))
 send 10.9.0.1 -k 200 -n 8000
 equal "passed by 200 sources after the upgrade" 16000 passed 10.9.
 send 2001:db8:8::1 -n 60
 equal "IPv6, passed after the upgrade" 100 passed 2001:db8:8::1
 
-upgrade_to "$BUILD" 1
+upgrade_to "$BUILD" "$schema"
 send 10.9.0.1 -k 200 -n 10000
 equal "passed by 200 sources after the way back" 20000 passed 10.9.

@@ -94,10 +94,8 @@ static enum eb_parsed plain_extensions(struct view *view, unsigned int proto, bo
 			size = 4 * (byte_at(view, 1) + 2); /* RFC 4302 */
 		if (proto == 44) {
 			size = 8;
-			if (word_at(view, 2) >> 3) {
-				out->l4 = EB_L4_LATER;
-				return EB_PARSED_IP;
-			}
+			if (word_at(view, 2) >> 3)
+				return hidden(out);
 			is_fragment |= word_at(view, 2) & 1;
 		}
 		if (find(view, size) != HERE)
@@ -106,6 +104,14 @@ static enum eb_parsed plain_extensions(struct view *view, unsigned int proto, bo
 		proto = next;
 	}
 	return plain_transport(view, proto, is_fragment, out);
+}
+
+/* IGMP with what its RFCs ask of a message: TTL 1, the router alert option first, a group as its destination. */
+static bool is_group4(const struct view *view, unsigned int header, unsigned int fragment)
+{
+	return byte_at(view, 9) == 2 && byte_at(view, 8) == 1 && header >= 24 && !(fragment & 0x3fff) &&
+	       byte_at(view, 16) >= 224 && byte_at(view, 16) <= 239 && find(view, 24) == HERE &&
+	       word_at(view, 20) == 0x9404;
 }
 
 static enum eb_parsed plain_ip4(struct view *view, struct eb_packet *out)
@@ -129,15 +135,44 @@ static enum eb_parsed plain_ip4(struct view *view, struct eb_packet *out)
 	fragment = word_at(view, 6);
 	if (fragment % 8192) {
 		out->proto = proto;
-		out->l4 = EB_L4_NO_PORT;
+		out->l4 = EB_L4_LATER;
 		return EB_PARSED_IP;
 	}
+	if (is_group4(view, header, fragment))
+		return EB_PARSED_GROUP;
 	if (find(view, header) != HERE)
 		return hidden(out);
 	view->at += header;
 	if (proto == 51) /* RFC 4302: in IPv4 it stands before the payload, too */
 		return plain_extensions(view, proto, fragment & 0x2000, out);
 	return plain_transport(view, proto, fragment & 0x2000, out);
+}
+
+/* The options of a hop-by-hop header of 8 bytes: router alert for MLD, and padding. */
+static bool has_router_alert(const struct view *view)
+{
+	static const uint8_t forms[][6] = {
+		{ 5, 2, 0, 0, 1, 0 }, { 5, 2, 0, 0, 0, 0 }, { 1, 0, 5, 2, 0, 0 }, { 0, 0, 5, 2, 0, 0 },
+	};
+
+	for (size_t i = 0; i < sizeof(forms) / sizeof(forms[0]); i++)
+		if (!memcmp(view->data + view->at + 42, forms[i], sizeof(forms[i])))
+			return true;
+	return false;
+}
+
+/* MLD, RFC 2710 and RFC 3810: from a link-local address or none, to a group, hop limit 1, behind a router alert. */
+static bool is_group6(const struct view *view)
+{
+	static const uint8_t none[16];
+	unsigned int type;
+
+	if (find(view, 49) != HERE || byte_at(view, 6) != 0 || byte_at(view, 7) != 1)
+		return false;
+	type = byte_at(view, 48);
+	return byte_at(view, 24) == 255 && byte_at(view, 40) == 58 && byte_at(view, 41) == 0 &&
+	       (word_at(view, 8) >> 6 == 0xfe80 >> 6 || !memcmp(view->data + view->at + 8, none, 16)) &&
+	       has_router_alert(view) && (type == 130 || type == 131 || type == 132 || type == 143);
 }
 
 static enum eb_parsed plain_ip6(struct view *view, struct eb_packet *out)
@@ -158,35 +193,77 @@ static enum eb_parsed plain_ip6(struct view *view, struct eb_packet *out)
 	if (next == 58 && byte_at(view, 7) == 255 && find(view, 41) == HERE && byte_at(view, 40) >= 133 &&
 	    byte_at(view, 40) <= 137)
 		return EB_PARSED_ND;
+	if (is_group6(view))
+		return EB_PARSED_GROUP;
 	view->at += 40;
 	return plain_extensions(view, next, false, out);
 }
 
 static bool is_tag(unsigned int type)
 {
-	return type == 0x8100 || type == 0x88a8;
+	return type == 0x8100 || type == 0x88a8 || type == 0x9100 || type == 0x9200;
 }
 
-static enum eb_parsed plain_frame(const uint8_t *data, size_t first, size_t len, struct eb_packet *out)
+/* RFC 2516: version and type, code, session; length of what follows, in which the protocol of PPP comes first. */
+static enum eb_parsed plain_pppoe(struct view *view, struct eb_packet *out)
 {
-	struct view view = { .data = data, .first = first, .end = len };
+	unsigned int len, protocol;
+
+	if (find(view, 8) != HERE)
+		return EB_PARSED_MALFORMED;
+	len = word_at(view, 4);
+	protocol = word_at(view, 6);
+	if (len < 2 || view->at + 6 + len > view->end)
+		return EB_PARSED_MALFORMED;
+	view->end = view->at + 6 + len;
+	view->at += 8;
+	if (protocol == 0x0021)
+		return plain_ip4(view, out);
+	if (protocol == 0x0057)
+		return plain_ip6(view, out);
+	if (protocol / 256 == 0x21 || protocol / 256 == 0x57) /* compressed, RFC 1661 */
+		return EB_PARSED_MALFORMED;
+	return EB_PARSED_NOT_IP;
+}
+
+/* From the IP header on, of a packet that nothing says the kind of. */
+static enum eb_parsed plain_bare(struct view *view, struct eb_packet *out)
+{
+	if (find(view, 1) != HERE)
+		return EB_PARSED_MALFORMED;
+	if (byte_at(view, 0) / 16 == 4)
+		return plain_ip4(view, out);
+	if (byte_at(view, 0) / 16 == 6)
+		return plain_ip6(view, out);
+	return EB_PARSED_NOT_IP;
+}
+
+static enum eb_parsed plain_ethernet(struct view *view, struct eb_packet *out)
+{
 	unsigned int type;
 
-	if (find(&view, 14) != HERE)
+	if (find(view, 14) != HERE)
 		return EB_PARSED_MALFORMED;
-	type = word_at(&view, 12);
-	view.at = 14;
+	type = word_at(view, 12);
+	view->at = 14;
 	for (int tags = 0; is_tag(type); tags++) {
-		if (tags == 2 || find(&view, 4) != HERE)
+		if (tags == 2 || find(view, 4) != HERE)
 			return EB_PARSED_MALFORMED;
-		type = word_at(&view, 2);
-		view.at += 4;
+		type = word_at(view, 2);
+		view->at += 4;
 	}
 	if (type == 0x0800)
-		return plain_ip4(&view, out);
+		return plain_ip4(view, out);
 	if (type == 0x86dd)
-		return plain_ip6(&view, out);
-	return EB_PARSED_NOT_IP;
+		return plain_ip6(view, out);
+	return type == 0x8864 ? plain_pppoe(view, out) : EB_PARSED_NOT_IP;
+}
+
+static enum eb_parsed plain_frame(const uint8_t *data, size_t first, size_t len, bool ethernet, struct eb_packet *out)
+{
+	struct view view = { .data = data, .first = first, .end = len };
+
+	return ethernet ? plain_ethernet(&view, out) : plain_bare(&view, out);
 }
 
 static bool is_equal(const struct eb_packet *a, const struct eb_packet *b)

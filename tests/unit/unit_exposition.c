@@ -133,6 +133,7 @@ static void test_names(void **state)
 	assert_string_equal(eb_frame_kind_name(EB_MALFORMED), "malformed");
 	assert_string_equal(eb_frame_kind_name(EB_UNMATCHED), "unmatched");
 	assert_string_equal(eb_frame_kind_name(EB_NEIGHBOUR_DISCOVERY), "neighbour_discovery");
+	assert_string_equal(eb_frame_kind_name(EB_GROUP_MEMBERSHIP), "group_membership");
 	for (int i = 0; i < EB_FRAME_KINDS; i++)
 		assert_non_null(eb_frame_kind_name(i));
 }

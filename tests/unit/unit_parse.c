@@ -24,6 +24,7 @@
 struct maker {
 	uint8_t data[FRAME_MAX];
 	size_t len;
+	size_t pppoe_at; /* of its length; 0 without PPPoE */
 };
 
 static void put(struct maker *maker, unsigned int byte)
@@ -59,16 +60,45 @@ static unsigned int draw_fragment(void)
 	return one_in(8) ? draw() & 0xffff : words[draw() % 10];
 }
 
-static void put_ethernet(struct maker *maker)
+/* What comes first. Returns whether IPv4 is to follow. */
+static bool put_ethernet(struct maker *maker)
 {
 	static const uint16_t types[] = { 0x0800, 0x86dd, 0x86dd, 0x86dd, 0x0806 };
+	static const uint16_t tags[] = { 0x8100, 0x88a8, 0x9100, 0x9200 };
+	unsigned int type = one_in(50) ? draw() & 0xffff : types[draw() % (one_in(50) ? 5 : 4)];
 
 	put_random(maker, 12);
-	for (int tags = draw() % 8; tags > 4; tags--) {
-		put_word(maker, one_in(2) ? 0x8100 : 0x88a8);
+	for (int count = draw() % 8; count > 4; count--) {
+		put_word(maker, tags[draw() % 4]);
 		put_random(maker, 2);
 	}
-	put_word(maker, one_in(50) ? draw() & 0xffff : types[draw() % (one_in(50) ? 5 : 4)]);
+	if (!one_in(6)) {
+		put_word(maker, type);
+		return type == 0x0800;
+	}
+	put_word(maker, 0x8864);
+	put_word(maker, 0x1100);
+	put_word(maker, draw());
+	maker->pppoe_at = maker->len;
+	put_word(maker, 0);
+	put_word(maker, one_in(20) ? draw() & 0xffff : type == 0x0800 ? 0x0021 : 0x0057);
+	/* Compressed to one byte. */
+	if (one_in(20))
+		maker->data[maker->len - 2] = maker->data[maker->len - 1];
+	return type == 0x0800;
+}
+
+/* The length of PPPoE, mostly right. */
+static void end_pppoe(struct maker *maker)
+{
+	size_t len = maker->len - maker->pppoe_at - 2;
+
+	if (!maker->pppoe_at)
+		return;
+	if (one_in(10))
+		len = one_in(2) ? len + draw() % 5 : draw() % (len + 2);
+	maker->data[maker->pppoe_at] = len >> 8;
+	maker->data[maker->pppoe_at + 1] = len;
 }
 
 static void put_chain(struct maker *maker, unsigned int proto)
@@ -97,7 +127,7 @@ static void put_ip4(struct maker *maker)
 	put_word(maker, 0);
 	put_word(maker, draw());
 	put_word(maker, draw_fragment());
-	put(maker, 64);
+	put(maker, one_in(4) ? 1 : 64);
 	put(maker, proto);
 	put_random(maker, 10 + 4 * options);
 	put_chain(maker, proto == 51 ? 51 : 59);
@@ -130,14 +160,46 @@ static void put_ip6(struct maker *maker)
 	maker->data[at + 5] = len;
 }
 
-static void make_frame(struct maker *maker)
+/* IGMP and MLD; a byte that is wrong comes in later, at times. */
+static void put_group(struct maker *maker, bool is_ip4)
 {
+	static const uint8_t igmp[] = { 0x46, 0, 0, 32, 0, 0, 0, 0, 1, 2, 0, 0, 10, 0, 0, 1,
+					224, 0, 0, 22, 0x94, 4, 0, 0, 0x22, 0, 0, 0, 0, 0, 0, 0 };
+	static const uint8_t mld[] = { 0x60, 0, 0, 0, 0, 16, 0, 1, 0xfe, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+				       0, 0, 0, 0, 7, 0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+				       0, 22, 58, 0, 5, 2, 0, 0, 1, 0, 143, 0, 0, 0, 0, 0, 0, 0 };
+	static const uint8_t types[] = { 130, 131, 132, 143, 129, 133 };
+	const uint8_t *from = is_ip4 ? igmp : mld;
+	size_t size = is_ip4 ? sizeof(igmp) : sizeof(mld);
+	uint8_t *at = maker->data + maker->len;
+
+	for (size_t i = 0; i < size; i++)
+		put(maker, from[i]);
+	if (is_ip4)
+		return;
+	at[48] = types[draw() % 6];
+	if (one_in(3))
+		memset(at + 8, 0, 16);
+	if (one_in(3))
+		memcpy(at + 42, "\1\0\5\2\0\0", 6);
+}
+
+/* `ethernet` as in eb_parse_frame(). */
+static void make_frame(struct maker *maker, bool ethernet)
+{
+	bool is_ip4 = one_in(2);
+
 	maker->len = 0;
-	put_ethernet(maker);
-	if (maker->data[maker->len - 2] == 0x08)
+	maker->pppoe_at = 0;
+	if (ethernet)
+		is_ip4 = put_ethernet(maker);
+	if (one_in(16))
+		put_group(maker, is_ip4);
+	else if (is_ip4)
 		put_ip4(maker);
 	else
 		put_ip6(maker);
+	end_pppoe(maker);
 	if (one_in(4))
 		put_random(maker, draw() % 50);
 	if (one_in(6))
@@ -158,10 +220,10 @@ static void fail_frame(const uint8_t *data, size_t first, size_t len, const stru
 		 should->l4, should->proto, should->dport);
 }
 
-static unsigned long outcomes[EB_PARSED_ND + 1], classes[EB_L4_UNKNOWN + 1];
+static unsigned long outcomes[EB_PARSED_GROUP + 1], classes[EB_L4_UNKNOWN + 1];
 
 /* `len` may be more than is there: the rest is in other buffers. */
-static void check_frame(const uint8_t *frame, size_t first, size_t len)
+static void check_frame(const uint8_t *frame, size_t first, size_t len, bool ethernet)
 {
 	struct eb_packet is = { .len = len }, should = { .len = len };
 	/* IP headers are aligned as in the kernel, two bytes off. */
@@ -170,8 +232,8 @@ static void check_frame(const uint8_t *frame, size_t first, size_t len)
 
 	assert_non_null(buffer);
 	memcpy(data, frame, first);
-	is_parsed = eb_parse_frame(data, data + first, &is);
-	should_parsed = plain_frame(data, first, len, &should);
+	is_parsed = eb_parse_frame(data, data + first, ethernet, &is);
+	should_parsed = plain_frame(data, first, len, ethernet, &should);
 	if (is_parsed != should_parsed || (is_parsed == EB_PARSED_IP && !is_equal(&is, &should)))
 		fail_frame(data, first, len, &is, is_parsed, &should, should_parsed);
 	free(buffer);
@@ -186,15 +248,17 @@ static void test_random(void **state)
 
 	(void)state;
 	for (int i = 0; i < FRAMES; i++) {
-		make_frame(&maker);
-		check_frame(maker.data, maker.len, maker.len);
+		bool ethernet = !one_in(4);
+
+		make_frame(&maker, ethernet);
+		check_frame(maker.data, maker.len, maker.len, ethernet);
 		if (one_in(4))
-			check_frame(maker.data, draw() % (maker.len + 1), maker.len);
+			check_frame(maker.data, draw() % (maker.len + 1), maker.len, ethernet);
 		if (one_in(4))
-			check_frame(maker.data, maker.len, maker.len + draw() % 70000);
+			check_frame(maker.data, maker.len, maker.len + draw() % 70000, ethernet);
 	}
 	/* The frames must not be so random that hardly any gets far. */
-	for (int i = 0; i <= EB_PARSED_ND; i++)
+	for (int i = 0; i <= EB_PARSED_GROUP; i++)
 		assert_true(outcomes[i] > FRAMES / 100);
 	for (int i = 0; i <= EB_L4_UNKNOWN; i++)
 		assert_true(classes[i] > FRAMES / 100);
@@ -206,11 +270,13 @@ static void test_every_length(void **state)
 	static struct maker maker;
 
 	(void)state;
-	for (int i = 0; i < 200; i++) {
-		make_frame(&maker);
+	for (int i = 0; i < 400; i++) {
+		bool ethernet = i % 2;
+
+		make_frame(&maker, ethernet);
 		for (size_t len = 0; len <= maker.len && len < 400; len++) {
-			check_frame(maker.data, len, len);
-			check_frame(maker.data, len, maker.len);
+			check_frame(maker.data, len, len, ethernet);
+			check_frame(maker.data, len, maker.len, ethernet);
 		}
 	}
 }
@@ -226,7 +292,8 @@ static void test_noise(void **state)
 		put_random(&maker, draw() % 200);
 		if (maker.len >= 14 && one_in(2))
 			memcpy(maker.data + 12, one_in(2) ? "\x08\x00" : "\x86\xdd", 2);
-		check_frame(maker.data, maker.len, maker.len);
+		check_frame(maker.data, maker.len, maker.len, true);
+		check_frame(maker.data, maker.len, maker.len, false);
 	}
 }
 

@@ -147,7 +147,10 @@ static bool l4_matches(const struct eb_rule_config *rule, const struct eb_packet
 		return false;
 	if (match->dport_count == 0)
 		return true;
-	return packet->l4 == EB_L4_PORT && dports_have(match, packet->dport);
+	if (packet->l4 == EB_L4_PORT)
+		return dports_have(match, packet->dport);
+	return packet->l4 == EB_L4_LATER && eb_proto_has_port(packet->proto) && rule->action != EB_ALLOW &&
+	       !rule->monitor;
 }
 
 static int first_match(const struct eb_config *config, const struct eb_packet *packet)
@@ -243,7 +246,7 @@ static struct eb_ruleset *compile(const struct eb_config *config, const struct e
 
 static struct eb_packet packet_of(const char *src, const char *dst, uint8_t proto, int port)
 {
-	struct eb_packet packet = { .family = strchr(src, ':') ? 6 : 4, .proto = proto, .l4 = EB_L4_NO_PORT };
+	struct eb_packet packet = { .family = strchr(src, ':') ? 6 : 4, .proto = proto, .l4 = EB_L4_LATER };
 	int family = packet.family == 4 ? AF_INET : AF_INET6;
 
 	assert_int_equal(inet_pton(family, src, packet.saddr), 1);
@@ -320,7 +323,8 @@ static void random_rule(struct eb_rule_config *rule)
 		random_prefixes(&rule->match.dst);
 	if (random_chance(50))
 		rule->match.proto = PICK(protos);
-	if (random_chance(40))
+	/* The configuration refuses ports of protocols that have none. */
+	if (random_chance(40) && (rule->match.proto < 0 || eb_proto_has_port(rule->match.proto)))
 		random_ports(&rule->match);
 }
 
@@ -357,7 +361,7 @@ static void random_packet_address(const struct eb_prefix_list *list, int family,
 static void random_l4(const struct eb_match *near, struct eb_packet *packet)
 {
 	packet->proto = near && near->proto >= 0 && random_chance(70) ? near->proto : PICK(protos);
-	packet->l4 = eb_proto_has_port(packet->proto) && random_chance(80) ? EB_L4_PORT : EB_L4_NO_PORT;
+	packet->l4 = random_chance(20) ? EB_L4_LATER : eb_proto_has_port(packet->proto) ? EB_L4_PORT : EB_L4_NO_PORT;
 	if (packet->l4 == EB_L4_PORT) {
 		packet->dport = random_chance(70) ? PICK(ports_of_interest) : random_below(65536);
 		if (near && near->dport_count && random_chance(50))
@@ -426,7 +430,7 @@ static void test_random_rules(void **state)
 			late_hits += rule >= 8;
 			unknown_hits += rule != NO_RULE && packet.l4 == EB_L4_UNKNOWN;
 			fragment_hits +=
-			    rule != NO_RULE && packet.l4 == EB_L4_NO_PORT && eb_proto_has_port(packet.proto);
+			    rule != NO_RULE && packet.l4 == EB_L4_LATER && eb_proto_has_port(packet.proto);
 		}
 		eb_rules_free(ruleset);
 		config_free(config);
@@ -483,7 +487,9 @@ static void test_example(void **state)
 		{ "port of a list", "10.0.0.2", "198.51.100.53", 17, 5353, 2 },
 		{ "other port", "10.0.0.2", "198.51.100.53", 17, 54, NO_RULE },
 		{ "other protocol", "10.0.0.2", "198.51.100.53", 6, 53, NO_RULE },
-		{ "later fragment has no port", "10.0.0.2", "198.51.100.53", 17, -1, NO_RULE },
+		{ "a later fragment may be of any port", "10.0.0.2", "198.51.100.53", 17, -1, 2 },
+		{ "later fragment, rule without protocol", "10.0.0.2", "198.51.100.53", 6, -1, 6 },
+		{ "later fragment of what has no ports", "10.0.0.2", "198.51.100.53", 47, -1, NO_RULE },
 		{ "::/0", "2001:db8::2", "2001:db8::1", 6, 80, 3 },
 		{ "::/0, later fragment", "2001:db8::2", "2001:db8::1", 6, -1, 3 },
 		{ "::/0 is not for IPv4", "10.0.0.2", "10.0.0.3", 6, 80, NO_RULE },
@@ -511,7 +517,7 @@ static void test_example(void **state)
 	config_free(config);
 }
 
-/* Hiding protocol and port must not carry a packet past a rule that may refuse it. */
+/* Hiding protocol or port must not carry a packet past a rule that may refuse it. */
 static void test_unknown_l4(void **state)
 {
 	static const struct {
@@ -539,6 +545,9 @@ static void test_unknown_l4(void **state)
 	for (size_t i = 0; i < COUNT(rows); i++)
 		if ((ruleset->policy.l4_unknown >> i & 1) != rows[i].accepts)
 			fail_msg("row %zu: unknown protocol and port should %smatch", i, rows[i].accepts ? "" : "not ");
+	for (size_t i = 0; i < COUNT(rows); i++)
+		if ((ruleset->policy.port_unknown >> i & 1) != (rows[i].accepts || !rows[i].port))
+			fail_msg("row %zu: a wrong answer to an unknown port", i);
 	eb_rules_free(ruleset);
 	config_free(config);
 }

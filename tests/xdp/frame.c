@@ -19,10 +19,13 @@ struct builder {
 	char *settings;       /* of the current word; NULL without any */
 	size_t next_at;       /* of the byte (word for Ethernet) that names what follows */
 	bool next_is_type;    /* … it is an EtherType */
+	bool next_is_ppp;     /* … it is a protocol of PPP */
 	bool next_is_fixed;   /* … and was set on purpose */
 	size_t ip_at, ip_header;
 	bool len_is_fixed;
 	size_t padding;
+	size_t pppoe_at; /* 0 without PPPoE */
+	bool pppoe_is_fixed;
 };
 
 /* --- Settings of a word --- */
@@ -98,7 +101,9 @@ static void link_header(struct builder *builder, unsigned long type)
 
 	if (builder->next_is_fixed)
 		return;
-	if (builder->next_is_type)
+	if (builder->next_is_ppp)
+		put_be16(at, type == ETH_P_IP ? 0x0021 : 0x0057);
+	else if (builder->next_is_type)
 		put_be16(at, type);
 	else
 		*at = type;
@@ -109,6 +114,7 @@ static void expect_header(struct builder *builder, void *at, bool is_type)
 {
 	builder->next_at = (uint8_t *)at - builder->frame->data;
 	builder->next_is_type = is_type;
+	builder->next_is_ppp = false;
 	builder->next_is_fixed = false;
 }
 
@@ -157,6 +163,26 @@ static void put_tag(struct builder *builder, int unused)
 	expect_header(builder, tag + 2, true);
 }
 
+/* A PPPoE header and the protocol of PPP. */
+static void put_pppoe(struct builder *builder, int unused)
+{
+	uint8_t *header;
+
+	(void)unused;
+	link_header(builder, ETH_P_PPP_SES);
+	header = put(builder, 8);
+	header[0] = 0x11;
+	builder->pppoe_at = header - builder->frame->data;
+	put_be16(header + 4, get_number(builder, "len", 10, 0));
+	builder->pppoe_is_fixed = has(builder, "len");
+	expect_header(builder, header + 6, true);
+	builder->next_is_ppp = true;
+	if (!has(builder, "proto"))
+		return;
+	put_be16(header + 6, get_number(builder, "proto", 16, 0));
+	builder->next_is_fixed = true;
+}
+
 static void put_ip4(struct builder *builder, int unused)
 {
 	size_t options = get_number(builder, "opts", 10, 0);
@@ -169,7 +195,9 @@ static void put_ip4(struct builder *builder, int unused)
 	ip = put(builder, sizeof(*ip) + options);
 	ip->version = get_number(builder, "ver", 10, 4);
 	ip->ihl = get_number(builder, "ihl", 10, 5 + options / 4);
-	ip->ttl = 64;
+	ip->ttl = get_number(builder, "ttl", 10, 64);
+	if (has(builder, "ra"))
+		memcpy(ip + 1, "\x94\x04", 2);
 	put_be16(&ip->frag_off, get_number(builder, "frag", 16, 0));
 	put_be16(&ip->tot_len, get_number(builder, "len", 10, 0));
 	builder->len_is_fixed = has(builder, "len");
@@ -206,6 +234,8 @@ static void put_extension(struct builder *builder, int proto)
 	link_header(builder, proto);
 	header = put(builder, 8 + len * (proto == IPPROTO_AH ? 4 : 8));
 	header[1] = len;
+	if (has(builder, "ra"))
+		memcpy(header + 2, get_number(builder, "ra", 10, 1) == 1 ? "\5\2\0\0\1" : "\1\0\5\2", 5);
 	expect_header(builder, header, false);
 }
 
@@ -270,6 +300,10 @@ static void fix_length(struct builder *builder)
 	if (builder->ip_at && !builder->len_is_fixed)
 		put_be16(ip + (builder->ip_header ? 4 : 2), len);
 	builder->len_is_fixed = true;
+	if (builder->pppoe_at && !builder->pppoe_is_fixed)
+		put_be16(builder->frame->data + builder->pppoe_at + 4,
+			 builder->frame->len - builder->padding - builder->pppoe_at - 6);
+	builder->pppoe_is_fixed = true;
 }
 
 static void cut(struct builder *builder, int unused)
@@ -290,6 +324,7 @@ static const struct {
 } words[] = {
 	{ "eth", put_eth, 0 },
 	{ "tag", put_tag, 0 },
+	{ "pppoe", put_pppoe, 0 },
 	{ "ip4", put_ip4, 0 },
 	{ "ip6", put_ip6, 0 },
 	{ "hop", put_extension, IPPROTO_HOPOPTS },
@@ -303,6 +338,7 @@ static const struct {
 	{ "dccp", put_transport, IPPROTO_DCCP },
 	{ "udplite", put_transport, IPPROTO_UDPLITE },
 	{ "icmp", put_icmp, IPPROTO_ICMP },
+	{ "igmp", put_icmp, IPPROTO_IGMP },
 	{ "icmp6", put_icmp, IPPROTO_ICMPV6 },
 	{ "next", put_nothing, 0 },
 	{ "raw", put_payload, 0 },

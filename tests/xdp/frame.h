@@ -8,13 +8,16 @@
  *
  *   eth:[TYPE]                        EtherType (hex) of the header or tag before; the Ethernet header is there anyhow
  *   tag:[TPID]                        VLAN tag (hex)
- *   ip4:src,dst,ver,ihl,opts,len,frag,proto   opts: bytes of options; frag: flags and offset (hex)
+ *   pppoe:len,proto                   PPPoE session; proto of PPP (hex)
+ *   ip4:src,dst,ver,ihl,opts,ra,len,frag,ttl,proto   opts: bytes of options, ra: router alert first; frag: flags and
+ *                                     offset (hex)
  *   ip6:src,dst,ver,len,nh,hl
- *   hop rt dst [UNITS]                extension headers with UNITS * 8 more bytes
+ *   hop rt dst [UNITS]                extension headers with UNITS * 8 more bytes; hop:ra=1 with router alert, ra=2
+ *                                     behind padding
  *   ah:[LEN]                          LEN as in its length field
  *   frag:off,more,nh                  off in units of 8 bytes
  *   udp tcp sctp dccp udplite [PORT]  destination port
- *   icmp icmp6 [TYPE]
+ *   icmp igmp icmp6 [TYPE]
  *   next:[PROTO]                      a protocol of which no byte is there
  *   raw:[BYTES]                       payload
  *   pad:[BYTES]                       bytes behind the packet

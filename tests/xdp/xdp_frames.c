@@ -18,7 +18,8 @@
 /*
  * Which rule takes a frame tells what the program made of it. With rules that ask for ports and protocols first:
  *   no L4 header can be known       -> web (the first that asks for anything, and does not allow)
- *   a later fragment of IPv6        -> stream (likewise, but asks for no port)
+ *   a later fragment of IPv6        -> web (likewise)
+ *   a later fragment of IPv4        -> web, dns, stream, rest (the first for its protocol, whatever port it asks for)
  *   TCP 80, UDP 53, SCTP, other UDP -> web, dns, stream, udp
  *   the rest                        -> rest
  * and sources of "friend" are allowed whatever they send.
@@ -46,6 +47,8 @@ struct row {
 #define MALFORMED(text) .frame = (text), .kind = "malformed", .is_dropped = true
 #define PASSED(text, what) .frame = (text), .kind = (what)
 
+#define LISTENER "src=fe80::7,dst=ff02::16,hl=1"
+#define MEMBER "dst=224.0.0.22,ttl=1,opts=4,ra=1"
 #define EXT7 "hop dst rt ah:4 dst dst dst "
 
 static const struct row rows[] = {
@@ -58,6 +61,11 @@ static const struct row rows[] = {
 	{ "QinQ", CHARGED("tag:88a8 tag:8100 ip4 udp:53", "dns") },
 	{ "QinQ, IPv6", CHARGED("tag:88a8 tag:8100 ip6 tcp:80", "web") },
 	{ "QinQ, both 802.1Q", CHARGED("tag:8100 tag:8100 ip4 tcp:80", "web") },
+	{ "QinQ, outer tag 9100", CHARGED("tag:9100 tag:8100 ip4 udp:53", "dns") },
+	{ "QinQ, outer tag 9200, IPv6", CHARGED("tag:9200 tag:9100 ip6 tcp:80", "web") },
+	{ "9100 alone", CHARGED("tag:9100 ip4 udp:53", "dns") },
+	{ "three tags, 9100 first", MALFORMED("tag:9100 tag tag ip4 udp:53") },
+	{ "9300 is no tag", PASSED("tag:9300 ip4 udp:53", "not_ip") },
 	{ "three tags", MALFORMED("tag tag tag ip4 udp:53") },
 	{ "three tags, 802.1ad last", MALFORMED("tag tag tag:88a8 ip4 udp:53") },
 	{ "VLAN cut", MALFORMED("tag cut:17") },
@@ -67,6 +75,24 @@ static const struct row rows[] = {
 	{ "ARP in a VLAN", PASSED("tag eth:0806 raw:28", "not_ip") },
 	{ "length instead of a type", PASSED("eth:0026 raw:38", "not_ip") },
 	{ "unknown type", PASSED("eth:ffff raw:46", "not_ip") },
+
+	/* PPPoE */
+	{ "PPPoE, IPv4", CHARGED("pppoe ip4 udp:53", "dns") },
+	{ "PPPoE, IPv6", CHARGED("pppoe ip6 udp:53", "dns") },
+	{ "PPPoE in two VLANs, all options", CHARGED("tag:88a8 tag pppoe ip4:opts=40 ah:4 udp:53", "dns") },
+	{ "PPPoE, IPv6, extensions", CHARGED("tag tag pppoe ip6 hop dst frag udp:53", "dns") },
+	{ "PPPoE, neighbour discovery", PASSED("pppoe ip6:hl=255 icmp6:135", "nd") },
+	{ "PPPoE, padded", CHARGED("pppoe ip4 udp:53 pad:10", "dns") },
+	{ "PPPoE, ports in the padding", MALFORMED("pppoe:len=22 ip4 udp:53") },
+	{ "PPPoE, link control", PASSED("pppoe:proto=c021 raw:20", "not_ip") },
+	{ "PPPoE, IPv4 control", PASSED("pppoe:proto=8021 raw:20", "not_ip") },
+	{ "PPPoE, discovery", PASSED("eth:8863 raw:46", "not_ip") },
+	{ "PPPoE, IPv4 by a compressed protocol", MALFORMED("pppoe:proto=2145 raw:40") },
+	{ "PPPoE, IPv6 by a compressed protocol", MALFORMED("pppoe:proto=5760 raw:40") },
+	{ "PPPoE, length 1", MALFORMED("pppoe:len=1 ip4 udp:53") },
+	{ "PPPoE longer than the frame", MALFORMED("pppoe:len=31 ip4 udp:53") },
+	{ "PPPoE cut", MALFORMED("pppoe cut:21") },
+	{ "PPPoE, a tag in it", PASSED("pppoe:proto=8100 tag ip4 udp:53", "not_ip") },
 
 	/* IPv4 */
 	{ "padded to 60 bytes", CHARGED("ip4 udp:53 pad:18", "dns") },
@@ -82,11 +108,11 @@ static const struct row rows[] = {
 	{ "IPv4 with the number of an IPv6 extension", CHARGED("ip4 next:60 raw:8", "rest") },
 	{ "IPv4 first fragment", CHARGED("ip4:frag=2000 udp:53 raw:32", "dns") },
 	{ "IPv4 don't fragment, reserved flag", CHARGED("ip4:frag=c000 udp:53", "dns") },
-	{ "IPv4 later fragment", CHARGED("ip4:frag=2001 udp:53", "udp") },
-	{ "IPv4 last fragment", CHARGED("ip4:frag=0003 udp:53", "udp") },
-	{ "IPv4 later fragment of TCP", CHARGED("ip4:frag=1fff,proto=6 raw:8", "rest") },
-	{ "IPv4 later fragment without payload", CHARGED("ip4:frag=0003,proto=17", "udp") },
-	{ "IPv4 later fragment with options", CHARGED("ip4:frag=0003,opts=8 udp:53", "udp") },
+	{ "IPv4 later fragment", CHARGED("ip4:frag=2001 udp:53", "dns") },
+	{ "IPv4 last fragment", CHARGED("ip4:frag=0003 udp:53", "dns") },
+	{ "IPv4 later fragment of TCP", CHARGED("ip4:frag=1fff,proto=6 raw:8", "web") },
+	{ "IPv4 later fragment without payload", CHARGED("ip4:frag=0003,proto=17", "dns") },
+	{ "IPv4 later fragment with options", CHARGED("ip4:frag=0003,opts=8 udp:53", "dns") },
 	{ "IPv4 tiny first fragment", CHARGED("ip4:frag=2000,proto=17 raw:3", "web") },
 	{ "IPv4 empty first fragment", CHARGED("ip4:frag=2000,proto=17", "web") },
 	{ "IPv4 first fragment with the ports alone", CHARGED("ip4:frag=2000,len=24 udp:53 cut:38", "dns") },
@@ -139,14 +165,14 @@ static const struct row rows[] = {
 	{ "IPv6 chain of 9", CHARGED("ip6 " EXT7 "dst dst udp:53", "web") },
 	{ "IPv6 chain of 9 before an allowed port", CHARGED("ip6 " EXT7 "dst dst udp:7777", "web") },
 	{ "IPv6 chain of 9 that ends in a fragment header", CHARGED("ip6 " EXT7 "dst frag:off=9 udp:53", "web") },
-	{ "IPv6 later fragment", CHARGED("ip6 frag:off=9,more=1 udp:53", "stream") },
-	{ "IPv6 last fragment", CHARGED("ip6 frag:off=1 udp:53", "stream") },
-	{ "IPv6 later fragment at the largest offset", CHARGED("ip6 frag:off=8191 udp:53", "stream") },
-	{ "IPv6 later fragment that names no next header", CHARGED("ip6 frag:off=9,nh=59 raw:8", "stream") },
-	{ "IPv6 later fragment that names TCP", CHARGED("ip6 frag:off=9 tcp:80", "stream") },
-	{ "IPv6 later fragment that names an extension", CHARGED("ip6 frag:off=9 dst udp:53", "stream") },
-	{ "IPv6 later fragment without payload", CHARGED("ip6 frag:off=9,nh=17", "stream") },
-	{ "IPv6 later fragment behind an atomic one", CHARGED("ip6 frag frag:off=9 udp:53", "stream") },
+	{ "IPv6 later fragment", CHARGED("ip6 frag:off=9,more=1 udp:53", "web") },
+	{ "IPv6 last fragment", CHARGED("ip6 frag:off=1 udp:53", "web") },
+	{ "IPv6 later fragment at the largest offset", CHARGED("ip6 frag:off=8191 udp:53", "web") },
+	{ "IPv6 later fragment that names no next header", CHARGED("ip6 frag:off=9,nh=59 raw:8", "web") },
+	{ "IPv6 later fragment that names TCP", CHARGED("ip6 frag:off=9 tcp:80", "web") },
+	{ "IPv6 later fragment that names an extension", CHARGED("ip6 frag:off=9 dst udp:53", "web") },
+	{ "IPv6 later fragment without payload", CHARGED("ip6 frag:off=9,nh=17", "web") },
+	{ "IPv6 later fragment behind an atomic one", CHARGED("ip6 frag frag:off=9 udp:53", "web") },
 	{ "IPv6 first fragment, ports in the next", CHARGED("ip6 frag:more=1,nh=17 raw:3", "web") },
 	{ "IPv6 first fragment, extension in the next", CHARGED("ip6 frag:more=1,nh=60 raw:7", "web") },
 	{ "IPv6 first fragment, end of an extension in the next",
@@ -181,9 +207,45 @@ static const struct row rows[] = {
 	{ "behind an extension", CHARGED("ip6:hl=255 dst icmp6:135", "rest") },
 	{ "in an atomic fragment", CHARGED("ip6:hl=255 frag icmp6:135", "rest") },
 	{ "in a first fragment", CHARGED("ip6:hl=255 frag:more=1 icmp6:135", "rest") },
-	{ "in a later fragment", CHARGED("ip6:hl=255 frag:off=1 icmp6:135", "stream") },
+	{ "in a later fragment", CHARGED("ip6:hl=255 frag:off=1 icmp6:135", "web") },
 	{ "type in the padding", CHARGED("ip6:hl=255,len=0 icmp6:135", "rest") },
 	{ "longer than the frame", MALFORMED("ip6:hl=255,len=9 icmp6:135") },
+
+	/* Group membership, IPv6 */
+	{ "listener query", PASSED("ip6:" LISTENER " hop:ra=1 icmp6:130 raw:16", "group") },
+	{ "listener report", PASSED("ip6:" LISTENER " hop:ra=1 icmp6:131", "group") },
+	{ "listener done", PASSED("ip6:" LISTENER " hop:ra=1 icmp6:132", "group") },
+	{ "listener report, version 2", PASSED("ip6:" LISTENER " hop:ra=1 icmp6:143", "group") },
+	{ "listener report in a VLAN", PASSED("tag ip6:" LISTENER " hop:ra=1 icmp6:143", "group") },
+	{ "listener report, padding first", PASSED("ip6:" LISTENER " hop:ra=2 icmp6:143", "group") },
+	{ "listener report without an address yet", PASSED("ip6:src=::,dst=ff02::16,hl=1 hop:ra=1 icmp6:143", "group") },
+	{ "listener type below", CHARGED("ip6:" LISTENER " hop:ra=1 icmp6:129", "rest") },
+	{ "listener type above", CHARGED("ip6:" LISTENER " hop:ra=1 icmp6:144", "rest") },
+	{ "listener report, hop limit 2", CHARGED("ip6:src=fe80::7,dst=ff02::16,hl=2 hop:ra=1 icmp6:143", "rest") },
+	{ "listener report, hop limit 0", CHARGED("ip6:src=fe80::7,dst=ff02::16,hl=0 hop:ra=1 icmp6:143", "rest") },
+	{ "listener report from afar", CHARGED("ip6:dst=ff02::16,hl=1 hop:ra=1 icmp6:143", "rest") },
+	{ "listener report from ::1", CHARGED("ip6:src=::1,dst=ff02::16,hl=1 hop:ra=1 icmp6:143", "rest") },
+	{ "listener report to a host", CHARGED("ip6:src=fe80::7,hl=1 hop:ra=1 icmp6:143", "rest") },
+	{ "listener report without router alert", CHARGED("ip6:" LISTENER " hop icmp6:143", "rest") },
+	{ "listener report without hop-by-hop", CHARGED("ip6:" LISTENER " icmp6:143", "rest") },
+	{ "listener report behind one more extension", CHARGED("ip6:" LISTENER " hop:ra=1 dst icmp6:143", "rest") },
+	{ "router alert, but UDP", CHARGED("ip6:" LISTENER " hop:ra=1 udp:54", "udp") },
+	{ "router alert alone", CHARGED("ip6:" LISTENER " hop:ra=1 next:58", "rest") },
+
+	/* Group membership, IPv4 */
+	{ "IGMP report", PASSED("ip4:" MEMBER " igmp:34", "group") },
+	{ "IGMP query", PASSED("ip4:dst=224.0.0.1,ttl=1,opts=4,ra=1 igmp:17", "group") },
+	{ "IGMP to the highest group", PASSED("ip4:dst=239.255.255.255,ttl=1,opts=4,ra=1 igmp:22", "group") },
+	{ "IGMP with more options", PASSED("ip4:dst=224.0.0.22,ttl=1,opts=8,ra=1 igmp:34", "group") },
+	{ "IGMP, TTL 2", CHARGED("ip4:dst=224.0.0.22,ttl=2,opts=4,ra=1 igmp:34", "rest") },
+	{ "IGMP to a host", CHARGED("ip4:dst=198.51.100.53,ttl=1,opts=4,ra=1 igmp:34", "rest") },
+	{ "IGMP to broadcast", CHARGED("ip4:dst=255.255.255.255,ttl=1,opts=4,ra=1 igmp:34", "rest") },
+	{ "IGMP to 223", CHARGED("ip4:dst=223.255.255.255,ttl=1,opts=4,ra=1 igmp:34", "rest") },
+	{ "IGMP without router alert", CHARGED("ip4:dst=224.0.0.22,ttl=1 igmp:34", "rest") },
+	{ "IGMP with another option", CHARGED("ip4:dst=224.0.0.22,ttl=1,opts=4 igmp:34", "rest") },
+	{ "router alert, but UDP to a group", CHARGED("ip4:" MEMBER " udp:54", "udp") },
+	{ "IGMP in a first fragment", CHARGED("ip4:" MEMBER ",frag=2000 igmp:34", "rest") },
+	{ "IGMP in a later fragment", CHARGED("ip4:" MEMBER ",frag=0001 igmp:34", "rest") },
 
 	/* Over several buffers: the first holds some 3.5 KiB. */
 	{ "jumbo frame", CHARGED("ip4 udp:53 raw:8900", "dns") },

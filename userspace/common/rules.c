@@ -214,14 +214,12 @@ static bool match_accepts_proto(const struct eb_match *match, int proto)
 }
 
 /*
- * Whether a packet belongs to the rule although neither its protocol nor its port can be known. Hiding them must not
- * carry it past a rule, so a rule that asks for them gets it unless it would let it through: an allow rule does, and so
+ * Whether a packet belongs to the rule although what the rule asks for, port or protocol, cannot be known. Hiding it
+ * must not carry the packet past a rule, so the rule gets it unless it would let it through: an allow rule does, and so
  * does any rule that only monitors. Then later rules decide.
  */
-static bool rule_accepts_unknown(const struct eb_rule_config *rule)
+static bool rule_takes_unknown(const struct eb_rule_config *rule)
 {
-	if (rule->match.proto < 0 && !rule->match.dport_count)
-		return true;
 	return rule->action != EB_ALLOW && !rule->monitor;
 }
 
@@ -229,12 +227,14 @@ static void fill_sets(const struct eb_config *config, struct eb_policy *policy)
 {
 	for (size_t i = 0; i < config->rule_count; i++) {
 		const struct eb_match *match = &config->rules[i].match;
+		bool takes_unknown = rule_takes_unknown(&config->rules[i]);
 		uint64_t bit = rule_bit(i);
 
 		policy->src_any |= match->has_src ? 0 : bit;
 		policy->dst_any |= match->has_dst ? 0 : bit;
 		policy->port_any |= match->dport_count ? 0 : bit;
-		policy->l4_unknown |= rule_accepts_unknown(&config->rules[i]) ? bit : 0;
+		policy->port_unknown |= !match->dport_count || takes_unknown ? bit : 0;
+		policy->l4_unknown |= (match->proto < 0 && !match->dport_count) || takes_unknown ? bit : 0;
 		for (int proto = 0; proto < 256; proto++)
 			policy->proto[proto] |= match_accepts_proto(match, proto) ? bit : 0;
 	}
@@ -528,6 +528,7 @@ const char *eb_frame_kind_name(enum eb_frame_kind kind)
 		[EB_MALFORMED] = "malformed",
 		[EB_UNMATCHED] = "unmatched",
 		[EB_NEIGHBOUR_DISCOVERY] = "neighbour_discovery",
+		[EB_GROUP_MEMBERSHIP] = "group_membership",
 		[EB_CONTENDED] = "contended",
 		[EB_TABLE_FULL] = "table_full",
 	};
