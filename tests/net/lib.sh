@@ -65,7 +65,7 @@ cleanup() {
 		{ kill -KILL "$pid" && wait "$pid"; } 2> /dev/null
 	done
 	remove_namespaces
-	rm -rf "$pin_dir" "$pin_dir-other"
+	rm -rf "$pin_dir" "$pin_dir-links" "$pin_dir-other"
 	[ -z "$dir" ] || rm -rf "$dir"
 	exit $status
 }
@@ -78,7 +78,7 @@ begin() {
 	trap cleanup EXIT
 	trap 'exit 1' INT TERM HUP
 	remove_namespaces
-	rm -rf "$pin_dir" "$pin_dir-other"
+	rm -rf "$pin_dir" "$pin_dir-links" "$pin_dir-other"
 	dir=$(mktemp -d "/tmp/ebtest-$name.XXXXXX")
 	config=$dir/edgebucket.yaml
 }

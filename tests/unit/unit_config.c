@@ -242,6 +242,19 @@ static const struct refused refused[] = {
 	  "  - lo\n"
 	  "  - lo\n",
 	  "3: interfaces[1]: \"lo\" is there twice" },
+	{ "interface as ip link shows it", "interfaces: [lo, eth0@if5]\n",
+	  "1: interfaces[1]: \"eth0@if5\" is how ip link shows an interface together with another; its name ends "
+	  "before the @: \"eth0\"" },
+	{ "interface as ip link shows a long one", "interfaces: [\"eth0.4094@eth0.bond:\"]\n",
+	  "1: interfaces[0]: \"eth0.4094@eth0.bond:\" is how ip link shows an interface together with another; its "
+	  "name ends before the @: \"eth0.4094\"" },
+	{ "interface pattern", "interfaces: [\"eth*\"]\n",
+	  "1: interfaces[0]: \"eth*\" is a pattern; name each interface" },
+	{ "interfaces in one name", "interfaces: [\"eth0,eth1,eth2,eth3\"]\n",
+	  "1: interfaces[0]: \"eth0,eth1,eth2,eth3\" is one name with a , in it; write several as a list, as in "
+	  "[eth0, eth1]" },
+	{ "interface with a variable", "interfaces: [$IFACE]\n",
+	  "1: interfaces[0]: \"$IFACE\" is not an interface's name; it has a $" },
 	{ "interface NUL", "interfaces: [\"lo\\0x\"]\n",
 	  "1: interfaces[0]: holds a NUL character" },
 	{ "node with braces", CONFIG("node: a{b}\n"),

@@ -5,6 +5,7 @@
 
 #include "agent.h"
 #include "config_redis.h"
+#include "layers.h"
 #include "log.h"
 #include "privileges.h"
 #include "text.h"
@@ -93,17 +94,139 @@ static void note_missing(struct eb_interface *interface)
 			   eb_str("hint", "if it is not to come, correct interfaces: and reload"));
 }
 
-static void attach_interface(struct eb_agent *agent, struct eb_interface *interface)
+static void note_failed(struct eb_agent *agent, struct eb_interface *interface, char *error)
+{
+	if (note_problem(interface, error))
+		eb_error("cannot attach, packets are not limited; trying again", eb_str("interface", interface->name),
+			 eb_str("error", error));
+	schedule_retry(agent);
+}
+
+/* NULL where they cannot be read: each interface is taken for one that lies on none. */
+static struct eb_layers *read_layers(void)
+{
+	struct eb_layers *layers;
+	int err = eb_layers_read(&layers);
+
+	if (!err)
+		return layers;
+	eb_warning("cannot tell which interfaces lie on which", eb_err(err));
+	return NULL;
+}
+
+static struct eb_interface *find_interface(struct eb_agent *agent, int ifindex)
+{
+	for (size_t i = 0; i < agent->interface_count; i++)
+		if (agent->interfaces[i].ifindex == ifindex)
+			return &agent->interfaces[i];
+	return NULL;
+}
+
+/* The indexes of our interfaces that are there, those below before what lies on them. Returns their number. */
+static int list_present(const struct eb_agent *agent, const struct eb_layers *layers, int out[EB_INTERFACES_MAX])
+{
+	int count = 0;
+
+	for (size_t i = 0; i < agent->interface_count; i++)
+		if (agent->interfaces[i].ifindex)
+			out[count++] = agent->interfaces[i].ifindex;
+	eb_layers_sort(layers, out, count);
+	return count;
+}
+
+/* The configuration is checked for two names of one interface, but may be older than the interface or its names. */
+static void note_double(struct eb_interface *interface, const struct eb_interface *other)
+{
+	char *problem = NULL;
+
+	interface->ifindex = 0;
+	interface->attachment = (struct eb_attachment){ .mode = "" };
+	eb_fail(0, &problem, "%s: is another name of %s, which is configured too: leave one out", interface->name,
+		other->name);
+	if (note_problem(interface, problem))
+		eb_error("two names of one interface", eb_str("interface", interface->name),
+			 eb_str("other", other->name), eb_str("hint", "leave one out of interfaces: and reload"));
+}
+
+/* Looks which interface has each name now. */
+static void find_all(struct eb_agent *agent)
+{
+	for (size_t i = 0; i < agent->interface_count; i++)
+		agent->interfaces[i].ifindex = 0;
+	for (size_t i = 0; i < agent->interface_count; i++) {
+		struct eb_interface *interface = &agent->interfaces[i];
+		int ifindex = if_nametoindex(interface->name);
+		const struct eb_interface *other = ifindex ? find_interface(agent, ifindex) : NULL;
+
+		if (!ifindex)
+			note_missing(interface);
+		else if (other)
+			note_double(interface, other);
+		else
+			interface->ifindex = ifindex;
+	}
+}
+
+/* Another interface of ours lies on it. */
+static bool is_below(const struct eb_agent *agent, const struct eb_layers *layers, int ifindex)
+{
+	for (size_t i = 0; i < agent->interface_count; i++)
+		if (eb_layers_is_on(layers, agent->interfaces[i].ifindex, ifindex))
+			return true;
+	return false;
+}
+
+static bool is_attached(const struct eb_agent *agent, const char *name)
+{
+	struct eb_attachment now;
+
+	return eb_attach_status(name, eb_dataplane_programs(agent->dataplane), &now) == 0 && now.attached;
+}
+
+/* Takes our program off one interface for a moment. */
+static bool lift(struct eb_agent *agent, struct eb_interface *interface, const char *lower)
+{
+	char *error = NULL;
+	int err = eb_attach_remove(interface->name, eb_dataplane_programs(agent->dataplane), &error);
+
+	if (!err) {
+		interface->attachment = (struct eb_attachment){ .mode = "" };
+		eb_info("taken off for a moment, as the kernel changes nothing below an interface with a program",
+			eb_str("interface", interface->name), eb_str("below", lower));
+	}
+	free(error);
+	return !err;
+}
+
+/* Takes our program off what lies on an interface, from above; eb_agent_attach_all() puts it back. False where it was
+ * on nothing there. */
+static bool clear_above(struct eb_agent *agent, const struct eb_layers *layers, const char *lower, int ifindex)
+{
+	int order[EB_INTERFACES_MAX];
+	bool is_cleared = false;
+
+	for (int i = list_present(agent, layers, order) - 1; i >= 0; i--) {
+		struct eb_interface *interface = find_interface(agent, order[i]);
+
+		if (eb_layers_is_on(layers, order[i], ifindex) && is_attached(agent, interface->name))
+			is_cleared |= lift(agent, interface, lower);
+	}
+	return is_cleared;
+}
+
+static int put_program(struct eb_agent *agent, const struct eb_layers *layers, const struct eb_interface *interface,
+		       struct eb_attachment *now, char **error)
+{
+	return eb_attach_program(eb_dataplane_programs(agent->dataplane), interface->name,
+				 is_below(agent, layers, interface->ifindex), agent->config->attach, now, error);
+}
+
+static void attach_interface(struct eb_agent *agent, const struct eb_layers *layers, struct eb_interface *interface)
 {
 	struct eb_attachment now;
 	char *error = NULL;
 	int err = eb_attach_status(interface->name, eb_dataplane_programs(agent->dataplane), &now);
 
-	interface->ifindex = if_nametoindex(interface->name);
-	if (err == -ENODEV) {
-		note_missing(interface);
-		return;
-	}
 	if (!err && !now.attached && interface->attachment.attached) {
 		eb_warning("somebody took the program off, attaching again", eb_str("interface", interface->name),
 			   eb_str("hint", "edgebucket detach takes it off for good"));
@@ -111,8 +234,12 @@ static void attach_interface(struct eb_agent *agent, struct eb_interface *interf
 	}
 	if (!err && !now.attached)
 		interface->attachment = now;
-	err = eb_attach_program(eb_dataplane_programs(agent->dataplane), interface->name, agent->config->attach, &now,
-				&error);
+	err = put_program(agent, layers, interface, &now, &error);
+	if (err == -EEXIST && clear_above(agent, layers, interface->name, interface->ifindex)) {
+		free(error);
+		error = NULL;
+		err = put_program(agent, layers, interface, &now, &error);
+	}
 	if (!err) {
 		note_attached(interface, &now);
 		return;
@@ -122,25 +249,30 @@ static void attach_interface(struct eb_agent *agent, struct eb_interface *interf
 		note_missing(interface);
 		return;
 	}
-	if (note_problem(interface, error))
-		eb_error("cannot attach, packets are not limited; trying again", eb_str("interface", interface->name),
-			 eb_str("error", error));
-	schedule_retry(agent);
+	note_failed(agent, interface, error);
 }
 
-static bool has_interface(const struct eb_config *config, const char *name)
+static bool has_interface(const struct eb_config *config, const char *name, int ifindex)
 {
 	for (size_t i = 0; i < config->interface_count; i++)
-		if (strcmp(config->interfaces[i], name) == 0)
+		if (strcmp(config->interfaces[i], name) == 0 ||
+		    (ifindex && (int)if_nametoindex(config->interfaces[i]) == ifindex))
 			return true;
 	return false;
 }
 
-static void leave_interface(struct eb_agent *agent, const char *name)
+/* `layers` may be NULL. */
+static void leave_interface(struct eb_agent *agent, const struct eb_layers *layers, const char *name)
 {
+	const struct eb_programs *programs = eb_dataplane_programs(agent->dataplane);
 	char *error = NULL;
-	int err = eb_attach_remove(name, eb_dataplane_programs(agent->dataplane), &error);
+	int err = eb_attach_remove(name, programs, &error);
 
+	if (err == -EEXIST && clear_above(agent, layers, name, if_nametoindex(name))) {
+		free(error);
+		error = NULL;
+		err = eb_attach_remove(name, programs, &error);
+	}
 	if (!err)
 		eb_info("detached, no longer configured", eb_str("interface", name));
 	else if (err != -ENODEV)
@@ -150,17 +282,34 @@ static void leave_interface(struct eb_agent *agent, const char *name)
 	free(error);
 }
 
+/* Leaves those of the interfaces that have our program and are not configured, from above. */
+static void leave_unknown(struct eb_agent *agent, const struct eb_layers *layers, int *ifindexes, int count)
+{
+	char name[IF_NAMESIZE];
+
+	eb_layers_sort(layers, ifindexes, count);
+	for (int i = count - 1; i >= 0; i--)
+		if (if_indextoname(ifindexes[i], name) && !has_interface(agent->config, name, ifindexes[i]) &&
+		    is_attached(agent, name))
+			leave_interface(agent, layers, name);
+}
+
 /* An agent that was killed while it tried a configuration, or whose file changed while none ran, had other ones. */
 static void leave_others(struct eb_agent *agent)
 {
-	const struct eb_programs *programs = eb_dataplane_programs(agent->dataplane);
 	struct if_nameindex *all = if_nameindex();
-	struct eb_attachment now;
+	struct eb_layers *layers = read_layers();
+	int *ifindexes = NULL, count = 0;
 
-	for (struct if_nameindex *interface = all; interface && interface->if_name; interface++)
-		if (!has_interface(agent->config, interface->if_name) &&
-		    eb_attach_status(interface->if_name, programs, &now) == 0 && now.attached)
-			leave_interface(agent, interface->if_name);
+	while (all && all[count].if_index)
+		count++;
+	ifindexes = calloc(count ? count : 1, sizeof(*ifindexes));
+	for (int i = 0; ifindexes && i < count; i++)
+		ifindexes[i] = all[i].if_index;
+	if (ifindexes)
+		leave_unknown(agent, layers, ifindexes, count);
+	free(ifindexes);
+	eb_layers_free(layers);
 	if (all)
 		if_freenameindex(all);
 }
@@ -180,10 +329,17 @@ static void drop_privileges(const struct eb_agent *agent)
 
 void eb_agent_attach_all(struct eb_agent *agent)
 {
+	int order[EB_INTERFACES_MAX], count;
+	struct eb_layers *layers;
+
+	find_all(agent);
 	if (agent->detached || !agent->enforcing)
 		return;
-	for (size_t i = 0; i < agent->interface_count; i++)
-		attach_interface(agent, &agent->interfaces[i]);
+	layers = read_layers();
+	count = list_present(agent, layers, order);
+	for (int i = 0; i < count; i++)
+		attach_interface(agent, layers, find_interface(agent, order[i]));
+	eb_layers_free(layers);
 	eb_dataplane_settle(agent->dataplane);
 	drop_privileges(agent);
 }
@@ -192,25 +348,34 @@ void eb_agent_enforce(struct eb_agent *agent)
 {
 	agent->enforcing = true;
 	leave_others(agent); /* first: this takes CAP_SYS_ADMIN */
+	eb_programs_sweep(eb_dataplane_programs(agent->dataplane));
 	eb_agent_attach_all(agent);
+}
+
+/* An interface that was renamed is known by its index; one that comes may have our name for another one of its own. */
+static bool is_named(const struct eb_interface *interface, const char *name, int ifindex)
+{
+	if (interface->ifindex)
+		return interface->ifindex == ifindex || strcmp(interface->name, name) == 0;
+	return (int)if_nametoindex(interface->name) == ifindex;
 }
 
 void eb_agent_check_interface(struct eb_agent *agent, const char *name, int ifindex, bool running)
 {
+	bool is_ours = false;
+
 	for (size_t i = 0; i < agent->interface_count; i++) {
 		struct eb_interface *interface = &agent->interfaces[i];
 
-		/* An interface that was renamed is known by its index. */
-		if (strcmp(interface->name, name) != 0 && interface->ifindex != ifindex)
+		if (!is_named(interface, name, ifindex))
 			continue;
+		is_ours = true;
 		if (interface->running && !running)
 			(void)eb_persist_fault(agent->persist, EB_PASS_LINK_DOWN);
 		interface->running = running;
-		if (agent->detached || !agent->enforcing)
-			continue;
-		attach_interface(agent, interface);
-		drop_privileges(agent);
 	}
+	if (is_ours)
+		eb_agent_attach_all(agent);
 }
 
 void eb_agent_check_pressure(struct eb_agent *agent)
@@ -229,27 +394,36 @@ void eb_agent_check_pressure(struct eb_agent *agent)
 	agent->table_full = frames[EB_TABLE_FULL].packets;
 }
 
+static int detach_interface(struct eb_agent *agent, struct eb_interface *interface, char **error)
+{
+	char *text = NULL;
+	int err = eb_attach_remove(interface->name, eb_dataplane_programs(agent->dataplane), &text);
+
+	if (err && err != -ENODEV) {
+		free(*error);
+		*error = text;
+		return err;
+	}
+	free(text);
+	if (interface->attachment.attached)
+		eb_info("detached", eb_str("interface", interface->name));
+	interface->attachment = (struct eb_attachment){ .mode = "" };
+	return 0;
+}
+
 int eb_agent_detach_all(struct eb_agent *agent, bool pause, char **error)
 {
-	int ret = 0;
+	int order[EB_INTERFACES_MAX], ret = 0;
+	struct eb_layers *layers = read_layers();
 
 	agent->detached = pause;
-	for (size_t i = 0; i < agent->interface_count; i++) {
-		struct eb_interface *interface = &agent->interfaces[i];
-		char *text = NULL;
-		int err = eb_attach_remove(interface->name, eb_dataplane_programs(agent->dataplane), &text);
+	find_all(agent);
+	for (int i = list_present(agent, layers, order) - 1; i >= 0; i--) {
+		int err = detach_interface(agent, find_interface(agent, order[i]), error);
 
-		if (err && err != -ENODEV) {
-			ret = err;
-			free(*error);
-			*error = text;
-			continue;
-		}
-		free(text);
-		if (interface->attachment.attached)
-			eb_info("detached", eb_str("interface", interface->name));
-		interface->attachment = (struct eb_attachment){ .mode = "" };
+		ret = err ? err : ret;
 	}
+	eb_layers_free(layers);
 	return ret;
 }
 
@@ -260,14 +434,20 @@ static void free_interfaces(struct eb_interface *interfaces, size_t count)
 	free(interfaces);
 }
 
-/* Moves what is known of an interface that stays from the old list to the new one. */
+/* Moves what is known of an interface that stays, perhaps by another name of it, from the old list to the new one. */
 static void inherit(struct eb_agent *agent, struct eb_interface *interface)
 {
+	int ifindex = if_nametoindex(interface->name);
+
 	for (size_t i = 0; i < agent->interface_count; i++) {
-		if (strcmp(agent->interfaces[i].name, interface->name) != 0)
+		struct eb_interface *old = &agent->interfaces[i];
+
+		if (strcmp(old->name, interface->name) != 0 && (!ifindex || old->ifindex != ifindex))
 			continue;
-		*interface = agent->interfaces[i];
-		agent->interfaces[i].problem = NULL;
+		free(interface->problem);
+		memcpy(old->name, interface->name, sizeof(old->name));
+		*interface = *old;
+		old->problem = NULL;
 	}
 }
 
@@ -290,10 +470,16 @@ static struct eb_config *adopt_config(struct eb_agent *agent, struct eb_config *
 				      struct eb_interface *interfaces)
 {
 	struct eb_config *before = agent->config;
+	struct eb_layers *layers = read_layers();
+	int order[EB_INTERFACES_MAX];
 
-	for (size_t i = 0; i < agent->interface_count; i++)
-		if (!has_interface(config, agent->interfaces[i].name))
-			leave_interface(agent, agent->interfaces[i].name);
+	for (int i = list_present(agent, layers, order) - 1; i >= 0; i--) {
+		const struct eb_interface *interface = find_interface(agent, order[i]);
+
+		if (!has_interface(config, interface->name, interface->ifindex))
+			leave_interface(agent, layers, interface->name);
+	}
+	eb_layers_free(layers);
 	for (size_t i = 0; i < config->interface_count; i++)
 		inherit(agent, &interfaces[i]);
 	free_interfaces(agent->interfaces, agent->interface_count);

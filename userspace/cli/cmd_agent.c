@@ -7,6 +7,7 @@
 
 #include "agent.h"
 #include "interfaces.h"
+#include "layers.h"
 #include "options.h"
 
 static enum cli_result run(struct cli *cli, int argc, char **argv, const char *request, int timeout_ms,
@@ -44,22 +45,52 @@ enum cli_result cmd_rollback(struct cli *cli, int argc, char **argv)
 	return run(cli, argc, argv, "rollback", AGENT_RELOAD_TIMEOUT_MS, "taken back");
 }
 
-/* Goes on after a failure: the more is detached, the better. */
+static const struct interface *find_interface(const struct interface_list *list, int ifindex)
+{
+	for (size_t i = 0; i < list->count; i++)
+		if (list->items[i].ifindex == ifindex)
+			return &list->items[i];
+	return NULL;
+}
+
+/* The indexes of what is attached, what lies on others behind them. Returns their number, or -ENOMEM. */
+static int list_attached(const struct interface_list *list, int **out)
+{
+	struct eb_layers *layers = NULL;
+	int count = 0;
+
+	*out = calloc(list->count + 1, sizeof(**out));
+	if (!*out)
+		return -ENOMEM;
+	for (size_t i = 0; i < list->count; i++)
+		if (list->items[i].attachment.attached)
+			(*out)[count++] = list->items[i].ifindex;
+	(void)eb_layers_read(&layers);
+	eb_layers_sort(layers, *out, count);
+	eb_layers_free(layers);
+	return count;
+}
+
+/* From above, and goes on after a failure: the more is detached, the better. */
 static enum cli_result detach_all(const struct session *session, const struct interface_list *list, json_t *detached)
 {
 	enum cli_result result = CLI_DONE;
+	int *order, count = list_attached(list, &order);
 
-	for (size_t i = 0; i < list->count; i++) {
-		const struct interface *interface = &list->items[i];
+	if (count < 0)
+		return cli_fail("out of memory");
+	for (int i = count - 1; i >= 0; i--) {
+		const char *name = find_interface(list, order[i])->name;
 		char *error = NULL;
 
-		if (!interface->attachment.attached)
-			continue;
-		if (eb_attach_remove(interface->name, session->programs, &error))
+		if (eb_attach_remove(name, session->programs, &error))
 			result = cli_fail_text(error);
 		else
-			json_array_append_new(detached, json_string(interface->name));
+			json_array_append_new(detached, json_string(name));
 	}
+	free(order);
+	if (session_has_maps(session))
+		eb_programs_sweep(session->programs);
 	return result;
 }
 

@@ -6,14 +6,14 @@
 
 #include "interfaces.h"
 
-static int add(struct interface_list *list, const char *name, const struct eb_attachment *attachment, int error)
+static int add(struct interface_list *list, const char *name, int ifindex, const struct eb_attachment *attachment, int error)
 {
 	struct interface *items = reallocarray(list->items, list->count + 1, sizeof(*items));
 
 	if (!items)
 		return -ENOMEM;
 	list->items = items;
-	items[list->count] = (struct interface){ .attachment = *attachment, .error = error };
+	items[list->count] = (struct interface){ .ifindex = ifindex, .attachment = *attachment, .error = error };
 	snprintf(items[list->count].name, IF_NAMESIZE, "%s", name);
 	list->count++;
 	return 0;
@@ -23,16 +23,16 @@ static int add(struct interface_list *list, const char *name, const struct eb_at
 static int look_at(const struct session *session, struct interface_list *list, const char *name, bool is_named)
 {
 	struct eb_attachment attachment = { .mode = "" };
-	int error = 0;
+	int error = 0, ifindex = if_nametoindex(name);
 
 	for (size_t i = 0; i < list->count; i++)
-		if (!strcmp(list->items[i].name, name))
+		if (!strcmp(list->items[i].name, name) || (ifindex && list->items[i].ifindex == ifindex))
 			return 0;
 	if (session_has_maps(session))
 		error = eb_attach_status(name, session->programs, &attachment);
-	else if (!if_nametoindex(name))
+	else if (!ifindex)
 		error = -ENODEV;
-	return is_named || (!error && attachment.attached) ? add(list, name, &attachment, error) : 0;
+	return is_named || (!error && attachment.attached) ? add(list, name, ifindex, &attachment, error) : 0;
 }
 
 static int look_at_named(const struct session *session, const struct eb_config *config, const json_t *agent_names,

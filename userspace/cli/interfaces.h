@@ -14,6 +14,7 @@
 
 struct interface {
 	char name[IF_NAMESIZE];
+	int ifindex; /* 0 for an interface that is not there */
 	struct eb_attachment attachment;
 	int error; /* negative errno, -ENODEV for an interface that is not there */
 };

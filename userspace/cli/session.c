@@ -43,7 +43,7 @@ enum cli_result session_open_maps(struct session *session, unsigned int what)
 	}
 	if (err)
 		return cli_fail_text(error);
-	session->programs = eb_programs_new(&session->maps);
+	session->programs = eb_programs_new(&session->maps, session->places.pin_dir);
 	if (!session->programs)
 		return cli_fail("out of memory");
 	err = eb_maps_policy(&session->maps, &session->policy);

@@ -13,9 +13,11 @@
 #include "attach.h"
 #include "chain.h"
 #include "edgebucket.skel.h"
+#include "layers.h"
 #include "log.h"
 #include "object.h"
 #include "text.h"
+#include "xdp_link.h"
 
 /* The most maps of a program that we look at; ours has a dozen. */
 #define PROGRAM_MAPS_MAX 64
@@ -29,8 +31,10 @@ struct place {
 
 struct eb_programs {
 	const struct eb_maps *maps;
+	const char *pin_dir;
 	int alone; /* the program that needs no dispatcher, one for all interfaces; -1 until it is loaded */
 	uint32_t alone_id;
+	bool no_dispatcher; /* this kernel cannot chain programs */
 	struct place *places;
 };
 
@@ -114,6 +118,16 @@ static const char *mode_name(__u8 mode)
 	}
 }
 
+/* Whether our program is there by a link of ours. */
+static bool is_linked(const struct eb_programs *programs, int ifindex)
+{
+	int fd = eb_xdp_link_open(programs->pin_dir, ifindex);
+
+	if (fd >= 0)
+		close(fd);
+	return fd >= 0;
+}
+
 /* Notes what is behind a dispatcher, or that there is none. */
 static int look_behind(int ifindex, uint32_t dispatcher_id, const struct identity *identity, struct eb_attachment *out)
 {
@@ -150,6 +164,7 @@ static int look_once(int ifindex, const struct eb_programs *programs, const stru
 		out->attached = true;
 		out->copies = 1;
 		out->prog_id = out->prog_ids[0] = query.prog_id;
+		out->linked = is_linked(programs, ifindex);
 		return 0;
 	}
 	if (look_behind(ifindex, query.prog_id, identity, out) == 0)
@@ -266,6 +281,17 @@ static __u32 mode_flags(const char *mode)
 					      : XDP_FLAGS_DRV_MODE;
 }
 
+static int update_link(const struct eb_programs *programs, int ifindex)
+{
+	int fd = eb_xdp_link_open(programs->pin_dir, ifindex), err;
+
+	if (fd < 0)
+		return fd;
+	err = bpf_link_update(fd, programs->alone, NULL);
+	close(fd);
+	return err;
+}
+
 /* Exchanges our older program, which has the interface for itself, for this one: no packet in between passes free. */
 static int replace_alone(struct eb_programs *programs, int ifindex, const struct eb_attachment *old)
 {
@@ -274,12 +300,15 @@ static int replace_alone(struct eb_programs *programs, int ifindex, const struct
 
 	if (err)
 		return err;
+	if (old->linked)
+		return update_link(programs, ifindex);
 	fd = open_by_id(programs, old->prog_id);
 	if (fd < 0)
 		return fd;
 	opts.old_prog_fd = fd;
 	err = bpf_xdp_attach(ifindex, programs->alone, mode_flags(old->mode) | XDP_FLAGS_REPLACE, &opts);
 	close(fd);
+	programs->no_dispatcher |= !err;
 	return err;
 }
 
@@ -301,7 +330,10 @@ static int attach_with_libxdp(struct eb_programs *programs, int ifindex, bool ge
 		return err;
 	if (now.dispatcher)
 		return note_place(programs, ifindex, prog_id);
-	if (programs->alone < 0 && now.prog_id == prog_id)
+	programs->no_dispatcher = true;
+	if (programs->alone >= 0) /* one program is enough */
+		return replace_alone(programs, ifindex, &now);
+	if (now.prog_id == prog_id)
 		keep_alone(programs, bpf_prog_get_fd_by_id(prog_id));
 	return 0;
 }
@@ -318,11 +350,15 @@ static int detach_behind(int ifindex, const struct eb_attachment *now, const str
 	return count ? eb_chain_detach(ifindex, ids, count) : 0;
 }
 
+static __u32 wanted_flags(bool generic)
+{
+	return generic ? XDP_FLAGS_SKB_MODE : XDP_FLAGS_DRV_MODE;
+}
+
 /* Attaches where nothing is, by the program that is already loaded. */
 static int attach_alone(const struct eb_programs *programs, int ifindex, bool generic)
 {
-	return bpf_xdp_attach(ifindex, programs->alone,
-			      XDP_FLAGS_UPDATE_IF_NOEXIST | (generic ? XDP_FLAGS_SKB_MODE : XDP_FLAGS_DRV_MODE), NULL);
+	return bpf_xdp_attach(ifindex, programs->alone, XDP_FLAGS_UPDATE_IF_NOEXIST | wanted_flags(generic), NULL);
 }
 
 static bool is_taken(int err)
@@ -330,11 +366,14 @@ static bool is_taken(int err)
 	return err == -EBUSY || err == -EEXIST;
 }
 
-static int attach_in_mode(struct eb_programs *programs, int ifindex, const struct eb_attachment *old, bool generic)
+static int attach_in_mode(struct eb_programs *programs, int ifindex, const struct eb_attachment *old, bool is_below,
+			  bool generic)
 {
 	int err;
 
-	if (programs->alone >= 0 && !old->dispatcher)
+	if (is_below && !old->dispatcher)
+		return eb_xdp_link_make(programs->pin_dir, ifindex, programs->alone, wanted_flags(generic));
+	if (programs->no_dispatcher && !old->dispatcher)
 		return attach_alone(programs, ifindex, generic);
 	err = attach_with_libxdp(programs, ifindex, generic, true);
 	/* A kernel before 5.18 knows no multi-buffer frames. */
@@ -358,26 +397,57 @@ static void log_fallback(int ifindex, int err)
 /* Attaches where we are not, or are only with an older program behind a dispatcher, whose mode is then the mode. By the
  * interface's index: the name may be another one's from one attempt to the next, and generic mode is for an interface
  * that refused the native one. */
-static int attach_fresh(struct eb_programs *programs, int ifindex, const struct eb_attachment *old,
+static int attach_fresh(struct eb_programs *programs, int ifindex, const struct eb_attachment *old, bool is_below,
 			enum eb_attach_mode mode)
 {
 	bool generic = mode == EB_ATTACH_GENERIC || is_generic(old);
-	int err = -EINVAL;
+	int err;
 
-	if (!generic)
-		err = attach_in_mode(programs, ifindex, old, false);
 	if (generic)
-		return attach_in_mode(programs, ifindex, old, true);
+		return attach_in_mode(programs, ifindex, old, is_below, true);
+	err = attach_in_mode(programs, ifindex, old, is_below, false);
 	if (mode != EB_ATTACH_AUTO || !err || is_taken(err) || old->dispatcher)
 		return err;
 	log_fallback(ifindex, err);
-	return attach_in_mode(programs, ifindex, old, true);
+	return attach_in_mode(programs, ifindex, old, is_below, true);
 }
 
 /* What is there, if anything, is in the mode that is asked for. */
 static bool mode_fits(const struct eb_attachment *old, enum eb_attach_mode mode)
 {
 	return !old->mode[0] || mode == EB_ATTACH_AUTO || (mode == EB_ATTACH_GENERIC) == is_generic(old);
+}
+
+/* An interface with a program that lies on this one: -EEXIST may be for its sake. */
+static bool find_upper(int ifindex, char name[IF_NAMESIZE])
+{
+	struct if_nameindex *all = if_nameindex();
+	struct eb_layers *layers = NULL;
+	bool is_found = false;
+	__u32 prog_id;
+
+	(void)eb_layers_read(&layers);
+	for (struct if_nameindex *one = all; one && one->if_name && !is_found; one++) {
+		is_found = eb_layers_is_on(layers, one->if_index, ifindex) &&
+			   !bpf_xdp_query_id(one->if_index, 0, &prog_id) && prog_id;
+		if (is_found)
+			strcpy(name, one->if_name);
+	}
+	if (all)
+		if_freenameindex(all);
+	eb_layers_free(layers);
+	return is_found;
+}
+
+static int explain(int err, const char *ifname, const char *what, char **error)
+{
+	char upper[IF_NAMESIZE];
+
+	if (err == -EEXIST && find_upper(if_nametoindex(ifname), upper))
+		return eb_fail(err, error,
+			       "%s: cannot %s: %s, which lies on it, has an XDP program, and the kernel wants that off "
+			       "first", ifname, what, upper);
+	return eb_fail(err, error, "%s: cannot %s: %s", ifname, what, strerror(-err));
 }
 
 static int explain_attach(int err, const char *ifname, char **error)
@@ -388,7 +458,7 @@ static int explain_attach(int err, const char *ifname, char **error)
 	case -E2BIG:
 		return eb_fail(err, error, "%s: all places behind libxdp's dispatcher are taken", ifname);
 	default:
-		return eb_fail(err, error, "%s: cannot attach: %s", ifname, strerror(-err));
+		return explain(err, ifname, "attach", error);
 	}
 }
 
@@ -408,15 +478,26 @@ static int leave_mode(const char *ifname, const struct eb_programs *programs, st
 	return err;
 }
 
+/* Clears the way for a link: it takes the place of no program. */
+static int leave_for_link(const char *ifname, const struct eb_programs *programs, struct eb_attachment *old,
+			  char **error)
+{
+	int err = eb_attach_remove(ifname, programs, error);
+
+	if (!err)
+		*old = (struct eb_attachment){ .mode = "" };
+	return err;
+}
+
 /* Puts the current program on the interface, in place of an older one or beside it. */
 static int attach_current(struct eb_programs *programs, const char *ifname, int ifindex,
-			  const struct eb_attachment *old, enum eb_attach_mode mode, char **error)
+			  const struct eb_attachment *old, bool is_below, enum eb_attach_mode mode, char **error)
 {
 	int err = 0;
 
 	if (!old->attached || !is_current(programs, old->prog_id))
 		err = old->attached && !old->dispatcher ? replace_alone(programs, ifindex, old)
-							: attach_fresh(programs, ifindex, old, mode);
+							: attach_fresh(programs, ifindex, old, is_below, mode);
 	/* It has gone meanwhile, and libraries do not say so. */
 	if (err && (int)if_nametoindex(ifname) != ifindex)
 		err = -ENODEV;
@@ -431,7 +512,7 @@ static const char *ip_name(const char *mode)
 					      : "xdpdrv";
 }
 
-int eb_attach_program(struct eb_programs *programs, const char *ifname, enum eb_attach_mode mode,
+int eb_attach_program(struct eb_programs *programs, const char *ifname, bool is_below, enum eb_attach_mode mode,
 		      struct eb_attachment *out, char **error)
 {
 	struct eb_attachment now;
@@ -456,7 +537,17 @@ int eb_attach_program(struct eb_programs *programs, const char *ifname, enum eb_
 		if (err)
 			return err;
 	}
-	err = attach_current(programs, ifname, ifindex, &now, mode, error);
+	/* Loaded before the program there is taken off: that keeps the moment short. */
+	if (is_below && !now.others && !now.linked) {
+		err = load_alone(programs);
+		if (err)
+			return explain_attach(err, ifname, error);
+		if (now.attached)
+			err = leave_for_link(ifname, programs, &now, error);
+		if (err)
+			return err;
+	}
+	err = attach_current(programs, ifname, ifindex, &now, is_below, mode, error);
 	if (err)
 		return err;
 	err = read_status(ifindex, programs, &now);
@@ -493,21 +584,29 @@ int eb_attach_remove(const char *ifname, const struct eb_programs *programs, cha
 	int err = read_status(ifindex, programs, &old);
 
 	if (!err && old.attached)
-		err = old.dispatcher ? detach_behind(ifindex, &old, NULL) : detach_alone(programs, ifindex, &old);
-	return err ? eb_fail(err, error, "%s: cannot detach: %s", ifname, strerror(-err)) : 0;
+		err = old.dispatcher ? detach_behind(ifindex, &old, NULL)
+		      : old.linked   ? eb_xdp_link_remove(programs->pin_dir, ifindex)
+				     : detach_alone(programs, ifindex, &old);
+	return err ? explain(err, ifname, "detach", error) : 0;
+}
+
+void eb_programs_sweep(const struct eb_programs *programs)
+{
+	eb_xdp_link_sweep(programs->pin_dir);
 }
 
 bool eb_programs_are_alone(const struct eb_programs *programs)
 {
-	return programs->alone >= 0 && !programs->places;
+	return programs->no_dispatcher && !programs->places;
 }
 
-struct eb_programs *eb_programs_new(const struct eb_maps *maps)
+struct eb_programs *eb_programs_new(const struct eb_maps *maps, const char *pin_dir)
 {
 	struct eb_programs *programs = calloc(1, sizeof(*programs));
 
 	if (programs) {
 		programs->maps = maps;
+		programs->pin_dir = pin_dir;
 		programs->alone = -1;
 	}
 	return programs;

@@ -15,11 +15,14 @@
 
 struct eb_programs; /* opaque: what this process has loaded */
 
-/* `maps` must outlive it. NULL when out of memory. */
-struct eb_programs *eb_programs_new(const struct eb_maps *maps);
+/* `maps`, pinned in `pin_dir`, and that string must outlive it. NULL when out of memory. */
+struct eb_programs *eb_programs_new(const struct eb_maps *maps, const char *pin_dir);
 
 /* Accepts NULL. Programs stay attached. */
 void eb_programs_free(struct eb_programs *programs);
+
+/* Removes what is left of interfaces that are gone. */
+void eb_programs_sweep(const struct eb_programs *programs);
 
 /*
  * True once all programs that this process attached have their interface for themselves. Then it never asks libxdp for
@@ -32,6 +35,7 @@ struct eb_attachment {
 	bool attached;       /* a program that uses our maps is on it */
 	const char *mode;    /* of whatever is there: "native", "generic", "offload"; "" for nothing */
 	uint32_t prog_id;    /* our program's, the last to run of several; 0 when not attached */
+	bool linked;         /* ours is there by a link of ours (xdp_link.h) */
 	bool dispatcher;     /* libxdp's dispatcher is there; our program, if attached, behind it */
 	unsigned int copies; /* of our program: more than one only while they are exchanged behind a dispatcher */
 	uint32_t prog_ids[EB_CHAIN_MAX]; /* theirs */
@@ -43,14 +47,18 @@ struct eb_attachment {
 /*
  * Attaches the program to an interface, or replaces an older one of ours without a gap. Other owners' programs stay:
  * where there is no place beside them, or only in another mode, -EBUSY. *out says what became of it.
+ *
+ * `is_below` says that another interface that is to have the program lies on this one. Then a link holds it, which
+ * takes a moment without a program where one was attached otherwise; beside other owners' programs there is none. Where
+ * it takes that an interface that lies on this one has no program, and one has, -EEXIST.
  */
-int eb_attach_program(struct eb_programs *programs, const char *ifname, enum eb_attach_mode mode,
+int eb_attach_program(struct eb_programs *programs, const char *ifname, bool is_below, enum eb_attach_mode mode,
 		      struct eb_attachment *out, char **error);
 
 /* Reads what is on an interface; no agent needed. -ENODEV when there is no such interface. */
 int eb_attach_status(const char *ifname, const struct eb_programs *programs, struct eb_attachment *out);
 
-/* Takes our program off an interface; 0 also when it was not there. Needs no agent. */
+/* Takes our program off an interface; 0 also when it was not there. Needs no agent. -EEXIST as above. */
 int eb_attach_remove(const char *ifname, const struct eb_programs *programs, char **error);
 
 #endif

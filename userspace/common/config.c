@@ -14,11 +14,11 @@
 #include "quantity.h"
 #include "report.h"
 #include "input.h"
+#include "layers.h"
 #include "yaml.h"
 
 #define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
 
-#define INTERFACES_MAX 64
 #define NODE_LEN_MAX 255
 #define TABLE_SIZE_MIN 1024
 #define TABLE_SIZE_MAX 16777216
@@ -93,6 +93,47 @@ static bool is_interface_name(const char *text)
 	return true;
 }
 
+/* The kernel accepts these in names, but who writes one here means something else, and would wait for ever. Returns
+ * 0 where there is none. */
+static int refuse_slip(const struct eb_yaml_value *value, const char *text)
+{
+	const char *at = strchr(text, '@');
+	char name[IF_NAMESIZE];
+
+	if (at && at > text && at < text + IF_NAMESIZE) {
+		snprintf(name, sizeof(name), "%.*s", (int)(at - text), text);
+		return eb_yaml_fail(value, "%s is how ip link shows an interface together with another; its name "
+					   "ends before the @: %s", eb_input_quote(text).text,
+				    eb_input_quote(name).text);
+	}
+	if (strpbrk(text, ",;"))
+		return eb_yaml_fail(value, "%s is one name with a %c in it; write several as a list, as in "
+					   "[eth0, eth1]", eb_input_quote(text).text, *strpbrk(text, ",;"));
+	if (strpbrk(text, "*?[]{}"))
+		return eb_yaml_fail(value, "%s is a pattern; name each interface", eb_input_quote(text).text);
+	if (strpbrk(text, "@\"'`$%"))
+		return eb_yaml_fail(value, "%s is not an interface's name; it has a %c", eb_input_quote(text).text,
+				    *strpbrk(text, "@\"'`$%"));
+	return 0;
+}
+
+/* A name that is there already, or another one of the same interface (ip link property add altname). */
+static int refuse_twice(const struct eb_yaml_value *value, const struct eb_config *config, const char *text)
+{
+	unsigned int ifindex = if_nametoindex(text);
+
+	for (size_t i = 0; i < config->interface_count; i++) {
+		const char *other = config->interfaces[i];
+
+		if (!strcmp(other, text))
+			return eb_yaml_fail(value, "%s is there twice", eb_input_quote(text).text);
+		if (ifindex && if_nametoindex(other) == ifindex)
+			return eb_yaml_fail(value, "%s and %s are two names of one interface; leave one out",
+					    eb_input_quote(other).text, eb_input_quote(text).text);
+	}
+	return 0;
+}
+
 static int read_interface(const struct eb_yaml_value *value, void *into)
 {
 	struct eb_config *config = into;
@@ -101,14 +142,17 @@ static int read_interface(const struct eb_yaml_value *value, void *into)
 
 	if (err)
 		return err;
+	err = refuse_slip(value, text);
+	if (err)
+		return err;
 	if (!is_interface_name(text))
 		return eb_yaml_fail(value, "%s is not an interface's name; 1 to %d characters without spaces, / and :",
 				    eb_input_quote(text).text, IF_NAMESIZE - 1);
-	for (size_t i = 0; i < config->interface_count; i++)
-		if (!strcmp(config->interfaces[i], text))
-			return eb_yaml_fail(value, "%s is there twice", eb_input_quote(text).text);
-	if (config->interface_count >= INTERFACES_MAX)
-		return eb_yaml_fail(value, "more than %d interfaces", INTERFACES_MAX);
+	err = refuse_twice(value, config, text);
+	if (err)
+		return err;
+	if (config->interface_count >= EB_INTERFACES_MAX)
+		return eb_yaml_fail(value, "more than %d interfaces", EB_INTERFACES_MAX);
 	strcpy(config->interfaces[config->interface_count++], text);
 	return 0;
 }
@@ -119,7 +163,7 @@ static int read_interfaces(const struct eb_yaml_value *value, void *into)
 
 	if (eb_yaml_is_list(value) && !eb_yaml_list_size(value))
 		return eb_yaml_fail(value, "is empty; name at least one interface, as in [eth0]");
-	config->interfaces = calloc(INTERFACES_MAX, sizeof(*config->interfaces));
+	config->interfaces = calloc(EB_INTERFACES_MAX, sizeof(*config->interfaces));
 	return config->interfaces ? eb_yaml_read_list(value, read_interface, config) : -ENOMEM;
 }
 
@@ -337,6 +381,28 @@ static int use_redis_file(struct eb_config *config, const char *redis_path, stru
 	return 0;
 }
 
+/* Each of them charges a packet that passes both. */
+static int warn_of_layers(const struct eb_config *config, struct eb_report *report)
+{
+	struct eb_layers *layers = NULL;
+	int err = config->interface_count > 1 ? eb_layers_read(&layers) : 0;
+
+	if (err) /* as in a sandbox that has no netlink: then nobody attaches either */
+		return err == -ENOMEM ? err : 0;
+	for (size_t i = 0; i < config->interface_count && !err; i++) {
+		for (size_t k = 0; k < config->interface_count && !err; k++) {
+			const char *upper = config->interfaces[i], *lower = config->interfaces[k];
+
+			if (eb_layers_is_on(layers, if_nametoindex(upper), if_nametoindex(lower)))
+				err = eb_report_warn(report, "%s: interfaces: %s lies on %s: its packets are charged "
+							     "on both, twice where both see the same source and rule",
+						     config->path, upper, lower);
+		}
+	}
+	eb_layers_free(layers);
+	return err;
+}
+
 static int warn_of_whole(const struct eb_config *config, struct eb_report *report)
 {
 	int err = 0;
@@ -362,6 +428,8 @@ static int fill_config(struct eb_config *config, struct eb_yaml *yaml, const cha
 		err = use_redis_file(config, redis_path, report);
 	if (!err)
 		err = eb_redis_config_apply_env(&config->redis, report);
+	if (!err)
+		err = warn_of_layers(config, report);
 	return err ? err : warn_of_whole(config, report);
 }
 

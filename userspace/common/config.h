@@ -55,6 +55,9 @@ struct eb_rate {
 	uint64_t burst;
 };
 
+/* The most interfaces that one agent serves. */
+#define EB_INTERFACES_MAX 64
+
 struct eb_rule_config {
 	char name[EB_RULE_NAME_MAX + 1];
 	struct eb_match match;
@@ -73,7 +76,7 @@ struct eb_config {
 	char *path;            /* of the file read, for messages */
 	char *node;            /* "" where the operator asked for none */
 	char (*interfaces)[IF_NAMESIZE];
-	size_t interface_count;
+	size_t interface_count; /* 1 to EB_INTERFACES_MAX */
 	enum eb_attach_mode attach;
 	bool detach_on_exit;
 	char *pin_dir, *run_dir;

@@ -203,7 +203,7 @@ int eb_dataplane_open(const struct eb_config *config, struct eb_dataplane **out,
 			eb_fail(err, error, "cannot read the program's types: %s", strerror(-err));
 	}
 	if (!err) {
-		dataplane->programs = eb_programs_new(&dataplane->maps);
+		dataplane->programs = eb_programs_new(&dataplane->maps, dataplane->pin_dir);
 		if (!dataplane->programs)
 			err = eb_fail(-ENOMEM, error, "out of memory");
 	}
