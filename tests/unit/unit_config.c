@@ -3,6 +3,7 @@
  * config.c and its sections: what is refused, with the message it gives, and what is accepted, with what comes out.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -17,6 +18,7 @@
 
 #include "config.h"
 #include "config_redis.h"
+#include "list.h"
 #include "prefix.h"
 
 #define SECOND_NS 1000000000ULL
@@ -551,9 +553,37 @@ static const struct refused refused[] = {
 	{ "dst host bits", MATCH("dst: 10.1.0.0/8"),
 	  "5: rule \"dns\": match.dst: \"10.1.0.0/8\" has bits set beyond its length; did you mean "
 	  "10.0.0.0/8?" },
-	{ "dst_file", MATCH("dst_file: /f"),
-	  "5: rule \"dns\": match: unknown key \"dst_file\"; known are src, src_file, dst, proto, "
-	  "dport" },
+	{ "unknown key", MATCH("source: /f"),
+	  "5: rule \"dns\": match: unknown key \"source\"; known are src, dst, on_bad_line, watch, src_file, "
+	  "dst_file, except, except_file, src_except, src_except_file, dst_except, dst_except_file, proto, dport" },
+	{ "dst_file missing", MATCH("dst_file: [/nonexistent/file]"),
+	  "5: rule \"dns\": match.dst_file[0]: \"/nonexistent/file\" cannot be read: No such file or directory" },
+	{ "no file", MATCH("src_file: []"),
+	  "5: rule \"dns\": match.src_file: is empty; leave the key out to match any" },
+	{ "except of two sides", MATCH("src: 10.0.0.0/8, dst: 192.0.2.0/24, except: 10.1.0.0/16"),
+	  "5: rule \"dns\": match.except: which side? The rule asks for src and dst; write src_except or "
+	  "dst_except" },
+	{ "except", MATCH("src_except: 10.1.0.0/8"),
+	  "5: rule \"dns\": match.src_except: \"10.1.0.0/8\" has bits set beyond its length; did you mean "
+	  "10.0.0.0/8?" },
+	{ "watch nothing", MATCH("src: 10.0.0.0/8, watch: true"),
+	  "5: rule \"dns\": match: watch and on_bad_line are about files, and there is none; as in "
+	  "src_file: list.txt" },
+	{ "bad line of nothing", MATCH("src: 10.0.0.0/8, on_bad_line: skip"),
+	  "5: rule \"dns\": match: watch and on_bad_line are about files, and there is none; as in "
+	  "src_file: list.txt" },
+	{ "bad line", MATCH("on_bad_line: ignore, src_file: /f"),
+	  "5: rule \"dns\": match.on_bad_line: \"ignore\" is not one of refuse, skip" },
+	{ "octal", MATCH("src: 010.1.2.3"),
+	  "5: rule \"dns\": match.src: \"010.1.2.3\" is not a prefix; write it like 192.0.2.0/24, 192.0.2.1 or "
+	  "2001:db8::/32" },
+	{ "range down", MATCH("src: 192.0.2.9-192.0.2.1"),
+	  "5: rule \"dns\": match.src: \"192.0.2.9-192.0.2.1\" is not a range; the lower address comes first" },
+	{ "range of families", MATCH("src: '192.0.2.9-::1'"),
+	  "5: rule \"dns\": match.src: \"192.0.2.9-::1\" is not a range; both addresses are to be of one family" },
+	{ "range cut short", MATCH("src: 192.0.2.9-12"),
+	  "5: rule \"dns\": match.src: \"192.0.2.9-12\" is not a range; write both addresses out, like "
+	  "192.0.2.0-192.0.2.99" },
 	{ "src_file missing", MATCH("src_file: /nonexistent/file"),
 	  "5: rule \"dns\": match.src_file: \"/nonexistent/file\" cannot be read: No such file or "
 	  "directory" },
@@ -1165,6 +1195,16 @@ static void test_protocols(void **state)
 
 /* --- prefix files --- */
 
+static void join_prefixes(const struct eb_prefix_list *list, char *out, size_t size)
+{
+	char text[EB_PREFIX_TEXT_MAX];
+
+	*out = '\0';
+	for (size_t i = 0; i < list->count; i++)
+		snprintf(out + strlen(out), size - strlen(out), "%s%s", i ? " " : "",
+			 eb_prefix_print(&list->items[i], text));
+}
+
 static const char file_rule[] = MATCH("src: 192.0.2.1, src_file: list.txt");
 
 static void test_src_file_joins_src(void **state)
@@ -1180,6 +1220,197 @@ static void test_src_file_joins_src(void **state)
 	eb_config_free(config);
 }
 
+/* What lists look like, and the prefixes that they hold; then the one warning, of the file. */
+static void test_forms_of_lists(void **state)
+{
+	static const struct {
+		const char *text, *prefixes, *warning;
+	} rows[] = { /* no prefixes: refused */
+		{ "; Spamhaus\n192.0.2.0/24 ; SBL1\n", "192.0.2.0/24", NULL },
+		{ "\xef\xbb\xbf" "192.0.2.1\r\n# x\r\n192.0.2.2\r\n", "192.0.2.1/32 192.0.2.2/32", NULL },
+		{ "192.0.2.0-192.0.2.255\n192.0.2.1 - 192.0.2.6\n",
+		  "192.0.2.0/24 192.0.2.1/32 192.0.2.2/31 192.0.2.4/31 192.0.2.6/32", NULL },
+		{ "0.0.0.0-255.255.255.255\n::-ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff\n", "0.0.0.0/0 ::/0", NULL },
+		{ "255.255.255.255-255.255.255.255\n", "255.255.255.255/32", NULL },
+		{ "2001:db8::ff-2001:db8::1:0\n",
+		  "2001:db8::ff/128 2001:db8::100/120 2001:db8::200/119 2001:db8::400/118 "
+		  "2001:db8::800/117 2001:db8::1000/116 2001:db8::2000/115 2001:db8::4000/114 2001:db8::8000/113 "
+		  "2001:db8::1:0/128", NULL },
+		{ "{\"cidr\":\"192.0.2.0/24\",\"sblid\":\"#;,\"}\n{\"type\":\"metadata\",\"records\":1}\n",
+		  "192.0.2.0/24", NULL },
+		{ "{\"cidr\":\"192.0.2.0/24\"}\n{\"type\":\"metadata\",\"records\":2}\n", "192.0.2.0/24",
+		  ": says that it has 2 records, and has 1; was the list cut?" },
+		{ "192.000.002.000 - 192.000.002.255 , 000 , text, - and # more\n", "192.0.2.0/24", NULL },
+		{ "192.0.2.010\n010.011.012.013\n192.0.2.8,a:b\n", NULL, NULL },
+		{ "010.011.012.013\n192.168.100.200/32,DE\n", "10.11.12.13/32 192.168.100.200/32", NULL },
+		{ "::ffff:192.0.2.1\n::ffff:c000:200/120\n::ffff:0:0/96\n::ffff:0:0/97\n",
+		  "192.0.2.1/32 192.0.2.0/24 ::ffff:0.0.0.0/96 0.0.0.0/1", NULL },
+		{ "::ffff:192.0.2.0-192.0.2.1\n", "192.0.2.0/31", NULL },
+		{ "# old\r192.0.2.1\r192.0.2.2\r", "192.0.2.1/32 192.0.2.2/32",
+		  ": lines end in a carriage return alone; taken as lines" },
+		{ "192.0.2.1\n192.0.2.2", "192.0.2.1/32 192.0.2.2/32",
+		  ":2: the last line has no newline at its end; was the list cut?" },
+		{ "# old\n192.0.2.1\n<html>\n192.0.2.1000\n", NULL, NULL },
+	};
+	char warning[256];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		const char *path = write_file("a.yaml", MATCH("src_file: list.txt"), 0644);
+		struct eb_config *config = NULL;
+		char *error = NULL, text[1024] = "";
+
+		write_file("list.txt", rows[i].text, 0644);
+		if (eb_config_read(path, NULL, &config, &error)) {
+			if (rows[i].prefixes)
+				fail_msg("%s: %s", rows[i].text, error);
+			free(error);
+			continue;
+		}
+		join_prefixes(&config->rules[0].match.src, text, sizeof(text));
+		assert_non_null(rows[i].prefixes);
+		assert_string_equal(text, rows[i].prefixes);
+		snprintf(warning, sizeof(warning), "%s/list.txt%s", directory, rows[i].warning ? rows[i].warning : "");
+		assert_int_equal(config->warning_count, rows[i].warning != NULL);
+		if (rows[i].warning)
+			assert_string_equal(config->warnings[0], warning);
+		eb_config_free(config);
+	}
+}
+
+static void test_lists_refused(void **state)
+{
+	static const struct {
+		const char *text, *error;
+	} rows[] = {
+		{ "192.0.2.1\n\n192.0.2.858\n", ":3: \"192.0.2.858\" is not a prefix; write it like 192.0.2.0/24, "
+						"192.0.2.1 or 2001:db8::/32" },
+		{ "{\"ip\":\"192.0.2.1\"}\n", ":1: \"{\"ip\":\"192.0.2.1\"}\" has no text \"cidr\" in it" },
+		{ "{\"cidr\":\n\"192.0.2.1\"}\n", ":1: \"{\"cidr\":\" is not JSON; write one whole object a line, like "
+						  "{\"cidr\": \"192.0.2.0/24\"}" },
+		{ "192.0.2.1\n{\"cidr\":\"x\"}\n",
+		  ":2: \"x\" is not a prefix; write it like 192.0.2.0/24, 192.0.2.1 or 2001:db8::/32" },
+		{ "\xff\xfe" "1", ": is in UTF-16; save it as plain text or UTF-8" },
+		{ "\n, x\n", ":2: nothing in front of a comma" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		write_file("list.txt", rows[i].text, 0644);
+		expect_files_refused(write_file("a.yaml", MATCH("src_file: list.txt"), 0644), NULL, -EINVAL,
+				     "%s/list.txt%s", directory, rows[i].error);
+	}
+}
+
+static void test_bad_lines_skipped(void **state)
+{
+	const char *path = write_file("a.yaml", MATCH("src_file: list.txt, on_bad_line: skip"), 0644);
+	struct eb_config *config;
+	char expected[256];
+
+	(void)state;
+	write_file("list.txt", "cidr,name\n192.0.2.1,x\nhost.example\n# x\n", 0644);
+	config = read_files(path, NULL);
+	assert_int_equal(config->rules[0].match.src.count, 1);
+	assert_int_equal(config->rules[0].match.files[0].skipped, 2);
+	snprintf(expected, sizeof(expected), "%s/list.txt: 2 lines that are not understood are left out; the first, "
+		 "line 1: \"cidr\" is not a prefix; write it like 192.0.2.0/24, 192.0.2.1 or 2001:db8::/32", directory);
+	assert_int_equal(config->warning_count, 1);
+	assert_string_equal(config->warnings[0], expected);
+	eb_config_free(config);
+	/* Not a list at all, as a portal's page that was downloaded in its place. */
+	write_file("list.txt", "<html>\n<body>\n", 0644);
+	expect_files_refused(path, NULL, -EINVAL, "%s/list.txt: none of its 2 lines is understood; the first, line 1: "
+						  "\"<html>\" is not a prefix; write it like 192.0.2.0/24, "
+						  "192.0.2.1 or 2001:db8::/32", directory);
+}
+
+/* Each file's prefixes are known by their place, and can be exchanged for others. */
+static void test_several_files(void **state)
+{
+	struct eb_prefix_list slice = { 0 };
+	struct eb_prefix_error error;
+	struct eb_config *config;
+	struct eb_match *match;
+	char text[256] = "";
+
+	(void)state;
+	write_file("list.txt", "192.0.2.1\n192.0.2.2\n", 0644);
+	write_file("ca.pem", "192.0.2.3\n", 0644);
+	config = read_files(write_file("a.yaml", MATCH("src: 192.0.2.0, src_file: [list.txt, ca.pem], "
+						      "dst_file: ca.pem, src_except_file: list.txt, dst_except: 192.0.2.9"), 0644), NULL);
+	match = &config->rules[0].match;
+	assert_int_equal(match->file_count, 4);
+	assert_int_equal(match->dst.count, 1);
+	assert_int_equal(match->src_except.count, 2);
+	assert_int_equal(match->dst_except.count, 1);
+	assert_int_equal(eb_prefix_list_parse(&slice, "10.0.0.1-10.0.0.4", &error), 0);
+	assert_int_equal(eb_list_exchange(match, &match->files[0], &slice), 0);
+	assert_int_equal(slice.count, 2);
+	join_prefixes(&match->src, text, sizeof(text));
+	assert_string_equal(text, "192.0.2.0/32 10.0.0.1/32 10.0.0.2/31 10.0.0.4/32 192.0.2.3/32");
+	assert_int_equal(match->files[1].first, 4);
+	assert_int_equal(match->files[3].first, 0);
+	eb_prefix_list_done(&slice);
+	assert_int_equal(eb_list_exchange(match, &match->files[1], &slice), 0);
+	assert_int_equal(eb_list_exchange(match, &match->files[0], &slice), 0);
+	join_prefixes(&match->src, text, sizeof(text));
+	assert_string_equal(text, "192.0.2.0/32 192.0.2.3/32");
+	assert_int_equal(slice.count, 3);
+	eb_prefix_list_done(&slice);
+	eb_config_free(config);
+}
+
+static void test_sides_of_exceptions(void **state)
+{
+	static const struct {
+		const char *text;
+		size_t src, dst;
+	} rows[] = {
+		{ MATCH("src: 10.0.0.0/8, except: 10.1.0.0/16"), 1, 0 },
+		{ MATCH("dst: 10.0.0.0/8, except: 10.1.0.0/16"), 0, 1 },
+		{ MATCH("except: [10.1.0.0/16, '::1']"), 2, 0 },
+		{ MATCH("dst: 10.0.0.0/8, src: '::/0', src_except: '::1', dst_except: [10.1.0.0/16, 10.2.0.0/16]"),
+		  1, 2 },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct eb_config *config = parse(rows[i].text);
+
+		assert_int_equal(config->rules[0].match.src_except.count, rows[i].src);
+		assert_int_equal(config->rules[0].match.dst_except.count, rows[i].dst);
+		assert_false(config->rules[0].match.has_src && !config->rules[0].match.src.count);
+		eb_config_free(config);
+	}
+}
+
+/* Somebody has it open and wrote a moment ago: half-written. Who merely has it open is no writer for ever. */
+static void test_half_written(void **state)
+{
+	static const struct timespec long_ago[2] = { { .tv_sec = 1000 }, { .tv_sec = 1000 } };
+	const char *path = write_file("list.txt", "192.0.2.1\n", 0644);
+	struct eb_list_mark mark, again;
+	int fd = open(path, O_WRONLY | O_APPEND);
+	size_t size;
+	char *text;
+
+	(void)state;
+	assert_true(fd >= 0);
+	assert_int_equal(eb_list_read(path, &text, &size, &mark), -EBUSY);
+	assert_int_equal(futimens(fd, long_ago), 0);
+	assert_int_equal(eb_list_read(path, &text, &size, &mark), 0);
+	assert_string_equal(text, "192.0.2.1\n");
+	free(text);
+	assert_int_equal(write(fd, "x", 1), 1);
+	assert_int_equal(eb_list_look(path, &again), 0);
+	assert_false(eb_list_mark_equal(&mark, &again));
+	assert_int_equal(close(fd), 0);
+	assert_int_equal(eb_list_read(path, &text, &size, &mark), 0);
+	assert_int_equal(size, 11);
+	free(text);
+}
+
 /* Nobody is blocked; not everybody. */
 static void test_empty_src_file(void **state)
 {
@@ -1190,6 +1421,9 @@ static void test_empty_src_file(void **state)
 	config = read_files(write_file("a.yaml", MATCH("src_file: list.txt"), 0644), NULL);
 	assert_true(config->rules[0].match.has_src);
 	assert_int_equal(config->rules[0].match.src.count, 0);
+	assert_int_equal(config->warning_count, 1);
+	assert_non_null(strstr(config->warnings[0], "a.yaml:5: rule \"dns\": match: no prefix is in src_file: the rule "
+						    "matches nobody"));
 	eb_config_free(config);
 }
 
@@ -1203,8 +1437,8 @@ static void test_src_file_refused(void **state)
 	expect_files_refused(path, NULL, -EINVAL, "%s/list.txt:3: \"10.0.0.1/8\" has bits set beyond its length; did "
 						  "you mean 10.0.0.0/8?", directory);
 	write_file("list.txt", "10.0.0.0/8, 10.0.0.1\n", 0644);
-	expect_files_refused(path, NULL, -EINVAL, "%s/list.txt:1: \"10.0.0.0/8, 10.0.0.1\" has no valid prefix length; "
-						  "from /0 to /32", directory);
+	expect_files_refused(path, NULL, -EINVAL, "%s/list.txt:1: \"10.0.0.0/8\" is followed by another prefix; one a "
+						  "line", directory);
 	write_file("list.txt", "10.0.0.0/8\n\x1b[2J\n", 0644);
 	expect_files_refused(path, NULL, -EINVAL, "%s/list.txt:2: \"\\x1b[2J\" is not a prefix; write it like "
 						  "192.0.2.0/24, 192.0.2.1 or 2001:db8::/32", directory);
@@ -1700,6 +1934,12 @@ int main(void)
 		TEST(test_match_forms),
 		TEST(test_protocols),
 		TEST(test_src_file_joins_src),
+		TEST(test_forms_of_lists),
+		TEST(test_lists_refused),
+		TEST(test_bad_lines_skipped),
+		TEST(test_several_files),
+		TEST(test_sides_of_exceptions),
+		TEST(test_half_written),
 		TEST(test_empty_src_file),
 		TEST(test_src_file_refused),
 		TEST(test_a_million_prefixes),

@@ -158,6 +158,9 @@ static int first_match(const struct eb_config *config, const struct eb_packet *p
 	for (size_t i = 0; i < config->rule_count; i++) {
 		const struct eb_match *match = &config->rules[i].match;
 
+		if (list_has(&match->src_except, packet->family, packet->saddr) ||
+		    list_has(&match->dst_except, packet->family, packet->daddr))
+			continue;
 		if (match->has_src && !list_has(&match->src, packet->family, packet->saddr))
 			continue;
 		if (match->has_dst && !list_has(&match->dst, packet->family, packet->daddr))
@@ -198,6 +201,8 @@ static void config_free(struct eb_config *config)
 	for (size_t i = 0; i < config->rule_count; i++) {
 		free(config->rules[i].match.src.items);
 		free(config->rules[i].match.dst.items);
+		free(config->rules[i].match.src_except.items);
+		free(config->rules[i].match.dst_except.items);
 		free(config->rules[i].match.dports);
 	}
 	free(config->rules);
@@ -321,6 +326,10 @@ static void random_rule(struct eb_rule_config *rule)
 		random_prefixes(&rule->match.src);
 	if (rule->match.has_dst)
 		random_prefixes(&rule->match.dst);
+	if (random_chance(30))
+		random_prefixes(&rule->match.src_except);
+	if (random_chance(20))
+		random_prefixes(&rule->match.dst_except);
 	if (random_chance(50))
 		rule->match.proto = PICK(protos);
 	/* The configuration refuses ports of protocols that have none. */
@@ -686,6 +695,39 @@ static void test_prefixes_are_distinct(void **state)
 	assert_int_equal(items[1].rules, 7);
 	assert_int_equal(items[2].len, 24);
 	assert_int_equal(items[2].rules, 7);
+	eb_rules_free(ruleset);
+	config_free(config);
+}
+
+/* Prefixes that are not meant, whatever else of the rule's list is within them or around them. */
+static void test_exceptions(void **state)
+{
+	static const struct {
+		const char *addr;
+		int rule;
+	} rows[] = {
+		{ "10.0.0.1", 0 }, { "10.1.0.1", 1 }, { "10.1.2.3", 1 }, { "10.1.255.255", 1 }, { "10.2.0.0", 0 },
+		{ "10.9.9.9", NO_RULE }, { "192.0.2.1", 1 }, { "2001:db8::1", NO_RULE }, { "2001:db9::1", 1 },
+	};
+	struct eb_config *config = config_new(2);
+	struct eb_ruleset *ruleset;
+
+	(void)state;
+	config->rules[0].match.has_src = true;
+	add_prefix(&config->rules[0].match.src, "10.0.0.0", 8);
+	add_prefix(&config->rules[0].match.src, "10.1.2.3", 32);
+	add_prefix(&config->rules[0].match.src, "10.9.9.9", 32);
+	add_prefix(&config->rules[0].match.src_except, "10.1.0.0", 16);
+	add_prefix(&config->rules[0].match.src_except, "10.9.9.9", 32);
+	add_prefix(&config->rules[1].match.src_except, "10.9.0.0", 16);
+	add_prefix(&config->rules[1].match.src_except, "2001:db8::", 32);
+	ruleset = compile(config, NULL);
+	for (size_t i = 0; i < COUNT(rows); i++) {
+		struct eb_packet packet = packet_of(rows[i].addr, strchr(rows[i].addr, ':') ? "::1" : "192.0.2.2",
+						    IPPROTO_UDP, 53);
+
+		assert_int_equal(classify(ruleset, &packet), rows[i].rule);
+	}
 	eb_rules_free(ruleset);
 	config_free(config);
 }
@@ -1191,6 +1233,7 @@ int main(void)
 		cmocka_unit_test_setup(test_monitor, restart_random),
 		cmocka_unit_test_setup(test_no_rules, restart_random),
 		cmocka_unit_test_setup(test_prefixes_are_distinct, restart_random),
+		cmocka_unit_test_setup(test_exceptions, restart_random),
 		cmocka_unit_test_setup(test_million_prefixes, restart_random),
 		cmocka_unit_test_setup(test_rule_fields, restart_random),
 		cmocka_unit_test_setup(test_masks, restart_random),

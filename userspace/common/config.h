@@ -14,6 +14,8 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <sys/types.h>
+#include <time.h>
 
 #include "edgebucket.h"
 
@@ -37,10 +39,37 @@ struct eb_port_range {
 	uint16_t first, last; /* host byte order, inclusive */
 };
 
+/* Which list of a match. */
+enum eb_list_role { EB_LIST_SRC, EB_LIST_DST, EB_LIST_SRC_EXCEPT, EB_LIST_DST_EXCEPT };
+
+/* Tells the content of a file from what it was before, or from another file in its place. */
+struct eb_list_mark {
+	dev_t dev;
+	ino_t ino;
+	off_t size;
+	struct timespec changed;
+};
+
+/* A file of prefixes, and which part of its list came from it. */
+struct eb_list_file {
+	char *path;
+	enum eb_list_role role;
+	size_t first, count;      /* within the list */
+	size_t skipped;           /* lines that were left out, see on_bad_line */
+	bool is_busy;             /* half-written when it was to be read: nothing came from it */
+	struct eb_list_mark mark; /* of what was read last, in force or not */
+};
+
 struct eb_match {
-	struct eb_prefix_list src; /* from `src` and `src_file` together */
+	struct eb_prefix_list src; /* from `src` and `src_file` together, in this order */
 	struct eb_prefix_list dst;
+	struct eb_prefix_list src_except; /* not meant, although src, or its absence, says so */
+	struct eb_prefix_list dst_except;
 	bool has_src, has_dst;     /* a condition is there; its list may be empty (an empty file matches nobody) */
+	struct eb_list_file *files;
+	size_t file_count;
+	bool skip_bad;             /* on_bad_line: skip */
+	bool watch;
 	int proto;                 /* IANA protocol number 0-255, -1 for any */
 	struct eb_port_range *dports;
 	size_t dport_count; /* 0 for any */

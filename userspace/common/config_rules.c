@@ -8,6 +8,7 @@
 
 #include "config_rules.h"
 #include "limit.h"
+#include "list.h"
 #include "prefix.h"
 #include "protocol.h"
 #include "quantity.h"
@@ -16,6 +17,7 @@
 #define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
 
 #define ETHERNET_HEADER 14
+#define LIST_FILES_MAX 32 /* of a rule */
 #define DEFAULT_MTU 1500 /* of an interface that is not there yet */
 
 struct rule_reader {
@@ -120,15 +122,13 @@ static int read_prefix(const struct eb_yaml_value *value, void *into)
 {
 	struct eb_prefix_list *list = into;
 	struct eb_prefix_error error;
-	struct eb_prefix prefix;
 	const char *text;
 	int err = eb_yaml_text(value, &text);
 
 	if (err)
 		return err;
-	if (eb_prefix_parse(text, &prefix, &error))
-		return eb_yaml_fail(value, "%s %s", eb_input_quote(text).text, error.text);
-	return eb_prefix_list_add(list, &prefix);
+	err = eb_prefix_list_parse(list, text, &error);
+	return err == -EINVAL ? eb_yaml_fail(value, "%s %s", eb_input_quote(text).text, error.text) : err;
 }
 
 static int read_src(const struct eb_yaml_value *value, void *into)
@@ -147,36 +147,143 @@ static int read_dst(const struct eb_yaml_value *value, void *into)
 	return read_items(value, read_prefix, &match->dst);
 }
 
-static int load_prefixes(const struct eb_yaml_value *value, const char *path, struct eb_prefix_list *list)
-{
-	int fd = eb_input_open_regular(path), err;
-	FILE *file;
+/* --- list files --- */
 
-	if (fd < 0)
-		return eb_yaml_fail(value, "%s cannot be read: %s", eb_input_quote(path).text,
-				    eb_input_strerror(fd));
-	file = fdopen(fd, "r");
-	if (!file) {
-		close(fd);
-		return -ENOMEM;
-	}
-	err = eb_prefix_list_load(list, file, path, value->yaml->report);
-	fclose(file);
+/* Where the files of one key belong. */
+struct list_reader {
+	struct eb_match *match;
+	enum eb_list_role role;
+};
+
+static int load_list(const struct eb_yaml_value *value, struct eb_match *match, struct eb_list_file *file)
+{
+	struct eb_prefix_list *list = eb_list_of(match, file->role);
+	size_t size;
+	char *text;
+	int err = eb_list_read(file->path, &text, &size, &file->mark);
+
+	file->first = list->count;
+	file->is_busy = err == -EBUSY;
+	if (file->is_busy)
+		return 0;
+	if (err)
+		return eb_yaml_fail(value, "%s cannot be read: %s", eb_input_quote(file->path).text,
+				    eb_input_strerror(err));
+	err = eb_list_parse(list, text, size, file->path, match->skip_bad, &file->skipped, value->yaml->report);
+	file->count = list->count - file->first;
+	free(text);
 	return err;
+}
+
+static int read_list_file(const struct eb_yaml_value *value, void *into)
+{
+	struct list_reader *reader = into;
+	struct eb_match *match = reader->match;
+	struct eb_list_file *files, *file;
+	int err;
+
+	if (match->file_count >= LIST_FILES_MAX)
+		return eb_yaml_fail(value, "more than %d files in one rule", LIST_FILES_MAX);
+	files = reallocarray(match->files, match->file_count + 1, sizeof(*files));
+	if (!files)
+		return -ENOMEM;
+	match->files = files;
+	file = &files[match->file_count];
+	*file = (struct eb_list_file){ .role = reader->role };
+	err = eb_yaml_path(value, &file->path);
+	if (err)
+		return err;
+	match->file_count++;
+	return load_list(value, match, file);
+}
+
+static int read_files(const struct eb_yaml_value *value, struct eb_match *match, enum eb_list_role role)
+{
+	struct list_reader reader = { .match = match, .role = role };
+
+	if (role == EB_LIST_SRC)
+		match->has_src = true;
+	if (role == EB_LIST_DST)
+		match->has_dst = true;
+	return read_items(value, read_list_file, &reader);
 }
 
 static int read_src_file(const struct eb_yaml_value *value, void *into)
 {
+	return read_files(value, into, EB_LIST_SRC);
+}
+
+static int read_dst_file(const struct eb_yaml_value *value, void *into)
+{
+	return read_files(value, into, EB_LIST_DST);
+}
+
+/* --- exceptions --- */
+
+static int read_src_except(const struct eb_yaml_value *value, void *into)
+{
+	return read_items(value, read_prefix, &((struct eb_match *)into)->src_except);
+}
+
+static int read_dst_except(const struct eb_yaml_value *value, void *into)
+{
+	return read_items(value, read_prefix, &((struct eb_match *)into)->dst_except);
+}
+
+static int read_src_except_file(const struct eb_yaml_value *value, void *into)
+{
+	return read_files(value, into, EB_LIST_SRC_EXCEPT);
+}
+
+static int read_dst_except_file(const struct eb_yaml_value *value, void *into)
+{
+	return read_files(value, into, EB_LIST_DST_EXCEPT);
+}
+
+/* Without a side it is that of the addresses that the rule asks for, or the source where it asks for none. */
+static int check_one_side(const struct eb_yaml_value *value, const struct eb_match *match)
+{
+	if (!match->has_src || !match->has_dst)
+		return 0;
+	return eb_yaml_fail(value, "which side? The rule asks for src and dst; write src_%s or dst_%s", value->key,
+			    value->key);
+}
+
+static int read_except(const struct eb_yaml_value *value, void *into)
+{
 	struct eb_match *match = into;
-	char *path;
-	int err = eb_yaml_path(value, &path);
+	int err = check_one_side(value, match);
 
 	if (err)
 		return err;
-	match->has_src = true;
-	err = load_prefixes(value, path, &match->src);
-	free(path);
+	return match->has_dst ? read_dst_except(value, into) : read_src_except(value, into);
+}
+
+static int read_except_file(const struct eb_yaml_value *value, void *into)
+{
+	struct eb_match *match = into;
+	int err = check_one_side(value, match);
+
+	if (err)
+		return err;
+	return match->has_dst ? read_dst_except_file(value, into) : read_src_except_file(value, into);
+}
+
+static int read_on_bad_line(const struct eb_yaml_value *value, void *into)
+{
+	static const char *const names[] = { "refuse", "skip" };
+	struct eb_match *match = into;
+	unsigned int choice;
+	int err = eb_yaml_choice(value, names, ARRAY_SIZE(names), &choice);
+
+	if (!err)
+		match->skip_bad = choice;
 	return err;
+}
+
+static int read_watch(const struct eb_yaml_value *value, void *into)
+{
+	return eb_yaml_bool(value, &((struct eb_match *)into)->watch);
 }
 
 /* --- limits --- */
@@ -329,20 +436,50 @@ static void default_new_sources(const struct eb_config *config, struct eb_rate *
 
 /* --- a rule --- */
 
-/* The protocol comes before the ports, which not every protocol has. */
+/* What a list's files are read by comes before them, the addresses before their exceptions, and the protocol before the
+ * ports, which not every protocol has. */
 static const struct eb_yaml_key match_keys[] = {
 	{ "src", read_src, false },
-	{ "src_file", read_src_file, false },
 	{ "dst", read_dst, false },
+	{ "on_bad_line", read_on_bad_line, false },
+	{ "watch", read_watch, false },
+	{ "src_file", read_src_file, false },
+	{ "dst_file", read_dst_file, false },
+	{ "except", read_except, false },
+	{ "except_file", read_except_file, false },
+	{ "src_except", read_src_except, false },
+	{ "src_except_file", read_src_except_file, false },
+	{ "dst_except", read_dst_except, false },
+	{ "dst_except_file", read_dst_except_file, false },
 	{ "proto", read_proto, false },
 	{ "dport", read_dport, false },
 };
 
+/* A condition without prefixes, as nobody means it: files that are empty. */
+static int warn_of_empty(const struct eb_yaml_value *value, const struct eb_match *match)
+{
+	bool is_busy = false;
+
+	for (size_t i = 0; i < match->file_count; i++)
+		is_busy |= match->files[i].is_busy;
+	if (is_busy)
+		return 0;
+	if (match->has_src && !match->src.count)
+		return eb_yaml_warn(value, "no prefix is in src_file: the rule matches nobody");
+	if (match->has_dst && !match->dst.count)
+		return eb_yaml_warn(value, "no prefix is in dst_file: the rule matches nothing");
+	return 0;
+}
+
 static int read_match(const struct eb_yaml_value *value, void *into)
 {
-	struct rule_reader *reader = into;
+	struct eb_match *match = &((struct rule_reader *)into)->rule->match;
+	int err = eb_yaml_read_map(value, match_keys, ARRAY_SIZE(match_keys), match, NULL);
 
-	return eb_yaml_read_map(value, match_keys, ARRAY_SIZE(match_keys), &reader->rule->match, NULL);
+	if (!err && (match->watch || match->skip_bad) && !match->file_count)
+		return eb_yaml_fail(value, "watch and on_bad_line are about files, and there is none; as in src_file: "
+				    "list.txt");
+	return err ? err : warn_of_empty(value, match);
 }
 
 static bool is_rule_name(const char *text)
@@ -470,7 +607,8 @@ static void init_rule(struct eb_rule_config *rule, unsigned int line)
 
 static bool matches_all(const struct eb_match *match)
 {
-	return !match->has_src && !match->has_dst && match->proto < 0 && !match->dport_count;
+	return !match->has_src && !match->has_dst && match->proto < 0 && !match->dport_count &&
+	       !match->src_except.count && !match->dst_except.count;
 }
 
 static int finish_rule(const struct eb_yaml_value *value, struct rule_reader *reader)
@@ -527,12 +665,22 @@ int eb_config_rules_read(const struct eb_yaml_value *value, void *into)
 	return err ? err : warn_of_unreachable(value, config);
 }
 
+static void free_match(struct eb_match *match)
+{
+	for (size_t i = 0; i < match->file_count; i++)
+		free(match->files[i].path);
+	free(match->files);
+	eb_prefix_list_done(&match->src);
+	eb_prefix_list_done(&match->dst);
+	eb_prefix_list_done(&match->src_except);
+	eb_prefix_list_done(&match->dst_except);
+	free(match->dports);
+}
+
 void eb_config_rules_free(struct eb_rule_config *rules, size_t count)
 {
 	for (size_t i = 0; i < count; i++) {
-		eb_prefix_list_done(&rules[i].match.src);
-		eb_prefix_list_done(&rules[i].match.dst);
-		free(rules[i].match.dports);
+		free_match(&rules[i].match);
 	}
 	free(rules);
 }

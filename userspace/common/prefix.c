@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include <arpa/inet.h>
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "prefix.h"
-#include "input.h"
 
-#define LINE_MAX_LEN 4096
+#define MAPPED_LEN 96 /* of ::ffff:0:0/96 */
 
 static int refuse(struct eb_prefix_error *error, const char *text)
 {
@@ -52,16 +52,54 @@ static bool clear_host_bits(struct eb_prefix *prefix)
 	return was_set;
 }
 
+/* 192.000.002.010, as lists pad it: three decimal digits each. Fewer, as in 010.1.2.3, would be octal to some readers,
+ * and are refused. Returns false where it is not of this form. */
+static bool parse_padded(const char *text, size_t len, uint8_t addr[4])
+{
+	if (len != 15)
+		return false;
+	for (int i = 0; i < 4; i++, text += 4) {
+		unsigned int octet = 0;
+
+		for (int digit = 0; digit < 3; digit++) {
+			if (text[digit] < '0' || text[digit] > '9')
+				return false;
+			octet = 10 * octet + (text[digit] - '0');
+		}
+		if (octet > 255 || (i < 3 && text[3] != '.'))
+			return false;
+		addr[i] = octet;
+	}
+	return true;
+}
+
+/* Sets family and address. */
 static int parse_addr(const char *text, size_t len, struct eb_prefix *out)
 {
 	char addr[INET6_ADDRSTRLEN];
 
+	out->family = memchr(text, ':', len) ? 6 : 4;
+	if (out->family == 4 && parse_padded(text, len, out->addr))
+		return 0;
 	if (len >= sizeof(addr))
 		return -EINVAL;
 	memcpy(addr, text, len);
 	addr[len] = '\0';
-	out->family = memchr(text, ':', len) ? 6 : 4;
 	return inet_pton(out->family == 6 ? AF_INET6 : AF_INET, addr, out->addr) == 1 ? 0 : -EINVAL;
+}
+
+/* What lies within ::ffff:0:0/96 is IPv4, which is how packets have it. The whole of it, as lists of bogons name it, is
+ * not meant as the whole of IPv4. */
+static void unmap(struct eb_prefix *prefix)
+{
+	static const uint8_t mapped[12] = { [10] = 0xff, [11] = 0xff };
+
+	if (prefix->family != 6 || prefix->len <= MAPPED_LEN || memcmp(prefix->addr, mapped, sizeof(mapped)))
+		return;
+	prefix->family = 4;
+	prefix->len -= MAPPED_LEN;
+	memmove(prefix->addr, prefix->addr + sizeof(mapped), 4);
+	memset(prefix->addr + 4, 0, sizeof(mapped));
 }
 
 int eb_prefix_parse(const char *text, struct eb_prefix *out, struct eb_prefix_error *error)
@@ -81,6 +119,7 @@ int eb_prefix_parse(const char *text, struct eb_prefix *out, struct eb_prefix_er
 			 eb_prefix_print(&prefix, right));
 		return -EINVAL;
 	}
+	unmap(&prefix);
 	*out = prefix;
 	return 0;
 }
@@ -112,56 +151,96 @@ int eb_prefix_list_add(struct eb_prefix_list *list, const struct eb_prefix *pref
 	return 0;
 }
 
-/* Cuts comment and surrounding space off a line. Returns where its text starts. */
-static char *trim(char *line)
-{
-	char *end;
+/* --- ranges --- */
 
-	line[strcspn(line, "#\n")] = '\0';
-	line += strspn(line, " \t");
-	end = line + strlen(line);
-	while (end > line && strchr(" \t\r", end[-1]))
-		end--;
-	*end = '\0';
-	return line;
+typedef unsigned __int128 wide;
+
+static wide number_of(const struct eb_prefix *addr)
+{
+	wide number = 0;
+
+	for (unsigned int i = 0; i < bits_of(addr) / 8; i++)
+		number = number << 8 | addr->addr[i];
+	return number;
 }
 
-static int load_line(struct eb_prefix_list *list, char *line, const char *path, unsigned int number,
-		     struct eb_report *report)
+static struct eb_prefix prefix_of(wide number, uint8_t family, unsigned int host_bits)
 {
-	const char *text = trim(line);
-	struct eb_prefix_error error;
-	struct eb_prefix prefix;
-	int err;
+	struct eb_prefix prefix = { .family = family };
+	unsigned int bits = bits_of(&prefix);
 
-	if (!*text)
-		return 0;
-	if (eb_prefix_parse(text, &prefix, &error))
-		return eb_report_fail(report, "%s:%u: %s %s", path, number, eb_input_quote(text).text, error.text);
-	err = eb_prefix_list_add(list, &prefix);
-	if (err == -E2BIG)
-		return eb_report_fail(report, "%s:%u: more than %u prefixes in one rule", path, number,
-				      EB_PREFIX_LIST_MAX);
-	return err;
+	prefix.len = bits - host_bits;
+	for (unsigned int i = bits / 8; i-- > 0; number >>= 8)
+		prefix.addr[i] = number & 0xff;
+	return prefix;
 }
 
-int eb_prefix_list_load(struct eb_prefix_list *list, FILE *file, const char *path, struct eb_report *report)
+static wide host_mask(unsigned int bits)
 {
-	char line[LINE_MAX_LEN];
-	unsigned int number = 0;
-	int err = 0;
+	return bits == 128 ? ~(wide)0 : ((wide)1 << bits) - 1;
+}
 
-	while (!err && fgets(line, sizeof(line), file)) {
-		number++;
-		/* A line that does not end in a newline is the last, or cut at the buffer's end or at a NUL. */
-		if (!strchr(line, '\n') && getc(file) != EOF)
-			return eb_report_fail(report, "%s:%u: a line longer than %u characters, or not a text file",
-					      path, number, LINE_MAX_LEN - 2);
-		err = load_line(list, line, path, number, report);
+/* As few prefixes as possible: each the largest that begins at `first` and does not pass `last`. */
+static int add_range(struct eb_prefix_list *list, uint8_t family, wide first, wide last)
+{
+	unsigned int most = family == 4 ? 32 : 128;
+
+	for (;;) {
+		unsigned int bits = 0;
+		struct eb_prefix prefix;
+		int err;
+
+		while (bits < most && !(first & host_mask(bits + 1)) && (first | host_mask(bits + 1)) <= last)
+			bits++;
+		prefix = prefix_of(first, family, bits);
+		err = eb_prefix_list_add(list, &prefix);
+		if (err)
+			return err;
+		first |= host_mask(bits);
+		if (first == last)
+			return 0;
+		first++;
 	}
-	if (!err && ferror(file))
-		return eb_report_fail(report, "%s: cannot be read: %s", path, strerror(errno));
-	return err;
+}
+
+/* One end of a range, with spaces around it. */
+static int parse_end(const char *text, const char *end, struct eb_prefix *out)
+{
+	*out = (struct eb_prefix){ 0 };
+	while (text < end && strchr(" \t", *text))
+		text++;
+	while (end > text && strchr(" \t", end[-1]))
+		end--;
+	if (parse_addr(text, end - text, out))
+		return -EINVAL;
+	out->len = bits_of(out);
+	unmap(out);
+	return 0;
+}
+
+static int parse_range(struct eb_prefix_list *list, const char *text, const char *dash, struct eb_prefix_error *error)
+{
+	struct eb_prefix first, last;
+
+	if (parse_end(text, dash, &first) || parse_end(dash + 1, dash + strlen(dash), &last))
+		return refuse(error, "is not a range; write both addresses out, like 192.0.2.0-192.0.2.99");
+	if (first.family != last.family)
+		return refuse(error, "is not a range; both addresses are to be of one family");
+	if (number_of(&first) > number_of(&last))
+		return refuse(error, "is not a range; the lower address comes first");
+	return add_range(list, first.family, number_of(&first), number_of(&last));
+}
+
+int eb_prefix_list_parse(struct eb_prefix_list *list, const char *text, struct eb_prefix_error *error)
+{
+	const char *dash = strchr(text, '-');
+	struct eb_prefix prefix;
+
+	if (dash)
+		return parse_range(list, text, dash, error);
+	if (eb_prefix_parse(text, &prefix, error))
+		return -EINVAL;
+	return eb_prefix_list_add(list, &prefix);
 }
 
 void eb_prefix_list_done(struct eb_prefix_list *list)

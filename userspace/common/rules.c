@@ -277,36 +277,57 @@ static const struct eb_prefix_list *match_side(const struct eb_match *match, int
 	return side == EB_TRIE_SRC ? &match->src : &match->dst;
 }
 
+static const struct eb_prefix_list *except_side(const struct eb_match *match, int side)
+{
+	return side == EB_TRIE_SRC ? &match->src_except : &match->dst_except;
+}
+
+static size_t count_family(const struct eb_prefix_list *list, int family)
+{
+	size_t count = 0;
+
+	for (size_t i = 0; i < list->count; i++)
+		count += list->items[i].family == family;
+	return count;
+}
+
 static size_t count_prefixes(const struct eb_config *config, int side, int family)
 {
 	size_t count = 0;
 
 	for (size_t i = 0; i < config->rule_count; i++) {
-		const struct eb_prefix_list *list = match_side(&config->rules[i].match, side);
+		const struct eb_match *match = &config->rules[i].match;
 
-		for (size_t j = 0; j < list->count; j++)
-			count += list->items[j].family == family;
+		count += count_family(match_side(match, side), family) + count_family(except_side(match, side), family);
 	}
 	return count;
 }
 
-/* One entry for each prefix of each rule, with this rule's bit alone. */
+/* One entry for each prefix of a list, with its rule's bit alone. */
+static void collect_list(const struct eb_prefix_list *list, int family, uint64_t bit, bool is_except,
+			 struct eb_trie *trie)
+{
+	for (size_t i = 0; i < list->count; i++) {
+		const struct eb_prefix *prefix = &list->items[i];
+		struct eb_trie_entry *entry = &trie->items[trie->count];
+
+		if (prefix->family != family)
+			continue;
+		memcpy(entry->addr, prefix->addr, family == 4 ? 4 : 16);
+		entry->len = prefix->len;
+		entry->is_except = is_except;
+		entry->rules = bit;
+		trie->count++;
+	}
+}
+
 static void collect_prefixes(const struct eb_config *config, int side, int family, struct eb_trie *trie)
 {
 	for (size_t i = 0; i < config->rule_count; i++) {
-		const struct eb_prefix_list *list = match_side(&config->rules[i].match, side);
+		const struct eb_match *match = &config->rules[i].match;
 
-		for (size_t j = 0; j < list->count; j++) {
-			const struct eb_prefix *prefix = &list->items[j];
-			struct eb_trie_entry *entry = &trie->items[trie->count];
-
-			if (prefix->family != family)
-				continue;
-			memcpy(entry->addr, prefix->addr, family == 4 ? 4 : 16);
-			entry->len = prefix->len;
-			entry->rules = rule_bit(i);
-			trie->count++;
-		}
+		collect_list(match_side(match, side), family, rule_bit(i), false, trie);
+		collect_list(except_side(match, side), family, rule_bit(i), true, trie);
 	}
 }
 
@@ -328,29 +349,50 @@ static bool entry_covers(const struct eb_trie_entry *outer, const struct eb_trie
 	return !bits || !((outer->addr[bytes] ^ inner->addr[bytes]) >> (8 - bits));
 }
 
+/* A prefix around the current one, and the rules that except it or one around it. */
+struct cover {
+	struct eb_trie_entry *entry;
+	uint64_t except;
+};
+
+/* Whoever excepts a prefix does not want what it covers, though a longer one be listed too. */
+static void add_to_cover(struct cover *cover, const struct eb_trie_entry *raw)
+{
+	if (raw->is_except)
+		cover->except |= raw->rules;
+	else
+		cover->entry->rules |= raw->rules;
+	cover->entry->rules &= ~cover->except;
+}
+
 /*
  * Makes sorted entries distinct, and each one's set complete: with the rules of the prefixes that cover it and those
- * that ask for no address. One pass; `covering` holds the prefixes around the current one, outermost first, whose own
- * sets are complete already. The last entry kept is always its top, so a repetition only adds to that.
+ * that ask for no address, without the rules that except it. One pass; `covering` holds the prefixes around the current
+ * one, outermost first, whose own sets are complete already. The last entry kept is always its top, so a repetition
+ * only adds to that.
  */
 static void complete_entries(struct eb_trie *trie, uint64_t any)
 {
-	struct eb_trie_entry *items = trie->items, *covering[COVERING_MAX];
+	struct eb_trie_entry *items = trie->items;
+	struct cover covering[COVERING_MAX];
 	size_t depth = 0, kept = 0;
 
 	for (size_t i = 0; i < trie->count; i++) {
-		struct eb_trie_entry *entry;
+		const struct eb_trie_entry raw = items[i];
+		struct cover cover = { .entry = &items[kept] };
 
-		if (kept && !compare_entries(&items[kept - 1], &items[i])) {
-			items[kept - 1].rules |= items[i].rules;
+		if (kept && !compare_entries(&items[kept - 1], &raw)) {
+			add_to_cover(&covering[depth - 1], &raw);
 			continue;
 		}
-		entry = &items[kept++];
-		*entry = items[i];
-		while (depth && !entry_covers(covering[depth - 1], entry))
+		while (depth && !entry_covers(covering[depth - 1].entry, &raw))
 			depth--;
-		entry->rules |= depth ? covering[depth - 1]->rules : any;
-		covering[depth++] = entry;
+		items[kept++] = raw;
+		cover.entry->is_except = false;
+		cover.entry->rules = depth ? covering[depth - 1].entry->rules : any;
+		cover.except = depth ? covering[depth - 1].except : 0;
+		add_to_cover(&cover, &raw);
+		covering[depth++] = cover;
 	}
 	trie->count = kept;
 }
@@ -408,11 +450,27 @@ static bool is_clockless(const struct eb_policy *policy)
 
 /* The ruleset as a whole */
 
+/* Files that were half-written, and of which no earlier content is there to go on with. */
+static int check_files(const struct eb_config *config, char **error)
+{
+	for (size_t i = 0; i < config->rule_count; i++) {
+		const struct eb_match *match = &config->rules[i].match;
+
+		for (size_t j = 0; j < match->file_count; j++)
+			if (match->files[j].is_busy)
+				return fail(error, -EBUSY, "%s: is being written; try again once it is whole, and have "
+					    "it replaced by rename", match->files[j].path);
+	}
+	return 0;
+}
+
 static int compile_ruleset(const struct eb_config *config, const struct eb_policy *previous,
 			   struct eb_ruleset *ruleset, char **error)
 {
-	int err = compile_each_rule(config, &ruleset->policy, error);
+	int err = check_files(config, error);
 
+	if (!err)
+		err = compile_each_rule(config, &ruleset->policy, error);
 	if (!err)
 		err = check_ids(config, &ruleset->policy, error);
 	if (err)

@@ -16,6 +16,7 @@
 struct eb_trie_entry {
 	uint8_t addr[16]; /* network byte order; IPv4 in the first 4 bytes */
 	uint8_t len;
+	bool is_except; /* while the rules are compiled: these do not accept them. Then false */
 	uint64_t rules;
 };
 
@@ -38,7 +39,7 @@ struct eb_ruleset {
  * the slot that their name has there; new ones get a slot that no rule of `previous` uses.
  *
  * Returns 0 and a ruleset for eb_rules_free(), or negative errno with a malloc'ed line in *error (-EEXIST: two rules'
- * names hash to one id; rename one).
+ * names hash to one id, rename one; -EBUSY: a list was half-written when it was read).
  */
 int eb_rules_compile(const struct eb_config *config, const struct eb_policy *previous, struct eb_ruleset **out,
 		     char **error);
