@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 
 #include "agent.h"
 #include "config_redis.h"
@@ -12,6 +13,9 @@
 
 /* An attempt that failed is repeated after this long, if no notification comes first. */
 #define RETRY_US (5 * 1000000ULL)
+
+/* How long the loop stands still for libxdp. It takes tenths of a second, unless another process holds its lock. */
+#define LIBXDP_PATIENCE_MS 1000
 
 /* ---- rules ---- */
 
@@ -39,6 +43,8 @@ static int apply_rules(struct eb_agent *agent, const struct eb_config *config, c
 
 /* ---- interfaces ---- */
 
+static void watch_job(struct eb_agent *agent);
+
 static int on_retry(sd_event_source *source, uint64_t usec, void *arg)
 {
 	struct eb_agent *agent = arg;
@@ -46,6 +52,8 @@ static int on_retry(sd_event_source *source, uint64_t usec, void *arg)
 	(void)source;
 	(void)usec;
 	agent->retry = sd_event_source_unref(agent->retry);
+	for (size_t i = 0; i < agent->interface_count; i++)
+		agent->interfaces[i].put_off = false;
 	eb_agent_attach_all(agent);
 	return 0;
 }
@@ -92,6 +100,13 @@ static void note_missing(struct eb_interface *interface)
 	if (note_problem(interface, problem))
 		eb_warning("no such interface yet, waiting for it", eb_str("interface", interface->name),
 			   eb_str("hint", "if it is not to come, correct interfaces: and reload"));
+}
+
+/* libxdp is at work: on_job() goes on where it is done. */
+static void note_waiting(struct eb_interface *interface, char *error)
+{
+	if (note_problem(interface, error))
+		eb_warning("not attached yet", eb_str("interface", interface->name), eb_str("reason", error));
 }
 
 static void note_failed(struct eb_agent *agent, struct eb_interface *interface, char *error)
@@ -247,9 +262,11 @@ static void attach_interface(struct eb_agent *agent, const struct eb_layers *lay
 	if (err == -ENODEV) {
 		free(error);
 		note_missing(interface);
-		return;
+	} else if (err == -EINPROGRESS) {
+		note_waiting(interface, error);
+	} else {
+		note_failed(agent, interface, error);
 	}
-	note_failed(agent, interface, error);
 }
 
 static bool has_interface(const struct eb_config *config, const char *name, int ifindex)
@@ -264,7 +281,7 @@ static bool has_interface(const struct eb_config *config, const char *name, int 
 /* `layers` may be NULL. */
 static void leave_interface(struct eb_agent *agent, const struct eb_layers *layers, const char *name)
 {
-	const struct eb_programs *programs = eb_dataplane_programs(agent->dataplane);
+	struct eb_programs *programs = eb_dataplane_programs(agent->dataplane);
 	char *error = NULL;
 	int err = eb_attach_remove(name, programs, &error);
 
@@ -275,6 +292,8 @@ static void leave_interface(struct eb_agent *agent, const struct eb_layers *laye
 	}
 	if (!err)
 		eb_info("detached, no longer configured", eb_str("interface", name));
+	else if (err == -EINPROGRESS)
+		agent->leaving = true;
 	else if (err != -ENODEV)
 		eb_warning("cannot detach from what is no longer configured, its packets are still limited",
 			   eb_str("interface", name), eb_str("error", error),
@@ -301,6 +320,7 @@ static void leave_others(struct eb_agent *agent)
 	struct eb_layers *layers = read_layers();
 	int *ifindexes = NULL, count = 0;
 
+	agent->leaving = false;
 	while (all && all[count].if_index)
 		count++;
 	ifindexes = calloc(count ? count : 1, sizeof(*ifindexes));
@@ -338,10 +358,63 @@ void eb_agent_attach_all(struct eb_agent *agent)
 	layers = read_layers();
 	count = list_present(agent, layers, order);
 	for (int i = 0; i < count; i++)
-		attach_interface(agent, layers, find_interface(agent, order[i]));
+		if (!find_interface(agent, order[i])->put_off)
+			attach_interface(agent, layers, find_interface(agent, order[i]));
 	eb_layers_free(layers);
-	eb_dataplane_settle(agent->dataplane);
+	watch_job(agent);
+	if (!agent->job)
+		eb_dataplane_settle(agent->dataplane);
 	drop_privileges(agent);
+}
+
+/* Goes on where it stopped for libxdp. */
+static void go_on(struct eb_agent *agent)
+{
+	char *error = NULL;
+	int err = -ECANCELED;
+
+	if (agent->leaving)
+		leave_others(agent);
+	if (agent->detached)
+		err = eb_agent_detach_all(agent, true, &error);
+	else
+		eb_agent_attach_all(agent);
+	if (err != -EINPROGRESS && agent->detach_done)
+		agent->detach_done(err, error, agent->detach_arg);
+	free(error);
+}
+
+static int on_job(sd_event_source *source, int fd, uint32_t events, void *arg)
+{
+	struct eb_agent *agent = arg;
+	struct eb_interface *interface;
+	int ifindex, err;
+
+	(void)source;
+	(void)fd;
+	(void)events;
+	agent->job = sd_event_source_disable_unref(agent->job);
+	err = eb_programs_finish(eb_dataplane_programs(agent->dataplane), &ifindex);
+	interface = err && ifindex ? find_interface(agent, ifindex) : NULL;
+	if (interface) {
+		char *problem = NULL;
+
+		eb_fail(err, &problem, "%s: cannot attach: %s", interface->name, strerror(-err));
+		note_failed(agent, interface, problem);
+		interface->put_off = true; /* others first */
+	}
+	go_on(agent);
+	return 0;
+}
+
+static void watch_job(struct eb_agent *agent)
+{
+	int fd = eb_programs_job(eb_dataplane_programs(agent->dataplane));
+
+	if (fd < 0 || agent->job)
+		return;
+	if (sd_event_add_io(agent->loop, &agent->job, fd, EPOLLIN, on_job, agent) < 0)
+		schedule_retry(agent);
 }
 
 void eb_agent_enforce(struct eb_agent *agent)
@@ -417,13 +490,17 @@ int eb_agent_detach_all(struct eb_agent *agent, bool pause, char **error)
 	struct eb_layers *layers = read_layers();
 
 	agent->detached = pause;
+	agent->job = sd_event_source_disable_unref(agent->job); /* before its descriptor may go */
+	eb_programs_cancel(eb_dataplane_programs(agent->dataplane));
 	find_all(agent);
 	for (int i = list_present(agent, layers, order) - 1; i >= 0; i--) {
 		int err = detach_interface(agent, find_interface(agent, order[i]), error);
 
-		ret = err ? err : ret;
+		if (ret != -EINPROGRESS)
+			ret = err ? err : ret;
 	}
 	eb_layers_free(layers);
+	watch_job(agent);
 	return ret;
 }
 
@@ -539,6 +616,7 @@ int eb_agent_start(struct eb_agent *agent, struct eb_config *config, char **erro
 	err = eb_dataplane_open(config, &agent->dataplane, error);
 	if (err)
 		return err;
+	eb_programs_set_patience(eb_dataplane_programs(agent->dataplane), LIBXDP_PATIENCE_MS);
 	if (eb_dataplane_is_new(agent->dataplane))
 		eb_info("made new maps", eb_str("pin_dir", config->pin_dir), eb_num("table_size", config->table_size));
 	else if (!eb_dataplane_is_carrying(agent->dataplane))
@@ -643,6 +721,7 @@ int eb_agent_reload(struct eb_agent *agent, char **error)
 void eb_agent_done(struct eb_agent *agent)
 {
 	sd_event_source_unref(agent->retry);
+	sd_event_source_disable_unref(agent->job);
 	eb_persist_free(agent->persist);
 	eb_dataplane_close(agent->dataplane);
 	free_interfaces(agent->interfaces, agent->interface_count);

@@ -18,6 +18,7 @@ struct eb_interface {
 	struct eb_attachment attachment;
 	int ifindex;   /* 0 while there is none of that name */
 	bool running;  /* as last notified */
+	bool put_off;  /* libxdp took long and failed: until the next attempt */
 	char *problem; /* why it is not attached, as logged; NULL when it is */
 };
 
@@ -33,6 +34,11 @@ struct eb_agent {
 	struct eb_interface *interfaces;
 	size_t interface_count;
 	sd_event_source *retry; /* runs while an interface could not be attached */
+	sd_event_source *job;   /* while libxdp is at work */
+	bool leaving;           /* an interface is still to be left, which waits for libxdp */
+	void (*detach_done)(int err, const char *error, void *arg); /* after eb_agent_detach_all() said -EINPROGRESS;
+								       -ECANCELED when it attached again instead */
+	void *detach_arg;
 	bool detached;          /* an operator asked for it; until the next reload */
 	bool pending;           /* what is in force awaits its confirmation, see apply.h */
 	unsigned int reloads, reload_failures;
@@ -66,7 +72,8 @@ int eb_agent_reload(struct eb_agent *agent, char **error);
  */
 int eb_agent_replace(struct eb_agent *agent, struct eb_config *config, struct eb_config **before, char **error);
 
-/* Takes the program off all interfaces. `pause`: and leaves it off until the next reload. */
+/* Takes the program off all interfaces. `pause`: and leaves it off until the next reload. -EINPROGRESS where that takes
+ * longer: detach_done tells how it ended. */
 int eb_agent_detach_all(struct eb_agent *agent, bool pause, char **error);
 
 /* Frees everything; whether programs stay attached was decided before. */

@@ -34,7 +34,7 @@
 #define LOCK_PATIENCE_US (STOP_DEADLINE_US + 2 * 1000000ULL)
 #define LOCK_PAUSE_US 50000ULL
 
-#define FLUSHERS_MAX 16
+#define WAITING_MAX 16
 
 /* Blocks of this size and more, of which a reload makes some for the rules, are mapped, and given back when they are
  * freed. glibc raises the limit (DEFAULT_MMAP_THRESHOLD, 128 KiB) to what was freed last, up to 32 MiB; then these are
@@ -132,9 +132,9 @@ static int parse_options(int argc, char **argv, struct options *out)
 	return EXIT_MISUSE;
 }
 
-/* Clients whose flush is not done yet. */
+/* Clients whose request is not done yet. */
 struct waiting {
-	eb_control_client clients[FLUSHERS_MAX];
+	eb_control_client clients[WAITING_MAX];
 	size_t count;
 };
 
@@ -146,6 +146,7 @@ struct program {
 	struct eb_apply *apply;
 	int lock;
 	bool stopping;
+	struct waiting detaching;      /* who waits for libxdp to take programs off */
 	struct waiting flushing, next; /* who waits for the flush under way, and for the one after it */
 };
 
@@ -184,16 +185,32 @@ static json_t *answer_reload(struct program *program)
 	return reply;
 }
 
-static json_t *answer_detach(struct eb_agent *agent)
+/* False where the answer comes later. */
+static bool answer_detach(struct program *program, eb_control_client client, json_t **reply)
 {
 	char *error = NULL;
-	json_t *reply;
+	int err = eb_agent_detach_all(&program->agent, true, &error);
 
-	if (eb_agent_detach_all(agent, true, &error) == 0)
-		return json_pack("{s:b}", "ok", 1);
-	reply = reply_error(error);
+	if (err == -EINPROGRESS && program->detaching.count < WAITING_MAX) {
+		program->detaching.clients[program->detaching.count++] = client;
+		free(error);
+		return false;
+	}
+	*reply = err ? reply_error(error) : json_pack("{s:b}", "ok", 1);
 	free(error);
-	return reply;
+	return true;
+}
+
+static void on_detach_done(int err, const char *error, void *arg)
+{
+	struct program *program = arg;
+	struct waiting waiting = program->detaching;
+	const char *text = err == -ECANCELED ? "attached again meanwhile" : error;
+
+	program->detaching.count = 0;
+	for (size_t i = 0; i < waiting.count; i++)
+		eb_control_reply(program->control, waiting.clients[i],
+				 err ? reply_error(text) : json_pack("{s:b}", "ok", 1));
 }
 
 /* False where the answer comes later. A flush that is under way may have passed a bucket that changed since: who comes
@@ -203,7 +220,7 @@ static bool answer_flush(struct program *program, eb_control_client client, json
 	bool first = program->flushing.count == 0;
 	struct waiting *waiting = first ? &program->flushing : &program->next;
 
-	if (waiting->count == FLUSHERS_MAX) {
+	if (waiting->count == WAITING_MAX) {
 		*reply = reply_error("too many flushes at once");
 		return true;
 	}
@@ -265,8 +282,6 @@ static json_t *answer(struct program *program, const char *request, int file)
 		return eb_apply_confirm(program->apply);
 	if (strcmp(request, "rollback") == 0)
 		return eb_apply_rollback(program->apply);
-	if (strcmp(request, "detach") == 0)
-		return answer_detach(&program->agent);
 	return reply_error("unknown request");
 }
 
@@ -278,6 +293,8 @@ static bool on_request(const char *request, int file, eb_control_client client, 
 		return answer_flush(program, client, reply);
 	if (strcmp(request, "reset") == 0)
 		return answer_reset(program, client, reply);
+	if (strcmp(request, "detach") == 0)
+		return answer_detach(program, client, reply);
 	*reply = answer(program, request, file);
 	return true;
 }
@@ -490,8 +507,10 @@ static int run_loop(struct program *program, struct eb_links **links, char **err
 		return eb_fail(err, error, "cannot set up the event loop: %s", strerror(-err));
 	(void)sd_event_set_watchdog(agent->loop, true);
 	err = sd_event_loop(agent->loop);
-	if (err == 0 && agent->config->detach_on_exit)
+	if (err == 0 && agent->config->detach_on_exit) {
+		eb_programs_set_patience(eb_dataplane_programs(agent->dataplane), STOP_DEADLINE_US / 1000);
 		err = eb_agent_detach_all(agent, true, error);
+	}
 	return err;
 }
 
@@ -626,6 +645,8 @@ int main(int argc, char **argv)
 	program.agent.config_path = options.config_path;
 	program.agent.redis_path = options.redis_path;
 	program.agent.monitor = options.monitor;
+	program.agent.detach_done = on_detach_done;
+	program.agent.detach_arg = &program;
 	code = run(&program, config) < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
 	eb_log_close();
 	return code;

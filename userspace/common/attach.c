@@ -22,6 +22,9 @@
 /* The most maps of a program that we look at; ours has a dozen. */
 #define PROGRAM_MAPS_MAX 64
 
+/* How long who has nothing else to do waits for libxdp. */
+#define PATIENCE_MS 10000
+
 /* Our program behind the dispatcher of an interface. */
 struct place {
 	int ifindex;
@@ -36,6 +39,10 @@ struct eb_programs {
 	uint32_t alone_id;
 	bool no_dispatcher; /* this kernel cannot chain programs */
 	struct place *places;
+	struct eb_chain_job *job; /* libxdp at work; NULL for none */
+	int job_ifindex;
+	bool job_attaches;
+	int patience_ms;
 };
 
 /* The ids of our map `state` and of the one that it replaced: a program that uses either is ours, whatever its name,
@@ -312,74 +319,6 @@ static int replace_alone(struct eb_programs *programs, int ifindex, const struct
 	return err;
 }
 
-/* Attaches behind a dispatcher, or alone where the kernel cannot chain programs; libxdp finds out. */
-static int attach_with_libxdp(struct eb_programs *programs, int ifindex, bool generic, bool multi_buffer)
-{
-	struct edgebucket_bpf *skeleton;
-	struct eb_attachment now;
-	uint32_t prog_id;
-	int err = open_program(programs, multi_buffer, &skeleton);
-
-	if (err)
-		return err;
-	err = eb_chain_attach(skeleton, ifindex, generic, multi_buffer, &prog_id);
-	edgebucket_bpf__destroy(skeleton);
-	if (!err)
-		err = read_status(ifindex, programs, &now);
-	if (err)
-		return err;
-	if (now.dispatcher)
-		return note_place(programs, ifindex, prog_id);
-	programs->no_dispatcher = true;
-	if (programs->alone >= 0) /* one program is enough */
-		return replace_alone(programs, ifindex, &now);
-	if (now.prog_id == prog_id)
-		keep_alone(programs, bpf_prog_get_fd_by_id(prog_id));
-	return 0;
-}
-
-/* Removes programs of ours from behind a dispatcher, all at once: the older ones, or all without `programs`. */
-static int detach_behind(int ifindex, const struct eb_attachment *now, const struct eb_programs *programs)
-{
-	uint32_t ids[EB_CHAIN_MAX];
-	size_t count = 0;
-
-	for (unsigned int i = 0; i < now->copies; i++)
-		if (!programs || !is_current(programs, now->prog_ids[i]))
-			ids[count++] = now->prog_ids[i];
-	return count ? eb_chain_detach(ifindex, ids, count) : 0;
-}
-
-static __u32 wanted_flags(bool generic)
-{
-	return generic ? XDP_FLAGS_SKB_MODE : XDP_FLAGS_DRV_MODE;
-}
-
-/* Attaches where nothing is, by the program that is already loaded. */
-static int attach_alone(const struct eb_programs *programs, int ifindex, bool generic)
-{
-	return bpf_xdp_attach(ifindex, programs->alone, XDP_FLAGS_UPDATE_IF_NOEXIST | wanted_flags(generic), NULL);
-}
-
-static bool is_taken(int err)
-{
-	return err == -EBUSY || err == -EEXIST;
-}
-
-static int attach_in_mode(struct eb_programs *programs, int ifindex, const struct eb_attachment *old, bool is_below,
-			  bool generic)
-{
-	int err;
-
-	if (is_below && !old->dispatcher)
-		return eb_xdp_link_make(programs->pin_dir, ifindex, programs->alone, wanted_flags(generic));
-	if (programs->no_dispatcher && !old->dispatcher)
-		return attach_alone(programs, ifindex, generic);
-	err = attach_with_libxdp(programs, ifindex, generic, true);
-	/* A kernel before 5.18 knows no multi-buffer frames. */
-	return err && !is_taken(err) ? attach_with_libxdp(programs, ifindex, generic, false) : err;
-}
-
 static bool is_generic(const struct eb_attachment *attachment)
 {
 	return strcmp(attachment->mode, "generic") == 0;
@@ -394,22 +333,149 @@ static void log_fallback(int ifindex, int err)
 			eb_err(err));
 }
 
+/* ---- libxdp, in a child ---- */
+
+/* libxdp attached a program: behind a dispatcher, or alone where the kernel cannot chain programs. */
+static int note_program(struct eb_programs *programs, int ifindex, const struct eb_chain_result *result)
+{
+	struct eb_attachment now;
+	int err = read_status(ifindex, programs, &now);
+
+	if (err)
+		return err;
+	if (result->native_err)
+		log_fallback(ifindex, result->native_err);
+	if (now.dispatcher)
+		return note_place(programs, ifindex, result->id);
+	programs->no_dispatcher = true;
+	if (programs->alone >= 0) /* one program is enough */
+		return replace_alone(programs, ifindex, &now);
+	if (now.prog_id == result->id)
+		keep_alone(programs, bpf_prog_get_fd_by_id(result->id));
+	return 0;
+}
+
+static void end_job(struct eb_programs *programs)
+{
+	eb_chain_end(programs->job);
+	programs->job = NULL;
+}
+
+/* -EINPROGRESS when it takes longer. */
+static int wait_for_job(struct eb_programs *programs, int timeout_ms)
+{
+	struct eb_chain_result result;
+	int err = eb_chain_wait(programs->job, timeout_ms, &result);
+
+	if (err == -EINPROGRESS)
+		return err;
+	end_job(programs);
+	if (!err)
+		err = result.err;
+	return !err && programs->job_attaches ? note_program(programs, programs->job_ifindex, &result) : err;
+}
+
+static int open_in_child(void *arg, bool multi_buffer, struct edgebucket_bpf **out)
+{
+	return open_program(arg, multi_buffer, out);
+}
+
+static int attach_with_libxdp(struct eb_programs *programs, int ifindex, bool native, bool generic)
+{
+	const struct eb_chain_order order = {
+		.ifindex = ifindex,
+		.native = native,
+		.generic = generic,
+		.open = open_in_child,
+		.arg = programs,
+	};
+	int err = programs->job ? -EINPROGRESS : eb_chain_attach(&order, &programs->job);
+
+	if (err)
+		return err;
+	programs->job_ifindex = ifindex;
+	programs->job_attaches = true;
+	return wait_for_job(programs, programs->patience_ms);
+}
+
+/* Removes programs of ours from behind a dispatcher, all at once: the older ones alone, or all. */
+static int detach_behind(struct eb_programs *programs, int ifindex, const struct eb_attachment *now, bool all)
+{
+	uint32_t ids[EB_CHAIN_MAX];
+	size_t count = 0;
+	int err;
+
+	for (unsigned int i = 0; i < now->copies; i++)
+		if (all || !is_current(programs, now->prog_ids[i]))
+			ids[count++] = now->prog_ids[i];
+	if (!count)
+		return 0;
+	err = programs->job ? -EINPROGRESS : eb_chain_detach(ifindex, ids, count, &programs->job);
+	if (err)
+		return err;
+	programs->job_ifindex = ifindex;
+	programs->job_attaches = false;
+	return wait_for_job(programs, programs->patience_ms);
+}
+
+int eb_programs_job(const struct eb_programs *programs)
+{
+	return programs->job ? eb_chain_fd(programs->job) : -1;
+}
+
+int eb_programs_finish(struct eb_programs *programs, int *ifindex)
+{
+	*ifindex = programs->job_attaches ? programs->job_ifindex : 0;
+	return wait_for_job(programs, 0);
+}
+
+void eb_programs_cancel(struct eb_programs *programs)
+{
+	if (programs->job_attaches)
+		end_job(programs);
+}
+
+void eb_programs_set_patience(struct eb_programs *programs, int patience_ms)
+{
+	programs->patience_ms = patience_ms;
+}
+
+/* ---- attaching ---- */
+
+static bool is_taken(int err)
+{
+	return err == -EBUSY || err == -EEXIST;
+}
+
+/* Attaches the program that is loaded to an interface that has none, by a link or without. */
+static int attach_directly(const struct eb_programs *programs, int ifindex, bool by_link, bool generic)
+{
+	__u32 flags = generic ? XDP_FLAGS_SKB_MODE : XDP_FLAGS_DRV_MODE;
+
+	if (by_link)
+		return eb_xdp_link_make(programs->pin_dir, ifindex, programs->alone, flags);
+	return bpf_xdp_attach(ifindex, programs->alone, XDP_FLAGS_UPDATE_IF_NOEXIST | flags, NULL);
+}
+
 /* Attaches where we are not, or are only with an older program behind a dispatcher, whose mode is then the mode. By the
  * interface's index: the name may be another one's from one attempt to the next, and generic mode is for an interface
  * that refused the native one. */
 static int attach_fresh(struct eb_programs *programs, int ifindex, const struct eb_attachment *old, bool is_below,
 			enum eb_attach_mode mode)
 {
-	bool generic = mode == EB_ATTACH_GENERIC || is_generic(old);
-	int err;
+	bool native = mode != EB_ATTACH_GENERIC && !is_generic(old);
+	bool generic = !native || (mode == EB_ATTACH_AUTO && !old->dispatcher);
+	int err = -EINVAL;
 
-	if (generic)
-		return attach_in_mode(programs, ifindex, old, is_below, true);
-	err = attach_in_mode(programs, ifindex, old, is_below, false);
-	if (mode != EB_ATTACH_AUTO || !err || is_taken(err) || old->dispatcher)
+	if (old->dispatcher || (!is_below && !programs->no_dispatcher))
+		return attach_with_libxdp(programs, ifindex, native, generic);
+	if (native)
+		err = attach_directly(programs, ifindex, is_below, false);
+	if (!generic || (native && (!err || is_taken(err))))
 		return err;
-	log_fallback(ifindex, err);
-	return attach_in_mode(programs, ifindex, old, is_below, true);
+	if (native)
+		log_fallback(ifindex, err);
+	return attach_directly(programs, ifindex, is_below, true);
 }
 
 /* What is there, if anything, is in the mode that is asked for. */
@@ -443,6 +509,10 @@ static int explain(int err, const char *ifname, const char *what, char **error)
 {
 	char upper[IF_NAMESIZE];
 
+	if (err == -EINPROGRESS)
+		return eb_fail(err, error,
+			       "%s: libxdp is still at work to %s, or waits for its lock, which another process holds",
+			       ifname, what);
 	if (err == -EEXIST && find_upper(if_nametoindex(ifname), upper))
 		return eb_fail(err, error,
 			       "%s: cannot %s: %s, which lies on it, has an XDP program, and the kernel wants that off "
@@ -463,7 +533,7 @@ static int explain_attach(int err, const char *ifname, char **error)
 }
 
 /* Clears the way for another mode. All programs of an interface share one, so others must not be there. */
-static int leave_mode(const char *ifname, const struct eb_programs *programs, struct eb_attachment *old, char **error)
+static int leave_mode(const char *ifname, struct eb_programs *programs, struct eb_attachment *old, char **error)
 {
 	int err = 0;
 
@@ -479,7 +549,7 @@ static int leave_mode(const char *ifname, const struct eb_programs *programs, st
 }
 
 /* Clears the way for a link: it takes the place of no program. */
-static int leave_for_link(const char *ifname, const struct eb_programs *programs, struct eb_attachment *old,
+static int leave_for_link(const char *ifname, struct eb_programs *programs, struct eb_attachment *old,
 			  char **error)
 {
 	int err = eb_attach_remove(ifname, programs, error);
@@ -554,12 +624,12 @@ int eb_attach_program(struct eb_programs *programs, const char *ifname, bool is_
 	/* Behind a dispatcher the new program stands beside the old one: with both, packets are charged twice, without
 	 * either, not at all. Also here is what an agent left that was killed in between. */
 	if (!err && now.copies > 1) {
-		err = detach_behind(ifindex, &now, programs);
+		err = detach_behind(programs, ifindex, &now, false);
 		if (!err)
 			err = read_status(ifindex, programs, &now);
 	}
 	if (err)
-		return eb_fail(err, error, "%s: %s", ifname, strerror(-err));
+		return explain(err, ifname, "attach", error);
 	*out = now;
 	return 0;
 }
@@ -577,14 +647,14 @@ static int detach_alone(const struct eb_programs *programs, int ifindex, const s
 	return err;
 }
 
-int eb_attach_remove(const char *ifname, const struct eb_programs *programs, char **error)
+int eb_attach_remove(const char *ifname, struct eb_programs *programs, char **error)
 {
 	struct eb_attachment old;
 	int ifindex = if_nametoindex(ifname);
 	int err = read_status(ifindex, programs, &old);
 
 	if (!err && old.attached)
-		err = old.dispatcher ? detach_behind(ifindex, &old, NULL)
+		err = old.dispatcher ? detach_behind(programs, ifindex, &old, true)
 		      : old.linked   ? eb_xdp_link_remove(programs->pin_dir, ifindex)
 				     : detach_alone(programs, ifindex, &old);
 	return err ? explain(err, ifname, "detach", error) : 0;
@@ -607,6 +677,7 @@ struct eb_programs *eb_programs_new(const struct eb_maps *maps, const char *pin_
 	if (programs) {
 		programs->maps = maps;
 		programs->pin_dir = pin_dir;
+		programs->patience_ms = PATIENCE_MS;
 		programs->alone = -1;
 	}
 	return programs;
@@ -616,6 +687,7 @@ void eb_programs_free(struct eb_programs *programs)
 {
 	if (!programs)
 		return;
+	eb_chain_end(programs->job);
 	while (programs->places) {
 		struct place *next = programs->places->next;
 

@@ -21,6 +21,23 @@ struct eb_programs *eb_programs_new(const struct eb_maps *maps, const char *pin_
 /* Accepts NULL. Programs stay attached. */
 void eb_programs_free(struct eb_programs *programs);
 
+/*
+ * libxdp works in a child, which may wait for a lock that another process holds. eb_attach_program() and
+ * eb_attach_remove() wait for it at most so long, 10 s at first; then, and as long as it is at work, they return
+ * -EINPROGRESS, and are to be called again once it is done.
+ */
+void eb_programs_set_patience(struct eb_programs *programs, int patience_ms);
+
+/* A descriptor that is readable once the child is done; -1 while there is none. */
+int eb_programs_job(const struct eb_programs *programs);
+
+/* Takes over what a child did that is done. Returns 0, or why it failed; *ifindex is the interface that it was to
+ * attach to, 0 when it was to detach. */
+int eb_programs_finish(struct eb_programs *programs, int *ifindex);
+
+/* Ends a child that is to attach. */
+void eb_programs_cancel(struct eb_programs *programs);
+
 /* Removes what is left of interfaces that are gone. */
 void eb_programs_sweep(const struct eb_programs *programs);
 
@@ -59,6 +76,6 @@ int eb_attach_program(struct eb_programs *programs, const char *ifname, bool is_
 int eb_attach_status(const char *ifname, const struct eb_programs *programs, struct eb_attachment *out);
 
 /* Takes our program off an interface; 0 also when it was not there. Needs no agent. -EEXIST as above. */
-int eb_attach_remove(const char *ifname, const struct eb_programs *programs, char **error);
+int eb_attach_remove(const char *ifname, struct eb_programs *programs, char **error);
 
 #endif

@@ -21,13 +21,40 @@ struct edgebucket_bpf;
  */
 int eb_chain_open(int ifindex, uint32_t dispatcher_id, int out[EB_CHAIN_MAX]);
 
-/*
- * Loads the program of an opened skeleton and attaches it, behind a dispatcher if the kernel can, alone if not. The
- * caller's skeleton is not loaded by that. *id is the program's.
- */
-int eb_chain_attach(struct edgebucket_bpf *skeleton, int ifindex, bool generic, bool multi_buffer, uint32_t *id);
+/* What is to be attached. */
+struct eb_chain_order {
+	int ifindex;
+	bool native, generic; /* the modes to try, native first */
+	/* Opens the program, ready to be loaded. Called in the child. */
+	int (*open)(void *arg, bool multi_buffer, struct edgebucket_bpf **out);
+	void *arg;
+};
 
-/* Takes programs out from behind a dispatcher, in one step. */
-int eb_chain_detach(int ifindex, const uint32_t *ids, size_t count);
+/* What a child says at its end. */
+struct eb_chain_result {
+	int err;        /* 0 or negative errno */
+	uint32_t id;    /* of the program that was attached */
+	int native_err; /* why native mode failed, where generic mode was tried then; else 0 */
+};
+
+struct eb_chain_job; /* opaque: a child at work. It may wait for libxdp's lock, so for another process. */
+
+/*
+ * Begin to attach a program, behind a dispatcher if the kernel can, alone if not; and to take programs out from behind a
+ * dispatcher, in one step. Both return 0 and a job for eb_chain_end(), or negative errno. Arguments may go at once.
+ */
+int eb_chain_attach(const struct eb_chain_order *order, struct eb_chain_job **out);
+int eb_chain_detach(int ifindex, const uint32_t *ids, size_t count, struct eb_chain_job **out);
+
+/* A descriptor that becomes readable when the child is done. The job's. */
+int eb_chain_fd(const struct eb_chain_job *job);
+
+/* Waits for the child; -1 for as long as it takes. Returns 0 and its result, -EINPROGRESS when it is not done by then,
+ * or other negative errno when it ended without a result. */
+int eb_chain_wait(struct eb_chain_job *job, int timeout_ms, struct eb_chain_result *out);
+
+/* Ends the child if it is still at work. libxdp pins first, and then changes the interface in one step: pins may be left
+ * of what was not done. Accepts NULL. */
+void eb_chain_end(struct eb_chain_job *job);
 
 #endif

@@ -1,0 +1,72 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-only
+# libxdp does not get on, as when another process holds its lock: the agent goes on all the same. It answers, stops,
+# detaches and reloads, and attaches once libxdp is through. A kernel that cannot chain programs asks libxdp once, for
+# which it opens its dispatcher: here that is a pipe.
+# shellcheck source=lib.sh
+. "$(dirname "$0")/lib.sh"
+
+# hold: from here on libxdp waits, until somebody opens the pipe for writing.
+hold() {
+	rm -f "$dir/bpf/xdp-dispatcher.o"
+	mkfifo "$dir/bpf/xdp-dispatcher.o"
+}
+
+# release: it fails, and finds its file when it is asked again.
+release() {
+	mv "$dir/bpf/xdp-dispatcher.o" "$dir/pipe"
+	cp "$dispatcher" "$dir/bpf/"
+	timeout 10 bash -c ": > '$dir/pipe'" || fail "nobody waits for the pipe"
+}
+
+waits() { [ -n "$(children)" ]; }
+waits_no_more() { ! waits; }
+children() { cat "/proc/$agent_pid/task/$agent_pid/children"; }
+is_protected() { [ -n "$(prog_on card0)" ]; }
+is_held() { log_has "not attached yet.* interface=card0 .*libxdp is still at work to attach"; }
+
+launch_held() {
+	hold
+	launch_agent
+	until_true "libxdp to wait" is_held
+}
+
+dispatcher=$(find /usr/lib -name xdp-dispatcher.o | head -n 1)
+[ -n "$dispatcher" ] || fail "libxdp's dispatcher is not installed"
+mkdir "$dir/bpf"
+export LIBXDP_OBJECT_PATH=$dir/bpf
+make_network
+write_config <<- END
+	  - name: limited
+	    match: { src: [10.8.0.0/16] }
+	    action: limit
+	    packets: { rate: 1/h, burst: 30 }
+END
+launch_held
+status_is '.agent.running and (.interfaces[0].attached | not)' || fail "status: $(eb --json status)"
+eb reload > /dev/null || fail "reload"
+ip -n "$card" link set card0 alias touched
+status_is .agent.running || fail "no answer after the interface changed"
+waits || fail "libxdp does not wait"
+
+say "detach, and reload after it"
+eb detach > /dev/null || fail "detach"
+waits && fail "the child of a detached agent is still there"
+eb reload > /dev/null || fail "reload"
+until_true "libxdp to wait again" waits
+is_protected && fail "attached by a libxdp that waits"
+
+say "what was left out meanwhile is attached at last"
+release
+until_true "the program" is_protected
+send 10.8.0.1 -n 40
+counted limited 10.8.0.1 30 10
+until_true "the child to end" waits_no_more
+stop_agent
+
+say "a stop does not wait"
+eb detach > /dev/null || fail "detach without an agent"
+launch_held
+child=$(children)
+stop_agent
+[ ! -e "/proc/${child% }" ] || fail "the child outlives its agent"
