@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only
-# Somebody removes the pins under a live agent: it goes on, and the next one replaces the program, which it knows by a
-# note in run_dir. Without one, or by that of another pin_dir or boot, the program is somebody else's and left alone:
+# Somebody removes pins under a live agent: it goes on, and pins the maps again. Somebody removes them while none runs:
+# the next one replaces the program, which it knows by a note in run_dir. Without one, or by that of another pin_dir or boot, the program is somebody else's and left alone:
 # the agent stays away, or gets a place beside it where the kernel chains programs.
 # shellcheck source=lib.sh
 . "$(dirname "$0")/lib.sh"
@@ -18,11 +18,20 @@ rules() {
 is_protected() { status_is '.interfaces[0].attached'; }
 is_replaced() { [ "$(prog_on card0)" != "$program" ] || fail "the program was not replaced"; }
 
-# lose_pins: under a live agent, which is killed then. Sets program, which stays.
+map_ids() { for map in "$pin_dir"/*; do bpftool -j map show pinned "$map" | jq .id; done; }
+
+# comes_back WHAT: pinned again, and the same maps.
+comes_back() {
+	rm -r "$1"
+	equal "pins after the loss of $1" "$pinned" map_ids
+	[ "$(bucket 10.8.0.1/32 .packets.tokens)" = 0 ] || fail "the bucket is another one after the loss of $1"
+}
+
+# lose_pins: the agent is killed, and the program stays. Sets program.
 lose_pins() {
-	rm -r "$pin_dir"
 	send 10.8.0.1 -n 40
 	kill_agent
+	rm -r "$pin_dir"
 	program=$(prog_on card0)
 	[ -n "$program" ] || fail "the program is gone"
 }
@@ -48,6 +57,12 @@ is_left_alone() {
 make_network
 rules
 start_agent
+status_is '.pins.problem == null' || fail "status: $(eb --json status)"
+send 10.8.0.1 -n 40
+pinned=$(map_ids)
+comes_back "$pin_dir"
+comes_back "$pin_dir/tags_v4"
+log_has "somebody removed pins of the maps, pinned again" || fail "nothing is said of it"
 lose_pins
 equal "passed in all" 30 passed 10.8.0.1
 start_agent

@@ -423,6 +423,7 @@ void eb_agent_enforce(struct eb_agent *agent)
 	leave_others(agent); /* first: this takes CAP_SYS_ADMIN */
 	eb_programs_sweep(eb_dataplane_programs(agent->dataplane));
 	eb_agent_attach_all(agent);
+	eb_agent_check_pins(agent);
 }
 
 /* An interface that was renamed is known by its index; one that comes may have our name for another one of its own. */
@@ -482,6 +483,21 @@ static int detach_interface(struct eb_agent *agent, struct eb_interface *interfa
 		eb_info("detached", eb_str("interface", interface->name));
 	interface->attachment = (struct eb_attachment){ .mode = "" };
 	return 0;
+}
+
+void eb_agent_check_pins(struct eb_agent *agent)
+{
+	const char *pin_dir = agent->config->pin_dir, *problem;
+
+	if (eb_dataplane_keep_pins(agent->dataplane))
+		eb_warning("somebody removed pins of the maps, pinned again", eb_str("pin_dir", pin_dir),
+			   eb_str("hint", "edgebucket detach --maps removes them, once the agent is stopped"));
+	problem = eb_dataplane_pins_problem(agent->dataplane);
+	if (problem && (!agent->pins_problem || strcmp(problem, agent->pins_problem) != 0))
+		eb_warning("the maps will not be found by the next agent", eb_str("pin_dir", pin_dir),
+			   eb_str("reason", problem));
+	free(agent->pins_problem);
+	agent->pins_problem = problem ? strdup(problem) : NULL;
 }
 
 int eb_agent_detach_all(struct eb_agent *agent, bool pause, char **error)
@@ -727,4 +743,5 @@ void eb_agent_done(struct eb_agent *agent)
 	free_interfaces(agent->interfaces, agent->interface_count);
 	eb_config_free(agent->config);
 	free(agent->reload_error);
+	free(agent->pins_problem);
 }

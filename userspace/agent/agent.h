@@ -42,6 +42,7 @@ struct eb_agent {
 	bool detached;          /* an operator asked for it; until the next reload */
 	bool pending;           /* what is in force awaits its confirmation, see apply.h */
 	unsigned int reloads, reload_failures;
+	char *pins_problem;     /* of eb_dataplane_pins_problem(), as logged; NULL */
 	uint64_t table_full;    /* packets so far whose source found no room */
 	char *reload_error;     /* of the last reload, NULL when it succeeded */
 };
@@ -61,6 +62,9 @@ void eb_agent_check_interface(struct eb_agent *agent, const char *name, int ifin
 
 /* Looks whether new sources find no room; to be called about every second. */
 void eb_agent_check_pressure(struct eb_agent *agent);
+
+/* Looks whether the maps are pinned, and pins them again; to be called about every second. */
+void eb_agent_check_pins(struct eb_agent *agent);
 
 /* Reads the configuration again and puts it into force; on failure the old one stays, and *error says why. */
 int eb_agent_reload(struct eb_agent *agent, char **error);

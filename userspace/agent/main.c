@@ -23,7 +23,7 @@
 #include "text.h"
 
 #define SWEEP_US (24 * 3600 * 1000000ULL)
-#define PRESSURE_US 1000000ULL
+#define CHECK_US 1000000ULL
 
 /* How long a stop waits for the stores: longer than they need to give up by themselves, shorter than a supervisor's
  * patience. */
@@ -262,6 +262,7 @@ static json_t *answer_status(const struct program *program)
 			   agent->detached, "monitor", agent->monitor, "reloads", (int)agent->reloads,
 			   "reload_failures", (int)agent->reload_failures, "reload_error",
 			   eb_printable_json(agent->reload_error), "interfaces", interfaces);
+	json_object_set_new(status, "pins", json_pack("{s:o}", "problem", eb_printable_json(agent->pins_problem)));
 	json_object_set_new(status, "pending", eb_apply_status(program->apply));
 	json_object_update_new(status, eb_persist_status(agent->persist));
 	return status;
@@ -423,14 +424,15 @@ static int on_sweep(sd_event_source *source, uint64_t usec, void *arg)
 	return again(source, SWEEP_US);
 }
 
-static int on_pressure_timer(sd_event_source *source, uint64_t usec, void *arg)
+static int on_check_timer(sd_event_source *source, uint64_t usec, void *arg)
 {
 	struct program *program = arg;
 
 	(void)usec;
 	eb_agent_check_pressure(&program->agent);
+	eb_agent_check_pins(&program->agent);
 	eb_log_catch_up();
-	return again(source, PRESSURE_US);
+	return again(source, CHECK_US);
 }
 
 /* ---- life ---- */
@@ -459,9 +461,9 @@ static int add_sources(struct program *program)
 		err = sd_event_add_signal(loop, NULL, SIGUSR1, on_flush_signal, program);
 	/* The first sweep soon: an agent may be restarted more often than daily. */
 	if (err >= 0)
-		err = sd_event_add_time_relative(loop, NULL, CLOCK_MONOTONIC, PRESSURE_US, 0, on_sweep, program);
+		err = sd_event_add_time_relative(loop, NULL, CLOCK_MONOTONIC, CHECK_US, 0, on_sweep, program);
 	if (err >= 0)
-		err = sd_event_add_time_relative(loop, NULL, CLOCK_MONOTONIC, PRESSURE_US, 0, on_pressure_timer,
+		err = sd_event_add_time_relative(loop, NULL, CLOCK_MONOTONIC, CHECK_US, 0, on_check_timer,
 						 program);
 	return err < 0 ? err : 0;
 }

@@ -9,6 +9,7 @@
 #include "interfaces.h"
 #include "layers.h"
 #include "options.h"
+#include "pins.h"
 
 static enum cli_result run(struct cli *cli, int argc, char **argv, const char *request, int timeout_ms,
 			   const char *done)
@@ -125,7 +126,7 @@ static enum cli_result detach_directly(const struct cli *cli, const struct sessi
 
 static enum cli_result remove_maps(const struct session *session)
 {
-	int err = eb_maps_remove(session->places.pin_dir);
+	int err = eb_pins_remove(session->places.pin_dir);
 
 	return err ? cli_fail("%s: the maps cannot be removed: %s", session->places.pin_dir, strerror(-err)) : CLI_DONE;
 }

@@ -175,6 +175,7 @@ static json_t *status_json(const struct status *status)
 	    (json_int_t)status->table_size, "redis", store_json(status, "redis"), "embedded",
 	    store_json(status, "embedded"), "restore", restore_json(status), "other_writer", other_writer(status));
 	json_object_set_new(object, "rules", json_integer(session_rule_count(status->session)));
+	json_object_set_new(object, "pins", reply_part(status, "pins", json_pack("{s:n}", "problem")));
 	json_object_set_new(object, "pending", reply_part(status, "pending", json_null()));
 	json_object_set_new(object, "monitor", json_boolean(monitors_all(status->session)));
 	json_object_set_new(object, "generation", json_integer(status->session->policy.generation));
@@ -201,6 +202,14 @@ static void print_agent(const struct status *status)
 		line("Agent:", COLOUR_YELLOW, "not running");
 	else
 		line("Agent:", COLOUR_GREEN, "running, pid %d, version %s", status->pid, status->version);
+}
+
+static void print_pins(const struct status *status)
+{
+	const char *problem = json_string_value(json_object_get(json_object_get(status->reply, "pins"), "problem"));
+
+	if (problem)
+		line("Pins:", COLOUR_RED, "%s", problem);
 }
 
 static void print_pending(const struct status *status)
@@ -381,6 +390,7 @@ static void print_status(const struct status *status)
 	} else {
 		line("Maps:", COLOUR_YELLOW, "none in %s: nothing is enforced", status->session->places.pin_dir);
 	}
+	print_pins(status);
 	print_redis(status);
 	print_embedded(status);
 	print_restore(status);

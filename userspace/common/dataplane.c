@@ -1,16 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include <errno.h>
-#include <linux/magic.h>
+#include <limits.h>
 #include <linux/membarrier.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/mount.h>
 #include <sys/random.h>
-#include <sys/stat.h>
 #include <sys/syscall.h>
-#include <sys/vfs.h>
 #include <unistd.h>
 
 #include <bpf/bpf.h>
@@ -18,6 +15,7 @@
 #include <bpf/libbpf.h>
 
 #include "attach.h"
+#include "bpffs.h"
 #include "convert.h"
 #include "dataplane.h"
 #include "kernel.h"
@@ -25,10 +23,14 @@
 #include "legacy.h"
 #include "log.h"
 #include "object.h"
+#include "pins.h"
 #include "table.h"
 #include "text.h"
 
-#define BPFFS "/sys/fs/bpf"
+#define PRIVATE_BPFFS                                                                                             \
+	"bpffs was not mounted at " EB_BPFFS ", and this agent mounted it in a mount namespace of its own: the maps end " \
+	"with that, and a start makes new ones, with full buckets. Before it starts, outside: mount -t bpf bpf " EB_BPFFS \
+	"; a container needs that directory as a volume"
 
 struct eb_dataplane {
 	char *pin_dir, *run_dir;
@@ -39,45 +41,12 @@ struct eb_dataplane {
 	struct btf *btf;        /* of the tries that a policy makes */
 	bool is_new;
 	bool is_pinned;
+	bool is_private; /* the pins end with a mount namespace of this agent's own */
+	char *pins_problem; /* why what somebody removed cannot be pinned again; NULL */
 	struct eb_legacy *legacy; /* maps of another layout or size that were there, until eb_dataplane_settle() */
 	struct eb_convert *carry;
 	struct eb_programs *programs;
 };
-
-/* ---- bpffs and pins ---- */
-
-static bool is_bpffs(const char *path)
-{
-	struct statfs fs;
-
-	return statfs(path, &fs) == 0 && (unsigned long)fs.f_type == BPF_FS_MAGIC;
-}
-
-static int make_pin_dir(const char *pin_dir, char **error)
-{
-	if (strncmp(pin_dir, BPFFS, strlen(BPFFS)) == 0 && !is_bpffs(BPFFS) &&
-	    mount("bpf", BPFFS, "bpf", MS_NOSUID | MS_NODEV | MS_NOEXEC, "mode=0700") < 0)
-		return eb_fail(-errno, error, "cannot mount bpffs at " BPFFS ": %s", strerror(errno));
-	if (mkdir(pin_dir, 0700) < 0 && errno != EEXIST)
-		return eb_fail(-errno, error, "pin_dir %s: %s", pin_dir, strerror(errno));
-	if (!is_bpffs(pin_dir))
-		return eb_fail(-EINVAL, error, "pin_dir %s is not on a bpf file system; use a directory below " BPFFS,
-			       pin_dir);
-	return 0;
-}
-
-static int pin_map(int fd, const char *pin_dir, enum eb_map map, char **error)
-{
-	char path[4096];
-	int err;
-
-	if (snprintf(path, sizeof(path), "%s/%s", pin_dir, eb_map_name(map)) >= (int)sizeof(path))
-		return eb_fail(-ENAMETOOLONG, error, "pin_dir %s is too long", pin_dir);
-	if (unlink(path) < 0 && errno != ENOENT)
-		return eb_fail(-errno, error, "%s: %s", path, strerror(errno));
-	err = bpf_obj_pin(fd, path);
-	return err ? eb_fail(err, error, "%s: %s", path, strerror(-err)) : 0;
-}
 
 /* ---- opening ---- */
 
@@ -127,44 +96,80 @@ static int make_first(struct eb_dataplane *dataplane, uint32_t table_size, char 
 	return err;
 }
 
-/* Makes new maps beside those that are pinned, from which the buckets are carried over. */
-static int replace_maps(struct eb_dataplane *dataplane, uint32_t table_size, char **error)
+/* Opens the maps whose buckets are carried over; without them, sources begin with full ones. */
+static void open_legacy(struct eb_dataplane *dataplane, const char *dir)
 {
 	char *why = NULL;
+
+	if (eb_legacy_open(dir, &dataplane->legacy, &why))
+		eb_warning("cannot carry the buckets over to new maps, sources begin with full ones",
+			   eb_str("pin_dir", dir), eb_str("error", why ? why : "out of memory"));
+	free(why);
+}
+
+/* Makes new maps beside those that are pinned, from which the buckets are carried over. If those were to replace
+ * others and never did so on all interfaces, from the others: they are what programs use. */
+static int replace_maps(struct eb_dataplane *dataplane, uint32_t table_size, char **error)
+{
+	char before[PATH_MAX];
 	int err;
 
 	eb_maps_close(&dataplane->maps);
-	if (eb_legacy_open(dataplane->pin_dir, &dataplane->legacy, &why))
-		eb_warning("cannot carry the buckets over to new maps, sources begin with full ones",
-			   eb_str("pin_dir", dataplane->pin_dir), eb_str("error", why ? why : "out of memory"));
-	free(why);
+	open_legacy(dataplane, eb_pins_before(dataplane->pin_dir, before) ? before : dataplane->pin_dir);
+	if (!dataplane->legacy)
+		return make_first(dataplane, table_size, error);
 	err = make_new(dataplane, table_size, error);
-	if (err || !dataplane->legacy)
+	if (err)
 		return err;
 	dataplane->state->predecessor = eb_legacy_state_id(dataplane->legacy);
 	dataplane->is_new = false;
 	return 0;
 }
 
+/*
+ * A replacement that an agent was killed at is completed first, whatever the size is by now: programs of the set before
+ * may be attached, and what they charge goes to the set that was to replace it.
+ */
+static void resume(struct eb_dataplane *dataplane, const char *before, uint32_t table_size, uint32_t sets)
+{
+	open_legacy(dataplane, before);
+	if (!dataplane->legacy)
+		(void)eb_pins_settle(dataplane->pin_dir);
+	if (sets != sets_of(table_size))
+		eb_warning("a change of table_size was interrupted and is completed now; the size that is configured "
+			   "comes with the next restart",
+			   eb_num("table_size", sets * (EB_WAYS / 2)), eb_num("configured", table_size));
+}
+
 static int adopt(struct eb_dataplane *dataplane, uint32_t table_size, char **error)
 {
 	struct bpf_map_info info = {};
 	__u32 len = sizeof(info);
+	char before[PATH_MAX];
 	int err = bpf_obj_get_info_by_fd(dataplane->maps.fd[EB_MAP_BUCKETS_V4], &info, &len);
+	bool is_interrupted = eb_pins_before(dataplane->pin_dir, before);
+	uint32_t sets = is_interrupted ? info.max_entries : sets_of(table_size);
 
-	if (!err && info.max_entries != sets_of(table_size))
+	if (!err && !eb_object_fits(&dataplane->maps, sets))
 		return replace_maps(dataplane, table_size, error);
 	if (!err)
 		err = map_state(dataplane);
+	if (err)
+		return eb_fail(err, error, "cannot adopt the maps in %s: %s", dataplane->pin_dir, strerror(-err));
 	dataplane->is_pinned = true;
-	return err ? eb_fail(err, error, "cannot adopt the maps in %s: %s", dataplane->pin_dir, strerror(-err)) : 0;
+	if (is_interrupted)
+		resume(dataplane, before, table_size, sets);
+	return 0;
 }
 
 static int open_maps(struct eb_dataplane *dataplane, const struct eb_config *config, char **error)
 {
 	char *why = NULL;
-	int err = eb_maps_open(config->pin_dir, &dataplane->maps, &why);
+	int err = eb_pins_recover(config->pin_dir);
 
+	if (err)
+		return eb_fail(err, error, "%s: %s", config->pin_dir, strerror(-err));
+	err = eb_maps_open(config->pin_dir, &dataplane->maps, &why);
 	if (!err)
 		return adopt(dataplane, config->table_size, error);
 	free(why);
@@ -178,6 +183,7 @@ static int open_maps(struct eb_dataplane *dataplane, const struct eb_config *con
 int eb_dataplane_open(const struct eb_config *config, struct eb_dataplane **out, char **error)
 {
 	struct eb_dataplane *dataplane = calloc(1, sizeof(*dataplane));
+	bool has_mounted = false;
 	int err;
 
 	if (!dataplane)
@@ -189,7 +195,8 @@ int eb_dataplane_open(const struct eb_config *config, struct eb_dataplane **out,
 	err = dataplane->pin_dir && dataplane->run_dir ? eb_kernel_check(error)
 						       : eb_fail(-ENOMEM, error, "out of memory");
 	if (!err)
-		err = make_pin_dir(config->pin_dir, error);
+		err = eb_bpffs_prepare(config->pin_dir, &has_mounted, error);
+	dataplane->is_private = !err && has_mounted && eb_bpffs_is_private();
 	if (!err)
 		err = open_maps(dataplane, config, error);
 	if (!err && !dataplane->buckets) {
@@ -237,6 +244,7 @@ void eb_dataplane_close(struct eb_dataplane *dataplane)
 	eb_maps_close(&dataplane->maps);
 	free(dataplane->pin_dir);
 	free(dataplane->run_dir);
+	free(dataplane->pins_problem);
 	free(dataplane);
 }
 
@@ -284,13 +292,28 @@ int eb_dataplane_commit(struct eb_dataplane *dataplane, char **error)
 
 	if (!dataplane->is_pinned) {
 		EB_WRITE(dataplane->state->schema, EB_SCHEMA);
-		for (int i = 0; i < EB_MAPS && !err; i++)
-			err = pin_map(dataplane->maps.fd[i], dataplane->pin_dir, i, error);
+		err = eb_pins_replace(dataplane->pin_dir, &dataplane->maps, dataplane->legacy, error);
 		dataplane->is_pinned = !err;
 	}
 	if (!err)
 		note_maps(dataplane);
 	return err;
+}
+
+bool eb_dataplane_keep_pins(struct eb_dataplane *dataplane)
+{
+	/* A set before that is still needed is left in peace. */
+	if (!dataplane->is_pinned || dataplane->legacy)
+		return false;
+	free(dataplane->pins_problem);
+	dataplane->pins_problem = NULL;
+	return !eb_pins_are_there(dataplane->pin_dir) &&
+	       eb_pins_replace(dataplane->pin_dir, &dataplane->maps, false, &dataplane->pins_problem) == 0;
+}
+
+const char *eb_dataplane_pins_problem(const struct eb_dataplane *dataplane)
+{
+	return !dataplane->pins_problem && dataplane->is_private ? PRIVATE_BPFFS : dataplane->pins_problem;
 }
 
 /* ---- policies ---- */
@@ -576,9 +599,15 @@ int eb_dataplane_apply(struct eb_dataplane *dataplane, const struct eb_ruleset *
 
 void eb_dataplane_settle(struct eb_dataplane *dataplane)
 {
+	int err;
+
 	if (!dataplane->carry)
 		return;
 	warn_of_lost(eb_convert_finish(dataplane->carry, each_legacy_bucket, dataplane->legacy, dataplane->buckets));
 	eb_buckets_unmap(dataplane->buckets);
 	close_legacy(dataplane);
+	err = eb_pins_settle(dataplane->pin_dir);
+	if (err)
+		eb_warning("the maps that were replaced stay pinned, and take up memory until the next start",
+			   eb_str("pin_dir", dataplane->pin_dir), eb_err(err));
 }

@@ -18,7 +18,7 @@ struct eb_dataplane; /* opaque */
 
 /*
  * Adopts the maps pinned in config->pin_dir, or makes them: mounts bpffs at /sys/fs/bpf when nothing is. Maps of
- * another schema or table_size are replaced, with all buckets carried over. Returns 0 and an object for
+ * another schema or table_size, or some that do not belong together, are replaced, with all buckets carried over. Returns 0 and an object for
  * eb_dataplane_close(), or negative errno with a malloc'ed line in *error.
  */
 int eb_dataplane_open(const struct eb_config *config, struct eb_dataplane **out, char **error);
@@ -39,10 +39,17 @@ bool eb_dataplane_is_carrying(const struct eb_dataplane *dataplane);
 
 /*
  * Pins new maps, once they have rules and what was restored or carried over, in place of those that were pinned before.
- * An agent that is killed earlier leaves those, or nothing, to the next one.
+ * An agent that is killed earlier leaves those, or nothing, to the next one; one that is killed later leaves both, until
+ * eb_dataplane_settle().
  * Notes in run_dir which maps they are. Returns 0 or negative errno with *error.
  */
 int eb_dataplane_commit(struct eb_dataplane *dataplane, char **error);
+
+/* Pins the maps again if somebody removed a pin; to be called about every second. Returns true when it did. */
+bool eb_dataplane_keep_pins(struct eb_dataplane *dataplane);
+
+/* Why the pins are gone, or will be before the next reboot, as one line of the dataplane's; NULL while all is well. */
+const char *eb_dataplane_pins_problem(const struct eb_dataplane *dataplane);
 
 /*
  * Puts a ruleset into force: every packet sees the rules before or these, never a mixture. Buckets of rules whose
@@ -50,7 +57,8 @@ int eb_dataplane_commit(struct eb_dataplane *dataplane, char **error);
  */
 int eb_dataplane_apply(struct eb_dataplane *dataplane, const struct eb_ruleset *ruleset, char **error);
 
-/* After the program was attached to all interfaces: takes over what the old one charged to the old maps meanwhile. */
+/* After the program was attached to all interfaces: takes over what the old one charged to the old maps meanwhile,
+ * and lets those go. */
 void eb_dataplane_settle(struct eb_dataplane *dataplane);
 
 #endif

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include <errno.h>
-#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,7 +10,11 @@
 #include <bpf/libbpf.h>
 
 #include "maps.h"
+#include "pins.h"
 #include "text.h"
+
+/* The agent replaces the maps at its start alone. */
+#define OPEN_TRIES 10
 
 static const char *const names[EB_MAPS] = {
 	[EB_MAP_BUCKETS_V4] = "buckets_v4",   [EB_MAP_BUCKETS_V6] = "buckets_v6",
@@ -40,15 +43,6 @@ void eb_maps_close(struct eb_maps *maps)
 		if (maps->fd[i] >= 0)
 			close(maps->fd[i]);
 	eb_maps_init(maps);
-}
-
-static int open_pin(const char *pin_dir, const char *name)
-{
-	char path[4096];
-
-	if (snprintf(path, sizeof(path), "%s/%s", pin_dir, name) >= (int)sizeof(path))
-		return -ENAMETOOLONG;
-	return bpf_obj_get(path);
 }
 
 /* Says whether the open maps are of this build's schema. Reads no more than the first word that all schemas share. */
@@ -85,47 +79,69 @@ static int open_all(const char *pin_dir, struct eb_maps *maps, char **error)
 	for (int i = 0; i < EB_MAPS; i++) {
 		if (maps->fd[i] >= 0)
 			continue;
-		maps->fd[i] = open_pin(pin_dir, names[i]);
+		maps->fd[i] = eb_pins_open(pin_dir, names[i]);
+		if (maps->fd[i] == -ENOENT)
+			return eb_fail(-EPROTO, error,
+				       "%s/%s is missing: a restart of edgebucketd makes the maps anew", pin_dir,
+				       names[i]);
 		if (maps->fd[i] < 0)
 			return eb_fail(maps->fd[i], error, "%s/%s: %s", pin_dir, names[i], strerror(-maps->fd[i]));
 	}
 	return 0;
 }
 
-int eb_maps_remove(const char *pin_dir)
+static int open_state(const char *pin_dir, struct eb_maps *maps, char **error)
 {
-	char path[PATH_MAX];
+	int fd = maps->fd[EB_MAP_STATE] = eb_pins_open(pin_dir, names[EB_MAP_STATE]);
 
-	for (int i = 0; i < EB_MAPS; i++) {
-		if (snprintf(path, sizeof(path), "%s/%s", pin_dir, names[i]) >= (int)sizeof(path))
-			return -ENAMETOOLONG;
-		if (unlink(path) < 0 && errno != ENOENT)
-			return -errno;
-	}
-	return rmdir(pin_dir) < 0 && errno != ENOENT && errno != ENOTEMPTY ? -errno : 0;
+	if (fd == -ENOENT)
+		return eb_fail(fd, error, "no maps in %s: edgebucketd has not run since boot", pin_dir);
+	return fd < 0 ? eb_fail(fd, error, "%s/state: %s", pin_dir, strerror(-fd)) : 0;
+}
+
+/* Whether another set came into force since *maps began to be opened: some of them may be of that. */
+static bool is_replaced(const char *pin_dir, const struct eb_maps *maps)
+{
+	struct eb_maps now;
+	__u32 before, after;
+	bool is_same;
+
+	eb_maps_init(&now);
+	now.fd[EB_MAP_STATE] = eb_pins_open(pin_dir, names[EB_MAP_STATE]);
+	is_same = now.fd[EB_MAP_STATE] >= 0 && eb_maps_state_id(maps, &before) == 0 &&
+		  eb_maps_state_id(&now, &after) == 0 && before == after;
+	eb_maps_close(&now);
+	return !is_same;
+}
+
+static int try_open(const char *pin_dir, struct eb_maps *maps, char **error)
+{
+	int err = open_state(pin_dir, maps, error);
+
+	if (!err)
+		err = check_schema(maps, pin_dir, error);
+	return err ? err : open_all(pin_dir, maps, error);
 }
 
 int eb_maps_open(const char *pin_dir, struct eb_maps *out, char **error)
 {
 	struct eb_maps maps;
+	bool again = true;
 	int err;
 
 	eb_maps_init(&maps);
-	maps.fd[EB_MAP_STATE] = open_pin(pin_dir, names[EB_MAP_STATE]);
-	if (maps.fd[EB_MAP_STATE] == -ENOENT)
-		return eb_fail(-ENOENT, error, "no maps in %s: edgebucketd has not run since boot", pin_dir);
-	if (maps.fd[EB_MAP_STATE] < 0)
-		return eb_fail(maps.fd[EB_MAP_STATE], error, "%s/state: %s", pin_dir,
-			       strerror(-maps.fd[EB_MAP_STATE]));
-	err = check_schema(&maps, pin_dir, error);
-	if (!err)
-		err = open_all(pin_dir, &maps, error);
-	if (err) {
+	for (int tries = 0; again; tries++) {
+		err = try_open(pin_dir, &maps, error);
+		again = maps.fd[EB_MAP_STATE] >= 0 && tries < OPEN_TRIES && is_replaced(pin_dir, &maps);
+		if (!err && !again)
+			break;
 		eb_maps_close(&maps);
-		return err;
+		if (err && again)
+			free(*error);
 	}
-	*out = maps;
-	return 0;
+	if (!err)
+		*out = maps;
+	return err;
 }
 
 int eb_maps_state_id(const struct eb_maps *maps, __u32 *out)

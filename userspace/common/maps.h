@@ -41,16 +41,12 @@ void eb_maps_init(struct eb_maps *maps);
 
 /*
  * Opens the maps pinned in `pin_dir`. Returns 0; -ENOENT when there are none or an agent never finished making them;
- * -EPROTO when they have another schema; other negative errno. On failure nothing stays open and *error is a
+ * -EPROTO when they have another schema or some are missing; other negative errno. On failure nothing stays open and *error is a
  * malloc'ed line that says what is missing and what to do.
  */
 int eb_maps_open(const char *pin_dir, struct eb_maps *out, char **error);
 
 void eb_maps_close(struct eb_maps *maps);
-
-/* Removes the pins, and `pin_dir` if nothing else is in it: memory and buckets go with the last program that uses them.
- * Returns 0, also when there are none, or negative errno. */
-int eb_maps_remove(const char *pin_dir);
 
 /* Reads the id of the map `state`, by which a program is known for ours. 0 or negative errno. */
 int eb_maps_state_id(const struct eb_maps *maps, __u32 *out);

@@ -65,6 +65,36 @@ int eb_object_make_maps(struct eb_maps *maps, __u32 sets)
 	return err;
 }
 
+/* Maps that are made together share the object's types, those that have any. */
+static bool fits(const struct bpf_map *map, int fd, __u32 *btf_id)
+{
+	struct bpf_map_info info = {};
+	__u32 len = sizeof(info);
+
+	if (bpf_obj_get_info_by_fd(fd, &info, &len))
+		return false;
+	if (info.btf_id && !*btf_id)
+		*btf_id = info.btf_id;
+	return info.type == bpf_map__type(map) && info.key_size == bpf_map__key_size(map) &&
+	       info.value_size == bpf_map__value_size(map) && info.max_entries == bpf_map__max_entries(map) &&
+	       (!info.btf_id || info.btf_id == *btf_id);
+}
+
+bool eb_object_fits(const struct eb_maps *maps, __u32 sets)
+{
+	struct edgebucket_bpf *skeleton = NULL;
+	struct eb_maps none;
+	__u32 btf_id = 0;
+	bool does_fit;
+
+	eb_maps_init(&none);
+	does_fit = eb_object_open(&none, sets, &skeleton) == 0;
+	for (int i = 0; i < EB_MAPS && does_fit; i++)
+		does_fit = fits(skeleton_map(skeleton, i), maps->fd[i], &btf_id);
+	edgebucket_bpf__destroy(skeleton);
+	return does_fit;
+}
+
 int eb_object_types(struct btf **out)
 {
 	struct edgebucket_bpf *skeleton = edgebucket_bpf__open();

@@ -6,6 +6,8 @@
 #ifndef EB_OBJECT_H
 #define EB_OBJECT_H
 
+#include <stdbool.h>
+
 #include "maps.h"
 
 struct btf;
@@ -17,6 +19,9 @@ int eb_object_open(const struct eb_maps *maps, __u32 sets, struct edgebucket_bpf
 
 /* Makes those of *maps that are not open. Returns 0 or negative errno; what was made by then is open. */
 int eb_object_make_maps(struct eb_maps *maps, __u32 sets);
+
+/* Whether these maps are what eb_object_make_maps() would make, and of one set: made together. */
+bool eb_object_fits(const struct eb_maps *maps, __u32 sets);
 
 /* The object's types, loaded into the kernel, so that bpftool shows names in maps made by hand. Returns 0 and an object
  * for btf__free(), or negative errno. */
