@@ -37,6 +37,29 @@ rules 30
 start_agent
 status_is ".agent.pid == $agent_pid" || fail "status after a killed agent: $(eb --json status)"
 
+# One that holds the lock and does not listen yet is waited for.
+kill_agent
+log=$dir/agent.log
+: > "$log"
+nsenter --net="/var/run/netns/$card" strace -o /dev/null -e trace=listen -e inject=listen:delay_enter=2s \
+	"$BUILD/edgebucketd" -c "$config" 2> "$log" 9>&- &
+tracer=$!
+until_true "the agent to start" log_has "msg=\"rules in force\""
+! log_has "msg=attached" || fail "it was not held up"
+eb reload > /dev/null || fail "reload of an agent that starts"
+! eb status | grep -q "does not answer" || fail "status: $(eb status)"
+agent_pid=$(eb --json status | jq .agent.pid)
+kill -TERM "$agent_pid"
+wait $tracer || fail "the agent that was held up ended badly"
+agent_pid=
+
+# One that hangs is said to.
+start_agent
+kill -STOP "$agent_pid"
+eb status 2> "$dir/error" | grep -q "^Agent: .* does not answer" || fail "status of an agent that hangs"
+grep -q "did not answer in time" "$dir/error" || fail "it said $(cat "$dir/error")"
+kill -CONT "$agent_pid"
+
 # Another instance, on another interface.
 add_link card1 far1
 up card1 far1

@@ -565,16 +565,17 @@ static int remove_dir(void **state)
 
 static void test_lock(void **state)
 {
-	char version[EB_LOCK_VERSION_MAX], *error = NULL;
+	struct eb_lock_holder holder;
 	const char *dir = *state;
+	char *error = NULL;
 	int fd, other;
-	pid_t pid;
 
-	assert_int_equal(eb_lock_holder(dir, &pid, version), -ENOENT);
+	assert_int_equal(eb_lock_find_holder(dir, &holder), -ENOENT);
 	assert_int_equal(eb_lock_acquire(dir, "1.2.3", &fd, &error), 0);
-	assert_int_equal(eb_lock_holder(dir, &pid, version), 0);
-	assert_int_equal(pid, getpid());
-	assert_string_equal(version, "1.2.3");
+	assert_int_equal(eb_lock_find_holder(dir, &holder), 0);
+	assert_int_equal(holder.pid, getpid());
+	assert_string_equal(holder.version, "1.2.3");
+	assert_false(holder.is_stopping);
 	assert_int_equal(eb_lock_acquire(dir, "4", &other, &error), -EBUSY);
 	assert_non_null(strstr(error, "another agent is running, with pid"));
 	free(error);
@@ -582,14 +583,15 @@ static void test_lock(void **state)
 	assert_int_equal(eb_lock_acquire(dir, "4", &other, &error), -EAGAIN);
 	assert_non_null(strstr(error, "is stopping"));
 	free(error);
-	assert_int_equal(eb_lock_holder(dir, &pid, version), 0);
-	assert_int_equal(pid, getpid());
-	assert_string_equal(version, "1.2.3");
+	assert_int_equal(eb_lock_find_holder(dir, &holder), 0);
+	assert_int_equal(holder.pid, getpid());
+	assert_string_equal(holder.version, "1.2.3");
+	assert_true(holder.is_stopping);
 	close(fd);
-	assert_int_equal(eb_lock_holder(dir, &pid, version), -ENOENT);
+	assert_int_equal(eb_lock_find_holder(dir, &holder), -ENOENT);
 	assert_int_equal(eb_lock_acquire(dir, "4", &fd, &error), 0);
-	assert_int_equal(eb_lock_holder(dir, &pid, version), 0);
-	assert_string_equal(version, "4");
+	assert_int_equal(eb_lock_find_holder(dir, &holder), 0);
+	assert_string_equal(holder.version, "4");
 	assert_int_equal(eb_lock_acquire(dir, "5", &other, &error), -EBUSY);
 	free(error);
 	close(fd);
@@ -598,9 +600,10 @@ static void test_lock(void **state)
 /* It is gone with its process, also when that is killed; and looking never takes it. */
 static void test_lock_of_the_dead(void **state)
 {
-	char version[EB_LOCK_VERSION_MAX], deep[256], *error = NULL, byte;
+	char deep[256], *error = NULL, byte;
+	struct eb_lock_holder holder;
 	int ready[2], fd, status;
-	pid_t child, pid = 0;
+	pid_t child;
 
 	snprintf(deep, sizeof(deep), "%s/deep/er", (char *)*state);
 	assert_int_equal(pipe(ready), 0);
@@ -613,11 +616,11 @@ static void test_lock_of_the_dead(void **state)
 	}
 	assert_int_equal(read(ready[0], &byte, 1), 1);
 	assert_int_equal(byte, 1);
-	assert_int_equal(eb_lock_holder(deep, &pid, version), 0);
-	assert_int_equal(pid, child);
+	assert_int_equal(eb_lock_find_holder(deep, &holder), 0);
+	assert_int_equal(holder.pid, child);
 	kill(child, SIGKILL);
 	assert_int_equal(waitpid(child, &status, 0), child);
-	assert_int_equal(eb_lock_holder(deep, &pid, version), -ENOENT);
+	assert_int_equal(eb_lock_find_holder(deep, &holder), -ENOENT);
 	close(ready[0]);
 	close(ready[1]);
 }

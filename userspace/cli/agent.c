@@ -3,22 +3,34 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "agent.h"
 #include "control.h"
 #include "lock.h"
 
+#define PAUSE_MS 50
+
 bool agent_is_running(const struct session *session)
 {
-	char version[EB_LOCK_VERSION_MAX];
-	pid_t pid;
+	struct eb_lock_holder holder;
 
-	return !eb_lock_holder(session->places.run_dir, &pid, version);
+	return !eb_lock_find_holder(session->places.run_dir, &holder);
+}
+
+static bool is_deaf(int err)
+{
+	return err == -ENOENT || err == -ECONNREFUSED;
 }
 
 static enum cli_result fail_to_reach(const struct session *session, int err)
 {
-	if (err == -ENOENT || err == -ECONNREFUSED)
+	struct eb_lock_holder holder;
+
+	if (is_deaf(err) && !eb_lock_find_holder(session->places.run_dir, &holder))
+		return cli_fail("the agent, pid %d, is %s and cannot be asked", holder.pid,
+				holder.is_stopping ? "stopping" : "still starting");
+	if (is_deaf(err))
 		return cli_fail("no agent is running (%s/control.sock: %s)", session->places.run_dir, strerror(-err));
 	if (err == -ETIMEDOUT)
 		return cli_fail("the agent did not answer in time");
@@ -31,6 +43,21 @@ static const char *member(const json_t *reply, const char *name)
 	return json_string_value(json_object_get(reply, name));
 }
 
+/* An agent holds its lock for a moment before it listens, and another one that stops may be followed by the next: it is
+ * waited for, as long as one holds the lock. */
+static int ask_patiently(const struct session *session, const char *request, int file, int timeout_ms, char **text)
+{
+	const struct timespec pause = { .tv_nsec = PAUSE_MS * 1000000L };
+	int err;
+
+	for (int waited_ms = 0;; waited_ms += PAUSE_MS) {
+		err = eb_control_ask_with(session->places.run_dir, request, file, timeout_ms, text);
+		if (!is_deaf(err) || waited_ms >= timeout_ms || !agent_is_running(session))
+			return err;
+		(void)nanosleep(&pause, NULL);
+	}
+}
+
 enum cli_result agent_ask_with(const struct session *session, const char *request, int file, int timeout_ms,
 			       json_t **reply)
 {
@@ -39,7 +66,7 @@ enum cli_result agent_ask_with(const struct session *session, const char *reques
 	char *text;
 	int err;
 
-	err = eb_control_ask_with(session->places.run_dir, request, file, timeout_ms, &text);
+	err = ask_patiently(session, request, file, timeout_ms, &text);
 	if (err)
 		return fail_to_reach(session, err);
 	document = json_loads(text, 0, NULL);

@@ -20,8 +20,7 @@ struct status {
 	const struct session *session;
 	struct eb_config *config; /* NULL when there is none that can be used */
 	bool is_running;
-	pid_t pid;
-	char version[EB_LOCK_VERSION_MAX];
+	struct eb_lock_holder holder;
 	json_t *reply; /* the agent's; NULL when there is none */
 	const char *redis_path;
 	struct interface_list interfaces;
@@ -32,9 +31,11 @@ struct status {
 
 static void ask_agent(struct status *status)
 {
-	status->is_running = !eb_lock_holder(status->session->places.run_dir, &status->pid, status->version);
-	if (status->is_running)
-		(void)agent_ask(status->session, "status", AGENT_TIMEOUT_MS, &status->reply);
+	if (!agent_is_running(status->session))
+		return;
+	(void)agent_ask(status->session, "status", AGENT_TIMEOUT_MS, &status->reply);
+	/* By now another one may hold the lock, or none. */
+	status->is_running = !eb_lock_find_holder(status->session->places.run_dir, &status->holder);
 }
 
 /* A configuration that is not good says so, and keeps nobody from looking. */
@@ -88,8 +89,9 @@ static enum cli_result collect(struct status *status)
 static json_t *agent_json(const struct status *status)
 {
 	if (!status->is_running)
-		return json_pack("{s:b, s:n, s:n}", "running", 0, "pid", "version");
-	return json_pack("{s:b, s:i, s:s}", "running", 1, "pid", (int)status->pid, "version", status->version);
+		return json_pack("{s:b, s:n, s:n, s:b}", "running", 0, "pid", "version", "answers", 0);
+	return json_pack("{s:b, s:i, s:s, s:b}", "running", 1, "pid", (int)status->holder.pid, "version",
+			 status->holder.version, "answers", status->reply != NULL);
 }
 
 static json_t *interfaces_json(const struct status *status)
@@ -200,8 +202,11 @@ static void print_agent(const struct status *status)
 {
 	if (!status->is_running)
 		line("Agent:", COLOUR_YELLOW, "not running");
+	else if (!status->reply)
+		line("Agent:", COLOUR_YELLOW, "%s, pid %d, version %s, does not answer",
+		     status->holder.is_stopping ? "stopping" : "running", status->holder.pid, status->holder.version);
 	else
-		line("Agent:", COLOUR_GREEN, "running, pid %d, version %s", status->pid, status->version);
+		line("Agent:", COLOUR_GREEN, "running, pid %d, version %s", status->holder.pid, status->holder.version);
 }
 
 static void print_pins(const struct status *status)

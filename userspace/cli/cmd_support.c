@@ -250,15 +250,15 @@ static void add_agent(struct bundle *bundle)
 static void open_session(struct bundle *bundle)
 {
 	struct cli without_config = { 0 };
-	char version[EB_LOCK_VERSION_MAX], *error = NULL;
+	struct eb_lock_holder holder;
+	char *error = NULL;
 
 	if (session_open(bundle->cli, 0, &bundle->session)) {
 		session_close(&bundle->session);
 		(void)session_open(&without_config, 0, &bundle->session);
 	}
 	(void)session_open_maps(&bundle->session, SESSION_BUCKETS | SESSION_OPTIONAL);
-	if (eb_lock_holder(bundle->session.places.run_dir, &bundle->agent, version))
-		bundle->agent = 0;
+	bundle->agent = eb_lock_find_holder(bundle->session.places.run_dir, &holder) ? 0 : holder.pid;
 	(void)eb_config_read(bundle->config_path, bundle->cli->redis_path, &bundle->config, &error);
 	free(error);
 }

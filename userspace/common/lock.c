@@ -6,7 +6,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -17,12 +16,6 @@
 
 #define CONTENT_MAX (EB_LOCK_VERSION_MAX + 32)
 #define STOPPING "stopping" /* the third word of an agent that is about to release the lock */
-
-struct content {
-	int pid;
-	char version[EB_LOCK_VERSION_MAX];
-	bool is_stopping;
-};
 
 static int lock_path(const char *run_dir, char path[PATH_MAX])
 {
@@ -51,7 +44,7 @@ static struct flock whole_file(void)
 	return (struct flock){ .l_type = F_WRLCK, .l_whence = SEEK_SET };
 }
 
-static int read_content(int fd, struct content *out)
+static int read_content(int fd, struct eb_lock_holder *out)
 {
 	char text[CONTENT_MAX], word[sizeof(STOPPING)] = "";
 	ssize_t size = pread(fd, text, sizeof(text) - 1, 0);
@@ -59,7 +52,7 @@ static int read_content(int fd, struct content *out)
 	if (size < 0)
 		return -errno;
 	text[size] = '\0';
-	*out = (struct content){};
+	*out = (struct eb_lock_holder){};
 	if (sscanf(text, "%d %63s %8s", &out->pid, out->version, word) < 1 || out->pid < 0)
 		out->pid = 0;
 	out->is_stopping = strcmp(word, STOPPING) == 0;
@@ -79,7 +72,7 @@ static int write_content(int fd, const char *version, const char *word)
 
 static int refuse_busy(int fd, const char *path, char **error)
 {
-	struct content content;
+	struct eb_lock_holder content;
 
 	if (read_content(fd, &content) || !content.pid)
 		return eb_fail(-EBUSY, error, "%s: another agent is running", path);
@@ -125,10 +118,10 @@ int eb_lock_announce_stop(int fd, const char *version)
 	return write_content(fd, version, " " STOPPING);
 }
 
-int eb_lock_holder(const char *run_dir, pid_t *pid, char version[EB_LOCK_VERSION_MAX])
+int eb_lock_find_holder(const char *run_dir, struct eb_lock_holder *out)
 {
 	struct flock lock = whole_file();
-	struct content content;
+	struct eb_lock_holder holder;
 	char path[PATH_MAX];
 	int fd, err;
 
@@ -143,11 +136,9 @@ int eb_lock_holder(const char *run_dir, pid_t *pid, char version[EB_LOCK_VERSION
 	else if (lock.l_type == F_UNLCK)
 		err = -ENOENT;
 	else
-		err = read_content(fd, &content);
+		err = read_content(fd, &holder);
 	close(fd);
-	if (err)
-		return err;
-	*pid = content.pid;
-	memcpy(version, content.version, EB_LOCK_VERSION_MAX);
-	return 0;
+	if (!err)
+		*out = holder;
+	return err;
 }

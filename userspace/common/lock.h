@@ -8,6 +8,7 @@
 #ifndef EB_LOCK_H
 #define EB_LOCK_H
 
+#include <stdbool.h>
 #include <sys/types.h>
 
 #define EB_LOCK_VERSION_MAX 64
@@ -22,11 +23,15 @@ int eb_lock_acquire(const char *run_dir, const char *version, int *fd, char **er
 /* For the agent that holds it as `fd`: who wants the lock should wait for it. */
 int eb_lock_announce_stop(int fd, const char *version);
 
-/*
- * For everybody: who holds the lock. Does not take it, so it cannot get in the way of an agent that starts. Returns 0;
- * -ENOENT when no agent runs; other negative errno. An agent that took the lock this very moment may still be without
- * a pid (0) and version ("").
- */
-int eb_lock_holder(const char *run_dir, pid_t *pid, char version[EB_LOCK_VERSION_MAX]);
+/* Who holds the lock. One that took it this very moment may still be without a pid (0) and version (""). */
+struct eb_lock_holder {
+	pid_t pid;
+	char version[EB_LOCK_VERSION_MAX];
+	bool is_stopping;
+};
+
+/* For everybody. Does not take the lock, so it cannot get in the way of an agent that starts. Returns 0; -ENOENT when no
+ * agent runs; other negative errno. */
+int eb_lock_find_holder(const char *run_dir, struct eb_lock_holder *out);
 
 #endif
