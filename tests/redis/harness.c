@@ -436,20 +436,20 @@ int ask(struct watch *watch, struct answer *answer, const char *words)
 	return eb_redis_command(watch->redis, argc > 1 ? argv[1] : "", argc, argv, NULL, on_answer, answer);
 }
 
-/* Forwards what is there from one to the other. Returns false at the end. */
-static bool forward(int from, int to, size_t *left)
+/* Forwards what is there from one to the other, up to *left bytes. Returns what came, 0 at the end. */
+static size_t forward(int from, int to, size_t *left)
 {
 	char buf[4096];
-	ssize_t n = recv(from, buf, left && *left < sizeof(buf) ? *left : sizeof(buf), 0);
+	ssize_t n = recv(from, buf, sizeof(buf), 0);
+	size_t taken = n > 0 && (size_t)n > *left ? *left : (size_t)n;
 
-	if (n <= 0 || send(to, buf, n, MSG_NOSIGNAL) != n)
-		return false;
-	if (left)
-		*left -= n;
-	return !left || *left;
+	if (n <= 0 || send(to, buf, taken, MSG_NOSIGNAL) != (ssize_t)taken)
+		return 0;
+	*left -= taken;
+	return n;
 }
 
-static void serve(int client, uint16_t port, size_t limit)
+static void serve(int client, uint16_t port, const struct proxy_faults *faults)
 {
 	struct sockaddr_in addr = {
 		.sin_family = AF_INET,
@@ -458,13 +458,18 @@ static void serve(int client, uint16_t port, size_t limit)
 	};
 	int server = socket(AF_INET, SOCK_STREAM, 0);
 	struct pollfd fds[2] = { { .fd = client, .events = POLLIN }, { .fd = server, .events = POLLIN } };
+	size_t client_left = faults->cut_after ? faults->cut_after : SIZE_MAX, server_left = SIZE_MAX;
 	bool goes_on = !connect(server, (struct sockaddr *)&addr, sizeof(addr));
 
 	while (goes_on && poll(fds, 2, -1) > 0) {
-		if (fds[0].revents)
-			goes_on = forward(client, server, limit ? &limit : NULL);
-		if (goes_on && fds[1].revents)
-			goes_on = forward(server, client, NULL);
+		if (fds[0].revents) {
+			goes_on = forward(client, server, &client_left) && client_left;
+			server_left = faults->swallow_after ? faults->swallow_after : SIZE_MAX;
+		}
+		if (goes_on && fds[1].revents) {
+			usleep(faults->pause_ms * 1000);
+			goes_on = forward(server, client, &server_left);
+		}
 	}
 	/* A reset, as a router that lost its state would send. */
 	setsockopt(client, SOL_SOCKET, SO_LINGER, &(struct linger){ .l_onoff = 1 }, sizeof(struct linger));
@@ -496,14 +501,14 @@ static pid_t fork_child(void)
 	return pid;
 }
 
-pid_t proxy_start(uint16_t port, size_t limit, uint16_t *listen_port)
+pid_t proxy_start(uint16_t port, struct proxy_faults faults, uint16_t *listen_port)
 {
 	int fd = listen_anywhere(listen_port);
 	pid_t pid = fork_child();
 
 	if (!pid)
 		for (;;)
-			serve(accept(fd, NULL, NULL), port, limit);
+			serve(accept(fd, NULL, NULL), port, &faults);
 	close(fd);
 	return pid;
 }

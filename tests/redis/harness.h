@@ -115,9 +115,15 @@ void on_answer(const struct eb_redis_result *result, void *arg);
 /* Sends words separated by spaces; `key` is the second. Returns what eb_redis_command() did. */
 int ask(struct watch *watch, struct answer *answer, const char *words);
 
-/* A TCP proxy in a process of its own: forwards to `port`, and cuts each connection after `limit` bytes from the
- * client (0: never). Returns the port it listens on. */
-pid_t proxy_start(uint16_t port, size_t limit, uint16_t *listen_port);
+/* What a TCP proxy does to what it forwards; 0 for nothing. */
+struct proxy_faults {
+	size_t cut_after;      /* bytes from the client: the connection is reset */
+	size_t swallow_after;  /* bytes of what answers one message of the client: the rest is lost */
+	unsigned int pause_ms; /* before each 4 KiB of what the server sends */
+};
+
+/* In a process of its own, one connection after the other, to `port`. `listen_port`: where it listens. */
+pid_t proxy_start(uint16_t port, struct proxy_faults faults, uint16_t *listen_port);
 
 /* A server that says `text` to everybody, and then nothing more. */
 pid_t talker_start(const char *text, uint16_t *listen_port);

@@ -426,7 +426,7 @@ static void cut_in_pipeline(void **state)
 	pid_t proxy;
 
 	(void)state;
-	proxy = proxy_start(server.port, 2000, &config.nodes[0].port);
+	proxy = proxy_start(server.port, (struct proxy_faults){ .cut_after = 2000 }, &config.nodes[0].port);
 	open_quick(&watch, &config);
 	RUN_UNTIL(watch.event, eb_redis_is_up(watch.redis));
 	for (size_t i = 0; i < COUNT(answers); i++)
@@ -444,6 +444,29 @@ static void cut_in_pipeline(void **state)
 	RUN_UNTIL(watch.event, watch.ups == 2);
 	process_kill(proxy);
 	watch_close(&watch);
+}
+
+/* A reply that takes longer than the timeout, but goes on coming. */
+static void waits_for_slow_replies(void **state)
+{
+	struct eb_redis_config config = base_config(&server);
+	struct answer answer;
+	struct watch watch;
+	pid_t proxy;
+
+	(void)state;
+	server_do(&server, "SETRANGE slow 40000 x");
+	proxy = proxy_start(server.port, (struct proxy_faults){ .pause_ms = 100 }, &config.nodes[0].port);
+	open_quick(&watch, &config);
+	RUN_UNTIL(watch.event, eb_redis_is_up(watch.redis));
+	assert_int_equal(ask(&watch, &answer, "GET slow"), 0);
+	RUN_UNTIL(watch.event, answer.is_there);
+	assert_int_equal(answer.error, EB_REDIS_OK);
+	assert_true(eb_redis_last_latency_ns(watch.redis) > 500 * MS);
+	assert_int_equal(watch.downs, 0);
+	process_kill(proxy);
+	watch_close(&watch);
+	server_do(&server, "DEL slow");
 }
 
 /* Error replies: what they are called, and whether the connection goes on. */
@@ -657,6 +680,7 @@ int main(void)
 		cmocka_unit_test(bounds_output_to_hanging_server),
 		cmocka_unit_test(pings_when_idle),
 		cmocka_unit_test(cut_in_pipeline),
+		cmocka_unit_test(waits_for_slow_replies),
 		cmocka_unit_test(classifies_replies),
 		cmocka_unit_test(misconf),
 		cmocka_unit_test(loading),

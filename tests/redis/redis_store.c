@@ -109,17 +109,23 @@ static void load_acl(const char *without)
 	server_set_user(&server, PASSWORD, "user edgebucket on", without);
 }
 
-static void open_redis(struct store_test *test)
+static void open_redis_on(struct store_test *test, uint16_t port)
 {
 	struct eb_store_events events = { .up = on_up, .down = on_down, .writable = on_writable, .arg = test };
 	struct eb_redis_config config = base_config(&server);
 	struct eb_redis_limits limits = quick_limits();
 
 	memset(test, 0, sizeof(*test));
+	config.nodes[0].port = port;
 	config.username = "edgebucket";
 	config.password = PASSWORD;
 	assert_true(sd_event_new(&test->event) >= 0);
 	assert_int_equal(eb_store_redis_new(test->event, &config, &limits, NODE, &events, &test->store), 0);
+}
+
+static void open_redis(struct store_test *test)
+{
+	open_redis_on(test, server.port);
 }
 
 static void open_lmdb(struct store_test *test, const char *dir, size_t max_bytes, bool read_only)
@@ -463,6 +469,35 @@ static void each_right_is_needed(void **state)
 }
 
 /* The file is what it says: something for redis.conf to include. */
+/* A link on which a large reply does not come through: what is asked for gets smaller, until it does. */
+static void asks_for_less_when_it_is_slow(void **state)
+{
+	static unsigned char seen[MANY];
+	struct scan_test found;
+	struct store_test test;
+	unsigned int failures = 0;
+	uint16_t port;
+	pid_t proxy = proxy_start(server.port, (struct proxy_faults){ .swallow_after = 8000 }, &port);
+
+	(void)state;
+	server_do(&server, "FLUSHALL");
+	server_do(&server, "EVAL %s 1 token_bucket_fallback:{edge-01} 8000",
+		  "for i = 0, ARGV[1] - 1 do redis.call('HSET', KEYS[1], 'dns|' .. i, '1 0') end");
+	load_acl(NULL);
+	open_redis_on(&test, port);
+	for (scan(&test, &found, seen); found.outcome.error; scan(&test, &found, seen)) {
+		assert_int_equal(found.outcome.error, -ETIMEDOUT);
+		assert_in_range(++failures, 1, 4);
+		memset(seen, 0, sizeof(seen));
+	}
+	assert_in_range(failures, 1, 4);
+	for (size_t i = 0; i < 8000; i++)
+		assert_true(seen[i]);
+	close_test(&test);
+	process_kill(proxy);
+	server_do(&server, "FLUSHALL");
+}
+
 static void acl_file_can_be_included(void **state)
 {
 	const char *args[] = { "--include", realpath("deploy/redis/edgebucket.acl", NULL), NULL };
@@ -906,6 +941,7 @@ int main(void)
 		cmocka_unit_test(lmdb_freed_in_callback),
 		cmocka_unit_test(names_keys),
 		cmocka_unit_test(each_right_is_needed),
+		cmocka_unit_test(asks_for_less_when_it_is_slow),
 		cmocka_unit_test(acl_file_can_be_included),
 		cmocka_unit_test(redis_comes_and_goes),
 		cmocka_unit_test(memory_stays_bounded),

@@ -169,6 +169,30 @@ static void carries_much(void **state)
 	watch_close(&watch);
 }
 
+/* A record that takes longer than the timeout, but goes on coming. */
+static void waits_for_slow_records(void **state)
+{
+	struct eb_redis_config config = base_config(&server);
+	struct eb_redis_limits limits = quick_limits();
+	struct answer answer;
+	struct watch watch;
+	pid_t proxy;
+
+	(void)state;
+	server_do(&server, "SETRANGE slow 60000 x");
+	proxy = proxy_start(server.tls_port, (struct proxy_faults){ .pause_ms = 200 }, &config.nodes[0].port);
+	config.tls = (struct eb_redis_tls){ .is_on = true, .ca = (char *)path("authority.crt") };
+	config.connect_timeout_ns = PATIENCE_NS;
+	watch_open(&watch, &config, &limits, NULL, 0);
+	RUN_UNTIL(watch.event, watch.ups);
+	assert_int_equal(ask(&watch, &answer, "GET slow"), 0);
+	RUN_UNTIL(watch.event, answer.is_there);
+	assert_int_equal(answer.error, EB_REDIS_OK);
+	assert_int_equal(watch.downs, 0);
+	process_kill(proxy);
+	watch_close(&watch);
+}
+
 static void survives_kill_and_hang(void **state)
 {
 	struct eb_redis_config config = base_config(&server);
@@ -323,6 +347,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(accepts_and_refuses),
 		cmocka_unit_test(carries_much),
+		cmocka_unit_test(waits_for_slow_records),
 		cmocka_unit_test(survives_kill_and_hang),
 		cmocka_unit_test(names_mismatch),
 		cmocka_unit_test(refuses_bad_files),

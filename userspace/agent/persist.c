@@ -471,7 +471,8 @@ static void on_up(void *arg)
 	struct backend *backend = arg;
 	struct eb_persist *persist = backend->persist;
 
-	eb_info("connected", eb_str("store", backend->name), eb_str("address", backend->address));
+	eb_info("connected", eb_str("store", backend->name), eb_str("address", backend->address),
+		eb_str("peer", eb_store_peer(backend->store)));
 	begin_reading(backend);
 	choose_mirrors(persist);
 	if (backend == &persist->redis && backend->was_up && persist->decided && !backend->wanted) {
@@ -671,6 +672,7 @@ static bool is_up(const struct backend *backend)
 
 static json_t *store_status(const struct backend *backend)
 {
+	const char *peer = backend->store ? eb_store_peer(backend->store) : "";
 	struct eb_mirror_stats stats = {};
 	json_t *age = json_null();
 
@@ -678,8 +680,8 @@ static json_t *store_status(const struct backend *backend)
 		eb_mirror_stats(backend->mirror, &stats);
 	if (stats.last_success_ns)
 		age = json_real((eb_monotonic_ns() - stats.last_success_ns) / 1e9);
-	return json_pack("{s:b, s:b, s:o, s:o, s:I, s:I, s:I}", "configured", backend->store != NULL, "up",
-			 is_up(backend), "last_write_age_seconds", age, "last_error",
+	return json_pack("{s:b, s:b, s:o, s:o, s:o, s:I, s:I, s:I}", "configured", backend->store != NULL, "up",
+			 is_up(backend), "address", eb_printable_json(*peer ? peer : NULL), "last_write_age_seconds", age, "last_error",
 			 eb_printable_json(backend->store ? eb_store_last_error(backend->store) : ""), "fields",
 			 (json_int_t)stats.fields_held, "fields_set", (json_int_t)stats.fields_set, "fields_deleted",
 			 (json_int_t)stats.fields_deleted);

@@ -300,6 +300,7 @@ static void print_redis(const struct status *status)
 {
 	json_t *redis = store_json(status, "redis");
 	const char *error = json_string_value(json_object_get(redis, "last_error"));
+	const char *address = json_string_value(json_object_get(redis, "address"));
 
 	if (!json_is_true(json_object_get(redis, "configured")))
 		line("Redis:", COLOUR_NONE, "not configured");
@@ -309,7 +310,8 @@ static void print_redis(const struct status *status)
 		line("Redis:", COLOUR_YELLOW, "cannot be written to%s%s", error && *error ? ": " : "",
 		     error ? error : "");
 	else
-		line("Redis:", COLOUR_GREEN, "connected, %s", store_text(redis).s);
+		line("Redis:", COLOUR_GREEN, "connected%s%s, %s", address ? " to " : "", address ? address : "",
+		     store_text(redis).s);
 	if (other_writer(status))
 		line(NULL, COLOUR_RED, "another host (boot %s) writes the buckets of this node too",
 		     other_writer(status));

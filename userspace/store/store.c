@@ -107,6 +107,11 @@ const char *eb_store_name(const struct eb_store *store)
 	return store->ops->name;
 }
 
+const char *eb_store_peer(const struct eb_store *store)
+{
+	return store->ops->peer && eb_store_is_up(store) ? store->ops->peer(store) : "";
+}
+
 const char *eb_store_last_error(const struct eb_store *store)
 {
 	return store->last_error;

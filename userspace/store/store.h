@@ -94,6 +94,9 @@ int eb_store_scan(struct eb_store *store, eb_store_visit visit, eb_store_done do
 bool eb_store_is_up(const struct eb_store *store);
 const char *eb_store_name(const struct eb_store *store); /* "redis" or "lmdb" */
 
+/* Where it is connected to, as eb_redis_peer(); "" while it is down, and for LMDB. Valid until the next call. */
+const char *eb_store_peer(const struct eb_store *store);
+
 /* Why the last operation or attempt to reach it failed; "" when none did. Valid until the next call. */
 const char *eb_store_last_error(const struct eb_store *store);
 void eb_store_counts(const struct eb_store *store, struct eb_store_counts *out);

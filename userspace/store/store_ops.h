@@ -15,6 +15,7 @@ struct eb_store_ops {
 	int (*read_meta)(struct eb_store *store, eb_store_meta_done done, void *arg);
 	int (*scan)(struct eb_store *store, eb_store_visit visit, eb_store_done done, void *arg);
 	bool (*is_up)(const struct eb_store *store);
+	const char *(*peer)(const struct eb_store *store); /* NULL where there is none */
 	void (*free)(struct eb_store *store);
 };
 

@@ -15,7 +15,11 @@
 /* Measured: a million fields in HSETs of 128 are as fast with 64 commands under way as with more, and a server that
  * hangs leaves no more than this in memory. */
 #define WINDOW 64
-#define SCAN_COUNT "5000"
+
+/* How many fields are asked for at once: first, and at least after replies that did not come in time. Fewer stay fewer:
+ * what did not come through once would time out again. */
+#define SCAN_COUNT 5000
+#define SCAN_COUNT_MIN 50
 #define NS_PER_MS 1000000
 
 struct store_redis {
@@ -25,6 +29,7 @@ struct store_redis {
 	size_t in_flight; /* commands that write */
 	bool was_full;
 	struct scan *scan;
+	unsigned int scan_count;
 	int depth;
 	bool freed;
 };
@@ -320,8 +325,11 @@ static void on_scanned(const struct eb_redis_result *redis_result, void *arg);
 
 static int send_scan(struct scan *scan)
 {
-	const char *argv[] = { "HSCAN", scan->store->key, scan->cursor, "COUNT", SCAN_COUNT };
+	const char *argv[] = { "HSCAN", scan->store->key, scan->cursor, "COUNT", NULL };
+	char count[12];
 
+	snprintf(count, sizeof(count), "%u", scan->store->scan_count);
+	argv[4] = count;
 	return eb_redis_command(scan->store->redis, scan->store->key, 5, argv, NULL, on_scanned, scan);
 }
 
@@ -358,6 +366,13 @@ static void take_scanned(struct scan *scan, const struct eb_redis_reply *reply)
 		finish_scan(scan, err, err ? strerror(-err) : "");
 }
 
+static void ask_for_less(struct store_redis *store)
+{
+	store->scan_count /= 8;
+	if (store->scan_count < SCAN_COUNT_MIN)
+		store->scan_count = SCAN_COUNT_MIN;
+}
+
 static void on_scanned(const struct eb_redis_result *redis_result, void *arg)
 {
 	struct scan *scan = arg;
@@ -365,6 +380,8 @@ static void on_scanned(const struct eb_redis_result *redis_result, void *arg)
 
 	store->depth++;
 	scan->latency_ns += redis_result->latency_ns;
+	if (redis_result->error == EB_REDIS_TIMEOUT)
+		ask_for_less(store);
 	eb_store_note_latency(&store->base, EB_STORE_READ, redis_result->latency_ns);
 	if (redis_result->error)
 		finish_scan(scan, to_errno(redis_result->error), redis_result->text);
@@ -399,6 +416,11 @@ static bool is_up(const struct eb_store *base)
 	return eb_redis_is_up(self(base)->redis);
 }
 
+static const char *peer(const struct eb_store *base)
+{
+	return eb_redis_peer(self(base)->redis);
+}
+
 static void free_store(struct eb_store *base)
 {
 	struct store_redis *store = self(base);
@@ -417,6 +439,7 @@ static const struct eb_store_ops ops = {
 	.read_meta = read_meta,
 	.scan = start_scan,
 	.is_up = is_up,
+	.peer = peer,
 	.free = free_store,
 };
 
@@ -470,6 +493,7 @@ int eb_store_redis_new(sd_event *event, const struct eb_redis_config *config, co
 	if (!store)
 		return -ENOMEM;
 	eb_store_init(&store->base, &ops, events);
+	store->scan_count = SCAN_COUNT;
 	err = name_keys(store, config->key, node);
 	keys[0] = store->key;
 	keys[1] = store->meta_key;

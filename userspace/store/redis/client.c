@@ -33,11 +33,13 @@ struct eb_client {
 	struct eb_conn *conn;
 	struct eb_resp *resp;
 	sd_event_source *timer;
-	uint64_t progress_ns; /* last reply, or the command that began the wait for one */
+	uint64_t progress_ns; /* when something last came, or the command that began the wait for it */
+	size_t unconfirmed;   /* bytes that we sent, when they were the last sign of life; SIZE_MAX if they were not */
 	struct request *requests; /* a ring: those without reply, in order */
 	size_t first, count, size;
 	char *socket, *host;
 	char *peer;
+	char given_up[200]; /* addresses, and why */
 };
 
 static void enter(struct eb_client *client)
@@ -107,13 +109,30 @@ static void close_down(struct eb_client *client, enum eb_redis_error error, cons
 	}
 }
 
+/* The server at this address is not the one: goes on to the next, if there is one. */
+static bool go_on(struct eb_client *client, const char *text)
+{
+	size_t len = strlen(client->given_up);
+
+	if (client->state == STATE_READY || eb_conn_next(client->conn))
+		return false;
+	snprintf(client->given_up + len, sizeof(client->given_up) - len, "%s: %s; ", eb_conn_address(client->conn),
+		 text);
+	client->state = STATE_CONNECTING;
+	client->first = client->count = 0; /* the greeting's */
+	return true;
+}
+
 static void fail(struct eb_client *client, enum eb_redis_error error, const char *text)
 {
-	char copy[256];
+	char copy[320];
 
-	if (client->state == STATE_FAILED)
+	if (client->state == STATE_FAILED || go_on(client, text))
 		return;
-	snprintf(copy, sizeof(copy), "%s", text);
+	if (eb_conn_has_choice(client->conn))
+		snprintf(copy, sizeof(copy), "%s%s: %s", client->given_up, eb_conn_address(client->conn), text);
+	else
+		snprintf(copy, sizeof(copy), "%s", text);
 	close_down(client, error, copy);
 	if (!client->freed)
 		client->events->failed(error, copy, client->arg);
@@ -135,6 +154,11 @@ static bool ends_connection(enum eb_redis_error error)
 	       error == EB_REDIS_MAX_CLIENTS;
 }
 
+static bool is_talking(const struct eb_client *client)
+{
+	return client->state == STATE_GREETING || client->state == STATE_READY;
+}
+
 static void on_reply(struct eb_client *client, const struct eb_redis_reply *reply)
 {
 	enum eb_redis_error error = EB_REDIS_OK;
@@ -151,7 +175,7 @@ static void on_reply(struct eb_client *client, const struct eb_redis_reply *repl
 	}
 	request = pop(client);
 	answer(&request, error, text, reply);
-	if (client->state != STATE_FAILED && ends_connection(error))
+	if (is_talking(client) && ends_connection(error))
 		fail(client, error, text);
 }
 
@@ -173,7 +197,6 @@ static void tell_writable(struct eb_client *client)
 
 static void take_reply(struct eb_client *client, const struct eb_redis_reply *reply)
 {
-	client->progress_ns = eb_monotonic_ns();
 	if (client->events->message && is_message(reply))
 		client->events->message(reply->items[1].str, reply->items[2].str, client->arg);
 	else
@@ -187,8 +210,10 @@ static void on_received(const char *data, size_t len, void *arg)
 	int err, got = 1;
 
 	enter(client);
+	client->progress_ns = eb_monotonic_ns();
+	client->unconfirmed = SIZE_MAX;
 	err = eb_resp_feed(client->resp, data, len);
-	while (!err && got > 0 && client->state != STATE_FAILED) {
+	while (!err && got > 0 && is_talking(client)) {
 		got = eb_resp_next(client->resp, &reply);
 		if (got > 0)
 			take_reply(client, reply);
@@ -245,6 +270,7 @@ static int push(struct eb_client *client, const char *command, size_t len, eb_re
 	client->requests[last] = (struct request){ .done = done, .arg = arg, .sent_ns = eb_monotonic_ns() };
 	if (!client->count++) {
 		client->progress_ns = client->requests[last].sent_ns;
+		client->unconfirmed = SIZE_MAX;
 		set_timer(client);
 	}
 	return 0;
@@ -301,6 +327,7 @@ static void on_ping(const struct eb_redis_result *result, void *arg)
 		return;
 	if (client->state == STATE_GREETING) {
 		client->state = STATE_READY;
+		eb_conn_keep(client->conn);
 		client->events->ready(client->arg);
 	}
 }
@@ -341,19 +368,34 @@ static int send_select(struct eb_client *client)
 	return push_argv(client, 2, argv, NULL, on_select, client);
 }
 
+/* A write is a removal of what cannot be there: no field begins with the bar behind a rule's name. It takes a right
+ * that the agent needs anyhow. */
 static int send_probe(struct eb_client *client)
 {
-	bool role = client->options->probe == EB_PROBE_MASTER;
-	const char *argv[] = { role ? "ROLE" : "PING" };
+	const char *remove[] = { "HDEL", client->options->probe_key, "|" }, *role[] = { "ROLE" }, *ping[] = { "PING" };
 
-	return push_argv(client, 1, argv, NULL, role ? on_role : on_ping, client);
+	switch (client->options->probe) {
+	case EB_PROBE_WRITE:
+		return push_argv(client, 3, remove, NULL, on_ping, client);
+	case EB_PROBE_MASTER:
+		return push_argv(client, 1, role, NULL, on_role, client);
+	default:
+		return push_argv(client, 1, ping, NULL, on_ping, client);
+	}
+}
+
+static int renew_parser(struct eb_client *client)
+{
+	eb_resp_free(client->resp);
+	client->resp = eb_resp_new(client->options->limits.max_reply_bytes);
+	return client->resp ? 0 : -ENOMEM;
 }
 
 static void greet(struct eb_client *client)
 {
-	int err = 0;
+	int err = renew_parser(client);
 
-	if (client->options->password->text)
+	if (!err && client->options->password->text)
 		err = send_auth(client);
 	if (!err && client->options->db)
 		err = send_select(client);
@@ -394,6 +436,18 @@ static void ping_when_idle(struct eb_client *client)
 		fail(client, EB_REDIS_LOST, strerror(-err));
 }
 
+/* What we sent is on its way still, over a slow link, and replies cannot have come. */
+static bool is_sending(struct eb_client *client)
+{
+	size_t left = eb_conn_unconfirmed(client->conn);
+
+	if (!left || left >= client->unconfirmed)
+		return false;
+	client->unconfirmed = left;
+	client->progress_ns = eb_monotonic_ns();
+	return true;
+}
+
 static int on_timer(sd_event_source *source, uint64_t usec, void *arg)
 {
 	struct eb_client *client = arg;
@@ -404,7 +458,7 @@ static int on_timer(sd_event_source *source, uint64_t usec, void *arg)
 	(void)usec;
 	enter(client);
 	silent_ns = eb_monotonic_ns() - client->progress_ns;
-	if (client->count && silent_ns >= timeout_ns) {
+	if (client->count && silent_ns >= timeout_ns && !is_sending(client)) {
 		snprintf(text, sizeof(text), "no answer within %.1f s", timeout_ns / 1e9);
 		fail(client, EB_REDIS_TIMEOUT, text);
 	} else if (!client->count && silent_ns >= client->options->limits.idle_ping_ns) {
@@ -444,8 +498,7 @@ static int start(struct eb_client *client, sd_event *event)
 
 	client->size = limits->max_requests + HANDSHAKE_MAX;
 	client->requests = calloc(client->size, sizeof(*client->requests));
-	client->resp = eb_resp_new(limits->max_reply_bytes);
-	if (!client->requests || !client->resp)
+	if (!client->requests)
 		return -ENOMEM;
 	client->progress_ns = eb_monotonic_ns();
 	err = sd_event_add_time(event, &client->timer, CLOCK_MONOTONIC, 0, TIMER_ACCURACY_US, on_timer, client);
@@ -474,8 +527,8 @@ int eb_client_open(sd_event *event, const struct eb_client_options *options, con
 		.port = port,
 		.tls = options->tls,
 		.server_name = options->server_name,
+		.good = options->good,
 		.connect_timeout_ns = options->connect_timeout_ns,
-		.write_timeout_ns = options->limits.request_timeout_ns,
 		.max_output = options->limits.max_bytes,
 	};
 	err = start(client, event);
@@ -526,4 +579,11 @@ size_t eb_client_room(const struct eb_client *client)
 const char *eb_client_peer(const struct eb_client *client)
 {
 	return client->peer;
+}
+
+const char *eb_client_address(const struct eb_client *client)
+{
+	const char *address = client->conn ? eb_conn_address(client->conn) : "";
+
+	return *address ? address : client->peer;
 }

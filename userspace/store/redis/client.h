@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * One connection to one Redis server, from handshake to failure: AUTH, SELECT, a probe; then pipelined commands, each
- * with its callback, in order. It lives once: redis.c, sentinel.c and cluster.c decide where to connect next, and when.
+ * with its callback, in order. A name may have several addresses: one whose server does not take us, or our writes, is
+ * given up for the next one, before anything is said to have failed. It lives once: redis.c, sentinel.c and cluster.c
+ * decide where to connect next, and when.
  */
 #ifndef EB_CLIENT_H
 #define EB_CLIENT_H
@@ -14,7 +16,8 @@ struct eb_client; /* opaque */
 
 enum eb_probe {
 	EB_PROBE_PING,   /* the server answers, and is not loading */
-	EB_PROBE_MASTER, /* and says that it is a master */
+	EB_PROBE_WRITE,  /* and does not refuse a write as a replica; for `probe_key` */
+	EB_PROBE_MASTER, /* or says that it is a master */
 };
 
 /* Shared by many clients; must outlive them. */
@@ -25,6 +28,8 @@ struct eb_client_options {
 	struct eb_secret *password; /* refreshed for each connection */
 	uint32_t db;
 	enum eb_probe probe;
+	const char *probe_key;
+	struct eb_address *good; /* remembered for the next connection */
 	uint64_t connect_timeout_ns;
 	struct eb_redis_limits limits; /* without zeros */
 };
@@ -55,8 +60,11 @@ int eb_client_send_raw(struct eb_client *client, const char *command, size_t len
 bool eb_client_is_ready(const struct eb_client *client);
 size_t eb_client_room(const struct eb_client *client);
 
-/* "host:port" or the socket's path. */
+/* "host:port" or the socket's path, as it was asked for. */
 const char *eb_client_peer(const struct eb_client *client);
+
+/* The same with the numeric address that it is connected to. */
+const char *eb_client_address(const struct eb_client *client);
 
 /* Makes `text`, which a server sent, one printable line of at most `size` - 1 bytes. */
 void eb_client_sanitize(const char *text, char *out, size_t size);

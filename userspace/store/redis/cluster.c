@@ -746,7 +746,7 @@ static const char *peer(const void *route)
 	const struct eb_cluster *cluster = route;
 	const struct node *node = cluster->key_count ? owner(cluster, cluster->key_slots[0]) : NULL;
 
-	return node && node->client ? eb_client_peer(node->client) : "";
+	return node && node->client ? eb_client_address(node->client) : "";
 }
 
 const struct eb_route_ops eb_cluster_ops = {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include <errno.h>
+#include <linux/sockios.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -9,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <time.h>
@@ -24,7 +26,15 @@
 #define TIMER_ACCURACY_US 1000
 #define NS_PER_US 1000
 
-enum state { STATE_STARTING, STATE_RESOLVING, STATE_CONNECTING, STATE_HANDSHAKING, STATE_OPEN, STATE_CLOSED };
+enum state {
+	STATE_STARTING,
+	STATE_RESOLVING,
+	STATE_NEXT, /* about to connect to another address */
+	STATE_CONNECTING,
+	STATE_HANDSHAKING,
+	STATE_OPEN,
+	STATE_CLOSED,
+};
 
 struct output {
 	char *bytes;
@@ -42,12 +52,16 @@ struct eb_conn {
 	int depth;   /* callbacks that are running */
 	bool freed;  /* by one of them: the last one out does it */
 	struct eb_resolve *resolve;
-	struct addrinfo *addresses, *next;
+	struct addrinfo *addresses;
+	const struct addrinfo **order; /* of the addresses, in which they are tried */
+	size_t order_count, order_next;
+	char address[80]; /* of the one that is tried */
 	struct eb_tls_session *tls;
+	uint64_t tls_received; /* bytes, as last looked at */
 	sd_event_source *io, *timer, *kick;
-	uint64_t connect_deadline_us, write_deadline_us;
+	uint64_t connect_deadline_us;
+	uint64_t attempt_us; /* how much time the address tried has */
 	struct output out;
-	char attempt_error[160]; /* of the last address tried */
 };
 
 static void output_done(struct output *out)
@@ -108,18 +122,34 @@ static void close_attempt(struct eb_conn *conn)
 	conn->fd = -1;
 }
 
-static void tear_down(struct eb_conn *conn)
+static void forget_addresses(struct eb_conn *conn)
 {
-	close_attempt(conn);
-	conn->timer = sd_event_source_disable_unref(conn->timer);
-	conn->kick = sd_event_source_disable_unref(conn->kick);
-	eb_resolve_cancel(conn->resolve);
-	conn->resolve = NULL;
 	if (conn->addresses)
 		freeaddrinfo(conn->addresses);
-	conn->addresses = conn->next = NULL;
+	free(conn->order);
+	conn->addresses = NULL;
+	conn->order = NULL;
+	conn->order_count = conn->order_next = 0;
+}
+
+/* Nothing happens any more, unless there is a next address. */
+static void shut(struct eb_conn *conn)
+{
+	close_attempt(conn);
+	(void)sd_event_source_set_enabled(conn->timer, SD_EVENT_OFF);
+	(void)sd_event_source_set_enabled(conn->kick, SD_EVENT_OFF);
+	eb_resolve_cancel(conn->resolve);
+	conn->resolve = NULL;
 	output_done(&conn->out);
 	conn->state = STATE_CLOSED;
+}
+
+static void tear_down(struct eb_conn *conn)
+{
+	shut(conn);
+	conn->timer = sd_event_source_disable_unref(conn->timer);
+	conn->kick = sd_event_source_disable_unref(conn->kick);
+	forget_addresses(conn);
 }
 
 static void enter(struct eb_conn *conn)
@@ -142,7 +172,7 @@ __attribute__((format(printf, 3, 4))) static void fail(struct eb_conn *conn, enu
 	va_start(args, format);
 	vsnprintf(text, sizeof(text), format, args);
 	va_end(args);
-	tear_down(conn);
+	shut(conn);
 	conn->events->failed(error, text, conn->arg);
 }
 
@@ -166,6 +196,17 @@ static void want_more(struct eb_conn *conn)
 	want(conn, EPOLLIN | (writes ? EPOLLOUT : 0));
 }
 
+/* A record of TLS takes a while on a slow link: that it comes is news too. */
+static void tell_undecrypted(struct eb_conn *conn)
+{
+	uint64_t received = eb_tls_received(conn->tls);
+
+	if (received == conn->tls_received)
+		return;
+	conn->tls_received = received;
+	conn->events->received("", 0, conn->arg);
+}
+
 static void read_input(struct eb_conn *conn)
 {
 	char buf[READ_SIZE];
@@ -175,6 +216,8 @@ static void read_input(struct eb_conn *conn)
 
 		if (n < 0 && !conn->tls)
 			n = errno == EINTR ? -EAGAIN : -errno;
+		if (n == -EAGAIN && conn->tls)
+			tell_undecrypted(conn);
 		if (n == -EAGAIN)
 			return;
 		if (n == 0) {
@@ -225,7 +268,6 @@ static void write_output(struct eb_conn *conn)
 			return;
 		}
 		output_consume(&conn->out, n);
-		conn->write_deadline_us = eb_monotonic_us() + conn->options->write_timeout_ns / NS_PER_US;
 	}
 	if (conn->state == STATE_OPEN && had_output && conn->out.end == conn->out.start && conn->events->drained)
 		conn->events->drained(conn->arg);
@@ -235,12 +277,6 @@ static void finish_opening(struct eb_conn *conn)
 {
 	conn->state = STATE_OPEN;
 	(void)sd_event_source_set_enabled(conn->timer, SD_EVENT_OFF);
-	if (conn->addresses)
-		freeaddrinfo(conn->addresses);
-	conn->addresses = conn->next = NULL;
-	conn->write_deadline_us = eb_monotonic_us() + conn->options->write_timeout_ns / NS_PER_US;
-	if (conn->out.end > conn->out.start)
-		set_timer(conn, conn->write_deadline_us);
 	conn->events->opened(conn->arg);
 }
 
@@ -277,11 +313,10 @@ static void start_session(struct eb_conn *conn)
 		free(error);
 		return;
 	}
+	conn->tls_received = 0;
 	conn->state = STATE_HANDSHAKING;
 	handshake(conn);
 }
-
-static void connect_next(struct eb_conn *conn);
 
 static void finish_connecting(struct eb_conn *conn)
 {
@@ -290,12 +325,10 @@ static void finish_connecting(struct eb_conn *conn)
 
 	if (getsockopt(conn->fd, SOL_SOCKET, SO_ERROR, &err, &len) < 0)
 		err = errno;
-	if (!err) {
+	if (err)
+		fail(conn, EB_REDIS_CONNECT, "%s", strerror(err));
+	else
 		start_session(conn);
-		return;
-	}
-	snprintf(conn->attempt_error, sizeof(conn->attempt_error), "%s", strerror(err));
-	connect_next(conn);
 }
 
 static int on_io(sd_event_source *source, int fd, uint32_t revents, void *arg)
@@ -344,35 +377,67 @@ static int start_socket(struct eb_conn *conn, const struct sockaddr *addr, sockl
 static void set_attempt_timer(struct eb_conn *conn)
 {
 	uint64_t now = eb_monotonic_us(), left = conn->connect_deadline_us > now ? conn->connect_deadline_us - now : 0;
-	unsigned int others = 1;
 
-	for (const struct addrinfo *ai = conn->next; ai; ai = ai->ai_next)
-		others++;
-	set_timer(conn, now + left / others);
+	conn->attempt_us = left / (conn->order_count - conn->order_next);
+	set_timer(conn, now + conn->attempt_us);
 }
 
-static void connect_next(struct eb_conn *conn)
+static void name_address(struct eb_conn *conn, const struct addrinfo *ai)
 {
-	while (conn->next) {
-		const struct addrinfo *ai = conn->next;
-		int err;
+	char host[64];
 
-		close_attempt(conn);
-		conn->next = ai->ai_next;
-		set_attempt_timer(conn);
-		err = start_socket(conn, ai->ai_addr, ai->ai_addrlen);
-		if (!err)
-			return;
-		snprintf(conn->attempt_error, sizeof(conn->attempt_error), "%s", strerror(-err));
-	}
-	fail(conn, EB_REDIS_CONNECT, "%s", conn->attempt_error);
+	if (getnameinfo(ai->ai_addr, ai->ai_addrlen, host, sizeof(host), NULL, 0, NI_NUMERICHOST))
+		snprintf(host, sizeof(host), "?");
+	snprintf(conn->address, sizeof(conn->address), strchr(host, ':') ? "[%s]:%u" : "%s:%u", host,
+		 conn->options->port);
+}
+
+static void connect_address(struct eb_conn *conn)
+{
+	const struct addrinfo *ai = conn->order[conn->order_next];
+	int err;
+
+	name_address(conn, ai);
+	set_attempt_timer(conn);
+	conn->order_next++;
+	err = start_socket(conn, ai->ai_addr, ai->ai_addrlen);
+	if (err)
+		fail(conn, EB_REDIS_CONNECT, "%s", strerror(-err));
+}
+
+static bool is_good(const struct eb_conn *conn, const struct addrinfo *ai)
+{
+	const struct eb_address *good = conn->options->good;
+
+	return good && good->len && good->len == ai->ai_addrlen && !memcmp(&good->addr, ai->ai_addr, good->len);
+}
+
+/* As the resolver says, but that the one that was good is the first. */
+static int order_addresses(struct eb_conn *conn)
+{
+	size_t count = 0;
+
+	for (const struct addrinfo *ai = conn->addresses; ai; ai = ai->ai_next)
+		count++;
+	conn->order = calloc(count, sizeof(const struct addrinfo *));
+	if (!conn->order)
+		return -ENOMEM;
+	for (int wanted = 1; wanted >= 0; wanted--)
+		for (const struct addrinfo *ai = conn->addresses; ai; ai = ai->ai_next)
+			if (is_good(conn, ai) == wanted)
+				conn->order[conn->order_count++] = ai;
+	return 0;
 }
 
 static void connect_addresses(struct eb_conn *conn, struct addrinfo *list)
 {
-	conn->addresses = conn->next = list;
-	snprintf(conn->attempt_error, sizeof(conn->attempt_error), "the name has no address");
-	connect_next(conn);
+	conn->addresses = list;
+	if (!list)
+		fail(conn, EB_REDIS_CONNECT, "the name has no address");
+	else if (order_addresses(conn))
+		fail(conn, EB_REDIS_CONNECT, "%s", strerror(ENOMEM));
+	else
+		connect_address(conn);
 }
 
 static void connect_socket(struct eb_conn *conn)
@@ -430,6 +495,8 @@ static int on_kick(sd_event_source *source, void *arg)
 	enter(conn);
 	if (conn->state == STATE_STARTING)
 		start(conn);
+	else if (conn->state == STATE_NEXT)
+		connect_address(conn);
 	else if (conn->state == STATE_OPEN)
 		read_input(conn);
 	if (conn->state == STATE_OPEN)
@@ -440,17 +507,6 @@ static int on_kick(sd_event_source *source, void *arg)
 	return 0;
 }
 
-static void check_write_deadline(struct eb_conn *conn)
-{
-	if (conn->out.end == conn->out.start)
-		return;
-	if (eb_monotonic_us() < conn->write_deadline_us)
-		set_timer(conn, conn->write_deadline_us);
-	else
-		fail(conn, EB_REDIS_TIMEOUT, "the server has not taken anything for %.1f s",
-		     conn->options->write_timeout_ns / 1e9);
-}
-
 static int on_timer(sd_event_source *source, uint64_t usec, void *arg)
 {
 	struct eb_conn *conn = arg;
@@ -458,18 +514,11 @@ static int on_timer(sd_event_source *source, uint64_t usec, void *arg)
 	(void)source;
 	(void)usec;
 	enter(conn);
-	if (conn->state == STATE_OPEN) {
-		check_write_deadline(conn);
-	} else if (conn->state == STATE_CONNECTING && conn->next) {
-		snprintf(conn->attempt_error, sizeof(conn->attempt_error), "no answer");
-		connect_next(conn);
-	} else {
-		fail(conn, conn->state == STATE_CONNECTING ? EB_REDIS_CONNECT : EB_REDIS_TIMEOUT,
-		     conn->state == STATE_HANDSHAKING  ? "no answer to the TLS handshake within %.1f s"
-		     : conn->state == STATE_RESOLVING ? "no answer from the resolver within %.1f s"
-						      : "no answer within %.1f s",
-		     conn->options->connect_timeout_ns / 1e9);
-	}
+	fail(conn, conn->state == STATE_CONNECTING ? EB_REDIS_CONNECT : EB_REDIS_TIMEOUT,
+	     conn->state == STATE_HANDSHAKING  ? "no answer to the TLS handshake within %.1f s"
+	     : conn->state == STATE_RESOLVING ? "no answer from the resolver within %.1f s"
+					      : "no answer within %.1f s",
+	     (conn->attempt_us ? conn->attempt_us * NS_PER_US : conn->options->connect_timeout_ns) / 1e9);
 	leave(conn);
 	return 0;
 }
@@ -519,6 +568,42 @@ void eb_conn_free(struct eb_conn *conn)
 		free(conn);
 }
 
+int eb_conn_next(struct eb_conn *conn)
+{
+	uint64_t now = eb_monotonic_us();
+
+	if (conn->order_next == conn->order_count)
+		return -ENOENT;
+	if (conn->state == STATE_OPEN || now >= conn->connect_deadline_us)
+		conn->connect_deadline_us = now + conn->options->connect_timeout_ns / NS_PER_US;
+	shut(conn);
+	conn->state = STATE_NEXT;
+	(void)sd_event_source_set_enabled(conn->kick, SD_EVENT_ONESHOT);
+	return 0;
+}
+
+void eb_conn_keep(struct eb_conn *conn)
+{
+	const struct addrinfo *ai = conn->order_next ? conn->order[conn->order_next - 1] : NULL;
+	struct eb_address *good = conn->options->good;
+
+	if (ai && good && ai->ai_addrlen <= sizeof(good->addr)) {
+		memcpy(&good->addr, ai->ai_addr, ai->ai_addrlen);
+		good->len = ai->ai_addrlen;
+	}
+	forget_addresses(conn);
+}
+
+bool eb_conn_has_choice(const struct eb_conn *conn)
+{
+	return conn->order_count > 1;
+}
+
+const char *eb_conn_address(const struct eb_conn *conn)
+{
+	return conn->address;
+}
+
 int eb_conn_write(struct eb_conn *conn, const char *data, size_t len)
 {
 	bool was_empty = conn->out.end == conn->out.start;
@@ -531,12 +616,9 @@ int eb_conn_write(struct eb_conn *conn, const char *data, size_t len)
 		return -ENOMEM;
 	memcpy(conn->out.bytes + conn->out.end, data, len);
 	conn->out.end += len;
-	if (was_empty && conn->state == STATE_OPEN) {
-		conn->write_deadline_us = eb_monotonic_us() + conn->options->write_timeout_ns / NS_PER_US;
-		set_timer(conn, conn->write_deadline_us);
-		/* Sent when the loop comes round: what is written until then goes out in one piece. */
+	/* Sent when the loop comes round: what is written until then goes out in one piece. */
+	if (was_empty && conn->state == STATE_OPEN)
 		want(conn, EPOLLIN | EPOLLOUT);
-	}
 	return 0;
 }
 
@@ -548,4 +630,13 @@ void eb_conn_wipe_output(struct eb_conn *conn)
 size_t eb_conn_pending(const struct eb_conn *conn)
 {
 	return conn->out.end - conn->out.start;
+}
+
+size_t eb_conn_unconfirmed(const struct eb_conn *conn)
+{
+	int queued;
+
+	if (conn->fd < 0 || ioctl(conn->fd, SIOCOUTQ, &queued) < 0 || queued < 0)
+		queued = 0;
+	return eb_conn_pending(conn) + queued;
 }

@@ -115,7 +115,7 @@ int eb_redis_new(sd_event *event, const struct eb_redis_config *config, const st
 	redis->event = event;
 	if (events)
 		redis->events = *events;
-	err = eb_settings_new(config, limits, &redis->settings);
+	err = eb_settings_new(config, limits, key_count ? keys[0] : NULL, &redis->settings);
 	if (!err)
 		err = open_route(redis, keys, key_count);
 	if (err) {

@@ -24,7 +24,7 @@ enum eb_redis_error {
 	EB_REDIS_CONNECT,     /* not reachable, or the name has no address */
 	EB_REDIS_TLS,         /* files, handshake, certificate or name */
 	EB_REDIS_LOST,        /* the server closed it */
-	EB_REDIS_TIMEOUT,     /* the server did not answer, or did not read */
+	EB_REDIS_TIMEOUT,     /* the server neither answered nor read */
 	EB_REDIS_PROTOCOL,    /* what came is no reply, or a larger one than we read */
 	EB_REDIS_NO_MASTER,   /* Sentinels or Cluster know none for us, or what they named is none */
 	/* Replies that end the connection: another server, or another time, may be better. */
@@ -92,7 +92,7 @@ struct eb_redis_limits {
 	size_t max_requests;        /* without reply yet: 256 */
 	size_t max_bytes;           /* of commands not sent yet: 4 MiB */
 	size_t max_reply_bytes;     /* 8 MiB; a larger one ends the connection */
-	uint64_t request_timeout_ns;/* without any reply while some are due: 2 s */
+	uint64_t request_timeout_ns;/* without a byte either way while replies are due: 2 s */
 	uint64_t idle_ping_ns;      /* how long a connection may be silent before it is tried: 10 s */
 	uint64_t backoff_min_ns;    /* before connecting again: 100 ms, doubling up to 5 s, with jitter */
 	uint64_t backoff_max_ns;
@@ -100,7 +100,8 @@ struct eb_redis_limits {
 
 /*
  * Starts to connect; nothing is called back before the loop runs. The configuration is copied, `keys` (those that
- * commands will name, for Cluster: up means that all their nodes are) too. Files of passwords and of TLS are read for
+ * commands will write to; in a Cluster, up means that all their nodes are) too. Where there are any, a replica is not
+ * up, and a name's next address is tried. Files of passwords and of TLS are read for
  * each connection; what is wrong with them is told by `down`. Returns 0 or -ENOMEM.
  */
 int eb_redis_new(sd_event *event, const struct eb_redis_config *config, const struct eb_redis_limits *limits,
@@ -127,7 +128,7 @@ const char *eb_redis_last_error(const struct eb_redis *redis);
 /* Of the last command that was answered; 0 when there is none. */
 uint64_t eb_redis_last_latency_ns(const struct eb_redis *redis);
 
-/* Whom commands go to, for messages: "127.0.0.1:6379" or "/run/redis.sock"; "" while unknown. */
+/* Whom commands go to: the numeric address, "127.0.0.1:6379", or "/run/redis.sock"; "" while unknown. */
 const char *eb_redis_peer(const struct eb_redis *redis);
 
 /* Commands that may be sent now. */

@@ -83,7 +83,15 @@ static int fill_secret(const char *file, const char *text, struct eb_secret *out
 	return failed ? -ENOMEM : 0;
 }
 
-static int fill(const struct eb_redis_config *config, struct eb_settings *settings)
+/* Sentinels name a master; which node of a cluster serves the key is not known yet when it is connected to. */
+static enum eb_probe choose_probe(enum eb_redis_kind kind, const char *key)
+{
+	if (kind == EB_REDIS_SENTINEL)
+		return EB_PROBE_MASTER;
+	return key && kind != EB_REDIS_CLUSTER ? EB_PROBE_WRITE : EB_PROBE_PING;
+}
+
+static int fill(const struct eb_redis_config *config, const char *key, struct eb_settings *settings)
 {
 	bool failed = false;
 	int err;
@@ -91,11 +99,14 @@ static int fill(const struct eb_redis_config *config, struct eb_settings *settin
 	settings->kind = config->kind;
 	settings->socket = copy(config->socket, &failed);
 	settings->sentinel_master = copy(config->sentinel_master, &failed);
+	settings->node.probe_key = copy(key, &failed);
 	err = failed ? -ENOMEM : copy_nodes(config, settings);
 	if (err)
 		return err;
 	settings->node.db = config->db;
-	settings->node.probe = config->kind == EB_REDIS_SENTINEL ? EB_PROBE_MASTER : EB_PROBE_PING;
+	settings->node.probe = choose_probe(config->kind, key);
+	settings->node.good = &settings->node_good;
+	settings->sentinel.good = &settings->sentinel_good;
 	settings->node.connect_timeout_ns = settings->sentinel.connect_timeout_ns = config->connect_timeout_ns;
 	settings->node.limits = settings->sentinel.limits = settings->limits;
 	settings->node.password = &settings->node_password;
@@ -111,7 +122,7 @@ static int fill(const struct eb_redis_config *config, struct eb_settings *settin
 	return err;
 }
 
-int eb_settings_new(const struct eb_redis_config *config, const struct eb_redis_limits *limits,
+int eb_settings_new(const struct eb_redis_config *config, const struct eb_redis_limits *limits, const char *key,
 		    struct eb_settings **out)
 {
 	struct eb_settings *settings = calloc(1, sizeof(*settings));
@@ -120,7 +131,7 @@ int eb_settings_new(const struct eb_redis_config *config, const struct eb_redis_
 	if (!settings)
 		return -ENOMEM;
 	fill_limits(limits, &settings->limits);
-	err = fill(config, settings);
+	err = fill(config, key, settings);
 	if (err) {
 		eb_settings_free(settings);
 		return err;
@@ -133,6 +144,7 @@ static void options_done(struct eb_client_options *options)
 {
 	free((char *)options->username);
 	free((char *)options->server_name);
+	free((char *)options->probe_key);
 	eb_tls_free(options->tls);
 }
 

@@ -18,11 +18,12 @@ struct eb_settings {
 	struct eb_client_options node;     /* for Redis itself */
 	struct eb_client_options sentinel; /* for Sentinels */
 	struct eb_secret node_password, sentinel_password;
+	struct eb_address node_good, sentinel_good; /* addresses that took us last */
 	struct eb_redis_limits limits;
 };
 
-/* 0 or -ENOMEM. */
-int eb_settings_new(const struct eb_redis_config *config, const struct eb_redis_limits *limits,
+/* `key` is one that commands will write to; NULL for none. 0 or -ENOMEM. */
+int eb_settings_new(const struct eb_redis_config *config, const struct eb_redis_limits *limits, const char *key,
 		    struct eb_settings **out);
 
 /* Wipes passwords. Accepts NULL. */

@@ -226,7 +226,7 @@ static const char *peer(const void *route)
 {
 	const struct eb_single *single = route;
 
-	return single->client ? eb_client_peer(single->client) : "";
+	return single->client ? eb_client_address(single->client) : "";
 }
 
 const struct eb_route_ops eb_single_ops = {

@@ -20,6 +20,8 @@ struct eb_tls {
 
 struct eb_tls_session {
 	SSL *ssl;
+	int fd;
+	uint64_t received;
 	bool wants_write;
 	char error[256];
 };
@@ -27,7 +29,8 @@ struct eb_tls_session {
 /* OpenSSL's own socket BIO calls write(), and a peer that is gone would raise SIGPIPE. */
 static int bio_write(BIO *bio, const char *buf, int len)
 {
-	ssize_t n = send((int)(intptr_t)BIO_get_data(bio), buf, len, MSG_NOSIGNAL);
+	const struct eb_tls_session *session = BIO_get_data(bio);
+	ssize_t n = send(session->fd, buf, len, MSG_NOSIGNAL);
 
 	BIO_clear_retry_flags(bio);
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
@@ -37,9 +40,12 @@ static int bio_write(BIO *bio, const char *buf, int len)
 
 static int bio_read(BIO *bio, char *buf, int len)
 {
-	ssize_t n = recv((int)(intptr_t)BIO_get_data(bio), buf, len, 0);
+	struct eb_tls_session *session = BIO_get_data(bio);
+	ssize_t n = recv(session->fd, buf, len, 0);
 
 	BIO_clear_retry_flags(bio);
+	if (n > 0)
+		session->received += n;
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		BIO_set_retry_read(bio);
 	else if (n == 0)
@@ -248,7 +254,8 @@ int eb_tls_open(struct eb_tls *tls, int fd, const char *name, struct eb_tls_sess
 		eb_tls_close(session);
 		return -ENOMEM;
 	}
-	BIO_set_data(bio, (void *)(intptr_t)fd);
+	session->fd = fd;
+	BIO_set_data(bio, session);
 	SSL_set_bio(session->ssl, bio, bio);
 	SSL_set_connect_state(session->ssl);
 	*out = session;
@@ -334,6 +341,11 @@ ssize_t eb_tls_write(struct eb_tls_session *session, const char *buf, size_t siz
 		return n;
 	result = settle(session, result);
 	return result ? result : -EPROTO;
+}
+
+uint64_t eb_tls_received(const struct eb_tls_session *session)
+{
+	return session->received;
 }
 
 bool eb_tls_has_pending(const struct eb_tls_session *session)

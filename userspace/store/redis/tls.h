@@ -10,6 +10,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 struct eb_tls;         /* opaque: authorities and own certificate */
@@ -37,6 +38,9 @@ int eb_tls_handshake(struct eb_tls_session *session);
  * returned -EAGAIN must be repeated with the same bytes, or more of them. */
 ssize_t eb_tls_read(struct eb_tls_session *session, char *buf, size_t size);
 ssize_t eb_tls_write(struct eb_tls_session *session, const char *buf, size_t size);
+
+/* Bytes that came over the socket so far, decrypted or not. */
+uint64_t eb_tls_received(const struct eb_tls_session *session);
 
 /* Bytes that were received but not read: no event will announce them. */
 bool eb_tls_has_pending(const struct eb_tls_session *session);
