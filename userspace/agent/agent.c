@@ -629,6 +629,11 @@ int eb_agent_start(struct eb_agent *agent, struct eb_config *config, char **erro
 	if (err)
 		return eb_fail(err, error, "out of memory");
 	agent->interface_count = config->interface_count;
+	if (config->state_dir[0]) {
+		err = eb_keep_new(agent->loop, config->state_dir, &agent->keep);
+		if (err)
+			return eb_fail(err, error, "cannot set up the keeping of configurations: %s", strerror(-err));
+	}
 	err = eb_dataplane_open(config, &agent->dataplane, error);
 	if (err)
 		return err;
@@ -697,6 +702,20 @@ int eb_agent_replace(struct eb_agent *agent, struct eb_config *config, struct eb
 	return 0;
 }
 
+void eb_agent_settle(struct eb_agent *agent)
+{
+	struct eb_inputs *inputs = agent->config->inputs;
+
+	free(agent->reload_error);
+	free(agent->refused);
+	agent->reload_error = agent->refused = NULL;
+	agent->config->inputs = NULL;
+	if (inputs && agent->keep && !inputs->is_partial)
+		eb_keep_inputs(agent->keep, inputs);
+	else
+		eb_inputs_free(inputs);
+}
+
 static int try_reload(struct eb_agent *agent, char **error)
 {
 	struct eb_config *config, *before;
@@ -720,9 +739,8 @@ int eb_agent_reload(struct eb_agent *agent, char **error)
 {
 	int err = try_reload(agent, error);
 
-	free(agent->reload_error);
-	agent->reload_error = NULL;
 	if (err) {
+		free(agent->reload_error);
 		agent->reload_failures++;
 		agent->reload_error = *error ? strdup(*error) : NULL;
 		eb_error("reload refused, the old rules stay in force", eb_str("config", agent->config_path),
@@ -730,6 +748,7 @@ int eb_agent_reload(struct eb_agent *agent, char **error)
 		return err;
 	}
 	agent->reloads++;
+	eb_agent_settle(agent);
 	eb_info("reloaded", eb_num("rules", agent->config->rule_count), eb_str("config", agent->config->path));
 	return 0;
 }
@@ -742,6 +761,8 @@ void eb_agent_done(struct eb_agent *agent)
 	eb_dataplane_close(agent->dataplane);
 	free_interfaces(agent->interfaces, agent->interface_count);
 	eb_config_free(agent->config);
+	eb_keep_free(agent->keep);
 	free(agent->reload_error);
 	free(agent->pins_problem);
+	free(agent->refused);
 }

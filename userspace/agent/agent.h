@@ -11,6 +11,7 @@
 
 #include "config.h"
 #include "dataplane.h"
+#include "keep.h"
 #include "persist.h"
 
 struct eb_interface {
@@ -45,6 +46,8 @@ struct eb_agent {
 	char *pins_problem;     /* of eb_dataplane_pins_problem(), as logged; NULL */
 	uint64_t table_full;    /* packets so far whose source found no room */
 	char *reload_error;     /* of the last reload, NULL when it succeeded */
+	char *refused;          /* why the start took the configuration that was kept; until the file is in force, NULL */
+	struct eb_keep *keep;   /* NULL without a state_dir */
 };
 
 /* Makes or adopts the maps and puts the configuration's rules into force. The agent owns `config` from here on, also
@@ -65,6 +68,10 @@ void eb_agent_check_pressure(struct eb_agent *agent);
 
 /* Looks whether the maps are pinned, and pins them again; to be called about every second. */
 void eb_agent_check_pins(struct eb_agent *agent);
+
+/* What is in force is what the agent's file says, and was not refused: keeps it for a start that finds no good one, and
+ * forgets what was wrong with the file. */
+void eb_agent_settle(struct eb_agent *agent);
 
 /* Reads the configuration again and puts it into force; on failure the old one stays, and *error says why. */
 int eb_agent_reload(struct eb_agent *agent, char **error);

@@ -179,8 +179,7 @@ static void become_file(struct eb_agent *agent)
 		free(agent->config->path);
 		agent->config->path = path;
 	}
-	free(agent->reload_error);
-	agent->reload_error = NULL;
+	eb_agent_settle(agent);
 }
 
 json_t *eb_apply_confirm(struct eb_apply *apply)
@@ -266,6 +265,19 @@ static int check_own(const struct eb_agent *agent, struct order *order, char **e
 			       "%s is what %s says already: a restart would put it into force, confirmed or not; "
 			       "change a copy and apply that", order->path, agent->config_path);
 	return 0;
+}
+
+/* With what it was read from, which is kept once it is confirmed. */
+static int parse_text(const struct eb_agent *agent, const struct order *order, struct eb_config **out, char **error)
+{
+	struct eb_inputs *inputs = eb_inputs_new();
+
+	if (!inputs || eb_inputs_add(inputs, agent->config_path, S_IRUSR, order->text, order->size)) {
+		eb_inputs_free(inputs);
+		return eb_fail(-ENOMEM, error, "out of memory");
+	}
+	return eb_config_parse_for(agent->config_path, order->text, order->size, order->path, agent->redis_path,
+				   inputs, out, error);
 }
 
 static int set_timer(struct eb_apply *apply, uint64_t confirm_ns)
@@ -400,8 +412,7 @@ json_t *eb_apply_request(struct eb_apply *apply, const char *arguments, int file
 	if (!err)
 		err = check_own(agent, &order, &error);
 	if (!err)
-		err = eb_config_parse_for(agent->config_path, order.text, order.size, order.path, agent->redis_path,
-					  &config, &error);
+		err = parse_text(agent, &order, &config, &error);
 	if (!err)
 		err = put_into_force(apply, &order, config, &error);
 	free(order.text);

@@ -2,6 +2,7 @@
 /* edgebucketd: options, the order of start and stop, signals. */
 #include <errno.h>
 #include <getopt.h>
+#include <limits.h>
 #include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
@@ -14,6 +15,7 @@
 #include "apply.h"
 #include "control.h"
 #include "control_server.h"
+#include "kept.h"
 #include "links.h"
 #include "lock.h"
 #include "log.h"
@@ -263,6 +265,7 @@ static json_t *answer_status(const struct program *program)
 			   "reload_failures", (int)agent->reload_failures, "reload_error",
 			   eb_printable_json(agent->reload_error), "interfaces", interfaces);
 	json_object_set_new(status, "pins", json_pack("{s:o}", "problem", eb_printable_json(agent->pins_problem)));
+	json_object_set_new(status, "config_refused", eb_printable_json(agent->refused));
 	json_object_set_new(status, "pending", eb_apply_status(program->apply));
 	json_object_update_new(status, eb_persist_status(agent->persist));
 	return status;
@@ -326,6 +329,8 @@ static void on_restored(void *arg)
 		return;
 	}
 	eb_agent_enforce(&program->agent);
+	if (!program->agent.refused && !program->agent.pending)
+		eb_agent_settle(&program->agent);
 	eb_log_limit_rates();
 	(void)sd_notify(0, "READY=1");
 }
@@ -586,36 +591,90 @@ static int run(struct program *program, struct eb_config *config)
 	return err;
 }
 
-/* Somebody reads what --check says; what a supervisor started says it to the log. */
-static void refuse(const struct options *options, const char *error)
+/* What is not good is no reason to limit nothing: what was in force last is, until somebody corrects it. */
+static int take_kept(struct eb_agent *agent, char *refused, struct eb_config **out)
 {
-	if (options->check)
-		fprintf(stderr, "edgebucketd: %s\n", error);
-	else
-		eb_error("cannot start, the configuration is refused", eb_str("config", options->config_path),
-			 eb_str("error", error), eb_str("hint", "edgebucketd --check checks it"));
+	char *error = NULL;
+	int err = eb_kept_read(agent->config_path, agent->redis_path, out, &error);
+
+	if (!err) {
+		eb_error("the configuration is refused, the last one that was in force takes its place",
+			 eb_str("config", agent->config_path), eb_str("error", refused), eb_str("kept", (*out)->path),
+			 eb_str("hint", "correct it and reload; edgebucketd --check checks it"));
+		agent->refused = refused;
+		return 0;
+	}
+	eb_error("cannot start, the configuration is refused", eb_str("config", agent->config_path),
+		 eb_str("error", refused ? refused : "out of memory"),
+		 eb_str("hint", "edgebucketd --check checks it"));
+	if (err != -ENOENT)
+		eb_error("the last configuration that was in force cannot take its place",
+			 eb_str("error", error ? error : strerror(-err)));
+	free(error);
+	free(refused);
+	return err;
 }
 
-static int check(const struct eb_config *config)
+static int read_config(struct eb_agent *agent, struct eb_config **out)
+{
+	struct eb_config *config;
+	char *error = NULL;
+	int err = eb_config_read(agent->config_path, agent->redis_path, &config, &error);
+
+	if (err)
+		return take_kept(agent, error, out);
+	err = eb_rules_check(config, &error);
+	if (!err) {
+		*out = config;
+		return 0;
+	}
+	eb_config_free(config);
+	return take_kept(agent, error, out);
+}
+
+static int check_rules(const struct eb_config *config, char **error)
 {
 	struct eb_ruleset *ruleset;
-	char *error = NULL;
+	int err = eb_rules_compile(config, NULL, &ruleset, error);
 
-	if (eb_rules_compile(config, NULL, &ruleset, &error)) {
+	if (!err)
+		eb_rules_free(ruleset);
+	return err;
+}
+
+static int check(const struct options *options)
+{
+	struct eb_config *config = NULL;
+	char *error = NULL;
+	int err = eb_config_read(options->config_path, options->redis_path, &config, &error);
+
+	if (!err)
+		err = check_rules(config, &error);
+	if (err)
 		fprintf(stderr, "edgebucketd: %s\n", error ? error : "out of memory");
-		free(error);
-		return EXIT_FAILURE;
-	}
-	eb_rules_free(ruleset);
-	for (size_t i = 0; i < config->warning_count; i++)
+	for (size_t i = 0; !err && i < config->warning_count; i++)
 		fprintf(stderr, "edgebucketd: warning: %s\n", config->warnings[i]);
-	printf("%s: ok, %zu rules\n", config->path, config->rule_count);
-	return EXIT_SUCCESS;
+	if (!err)
+		printf("%s: ok, %zu rules\n", config->path, config->rule_count);
+	eb_config_free(config);
+	free(error);
+	return err ? EXIT_FAILURE : EXIT_SUCCESS;
+}
+
+/* What is kept of a configuration is found by its path, wherever the agent is started. */
+static void make_absolute(const char *path, char out[PATH_MAX])
+{
+	char dir[PATH_MAX];
+
+	if (*path == '/' || !getcwd(dir, sizeof(dir)) ||
+	    snprintf(out, PATH_MAX, "%s/%s", dir, path) >= PATH_MAX)
+		snprintf(out, PATH_MAX, "%s", path);
 }
 
 int main(int argc, char **argv)
 {
 	struct program program = {};
+	char config_path[PATH_MAX];
 	struct eb_config *config;
 	struct options options;
 	char *error = NULL;
@@ -633,23 +692,15 @@ int main(int argc, char **argv)
 		return EXIT_FAILURE;
 	}
 	free(error);
-	error = NULL;
-	if (eb_config_read(options.config_path, options.redis_path, &config, &error)) {
-		refuse(&options, error ? error : "out of memory");
-		free(error);
-		return EXIT_FAILURE;
-	}
-	if (options.check) {
-		code = check(config);
-		eb_config_free(config);
-		return code;
-	}
-	program.agent.config_path = options.config_path;
+	if (options.check)
+		return check(&options);
+	make_absolute(options.config_path, config_path);
+	program.agent.config_path = config_path;
 	program.agent.redis_path = options.redis_path;
 	program.agent.monitor = options.monitor;
 	program.agent.detach_done = on_detach_done;
 	program.agent.detach_arg = &program;
-	code = run(&program, config) < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+	code = read_config(&program.agent, &config) || run(&program, config) < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
 	eb_log_close();
 	return code;
 }

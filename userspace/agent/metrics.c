@@ -119,6 +119,9 @@ static void expose_agent(const struct eb_metrics *metrics, FILE *out)
 	eb_expose(out, "edgebucket_reload_failures_total", EB_NO_LABELS, agent->reload_failures);
 	eb_expose_family(out, "edgebucket_reload_ok", "gauge", "0 after a refused reload, until one succeeds.");
 	eb_expose(out, "edgebucket_reload_ok", EB_NO_LABELS, !agent->reload_error);
+	eb_expose_family(out, "edgebucket_config_refused", "gauge",
+			 "1 while the configuration that was kept is in force, as the start found none that is good.");
+	eb_expose(out, "edgebucket_config_refused", EB_NO_LABELS, agent->refused != NULL);
 	eb_expose_family(out, "edgebucket_config_pending", "gauge",
 			 "1 while a configuration that was applied on trial awaits its confirmation.");
 	eb_expose(out, "edgebucket_config_pending", EB_NO_LABELS, agent->pending);
@@ -256,9 +259,12 @@ static void answer_health(const struct eb_agent *agent, struct eb_http_reply *re
 
 static void answer_ready(const struct eb_agent *agent, struct eb_http_reply *reply)
 {
-	if (!agent->enforcing)
+	if (!agent->enforcing || agent->refused)
 		reply->status = STATUS_UNAVAILABLE;
 	fputs(agent->enforcing ? "the restore was decided\n" : "still restoring\n", reply->body);
+	if (agent->refused)
+		fprintf(reply->body, "the configuration is refused, the last one that was in force takes its place: %s\n",
+			agent->refused);
 }
 
 static void on_request(const char *path, struct eb_http_reply *reply, void *arg)

@@ -13,6 +13,7 @@
 #include "lock.h"
 #include "options.h"
 #include "print.h"
+#include "printable.h"
 #include "rules.h"
 #include "session.h"
 
@@ -165,6 +166,12 @@ static bool monitors_all(const struct session *session)
 	return session_rule_count(session) && eb_rules_drop_nothing(&session->policy);
 }
 
+/* Why the agent started with the configuration that was kept; NULL when it did not. */
+static const char *refused_config(const struct status *status)
+{
+	return json_string_value(json_object_get(status->reply, "config_refused"));
+}
+
 static json_t *status_json(const struct status *status)
 {
 	json_t *object;
@@ -178,6 +185,7 @@ static json_t *status_json(const struct status *status)
 	    store_json(status, "embedded"), "restore", restore_json(status), "other_writer", other_writer(status));
 	json_object_set_new(object, "rules", json_integer(session_rule_count(status->session)));
 	json_object_set_new(object, "pins", reply_part(status, "pins", json_pack("{s:n}", "problem")));
+	json_object_set_new(object, "config_refused", eb_printable_json(refused_config(status)));
 	json_object_set_new(object, "pending", reply_part(status, "pending", json_null()));
 	json_object_set_new(object, "monitor", json_boolean(monitors_all(status->session)));
 	json_object_set_new(object, "generation", json_integer(status->session->policy.generation));
@@ -215,6 +223,16 @@ static void print_pins(const struct status *status)
 
 	if (problem)
 		line("Pins:", COLOUR_RED, "%s", problem);
+}
+
+static void print_refused(const struct status *status)
+{
+	const char *reason = refused_config(status);
+
+	if (!reason)
+		return;
+	line("Config:", COLOUR_RED, "refused at the start: %s", reason);
+	line(NULL, COLOUR_RED, "the last one that was in force took its place; correct the file and reload");
 }
 
 static void print_pending(const struct status *status)
@@ -382,6 +400,7 @@ static void print_status(const struct status *status)
 {
 	line("Node:", COLOUR_NONE, "%s", node_of(status));
 	print_agent(status);
+	print_refused(status);
 	print_pending(status);
 	print_interfaces(&status->interfaces);
 	if (session_has_maps(status->session)) {

@@ -11,9 +11,11 @@
 #include "config_redis.h"
 #include "config_rules.h"
 #include "endpoint.h"
+#include "places.h"
 #include "quantity.h"
 #include "report.h"
 #include "input.h"
+#include "inputs.h"
 #include "layers.h"
 #include "yaml.h"
 
@@ -350,9 +352,9 @@ static struct eb_config *new_config(const char *path)
 	*config = (struct eb_config){
 		.path = strdup(path),
 		.attach = EB_ATTACH_AUTO,
-		.pin_dir = strdup("/sys/fs/bpf/edgebucket"),
-		.run_dir = strdup("/run/edgebucket"),
-		.state_dir = strdup("/var/lib/edgebucket"),
+		.pin_dir = strdup(EB_DEFAULT_PIN_DIR),
+		.run_dir = strdup(EB_DEFAULT_RUN_DIR),
+		.state_dir = strdup(EB_DEFAULT_STATE_DIR),
 		.table_size = 1048576,
 		.malformed_drop = true,
 		.metrics = strdup("127.0.0.1:9464"),
@@ -446,6 +448,7 @@ static int read_yaml(struct eb_yaml *yaml, const char *redis_path, struct eb_con
 	}
 	config->warnings = yaml->report->warnings;
 	config->warning_count = yaml->report->warning_count;
+	config->inputs = yaml->report->inputs;
 	*yaml->report = (struct eb_report){ 0 };
 	*out = config;
 	return 0;
@@ -459,6 +462,7 @@ static int finish_report(struct eb_report *report, int err, const char *path, ch
 			(void)eb_report_fail(report, "%s: %s", path, strerror(-err));
 		*error = report->error;
 		report->error = NULL;
+		eb_inputs_free(report->inputs);
 	}
 	eb_report_done(report);
 	return err;
@@ -466,9 +470,9 @@ static int finish_report(struct eb_report *report, int err, const char *path, ch
 
 int eb_config_read(const char *path, const char *redis_path, struct eb_config **out, char **error)
 {
-	struct eb_report report = { 0 };
+	struct eb_report report = { .inputs = eb_inputs_new() };
 	struct eb_yaml yaml;
-	int err = eb_yaml_open(&yaml, path, &report);
+	int err = report.inputs ? eb_yaml_open(&yaml, path, &report) : -ENOMEM;
 
 	if (!err)
 		err = read_yaml(&yaml, redis_path, out);
@@ -476,11 +480,11 @@ int eb_config_read(const char *path, const char *redis_path, struct eb_config **
 }
 
 int eb_config_parse_for(const char *home, const char *text, size_t size, const char *path, const char *redis_path,
-			struct eb_config **out, char **error)
+			struct eb_inputs *inputs, struct eb_config **out, char **error)
 {
-	struct eb_report report = { 0 };
+	struct eb_report report = { .inputs = inputs ? inputs : eb_inputs_new() };
 	struct eb_yaml yaml;
-	int err = eb_yaml_init(&yaml, path, text, size, &report);
+	int err = report.inputs ? eb_yaml_init(&yaml, path, text, size, &report) : -ENOMEM;
 
 	if (!err) {
 		yaml.home = home;
@@ -492,7 +496,7 @@ int eb_config_parse_for(const char *home, const char *text, size_t size, const c
 int eb_config_parse(const char *text, size_t size, const char *path, const char *redis_path, struct eb_config **out,
 		    char **error)
 {
-	return eb_config_parse_for(path, text, size, path, redis_path, out, error);
+	return eb_config_parse_for(path, text, size, path, redis_path, NULL, out, error);
 }
 
 void eb_config_free(struct eb_config *config)
@@ -511,5 +515,6 @@ void eb_config_free(struct eb_config *config)
 	free(config->metrics);
 	eb_config_rules_free(config->rules, config->rule_count);
 	eb_redis_config_free(config->redis);
+	eb_inputs_free(config->inputs);
 	free(config);
 }

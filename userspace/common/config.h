@@ -118,6 +118,7 @@ struct eb_config {
 	size_t rule_count;     /* 0-64 */
 	char **warnings;       /* "file:line: text", for the caller to print; the configuration is usable */
 	size_t warning_count;
+	struct eb_inputs *inputs; /* what it was read from (inputs.h); NULL once somebody took it */
 };
 
 /*
@@ -136,9 +137,10 @@ int eb_config_read(const char *path, const char *redis_path, struct eb_config **
 int eb_config_parse(const char *text, size_t size, const char *path, const char *redis_path, struct eb_config **out,
 		    char **error);
 
-/* Likewise for text that is to stand in the file `home` one day: files named in it are looked for beside that one. */
+/* Likewise for text of the file `home`, of today or one day: files named in it are looked for beside that one. `inputs`
+ * are those to go on from, or NULL; they are the configuration's, and freed on failure. `text` can be one of theirs. */
 int eb_config_parse_for(const char *home, const char *text, size_t size, const char *path, const char *redis_path,
-			struct eb_config **out, char **error);
+			struct eb_inputs *inputs, struct eb_config **out, char **error);
 
 /* Accepts NULL. */
 void eb_config_free(struct eb_config *config);

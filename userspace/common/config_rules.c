@@ -13,6 +13,7 @@
 #include "protocol.h"
 #include "quantity.h"
 #include "input.h"
+#include "inputs.h"
 
 #define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
 
@@ -158,9 +159,8 @@ struct list_reader {
 static int load_list(const struct eb_yaml_value *value, struct eb_match *match, struct eb_list_file *file)
 {
 	struct eb_prefix_list *list = eb_list_of(match, file->role);
-	size_t size;
-	char *text;
-	int err = eb_list_read(file->path, &text, &size, &file->mark);
+	const struct eb_input_file *input;
+	int err = eb_inputs_list(value->yaml->report->inputs, file->path, &input);
 
 	file->first = list->count;
 	file->is_busy = err == -EBUSY;
@@ -169,9 +169,10 @@ static int load_list(const struct eb_yaml_value *value, struct eb_match *match, 
 	if (err)
 		return eb_yaml_fail(value, "%s cannot be read: %s", eb_input_quote(file->path).text,
 				    eb_input_strerror(err));
-	err = eb_list_parse(list, text, size, file->path, match->skip_bad, &file->skipped, value->yaml->report);
+	file->mark = input->mark;
+	err = eb_list_parse(list, input->text, input->size, file->path, match->skip_bad, &file->skipped,
+			    value->yaml->report);
 	file->count = list->count - file->first;
-	free(text);
 	return err;
 }
 

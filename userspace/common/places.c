@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "input.h"
 #include "places.h"
 #include "text.h"
 #include "yaml.h"
@@ -62,4 +63,65 @@ void eb_places_done(struct eb_places *places)
 	free(places->pin_dir);
 	free(places->run_dir);
 	*places = (struct eb_places){ 0 };
+}
+
+/* What the line says that begins with the key; NULL where none does. In a file that is no YAML it is the best there is. */
+static char *find_line(const char *text, const char *key)
+{
+	const char *ends = " \t\r\n#";
+
+	while (text && strncmp(text, key, strlen(key)) != 0) {
+		text = strchr(text, '\n');
+		text = text ? text + 1 : NULL;
+	}
+	if (!text)
+		return NULL;
+	text += strlen(key);
+	text += strspn(text, " \t");
+	if (*text == '"' || *text == '\'')
+		ends = *text++ == '"' ? "\"\n" : "'\n";
+	return strndup(text, strcspn(text, ends));
+}
+
+static char *scan_state_dir(const char *path)
+{
+	char *text, *dir;
+	size_t size;
+
+	if (eb_input_read(path, EB_YAML_SIZE_MAX, NULL, &text, &size))
+		return NULL;
+	dir = find_line(text, "state_dir:");
+	explicit_bzero(text, size);
+	free(text);
+	return dir;
+}
+
+static char *peek_state_dir(const char *path)
+{
+	struct eb_report report = { 0 };
+	struct eb_yaml_value root;
+	const char *text = NULL;
+	struct eb_yaml yaml;
+	char *dir = NULL;
+
+	if (!eb_yaml_open(&yaml, path, &report)) {
+		root = eb_yaml_root(&yaml);
+		text = eb_yaml_peek(&root, "state_dir");
+		dir = text ? strdup(text) : NULL;
+		eb_yaml_done(&yaml);
+	}
+	eb_report_done(&report);
+	return dir;
+}
+
+char *eb_places_state_dir(const char *path)
+{
+	char *dir = peek_state_dir(path);
+
+	if (!dir)
+		dir = scan_state_dir(path);
+	if (dir && (!*dir || *dir == '/'))
+		return dir;
+	free(dir);
+	return strdup(EB_DEFAULT_STATE_DIR);
 }

@@ -8,6 +8,7 @@
 
 #define EB_DEFAULT_PIN_DIR "/sys/fs/bpf/edgebucket"
 #define EB_DEFAULT_RUN_DIR "/run/edgebucket"
+#define EB_DEFAULT_STATE_DIR "/var/lib/edgebucket"
 
 struct eb_places {
 	char *pin_dir;
@@ -21,5 +22,9 @@ struct eb_places {
  */
 int eb_places_read(const char *path, struct eb_places *out, char **error);
 void eb_places_done(struct eb_places *places);
+
+/* The state_dir of a configuration that may be no YAML, or not be there: as one of its lines says, or the default. "" for
+ * none. malloc'ed; NULL when out of memory. */
+char *eb_places_state_dir(const char *path);
 
 #endif

@@ -10,7 +10,10 @@
 #include <stdarg.h>
 #include <stddef.h>
 
+struct eb_inputs;
+
 struct eb_report {
+	struct eb_inputs *inputs; /* what files are read through in this reading, see inputs.h; NULL for just reading */
 	char *error; /* NULL so far, or when memory ran out */
 	char **warnings;
 	size_t warning_count;

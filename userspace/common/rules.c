@@ -464,15 +464,29 @@ static int check_files(const struct eb_config *config, char **error)
 	return 0;
 }
 
-static int compile_ruleset(const struct eb_config *config, const struct eb_policy *previous,
-			   struct eb_ruleset *ruleset, char **error)
+static int compile_own(const struct eb_config *config, struct eb_policy *policy, char **error)
 {
 	int err = check_files(config, error);
 
 	if (!err)
-		err = compile_each_rule(config, &ruleset->policy, error);
-	if (!err)
-		err = check_ids(config, &ruleset->policy, error);
+		err = compile_each_rule(config, policy, error);
+	return err ? err : check_ids(config, policy, error);
+}
+
+int eb_rules_check(const struct eb_config *config, char **error)
+{
+	struct eb_policy *policy = calloc(1, sizeof(*policy));
+	int err = policy ? compile_own(config, policy, error) : fail(error, -ENOMEM, "out of memory");
+
+	free(policy);
+	return err;
+}
+
+static int compile_ruleset(const struct eb_config *config, const struct eb_policy *previous,
+			   struct eb_ruleset *ruleset, char **error)
+{
+	int err = compile_own(config, &ruleset->policy, error);
+
 	if (err)
 		return err;
 	assign_slots(&ruleset->policy, previous);

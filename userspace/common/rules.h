@@ -44,6 +44,9 @@ struct eb_ruleset {
 int eb_rules_compile(const struct eb_config *config, const struct eb_policy *previous, struct eb_ruleset **out,
 		     char **error);
 
+/* Whether they can be compiled, as far as memory allows, without looking at a million prefixes. Returns likewise. */
+int eb_rules_check(const struct eb_config *config, char **error);
+
 /*
  * Lets the ruleset drop nothing: its rules count what they would drop, and malformed frames pass. Which packets belong
  * to a rule stays as it is when the rules are enforced, other than with `mode: monitor` in the configuration.

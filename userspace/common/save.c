@@ -127,8 +127,7 @@ static int put_in_place(const struct place *place)
 	return rename(place->fresh, place->file) ? -errno : 0;
 }
 
-/* So that the new name, too, survives a power cut. What it cannot change is that the file has been replaced. */
-static void sync_dir(const char *dir)
+void eb_save_sync_dir(const char *dir)
 {
 	int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
@@ -152,6 +151,6 @@ int eb_save_replace(const char *path, const char *text, size_t size, char **erro
 		(void)unlink(place.fresh);
 		return fail(err, path, error);
 	}
-	sync_dir(place.dir);
+	eb_save_sync_dir(place.dir);
 	return 0;
 }

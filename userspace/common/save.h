@@ -22,4 +22,7 @@ int eb_save_check(const char *path, char **error);
  */
 int eb_save_replace(const char *path, const char *text, size_t size, char **error);
 
+/* So that a new name in a directory, too, survives a power cut. What it cannot change is that the file is replaced. */
+void eb_save_sync_dir(const char *dir);
+
 #endif

@@ -9,6 +9,7 @@
 
 #include "quantity.h"
 #include "input.h"
+#include "inputs.h"
 #include "yaml.h"
 
 #define DEPTH_MAX 16 /* the configuration itself needs five levels */
@@ -164,7 +165,7 @@ int eb_yaml_open(struct eb_yaml *yaml, const char *path, struct eb_report *repor
 	mode_t mode;
 	int err;
 
-	err = eb_input_read(path, EB_YAML_SIZE_MAX, &mode, &text, &size);
+	err = eb_inputs_read(report->inputs, path, EB_YAML_SIZE_MAX, &mode, &text, &size);
 	if (err == -EFBIG)
 		return fail_size(path, report);
 	if (err) {
@@ -173,6 +174,7 @@ int eb_yaml_open(struct eb_yaml *yaml, const char *path, struct eb_report *repor
 	}
 	err = eb_yaml_init(yaml, path, text, size, report);
 	yaml->world_readable = mode & S_IROTH;
+	explicit_bzero(text, size);
 	free(text);
 	return err;
 }
