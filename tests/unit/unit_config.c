@@ -1313,7 +1313,7 @@ static void test_bad_lines_skipped(void **state)
 	config = read_files(path, NULL);
 	assert_int_equal(config->rules[0].match.src.count, 1);
 	assert_int_equal(config->rules[0].match.files[0].skipped, 2);
-	snprintf(expected, sizeof(expected), "%s/list.txt: 2 lines that are not understood are left out; the first, "
+	snprintf(expected, sizeof(expected), "%s/list.txt: left out lines that are not understood: 2; the first, "
 		 "line 1: \"cidr\" is not a prefix; write it like 192.0.2.0/24, 192.0.2.1 or 2001:db8::/32", directory);
 	assert_int_equal(config->warning_count, 1);
 	assert_string_equal(config->warnings[0], expected);
@@ -1338,7 +1338,8 @@ static void test_several_files(void **state)
 	write_file("list.txt", "192.0.2.1\n192.0.2.2\n", 0644);
 	write_file("ca.pem", "192.0.2.3\n", 0644);
 	config = read_files(write_file("a.yaml", MATCH("src: 192.0.2.0, src_file: [list.txt, ca.pem], "
-						      "dst_file: ca.pem, src_except_file: list.txt, dst_except: 192.0.2.9"), 0644), NULL);
+						      "dst_file: ca.pem, src_except_file: list.txt, "
+						      "dst_except: 192.0.2.9"), 0644), NULL);
 	match = &config->rules[0].match;
 	assert_int_equal(match->file_count, 4);
 	assert_int_equal(match->dst.count, 1);
@@ -1422,8 +1423,25 @@ static void test_empty_src_file(void **state)
 	assert_true(config->rules[0].match.has_src);
 	assert_int_equal(config->rules[0].match.src.count, 0);
 	assert_int_equal(config->warning_count, 1);
-	assert_non_null(strstr(config->warnings[0], "a.yaml:5: rule \"dns\": match: no prefix is in src_file: the rule "
-						    "matches nobody"));
+	assert_non_null(strstr(config->warnings[0], "a.yaml:3: rule \"dns\": no prefix is in its src_file: it matches "
+						    "nobody"));
+	eb_config_free(config);
+}
+
+/* Who was to be let in is locked out. */
+static void test_empty_allow_list(void **state)
+{
+	static const char text[] = CONFIG("rules:\n"
+					  "- { name: a, action: allow, match: { src_file: list.txt } }\n"
+					  "- { name: m, action: deny, mode: monitor }\n"
+					  "- { name: d, action: deny, match: { proto: tcp } }\n");
+	struct eb_config *config;
+
+	(void)state;
+	write_file("list.txt", "# nobody\n", 0644);
+	config = read_files(write_file("a.yaml", text, 0644), NULL);
+	assert_non_null(strstr(config->warnings[0], "a.yaml:3: rule \"a\": no prefix is in its src_file: it lets "
+						    "nobody through, and rule \"d\" after it denies"));
 	eb_config_free(config);
 }
 
@@ -1940,6 +1958,7 @@ int main(void)
 		TEST(test_several_files),
 		TEST(test_sides_of_exceptions),
 		TEST(test_half_written),
+		TEST(test_empty_allow_list),
 		TEST(test_empty_src_file),
 		TEST(test_src_file_refused),
 		TEST(test_a_million_prefixes),

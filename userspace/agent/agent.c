@@ -7,9 +7,11 @@
 #include "agent.h"
 #include "config_redis.h"
 #include "layers.h"
+#include "lists.h"
 #include "log.h"
 #include "privileges.h"
 #include "text.h"
+#include "watch.h"
 
 /* An attempt that failed is repeated after this long, if no notification comes first. */
 #define RETRY_US (5 * 1000000ULL)
@@ -417,6 +419,14 @@ static void watch_job(struct eb_agent *agent)
 		schedule_retry(agent);
 }
 
+static void begin_watch(struct eb_agent *agent)
+{
+	int err = eb_watch_new(agent, &agent->watch);
+
+	if (err)
+		eb_error("cannot watch the files of lists, changes come into force with a reload", eb_err(err));
+}
+
 void eb_agent_enforce(struct eb_agent *agent)
 {
 	agent->enforcing = true;
@@ -424,6 +434,7 @@ void eb_agent_enforce(struct eb_agent *agent)
 	eb_programs_sweep(eb_dataplane_programs(agent->dataplane));
 	eb_agent_attach_all(agent);
 	eb_agent_check_pins(agent);
+	begin_watch(agent);
 }
 
 /* An interface that was renamed is known by its index; one that comes may have our name for another one of its own. */
@@ -579,6 +590,8 @@ static struct eb_config *adopt_config(struct eb_agent *agent, struct eb_config *
 	agent->interfaces = interfaces;
 	agent->interface_count = config->interface_count;
 	agent->config = config;
+	if (agent->watch)
+		eb_watch_follow(agent->watch);
 	return before;
 }
 
@@ -682,6 +695,11 @@ static int check_fixed(const struct eb_config *old, const struct eb_config *new,
 	return 0;
 }
 
+int eb_agent_renew(struct eb_agent *agent, char **error)
+{
+	return apply_rules(agent, agent->config, error);
+}
+
 int eb_agent_replace(struct eb_agent *agent, struct eb_config *config, struct eb_config **before, char **error)
 {
 	struct eb_interface *interfaces;
@@ -723,7 +741,9 @@ static int try_reload(struct eb_agent *agent, char **error)
 
 	if (err)
 		return err;
-	err = eb_agent_replace(agent, config, &before, error);
+	err = eb_lists_inherit(config, agent->config);
+	if (!err)
+		err = eb_agent_replace(agent, config, &before, error);
 	if (err) {
 		eb_config_free(config);
 		return err;
@@ -757,6 +777,7 @@ void eb_agent_done(struct eb_agent *agent)
 {
 	sd_event_source_unref(agent->retry);
 	sd_event_source_disable_unref(agent->job);
+	eb_watch_free(agent->watch);
 	eb_persist_free(agent->persist);
 	eb_dataplane_close(agent->dataplane);
 	free_interfaces(agent->interfaces, agent->interface_count);

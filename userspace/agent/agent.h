@@ -45,6 +45,7 @@ struct eb_agent {
 	unsigned int reloads, reload_failures;
 	char *pins_problem;     /* of eb_dataplane_pins_problem(), as logged; NULL */
 	uint64_t table_full;    /* packets so far whose source found no room */
+	struct eb_watch *watch; /* of the files of lists; NULL before it enforces */
 	char *reload_error;     /* of the last reload, NULL when it succeeded */
 	char *refused;          /* why the start took the configuration that was kept; until the file is in force, NULL */
 	struct eb_keep *keep;   /* NULL without a state_dir */
@@ -75,6 +76,9 @@ void eb_agent_settle(struct eb_agent *agent);
 
 /* Reads the configuration again and puts it into force; on failure the old one stays, and *error says why. */
 int eb_agent_reload(struct eb_agent *agent, char **error);
+
+/* Puts the rules of agent->config into force anew, after its lists changed. */
+int eb_agent_renew(struct eb_agent *agent, char **error);
 
 /*
  * Puts another configuration into force, whose interfaces are then still to be attached to; refuses what cannot change

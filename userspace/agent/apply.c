@@ -11,6 +11,7 @@
 #include "clock.h"
 #include "control.h"
 #include "input.h"
+#include "lists.h"
 #include "log.h"
 #include "printable.h"
 #include "save.h"
@@ -40,6 +41,7 @@ struct order {
 	uint64_t confirm_ns; /* 0: for good, at once */
 	char *text;
 	size_t size;
+	struct eb_list_sizes before; /* of the configuration that was in force */
 	bool is_own; /* the agent's file has this text already */
 };
 
@@ -336,8 +338,11 @@ static int put_into_force(struct eb_apply *apply, struct order *order, struct eb
 	struct eb_agent *agent = apply->agent;
 	struct eb_config *before, *tried;
 	char *nested = NULL;
-	int err = eb_agent_replace(agent, config, &before, error);
+	int err = eb_lists_inherit(config, agent->config);
 
+	eb_lists_measure(agent->config, &order->before);
+	if (!err)
+		err = eb_agent_replace(agent, config, &before, error);
 	if (err) {
 		eb_config_free(config);
 		return err;
@@ -386,10 +391,10 @@ static json_t *report(const struct eb_apply *apply, const struct order *order)
 	else
 		eb_fail(0, &message, order->is_own ? "%s: %zu rules in force" : "%s: %zu rules in force" SAVED,
 			order->path, config->rule_count, config->path, config->path);
-	reply = json_pack("{s:b, s:o, s:i, s:o, s:o, s:o}", "ok", 1, "file", eb_printable_json(order->path), "rules",
-			  (int)config->rule_count, "confirm_seconds",
+	reply = json_pack("{s:b, s:o, s:i, s:o, s:o, s:o, s:o}", "ok", 1, "file", eb_printable_json(order->path),
+			  "rules", (int)config->rule_count, "confirm_seconds",
 			  order->confirm_ns ? json_integer(seconds) : json_null(), "warnings", list_warnings(config),
-			  "message", eb_printable_json(message));
+			  "prefixes", eb_lists_compare(config, &order->before), "message", eb_printable_json(message));
 	eb_info("applied", eb_str("file", order->path), eb_num("rules", config->rule_count),
 		eb_num("confirm_seconds", seconds));
 	free(message);

@@ -17,6 +17,7 @@
 #include "control_server.h"
 #include "kept.h"
 #include "links.h"
+#include "lists.h"
 #include "lock.h"
 #include "log.h"
 #include "metrics.h"
@@ -173,15 +174,27 @@ static int reload(struct program *program, char **error)
 	return err;
 }
 
+static json_t *warnings_json(const struct eb_config *config)
+{
+	json_t *list = json_array();
+
+	for (size_t i = 0; i < config->warning_count; i++)
+		json_array_append_new(list, eb_printable_json(config->warnings[i]));
+	return list;
+}
+
 static json_t *answer_reload(struct program *program)
 {
 	const struct eb_agent *agent = &program->agent;
+	struct eb_list_sizes before;
 	char *error = NULL;
 	json_t *reply;
 
+	eb_lists_measure(agent->config, &before);
 	if (reload(program, &error) == 0)
-		return json_pack("{s:b, s:i, s:o}", "ok", 1, "rules", (int)agent->config->rule_count, "config",
-				 eb_printable_json(agent->config->path));
+		return json_pack("{s:b, s:i, s:o, s:o, s:o}", "ok", 1, "rules", (int)agent->config->rule_count,
+				 "config", eb_printable_json(agent->config->path), "warnings",
+				 warnings_json(agent->config), "prefixes", eb_lists_compare(agent->config, &before));
 	reply = reply_error(error);
 	free(error);
 	return reply;
@@ -276,6 +289,8 @@ static json_t *answer(struct program *program, const char *request, int file)
 {
 	if (strcmp(request, "status") == 0)
 		return answer_status(program);
+	if (strcmp(request, "lists") == 0)
+		return json_pack("{s:b, s:o}", "ok", 1, "lists", eb_lists_status(program->agent.config));
 	if (strcmp(request, "reload") == 0)
 		return answer_reload(program);
 	if (strncmp(request, EB_CONTROL_APPLY, strlen(EB_CONTROL_APPLY)) == 0 && program->stopping)

@@ -7,6 +7,7 @@
 #include "clock.h"
 #include "exposition.h"
 #include "http_server.h"
+#include "lists.h"
 #include "log.h"
 #include "metrics.h"
 
@@ -59,6 +60,36 @@ static void expose_rules(const struct eb_metrics *metrics, FILE *out)
 	eb_expose_family(out, "edgebucket_bytes_total", "counter",
 			 "Bytes of frames by the rule that decided and what became of them.");
 	expose_verdicts(metrics, out, "edgebucket_bytes_total", true);
+}
+
+/* What lists of prefixes are made of. `source` is empty for what the configuration itself lists. */
+static void expose_lists(const struct eb_agent *agent, FILE *out)
+{
+	json_t *lists = eb_lists_status(agent->config), *item;
+	static const struct {
+		const char *name, *help, *member;
+	} families[] = {
+		{ "edgebucket_list_prefixes", "Prefixes of a rule's lists, by the file they came from.", "prefixes" },
+		{ "edgebucket_list_skipped_lines", "Lines of a file that are not understood and left out.", "skipped" },
+		{ "edgebucket_list_stale", "1 while a file changed and what it says now is not in force.", "problem" },
+	};
+
+	for (size_t i = 0; i < sizeof(families) / sizeof(families[0]); i++) {
+		size_t index;
+
+		eb_expose_family(out, families[i].name, "gauge", families[i].help);
+		json_array_foreach(lists, index, item) {
+			const json_t *value = json_object_get(item, families[i].member);
+			const char *source = json_string_value(json_object_get(item, "source"));
+
+			eb_expose(out, families[i].name,
+				  EB_LABELS({ "rule", json_string_value(json_object_get(item, "rule")) },
+					    { "list", json_string_value(json_object_get(item, "list")) },
+					    { "source", source ? source : "" }),
+				  json_is_integer(value) ? (uint64_t)json_integer_value(value) : json_is_string(value));
+		}
+	}
+	json_decref(lists);
 }
 
 static void expose_frames(FILE *out, const struct eb_frame_counter frames[EB_FRAME_KINDS])
@@ -224,6 +255,7 @@ static void answer_metrics(struct eb_metrics *metrics, struct eb_http_reply *rep
 	eb_persist_figures(metrics->agent->persist, &figures);
 	reply->type = EB_EXPOSITION_TYPE;
 	expose_rules(metrics, reply->body);
+	expose_lists(metrics->agent, reply->body);
 	expose_frames(reply->body, frames);
 	expose_buckets(metrics, reply->body);
 	expose_interfaces(metrics->agent, reply->body);

@@ -100,6 +100,30 @@ static void print_warnings(const json_t *reply)
 			cli_note("warning: %s", json_string_value(warning));
 }
 
+static const char *plural(json_int_t count)
+{
+	return count == 1 ? "" : "es";
+}
+
+/* A line for each rule that asks for addresses. */
+static void print_prefixes(const json_t *reply)
+{
+	json_t *list = json_object_get(reply, "prefixes"), *rule;
+	size_t i;
+
+	json_array_foreach(list, i, rule) {
+		json_int_t count = json_integer_value(json_object_get(rule, "prefixes"));
+		json_int_t change = json_integer_value(json_object_get(rule, "change"));
+		const char *name = member(rule, "rule");
+
+		printf("  %s: %" JSON_INTEGER_FORMAT " prefix%s", name ? name : "?", count, plural(count));
+		if (change)
+			printf(", %" JSON_INTEGER_FORMAT " %s than before", change < 0 ? -change : change,
+			       change < 0 ? "fewer" : "more");
+		putchar('\n');
+	}
+}
+
 enum cli_result agent_show(const struct cli *cli, json_t *reply, const char *done)
 {
 	const char *message = member(reply, "message");
@@ -117,6 +141,7 @@ enum cli_result agent_show(const struct cli *cli, json_t *reply, const char *don
 		printf("%s: %d rules in force\n", done, (int)json_integer_value(json_object_get(reply, "rules")));
 	else
 		puts(done);
+	print_prefixes(reply);
 	json_decref(reply);
 	return CLI_DONE;
 }

@@ -51,6 +51,10 @@ static struct text match_text(const struct eb_match *match)
 		append_prefixes(&text, "src", &match->src);
 	if (match->has_dst)
 		append_prefixes(&text, "dst", &match->dst);
+	if (match->src_except.count)
+		append_prefixes(&text, "src except", &match->src_except);
+	if (match->dst_except.count)
+		append_prefixes(&text, "dst except", &match->dst_except);
 	if (match->proto >= 0)
 		append(&text, " %s", eb_protocol_print(match->proto, proto));
 	for (size_t i = 0; i < match->dport_count; i++) {

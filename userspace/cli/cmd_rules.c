@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "agent.h"
 #include "options.h"
 #include "print.h"
 #include "rules.h"
@@ -12,6 +13,7 @@
 
 struct rules_view {
 	const struct session *session;
+	json_t *lists; /* where prefixes come from, as the agent says; NULL while none runs */
 	struct eb_counters counters[EB_RULES_MAX];
 };
 
@@ -26,6 +28,24 @@ static json_t *counters_json(const struct eb_counters *counters)
 	return object;
 }
 
+/* Puts the agent's lists of a rule into its object. */
+static void add_lists(const struct rules_view *view, const char *name, json_t *object)
+{
+	json_t *lists = json_array(), *item;
+	size_t i;
+
+	json_array_foreach(view->lists, i, item) {
+		const char *rule = json_string_value(json_object_get(item, "rule"));
+
+		if (!rule || strcmp(rule, name) != 0)
+			continue;
+		item = json_copy(item);
+		json_object_del(item, "rule");
+		json_array_append_new(lists, item);
+	}
+	json_object_set_new(object, "lists", lists);
+}
+
 static json_t *rule_json(const struct rules_view *view, int index)
 {
 	const struct eb_policy *policy = &view->session->policy;
@@ -37,6 +57,8 @@ static json_t *rule_json(const struct rules_view *view, int index)
 			   eb_action_name(rule->action), "mode", rule->monitor ? "monitor" : "enforce", "packets",
 			   print_json_limit(&rule->packets), "bytes", print_json_limit(&rule->bytes), "counters",
 			   counters_json(&view->counters[index]));
+	if (view->lists)
+		add_lists(view, session_rule_name(policy, index).s, object);
 	if (!is_limit)
 		return object;
 	json_object_set_new(object, "new_sources", print_json_limit(&rule->new_sources));
@@ -90,6 +112,39 @@ static void fill_row(const void *arg, size_t row, struct table_cell *cells)
 		fill_verdict(&view->counters[row], i, &cells[COLUMN_VERDICTS + 2 * i]);
 }
 
+enum { LIST_RULE, LIST_NAME, LIST_PREFIXES, LIST_SKIPPED, LIST_SOURCE, LIST_PROBLEM };
+
+static const struct table_column list_columns[] = {
+	[LIST_RULE] = { .title = "RULE" },
+	[LIST_NAME] = { .title = "LIST" },
+	[LIST_PREFIXES] = { .title = "PREFIXES", .right = true },
+	[LIST_SKIPPED] = { .title = "LINES LEFT OUT", .right = true, .optional = true },
+	[LIST_SOURCE] = { .title = "FROM" },
+	[LIST_PROBLEM] = { .title = "NOT IN FORCE", .optional = true },
+};
+
+static void put_text(const json_t *item, const char *name, const char *none, struct table_cell *cell)
+{
+	const char *text = json_string_value(json_object_get(item, name));
+
+	snprintf(cell->text.s, sizeof(cell->text.s), "%s", text ? text : none);
+}
+
+static void fill_list(const void *arg, size_t row, struct table_cell *cells)
+{
+	const struct rules_view *view = arg;
+	const json_t *item = json_array_get(view->lists, row);
+	json_int_t skipped = json_integer_value(json_object_get(item, "skipped"));
+
+	put_text(item, "rule", "?", &cells[LIST_RULE]);
+	put_text(item, "list", "?", &cells[LIST_NAME]);
+	put_text(item, "source", "the configuration", &cells[LIST_SOURCE]);
+	put_text(item, "problem", "-", &cells[LIST_PROBLEM]);
+	cells[LIST_PREFIXES].text = print_count(json_integer_value(json_object_get(item, "prefixes")));
+	cells[LIST_SKIPPED].text = skipped ? print_count(skipped) : (struct text){ "-" };
+	cells[LIST_PROBLEM].colour = COLOUR_RED;
+}
+
 static enum cli_result print_rules_json(const struct rules_view *view)
 {
 	struct json_list list;
@@ -106,7 +161,23 @@ static enum cli_result print_rules(const struct rules_view *view, bool json)
 	if (json)
 		return print_rules_json(view);
 	table_print(columns, sizeof(columns) / sizeof(columns[0]), session_rule_count(view->session), fill_row, view);
+	if (json_array_size(view->lists)) {
+		putchar('\n');
+		table_print(list_columns, sizeof(list_columns) / sizeof(list_columns[0]), json_array_size(view->lists),
+			    fill_list, view);
+	}
 	return CLI_DONE;
+}
+
+/* The maps have the prefixes of all lists together; which came from where, an agent that runs knows. */
+static void ask_for_lists(struct rules_view *view)
+{
+	json_t *reply;
+
+	if (!agent_is_running(view->session) || agent_ask(view->session, "lists", AGENT_TIMEOUT_MS, &reply))
+		return;
+	view->lists = json_incref(json_object_get(reply, "lists"));
+	json_decref(reply);
 }
 
 static int read_counters(struct rules_view *view)
@@ -129,10 +200,12 @@ enum cli_result cmd_rules(struct cli *cli, int argc, char **argv)
 		return CLI_MISUSED;
 	result = session_open(cli, SESSION_MAPS, &session);
 	if (!result) {
+		ask_for_lists(&view);
 		err = read_counters(&view);
 		result = err ? cli_fail("%s/counters: %s", session.places.pin_dir, strerror(-err)) :
 			       print_rules(&view, cli->json);
 	}
+	json_decref(view.lists);
 	session_close(&session);
 	return result;
 }

@@ -499,6 +499,23 @@ int eb_config_parse(const char *text, size_t size, const char *path, const char 
 	return eb_config_parse_for(path, text, size, path, redis_path, NULL, out, error);
 }
 
+int eb_config_warn(struct eb_config *config, const char *format, ...)
+{
+	struct eb_report report = { .warnings = config->warnings, .warning_count = config->warning_count };
+	va_list args;
+	char *text;
+	int err;
+
+	va_start(args, format);
+	if (vasprintf(&text, format, args) < 0)
+		text = NULL;
+	va_end(args);
+	err = eb_report_warn_text(&report, text);
+	config->warnings = report.warnings;
+	config->warning_count = report.warning_count;
+	return err;
+}
+
 void eb_config_free(struct eb_config *config)
 {
 	if (!config)

@@ -57,6 +57,8 @@ struct eb_list_file {
 	size_t first, count;      /* within the list */
 	size_t skipped;           /* lines that were left out, see on_bad_line */
 	bool is_busy;             /* half-written when it was to be read: nothing came from it */
+	bool is_kept;             /* likewise, and what was in force of it before took its place */
+	char *problem;            /* of a change that is not in force, see agent/lists.h; NULL */
 	struct eb_list_mark mark; /* of what was read last, in force or not */
 };
 
@@ -141,6 +143,9 @@ int eb_config_parse(const char *text, size_t size, const char *path, const char 
  * are those to go on from, or NULL; they are the configuration's, and freed on failure. `text` can be one of theirs. */
 int eb_config_parse_for(const char *home, const char *text, size_t size, const char *path, const char *redis_path,
 			struct eb_inputs *inputs, struct eb_config **out, char **error);
+
+/* Adds a warning to it. Returns 0 or -ENOMEM. */
+int eb_config_warn(struct eb_config *config, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* Accepts NULL. */
 void eb_config_free(struct eb_config *config);

@@ -195,6 +195,9 @@ static int read_list_file(const struct eb_yaml_value *value, void *into)
 	if (err)
 		return err;
 	match->file_count++;
+	for (const struct eb_list_file *other = files; other < file; other++)
+		if (other->role == file->role && !strcmp(other->path, file->path))
+			return eb_yaml_fail(value, "%s is there twice", eb_input_quote(file->path).text);
 	return load_list(value, match, file);
 }
 
@@ -456,22 +459,6 @@ static const struct eb_yaml_key match_keys[] = {
 	{ "dport", read_dport, false },
 };
 
-/* A condition without prefixes, as nobody means it: files that are empty. */
-static int warn_of_empty(const struct eb_yaml_value *value, const struct eb_match *match)
-{
-	bool is_busy = false;
-
-	for (size_t i = 0; i < match->file_count; i++)
-		is_busy |= match->files[i].is_busy;
-	if (is_busy)
-		return 0;
-	if (match->has_src && !match->src.count)
-		return eb_yaml_warn(value, "no prefix is in src_file: the rule matches nobody");
-	if (match->has_dst && !match->dst.count)
-		return eb_yaml_warn(value, "no prefix is in dst_file: the rule matches nothing");
-	return 0;
-}
-
 static int read_match(const struct eb_yaml_value *value, void *into)
 {
 	struct eb_match *match = &((struct rule_reader *)into)->rule->match;
@@ -480,7 +467,7 @@ static int read_match(const struct eb_yaml_value *value, void *into)
 	if (!err && (match->watch || match->skip_bad) && !match->file_count)
 		return eb_yaml_fail(value, "watch and on_bad_line are about files, and there is none; as in src_file: "
 				    "list.txt");
-	return err ? err : warn_of_empty(value, match);
+	return err;
 }
 
 static bool is_rule_name(const char *text)
@@ -652,6 +639,53 @@ static int warn_of_unreachable(const struct eb_yaml_value *value, const struct e
 	return 0;
 }
 
+static bool is_half_written(const struct eb_match *match)
+{
+	for (size_t i = 0; i < match->file_count; i++)
+		if (match->files[i].is_busy)
+			return true;
+	return false;
+}
+
+/* The first rule behind `rule` that drops whom this lets through; NULL for none. */
+static const struct eb_rule_config *find_deny(const struct eb_config *config, const struct eb_rule_config *rule)
+{
+	if (rule->action != EB_ALLOW)
+		return NULL;
+	for (const struct eb_rule_config *later = rule + 1; later < config->rules + config->rule_count; later++)
+		if (later->action == EB_DENY && !later->monitor)
+			return later;
+	return NULL;
+}
+
+/* Files without a prefix, as one has that was cut. */
+static int warn_of_empty(const struct eb_yaml_value *value, const struct eb_config *config,
+			 const struct eb_rule_config *rule)
+{
+	const struct eb_match *match = &rule->match;
+	const struct eb_rule_config *deny = find_deny(config, rule);
+	bool no_src = match->has_src && !match->src.count, no_dst = match->has_dst && !match->dst.count;
+	struct eb_report *report = value->yaml->report;
+
+	if ((!no_src && !no_dst) || is_half_written(match))
+		return 0;
+	if (deny)
+		return eb_report_warn(report, "%s:%u: rule \"%s\": no prefix is in its %s: it lets nobody through, and "
+				      "rule \"%s\" after it denies", value->yaml->file, rule->line, rule->name,
+				      no_src ? "src_file" : "dst_file", deny->name);
+	return eb_report_warn(report, "%s:%u: rule \"%s\": no prefix is in its %s: it matches nobody",
+			      value->yaml->file, rule->line, rule->name, no_src ? "src_file" : "dst_file");
+}
+
+static int warn_of_empty_lists(const struct eb_yaml_value *value, const struct eb_config *config)
+{
+	int err = 0;
+
+	for (size_t i = 0; !err && i < config->rule_count; i++)
+		err = warn_of_empty(value, config, &config->rules[i]);
+	return err;
+}
+
 int eb_config_rules_read(const struct eb_yaml_value *value, void *into)
 {
 	struct eb_config *config = into;
@@ -663,13 +697,17 @@ int eb_config_rules_read(const struct eb_yaml_value *value, void *into)
 	if (!config->rules)
 		return -ENOMEM;
 	err = eb_yaml_read_list(value, read_rule, config);
+	if (!err)
+		err = warn_of_empty_lists(value, config);
 	return err ? err : warn_of_unreachable(value, config);
 }
 
 static void free_match(struct eb_match *match)
 {
-	for (size_t i = 0; i < match->file_count; i++)
+	for (size_t i = 0; i < match->file_count; i++) {
 		free(match->files[i].path);
+		free(match->files[i].problem);
+	}
 	free(match->files);
 	eb_prefix_list_done(&match->src);
 	eb_prefix_list_done(&match->dst);

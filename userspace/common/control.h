@@ -3,8 +3,8 @@
  * Asking the running agent: the address of its control socket, and the client's side of it.
  *
  * The socket RUN_DIR/control.sock keeps packets apart (SOCK_SEQPACKET). A request is one packet of text, a word and
- * optional arguments ("reload", "flush", "reset", "detach", "status"); with "apply" goes an open file, as the agent may
- * see other files by the same names: it can have mounts of its own, in a container say. The reply is one packet of
+ * optional arguments ("reload", "flush", "reset", "detach", "status", "lists"); with "apply" goes an open file, as the
+ * agent may see other files by the same names: it can have mounts of its own, in a container say. The reply is one packet of
  * JSON, {"ok": true, ...} or {"ok": false, "error": "text"}.
  */
 #ifndef EB_CONTROL_H

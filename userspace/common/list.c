@@ -269,7 +269,7 @@ static int warn_of_skipped(const struct parser *parser)
 	if (!parser->good)
 		return eb_report_fail(parser->report, "%s: none of its %zu lines is understood; the first, line %u: %s",
 				      parser->path, parser->skipped, parser->first_bad_line, parser->first_bad);
-	return eb_report_warn(parser->report, "%s: %zu lines that are not understood are left out; the first, line %u: "
+	return eb_report_warn(parser->report, "%s: left out lines that are not understood: %zu; the first, line %u: "
 			      "%s", parser->path, parser->skipped, parser->first_bad_line, parser->first_bad);
 }
 
