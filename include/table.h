@@ -43,23 +43,50 @@
 
 enum eb_charge { EB_ADMITTED, EB_REFUSED, EB_BUSY };
 
-/* Murmur3's 64-bit finalizer: a bijection in which every input bit reaches every output bit. */
-static __always_inline __u64 eb_mix(__u64 x)
+static __always_inline __u64 eb_rotate(__u64 x, int bits)
 {
-	x ^= x >> 33;
-	x *= 0xff51afd7ed558ccdULL;
-	x ^= x >> 33;
-	x *= 0xc4ceb9fe1a85ec53ULL;
-	return x ^ (x >> 33);
+	return x << bits | x >> (64 - bits);
 }
 
+/* SipHash's round. */
+static __always_inline void eb_hash_round(__u64 v[4])
+{
+	v[0] += v[1];
+	v[2] += v[3];
+	v[1] = eb_rotate(v[1], 13) ^ v[0];
+	v[3] = eb_rotate(v[3], 16) ^ v[2];
+	v[0] = eb_rotate(v[0], 32) + v[3];
+	v[2] += v[1];
+	v[3] = eb_rotate(v[3], 21) ^ v[0];
+	v[1] = eb_rotate(v[1], 17) ^ v[2];
+	v[2] = eb_rotate(v[2], 32);
+}
+
+/*
+ * SipHash-1-3 of the key's words, with the seed as its key: who does not know the seed cannot choose sources that meet
+ * in one set, not even by watching who is crowded. A mixing function with a secret start would not do: differences of
+ * keys go through it whatever the secret is.
+ */
 static __always_inline __u64 eb_key_hash(const __u64 *key, int words, const __u64 seed[2])
 {
-	__u64 hash = seed[0];
+	__u64 v[4] = { seed[0] ^ 0x736f6d6570736575ULL, seed[1] ^ 0x646f72616e646f6dULL,
+		       seed[0] ^ 0x6c7967656e657261ULL, seed[1] ^ 0x7465646279746573ULL };
+	__u64 length = (__u64)words << 59; /* in bytes, in the last word's highest byte */
 
-	for (int i = 0; i < words; i++)
-		hash = eb_mix(hash ^ key[i]) + seed[1];
-	return hash;
+	for (int i = 0; i < words; i++) {
+		__u64 word = EB_READ(key[i]);
+
+		v[3] ^= word;
+		eb_hash_round(v);
+		v[0] ^= word;
+	}
+	v[3] ^= length;
+	eb_hash_round(v);
+	v[0] ^= length;
+	v[2] ^= 0xff;
+	for (int i = 0; i < 3; i++)
+		eb_hash_round(v);
+	return v[0] ^ v[1] ^ v[2] ^ v[3];
 }
 
 /* The two sets of a key, of `sets` in all. They may be the same one. The second is a neighbour of the first, with its

@@ -11,6 +11,7 @@ schema=$(sed -n 's/^#define EB_SCHEMA //p' "$(dirname "$0")/../../include/edgebu
 build_next() {
 	local top
 	top=$(cd "$(dirname "$0")/../.." && pwd)
+	schema=$(sed -n 's/^#define EB_SCHEMA //p' "$top/include/edgebucket.h")
 	mkdir "$dir/next"
 	cp -r "$top/Makefile" "$top/include" "$top/bpf" "$top/userspace" "$dir/next"
 	sed -i -e "s/^#define EB_SCHEMA $schema\$/#define EB_SCHEMA $((schema + 1))/" -e 's/^struct eb_bucket {$/&\n\t__u64 novelty;/' \
@@ -21,7 +22,7 @@ build_next() {
 		fail "the second build: $(tail -n 5 "$dir/make.log")"
 }
 
-schema() { bpftool -j map lookup pinned "$pin_dir/state" key 0 0 0 0 | jq .formatted.value.schema; }
+pinned_schema() { bpftool -j map lookup pinned "$pin_dir/state" key 0 0 0 0 | jq .formatted.value.schema; }
 
 # upgrade_to BUILD SCHEMA: from the agent that runs to another build's, under fire.
 upgrade_to() {
@@ -30,7 +31,7 @@ upgrade_to() {
 	BUILD=$1 start_agent
 	stop_fire
 	wait_log "carried the buckets over"
-	equal "schema" "$2" schema
+	equal "schema" "$2" pinned_schema
 	equal "passed under fire with schema $2" 100 passed 10.8.0.1
 }
 

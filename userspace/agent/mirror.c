@@ -127,14 +127,11 @@ static void set_held(struct eb_mirror *mirror, uint32_t *slot, uint32_t value)
 
 static uint32_t fingerprint(const struct eb_bucket_view *view)
 {
-	uint64_t words[2], hash;
+	static const __u64 seed[2];
+	__u64 words[] = { view->source.rule_id, view->packets_full_at, view->bytes_full_at, 0, 0 };
 
-	memcpy(words, view->source.addr, sizeof(words));
-	hash = eb_mix(words[0] ^ view->source.rule_id);
-	hash = eb_mix(hash ^ words[1]);
-	hash = eb_mix(hash ^ view->packets_full_at);
-	hash = eb_mix(hash ^ view->bytes_full_at);
-	return (uint32_t)hash | 1;
+	memcpy(&words[3], view->source.addr, sizeof(view->source.addr));
+	return (uint32_t)eb_key_hash(words, sizeof(words) / sizeof(words[0]), seed) | 1;
 }
 
 /* What the store should not have any more, and we do not know of. A tick or two later, so that what is in debt comes
