@@ -26,14 +26,15 @@ static const struct eb_rule *find_limit(const struct eb_policy *policy)
 static int charge(struct eb_buckets *buckets, const struct eb_rule *rule, uint32_t source)
 {
 	uint32_t addr = htonl(FIRST_SOURCE + source);
+	uint64_t now = eb_buckets_now();
 	struct eb_bucket_view view = {
 		.source = { .family = 4, .rule_id = rule->id4 },
-		.packets_full_at = eb_gcra_full_at(eb_buckets_now(), eb_gcra_cost(&rule->packets, 1)),
+		.packets_full_at = eb_gcra_full_at(now, eb_gcra_cost(&rule->packets, 1)),
 	};
 	int ret;
 
 	memcpy(view.source.addr, &addr, sizeof(addr));
-	ret = eb_buckets_merge(buckets, &view, EB_MERGE_ADD, rule);
+	ret = eb_buckets_merge(buckets, &view, EB_MERGE_ADD, now);
 	return ret < 0 ? ret : 0;
 }
 

@@ -26,6 +26,7 @@ enum outcome {
 	OUTCOME_CROWDED,    /* the gate was closed to a new source */
 	OUTCOME_TABLE_FULL, /* all places that a new source could have are in debt */
 	OUTCOME_CONTENDED,  /* other CPUs kept getting in the way: refused, so the limit holds */
+	OUTCOME_MOVED,      /* a reload is under way, and the source belongs to the next rule: see charge_next() */
 };
 
 /* One bucket for each rule says how fast new sources may appear: a flood of invented sources stops here, and touches
@@ -119,6 +120,8 @@ static __always_inline enum outcome charge_source4(struct eb_state *state, const
 		return OUTCOME_CONTENDED;
 	place = eb_table_find(&sets, (__u64 *)&key, EB_WORDS4, eb_tag(hash));
 	if (place < 0) {
+		if (EB_READ(rule->next))
+			return OUTCOME_MOVED;
 		if (!gate_admits(state, rule, now))
 			return OUTCOME_CROWDED;
 		place = insert4(state, &key, hash, now);
@@ -148,6 +151,8 @@ static __always_inline enum outcome charge_source6(struct eb_state *state, const
 		return OUTCOME_CONTENDED;
 	place = eb_table_find(&sets, words, EB_WORDS6, eb_tag(hash));
 	if (place < 0) {
+		if (EB_READ(rule->next))
+			return OUTCOME_MOVED;
 		if (!gate_admits(state, rule, now))
 			return OUTCOME_CROWDED;
 		place = insert6(state, &key, hash, now);
@@ -159,6 +164,34 @@ static __always_inline enum outcome charge_source6(struct eb_state *state, const
 	tally->way = place & (EB_WAYS - 1);
 	tally->family = 6;
 	return charge_place(&sets, words, EB_WORDS6, place, rule, packet->len, now);
+}
+
+static __always_inline enum outcome charge_source(struct eb_state *state, const struct eb_rule *rule,
+						  const struct eb_packet *packet, struct eb_tally *tally, __u64 now)
+{
+	return packet->family == 4 ? charge_source4(state, rule, packet, tally, now)
+				   : charge_source6(state, rule, packet, tally, now);
+}
+
+/*
+ * Charges a packet under the rule that takes the buckets of its own over, while a reload that changes the limits is
+ * under way: what convert.h says of a source without a bucket in the old rule.
+ */
+__noinline int charge_next(struct eb_state *state, const struct eb_rule *next, const struct eb_packet *packet,
+			   struct eb_tally *tally, __u64 now)
+{
+	if (!state || !next || !packet || !tally)
+		return OUTCOME_CONTENDED;
+	return charge_source(state, next, packet, tally, now);
+}
+
+/* The rule in the other policy than `index` that takes over, or NULL. */
+static __always_inline const struct eb_rule *next_rule(const struct eb_rule *rule, __u32 index)
+{
+	__u32 other = !index, place = (EB_READ(rule->next) - 1) & (EB_RULES_MAX - 1);
+	const struct eb_policy *next = bpf_map_lookup_elem(&policy, &other);
+
+	return next ? &next->rules[place] : NULL;
 }
 
 #endif

@@ -75,15 +75,15 @@ static __always_inline int finish(struct eb_cpu *cpu, const struct eb_rule *rule
 	return verdict == EB_DROP ? XDP_DROP : XDP_PASS;
 }
 
-static __always_inline int limit(struct eb_cpu *cpu, struct eb_state *state, const struct eb_rule *rule,
+static __always_inline int limit(struct eb_cpu *cpu, struct eb_state *state, const struct eb_rule *rule, __u32 index,
 				 const struct eb_packet *packet, __u64 ns)
 {
 	__u64 now = eb_gcra_now(ns);
 	struct eb_tally tally = {};
-	enum outcome outcome;
+	enum outcome outcome = charge_source(state, rule, packet, &tally, now);
 
-	outcome = packet->family == 4 ? charge_source4(state, rule, packet, &tally, now)
-				      : charge_source6(state, rule, packet, &tally, now);
+	if (outcome == OUTCOME_MOVED)
+		outcome = charge_next(state, next_rule(rule, index), packet, &tally, now);
 	switch (outcome) {
 	case OUTCOME_ADMIT:
 		return finish(cpu, rule, packet, EB_PASS, ns);
@@ -193,7 +193,7 @@ int edgebucket(struct xdp_md *ctx)
 	case EB_DENY:
 		return finish(cpu, rule, &packet, refuse(rule), ns);
 	default:
-		return limit(cpu, state, rule, &packet, ns);
+		return limit(cpu, state, rule, index, &packet, ns);
 	}
 }
 

@@ -108,7 +108,7 @@ struct eb_filter_words {
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
-	__uint(max_entries, EB_FILTER_PLACE(2, 0));
+	__uint(max_entries, EB_FILTER_PLACES);
 	__type(key, __u32);
 	__array(values, struct eb_filter_words);
 } filters SEC(".maps");

@@ -96,8 +96,9 @@ struct eb_state {
 	__u32 active;       /* index into `policy`: the rules in force */
 	__u32 ticks_per_ns; /* EB_TICKS_PER_NS */
 	__u32 predecessor;  /* id of the map `state` that this one replaced; 0 for none */
-	__u64 seed[2];      /* of the table's hash; random, so that nobody can aim at a set */
-	__u64 locks[EB_LOCKS]; /* held while a new source takes an entry, by hash of its key */
+	__u64 seed[2];      /* key of the table's hash; random, so that nobody can aim at a set */
+	__u64 swept_ns;     /* CLOCK_MONOTONIC when an agent last cleared buckets that had been full for a day */
+	__u64 locks[EB_LOCKS]; /* held by a CPU while a new source takes an entry, by hash of its key */
 	struct eb_bucket gates[EB_SLOTS] __attribute__((aligned(64))); /* how fast new sources may appear, by slot */
 };
 
@@ -107,7 +108,9 @@ struct eb_rule {
 	__u8 crowded_pass; /* pass packets of sources that got no bucket */
 	__u8 prefix4;      /* prefix lengths that make a source, for display */
 	__u8 prefix6;
-	__u8 pad[3];
+	__u8 next;         /* during a reload that changes the limits: 1 + the place in the other policy of the rule that
+			    * takes this one's buckets over, see convert.h; otherwise 0 */
+	__u8 pad[2];
 	__u32 slot;        /* of counters and gate: stable while the rule keeps its name; below EB_SLOTS */
 	__u32 id4, id6;    /* rule_id of its buckets */
 	__be32 mask4;
@@ -140,7 +143,7 @@ struct eb_policy {
 	__u32 uses;
 	__u32 rule_count;
 	__u32 malformed_drop;
-	__u32 generation;    /* counts the policies put into force; 0 once the next has taken over this one's debts */
+	__u32 generation;    /* counts the policies put into force */
 	__u64 src_any;       /* rules that ask for no source */
 	__u64 dst_any;
 	__u64 port_any;      /* rules that ask for no port */
@@ -169,6 +172,8 @@ struct eb_lpm6 {
 #define EB_TRIE(policy, side) (2 * (policy) + (side))
 #define EB_FILTER(family, side) (((family) == 6 ? 2 : 0) + (side))
 #define EB_FILTER_PLACE(policy, filter) (4 * (policy) + (filter))
+#define EB_FILTER_UNUSED EB_FILTER_PLACE(2, 0) /* nobody reads it: the agent writes there to wait for packets */
+#define EB_FILTER_PLACES (EB_FILTER_UNUSED + 1)
 #define EB_PORT(policy, port) (65536 * (policy) + (port))
 
 /* Per CPU, one of each rule's slot: map `counters`. */

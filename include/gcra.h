@@ -21,10 +21,11 @@
 #define EB_TICKS_PER_NS 1024ULL
 #define EB_DEBT_MAX (1ULL << 62)
 
-/* Two values of full_at are no times. Times that would fall on them are moved on by a tick or two. */
+/* Three values of full_at are no times. Times that would fall on them are moved on by a few ticks. */
 #define EB_FULL 0ULL   /* never charged, or without a limit: full at any time */
-#define EB_LOCKED 1ULL /* being handed to another source, see table.h */
-#define EB_FIRST_TIME 2ULL
+#define EB_LOCKED 1ULL /* being handed to another source by a CPU, see table.h */
+#define EB_HELD 2ULL   /* the same, by the agent */
+#define EB_FIRST_TIME 3ULL
 
 /* The longest refill that can be configured. The minute below EB_DEBT_MAX is for a CPU whose clock reading is old by
  * the time it is used: what another CPU charged meanwhile must still count as debt. */
@@ -50,6 +51,12 @@ static __always_inline __u64 eb_gcra_now(__u64 ns)
 static __always_inline __u64 eb_gcra_cost(const struct eb_limit *limit, __u64 tokens)
 {
 	return (tokens * limit->mult + ((1ULL << (limit->shift & 63)) - 1)) >> (limit->shift & 63);
+}
+
+/* True for EB_LOCKED and EB_HELD: nothing can be charged. */
+static __always_inline int eb_gcra_is_locked(__u64 full_at)
+{
+	return full_at - EB_LOCKED < EB_FIRST_TIME - EB_LOCKED;
 }
 
 /* Ticks until the bucket is full; 0 when it is. */

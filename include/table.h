@@ -17,6 +17,13 @@
  * tag are written, then the times become EB_FULL. A charge compares-and-swaps a time that it read before, so it fails
  * once a takeover began; and it looks at the key again afterwards, so a takeover that came between finding the key
  * and reading the time is noticed. Nothing is charged to nobody, and nobody is charged for free.
+ *
+ * Two entries of one source would be two bursts. CPUs exclude one another by a lock for each key, which is never waited
+ * for long and never broken: a program cannot be stopped in the middle. The agent can be stopped or killed anywhere, so
+ * it takes no lock: agent and CPU first make their entry visible, with its times still locked, then look for another
+ * one of the same key, and give theirs up when they see one. Of two who do that at the same time, one at least sees the
+ * other's. What the agent leaves when it is killed has EB_HELD for a time, which nobody else writes: one bucket that
+ * admits nothing until the next agent empties it.
  */
 #ifndef EB_TABLE_H
 #define EB_TABLE_H
@@ -177,7 +184,7 @@ static __always_inline __u64 eb_time_idle(__u64 full_at, __u64 now)
 
 	if (full_at == EB_FULL)
 		return ~0ULL;
-	return full_at == EB_LOCKED || eb_gcra_debt(full_at, since) ? 0 : since - full_at + 1;
+	return eb_gcra_is_locked(full_at) || eb_gcra_debt(full_at, since) ? 0 : since - full_at + 1;
 }
 
 /* How long a bucket has been without information, 0 while it has some. Nobody loses anything when another source gets
@@ -212,33 +219,82 @@ static __always_inline int eb_set_room(void *set, int words, __u64 now, int *way
 	return room;
 }
 
-/* Gives a free entry and its tag to `key`. The caller holds the key's lock (eb_lock), so nobody else is giving it one.
- * Returns 0 when somebody else was faster with this entry. */
-static __always_inline int eb_entry_take(__u64 *entry, __u16 *entry_tag, const __u64 *key, int words, __u16 tag,
-					 __u64 now)
+/* Changes both times of a bucket from what they were read as to `mark`: EB_LOCKED, or EB_HELD for the agent. Returns 0
+ * when one has changed. */
+static __always_inline int eb_bucket_lock(struct eb_bucket *bucket, __u64 packets, __u64 bytes, __u64 mark)
 {
+	if (__sync_val_compare_and_swap(&bucket->packets_full_at, packets, mark) != packets)
+		return 0;
+	if (__sync_val_compare_and_swap(&bucket->bytes_full_at, bytes, mark) == bytes)
+		return 1;
+	__sync_val_compare_and_swap(&bucket->packets_full_at, mark, packets);
+	return 0;
+}
+
+/* Gives a locked bucket its times. */
+static __always_inline void eb_bucket_unlock(struct eb_bucket *bucket, __u64 mark, __u64 packets, __u64 bytes)
+{
+	__sync_val_compare_and_swap(&bucket->bytes_full_at, mark, bytes);
+	__sync_val_compare_and_swap(&bucket->packets_full_at, mark, packets);
+}
+
+/* Who has a locked entry from now on. The compare-and-swap changes nothing: it is a barrier that BPF has too, so that
+ * whoever looks for the key from here on finds it. */
+static __always_inline void eb_entry_name(__u64 *entry, __u16 *entry_tag, const __u64 *key, int words, __u16 tag,
+					  __u64 mark)
+{
+	struct eb_bucket *bucket = eb_key_bucket(entry, words);
+
+	for (int i = 0; i < words; i++)
+		EB_WRITE(entry[i], key[i]);
+	EB_WRITE(*entry_tag, tag);
+	EB_WRITE(bucket->dropped, 0);
+	__sync_val_compare_and_swap(&bucket->packets_full_at, mark, mark);
+}
+
+/* Makes a locked entry nobody's, and unlocks it. */
+static __always_inline void eb_entry_empty(__u64 *entry, __u16 *entry_tag, int words, __u64 mark)
+{
+	EB_WRITE(*entry_tag, 0);
+	for (int i = 0; i < words; i++)
+		EB_WRITE(entry[i], 0);
+	eb_bucket_unlock(eb_key_bucket(entry, words), mark, EB_FULL, EB_FULL);
+}
+
+static __always_inline int eb_set_has_other(void *set, const struct eb_tags *tags, const __u64 *key, int words,
+					    __u16 tag, const __u64 *entry)
+{
+	for (int way = 0; way < EB_WAYS; way++)
+		if (EB_READ(tags->way[way]) == tag && eb_set_key(set, words, way) != entry &&
+		    eb_key_equal(eb_set_key(set, words, way), key, words))
+			return 1;
+	return 0;
+}
+
+/* Gives a free entry and its tag to `key`, locked with `mark`. Of CPUs, only the holder of the key's lock may. Returns 0
+ * when somebody else was faster, with this entry or with this key. */
+static __always_inline int eb_place_take(const struct eb_sets *sets, const __u64 *key, int words, __u16 tag, int place,
+					 __u64 mark, __u64 now)
+{
+	struct eb_tags *tags = place < EB_WAYS ? sets->first_tags : sets->second_tags;
+	__u64 *entry = eb_place_key(sets, words, place);
 	struct eb_bucket *bucket = eb_key_bucket(entry, words);
 	__u64 packets = EB_READ(bucket->packets_full_at);
 	__u64 bytes = EB_READ(bucket->bytes_full_at);
 
 	if (!eb_time_idle(packets, now) || !eb_time_idle(bytes, now))
 		return 0;
-	if (__sync_val_compare_and_swap(&bucket->packets_full_at, packets, EB_LOCKED) != packets)
+	if (!eb_bucket_lock(bucket, packets, bytes, mark))
 		return 0;
-	if (__sync_val_compare_and_swap(&bucket->bytes_full_at, bytes, EB_LOCKED) != bytes) {
-		__sync_val_compare_and_swap(&bucket->packets_full_at, EB_LOCKED, packets);
-		return 0;
-	}
-	for (int i = 0; i < words; i++)
-		EB_WRITE(entry[i], key[i]);
-	EB_WRITE(*entry_tag, tag);
-	EB_WRITE(bucket->dropped, 0);
-	__sync_val_compare_and_swap(&bucket->bytes_full_at, EB_LOCKED, EB_FULL);
-	__sync_val_compare_and_swap(&bucket->packets_full_at, EB_LOCKED, EB_FULL);
-	return 1;
+	eb_entry_name(entry, &tags->way[place & (EB_WAYS - 1)], key, words, tag, mark);
+	if (!eb_set_has_other(sets->first, sets->first_tags, key, words, tag, entry) &&
+	    !eb_set_has_other(sets->second, sets->second_tags, key, words, tag, entry))
+		return 1;
+	eb_entry_empty(entry, &tags->way[place & (EB_WAYS - 1)], words, mark);
+	return 0;
 }
 
-/* The lock that serializes the creation of one key's bucket: without it two CPUs could give a source two. */
+/* The lock that serializes the creation of one key's bucket among CPUs. */
 static __always_inline __u64 *eb_key_lock(struct eb_state *state, __u64 hash)
 {
 	return &state->locks[(hash ^ (hash >> 32)) & (EB_LOCKS - 1)];
@@ -272,14 +328,6 @@ static __always_inline int eb_table_room(const struct eb_sets *sets, int words, 
 	return room_a >= room_b ? a : EB_WAYS + b;
 }
 
-static __always_inline int eb_place_take(const struct eb_sets *sets, const __u64 *key, int words, __u16 tag, int place,
-					 __u64 now)
-{
-	struct eb_tags *tags = place < EB_WAYS ? sets->first_tags : sets->second_tags;
-
-	return eb_entry_take(eb_place_key(sets, words, place), &tags->way[place & (EB_WAYS - 1)], key, words, tag, now);
-}
-
 /*
  * Makes an entry for a key that was not in its two sets a moment ago, or finds the one that another CPU just made.
  * Returns its place, EB_PLACE_FULL when every entry is in debt, or EB_PLACE_BUSY when others kept getting in the way.
@@ -294,8 +342,11 @@ static __always_inline int eb_table_insert(const struct eb_sets *sets, const __u
 	place = eb_table_find(sets, key, words, tag);
 	if (place == EB_PLACE_NONE) {
 		place = eb_table_room(sets, words, now);
-		if (place >= 0 && !eb_place_take(sets, key, words, tag, place, now))
+		if (place >= 0 && !eb_place_take(sets, key, words, tag, place, EB_LOCKED, now))
 			place = EB_PLACE_BUSY;
+		else if (place >= 0)
+			eb_bucket_unlock(eb_key_bucket(eb_place_key(sets, words, place), words), EB_LOCKED, EB_FULL,
+					 EB_FULL);
 	}
 	eb_unlock(lock);
 	return place;
@@ -311,7 +362,7 @@ static __always_inline enum eb_charge eb_limit_charge(__u64 *full_at, const stru
 		__u64 seen = EB_READ(*full_at);
 		__u64 debt = eb_gcra_debt(seen, now);
 
-		if (seen == EB_LOCKED)
+		if (eb_gcra_is_locked(seen))
 			continue;
 		if (!eb_gcra_conforms(limit, debt, cost))
 			return EB_REFUSED;

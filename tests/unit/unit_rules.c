@@ -1079,8 +1079,8 @@ static void test_convert(void **state)
 		{ "a part of a token is missing as a whole", &ten, &one, 2 * SECOND / 10 + 1, 3 * SECOND },
 		{ "one tick", &ten, &ten, 1, SECOND / 10 },
 		{ "empty stays empty", &ten, &one, SECOND, 10 * SECOND },
-		{ "at most the new burst", &ten, &few, 9 * SECOND / 10, 2 * SECOND / 10 },
-		{ "at most the old burst", &few, &one, 9 * SECOND, 2 * SECOND },
+		{ "more than the new burst", &ten, &few, 9 * SECOND / 10, 9 * SECOND / 10 },
+		{ "more than the old burst", &few, &one, 9 * SECOND / 10, 9 * SECOND },
 		{ "no limit before", &none, &one, SECOND, 0 },
 		{ "no limit any more", &one, &none, SECOND, 0 },
 	};
@@ -1101,6 +1101,7 @@ static void test_convert(void **state)
 		}
 	}
 	assert_int_equal(eb_rules_convert(EB_LOCKED, UINT64_MAX, &ten, &one), EB_FULL);
+	assert_int_equal(eb_rules_convert(EB_HELD, UINT64_MAX, &ten, &one), EB_FULL);
 	assert_int_equal(eb_rules_convert(SECOND, 2 * SECOND, &ten, &one), EB_FULL);
 }
 
@@ -1156,10 +1157,10 @@ static uint64_t convert_debt(uint64_t debt, const struct eb_limit *from, const s
 	return eb_gcra_debt(eb_rules_convert(eb_gcra_full_at(now, debt), now, from, to), now);
 }
 
-/* A time cannot be EB_FULL or EB_LOCKED and moves on by up to two ticks instead. */
+/* A time cannot be EB_FULL, EB_LOCKED or EB_HELD and moves on by up to three ticks instead. */
 static void assert_near(uint64_t value, uint64_t expected)
 {
-	if (value < expected || value > expected + 2)
+	if (value < expected || value > expected + EB_FIRST_TIME)
 		fail_msg("debt %" PRIu64 " expected, got %" PRIu64, expected, value);
 }
 
@@ -1170,17 +1171,16 @@ static void check_conversion(const struct eb_limit *from, const struct eb_limit 
 	uint64_t got = convert_debt(debt, from, to);
 	wide ticks = ((wide)tokens * to->mult + ((wide)1 << to->shift) - 1) >> to->shift;
 
-	assert_near(got, ticks < to->burst ? ticks : to->burst);
-	/* Never a token gained, unless the new bucket is empty. */
-	assert_true(got >= to->burst || missing_tokens(to, got) >= tokens);
-	/* More debt never becomes less. */
-	assert_true(convert_debt(debt + random_below(from->burst - debt + 1), from, to) + 2 >= got);
-	/* A debt beyond the burst is the burst's. */
-	assert_near(convert_debt(from->burst + random_below(EB_DEBT_MAX - from->burst + 1), from, to),
-		    convert_debt(from->burst, from, to));
+	assert_near(got, ticks < EB_BURST_MAX ? ticks : EB_BURST_MAX);
+	/* Never a token gained, other than by the longest refill that there is. */
+	assert_true(got >= EB_BURST_MAX || missing_tokens(to, got) >= tokens);
+	/* More debt never becomes less, also beyond the burst. */
+	assert_true(convert_debt(debt + random_below(EB_BURST_MAX - debt + 1), from, to) + EB_FIRST_TIME >= got);
+	/* There and back again gives nothing away. */
+	assert_true(got >= EB_BURST_MAX || convert_debt(got, to, from) + EB_FIRST_TIME >= debt);
 	/* Under the same limits, at most what is left of one token is lost. */
 	got = convert_debt(debt, from, from);
-	assert_true(got >= debt && got - debt <= (from->mult >> from->shift) + 3);
+	assert_true(got >= debt && got - debt <= (from->mult >> from->shift) + 4);
 }
 
 static void test_convert_random(void **state)
@@ -1201,12 +1201,12 @@ static void test_convert_extremes(void **state)
 	const struct eb_limit slow = { .mult = EB_DEBT_MAX, .burst = EB_DEBT_MAX };
 
 	(void)state;
-	assert_near(convert_debt(EB_DEBT_MAX, &tiny, &slow), EB_DEBT_MAX);
-	assert_near(convert_debt(1, &tiny, &slow), EB_DEBT_MAX);
-	assert_near(convert_debt(EB_DEBT_MAX, &slow, &slow), EB_DEBT_MAX);
-	assert_near(convert_debt(1, &slow, &slow), EB_DEBT_MAX);
+	assert_near(convert_debt(EB_DEBT_MAX, &tiny, &slow), EB_BURST_MAX);
+	assert_near(convert_debt(1, &tiny, &slow), EB_BURST_MAX);
+	assert_near(convert_debt(EB_DEBT_MAX, &slow, &slow), EB_BURST_MAX);
+	assert_near(convert_debt(1, &slow, &slow), EB_BURST_MAX);
 	assert_near(convert_debt(EB_DEBT_MAX, &slow, &tiny), 1);
-	assert_near(convert_debt(EB_DEBT_MAX, &tiny, &tiny), EB_DEBT_MAX);
+	assert_near(convert_debt(EB_DEBT_MAX, &tiny, &tiny), EB_BURST_MAX);
 }
 
 static void test_names(void **state)

@@ -2,6 +2,7 @@
 /* The table of buckets, on the host: the text that the XDP program and the agent compile, with a clock of our own. */
 #include <pthread.h>
 #include <sched.h>
+#include <endian.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdatomic.h>
@@ -178,14 +179,19 @@ static void test_spread(void **state)
 	check_spread(first_set, EB_WORDS6, 40);
 }
 
-/* Every bit of a key counts, those of the rule included. */
+/* As another implementation of SipHash-1-3 has it: CPython's hash() of the same bytes, with PYTHONHASHSEED=0. Every bit
+ * of a key counts, those of the rule included. */
 static void test_hash(void **state)
 {
+	const __u64 zero[2] = { 0 }, one_word = htole64(0x0123456789abcdef);
+	const __u64 three_words[] = { htole64(1), htole64(2), htole64(3) };
 	const __u64 seeds[2] = { 1, 2 };
 	__u64 key[EB_WORDS6] = { 11, 22, 33 };
 	const __u64 hash = eb_key_hash(key, EB_WORDS6, seeds);
 
 	(void)state;
+	assert_true(eb_key_hash(&one_word, 1, zero) == 0x8662046e52264db8);
+	assert_true(eb_key_hash(three_words, 3, zero) == 0x8acb65135d8f2da1);
 	for (int bit = 0; bit < 64 * EB_WORDS6; bit++) {
 		key[bit / 64] ^= 1ULL << bit % 64;
 		assert_true(eb_key_hash(key, EB_WORDS6, seeds) != hash);
@@ -266,7 +272,7 @@ static void test_fill(void **state)
 static void test_idle(void **state)
 {
 	static const struct {
-		uint64_t packets, bytes; /* EB_FULL and EB_LOCKED as they are; others relative to now */
+		uint64_t packets, bytes; /* EB_FULL, EB_LOCKED and EB_HELD as they are; others relative to now */
 		bool is_free;
 	} rows[] = {
 		{ EB_FULL, EB_FULL, true },
@@ -284,6 +290,8 @@ static void test_idle(void **state)
 		{ EB_LOCKED, EB_FULL, false },
 		{ EB_FULL, EB_LOCKED, false },
 		{ EB_LOCKED, EB_LOCKED, false },
+		{ EB_HELD, EB_FULL, false },
+		{ EB_FULL, EB_HELD, false },
 		{ -10 * SECOND, EB_LOCKED, false },
 		{ 1ULL << 63, EB_FULL, true },
 	};
@@ -293,26 +301,52 @@ static void test_idle(void **state)
 	for (size_t n = 0; n < sizeof(nows) / sizeof(nows[0]); n++) {
 		for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
 			uint64_t now = nows[n];
-			struct eb_entry4 entry = { .key = { .addr = 1, .rule_id = 1 } };
-			struct eb_entry4 before;
+			struct eb_set4 set = { .way = { { .key = { .addr = 1, .rule_id = 1 } } } }, before;
+			struct eb_tags tags = { { 3 } };
+			const struct eb_sets sets = { &set, &set, &tags, &tags };
+			struct eb_bucket *bucket = &set.way[0].bucket;
 			const __u64 key = 77;
-			__u16 tag = 3;
 
-			entry.bucket.packets_full_at = rows[i].packets + (rows[i].packets > 1 ? now : 0);
-			entry.bucket.bytes_full_at = rows[i].bytes + (rows[i].bytes > 1 ? now : 0);
-			entry.bucket.dropped = 5;
-			before = entry;
-			assert_int_equal(eb_bucket_idle(&entry.bucket, now) != 0, rows[i].is_free);
-			assert_int_equal(eb_entry_take((__u64 *)&entry, &tag, &key, 1, 9, now), rows[i].is_free);
-			assert_int_equal(tag, rows[i].is_free ? 9 : 3);
+			bucket->packets_full_at = rows[i].packets + (rows[i].packets > EB_HELD ? now : 0);
+			bucket->bytes_full_at = rows[i].bytes + (rows[i].bytes > EB_HELD ? now : 0);
+			bucket->dropped = 5;
+			before = set;
+			assert_int_equal(eb_bucket_idle(bucket, now) != 0, rows[i].is_free);
+			assert_int_equal(eb_place_take(&sets, &key, 1, 9, 0, EB_HELD, now), rows[i].is_free);
+			assert_int_equal(tags.way[0], rows[i].is_free ? 9 : 3);
 			if (!rows[i].is_free) {
-				assert_memory_equal(&entry, &before, sizeof(entry));
+				assert_memory_equal(&set, &before, sizeof(set));
 				continue;
 			}
-			assert_memory_equal(&entry.key, &key, sizeof(key));
-			assert_int_equal(entry.bucket.packets_full_at, EB_FULL);
-			assert_int_equal(entry.bucket.bytes_full_at, EB_FULL);
-			assert_int_equal(entry.bucket.dropped, 0);
+			assert_memory_equal(&set.way[0].key, &key, sizeof(key));
+			assert_int_equal(bucket->packets_full_at, EB_HELD);
+			assert_int_equal(bucket->bytes_full_at, EB_HELD);
+			assert_int_equal(bucket->dropped, 0);
+		}
+	}
+}
+
+/* Who sees that another one made an entry for the same key, finished or not, gives its own up. */
+static void test_only_one(void **state)
+{
+	static const uint64_t times[] = { EB_FULL, EB_LOCKED, EB_HELD, SECOND };
+
+	(void)state;
+	for (int other = 1; other < 2 * EB_WAYS; other++) {
+		for (size_t i = 0; i < sizeof(times) / sizeof(times[0]); i++) {
+			struct eb_set4 set[2] = { 0 }, before[2];
+			struct eb_tags tags[2] = { 0 };
+			const struct eb_sets sets = { &set[0], &set[1], &tags[0], &tags[1] };
+			struct eb_entry4 *entry = &set[other / EB_WAYS].way[other % EB_WAYS];
+			const __u64 key = 77;
+
+			tags[other / EB_WAYS].way[other % EB_WAYS] = 9;
+			memcpy(&entry->key, &key, sizeof(key));
+			entry->bucket.packets_full_at = times[i];
+			memcpy(before, set, sizeof(set));
+			assert_int_equal(eb_place_take(&sets, &key, 1, 9, 0, EB_LOCKED, SECOND), 0);
+			assert_memory_equal(set, before, sizeof(set));
+			assert_int_equal(tags[0].way[0], 0);
 		}
 	}
 }
@@ -323,15 +357,18 @@ static void test_locked(void **state)
 	const struct eb_rule rule = { .packets = { .mult = SECOND, .burst = 5 * SECOND },
 				      .bytes = { .mult = SECOND, .burst = 5 * SECOND } };
 	struct table *table = table_new(1, EB_WORDS4);
-	struct eb_bucket bucket = { .packets_full_at = EB_LOCKED };
 	int place;
 
 	(void)state;
-	assert_int_equal(eb_bucket_charge(&bucket, &rule, 1, SECOND), EB_BUSY);
-	assert_int_equal(bucket.packets_full_at, EB_LOCKED);
-	bucket = (struct eb_bucket){ .bytes_full_at = EB_LOCKED };
-	assert_int_equal(eb_bucket_charge(&bucket, &rule, 1, SECOND), EB_BUSY);
-	assert_int_equal(bucket.bytes_full_at, EB_LOCKED);
+	for (__u64 mark = EB_LOCKED; mark <= EB_HELD; mark++) {
+		struct eb_bucket bucket = { .packets_full_at = mark };
+
+		assert_int_equal(eb_bucket_charge(&bucket, &rule, 1, SECOND), EB_BUSY);
+		assert_int_equal(bucket.packets_full_at, mark);
+		bucket = (struct eb_bucket){ .bytes_full_at = mark };
+		assert_int_equal(eb_bucket_charge(&bucket, &rule, 1, SECOND), EB_BUSY);
+		assert_int_equal(bucket.bytes_full_at, mark);
+	}
 	for (int i = 0; i < EB_LOCKS; i++)
 		table->state.locks[i] = 1;
 	assert_int_equal(charge(table, 1, &rule, 1, SECOND, &place), EB_BUSY);
@@ -596,6 +633,7 @@ int main(void)
 		cmocka_unit_test(test_ranges),
 		cmocka_unit_test(test_fill),
 		cmocka_unit_test(test_idle),
+		cmocka_unit_test(test_only_one),
 		cmocka_unit_test(test_locked),
 		cmocka_unit_test(test_model),
 		cmocka_unit_test(test_hammer),

@@ -510,8 +510,8 @@ static void check_entry(const struct rig *rig, int words, uint32_t set, int way)
 {
 	__u64 *entry = entry_at(rig, words, set, way);
 
-	assert_int_not_equal(eb_key_bucket(entry, words)->packets_full_at, EB_LOCKED);
-	assert_int_not_equal(eb_key_bucket(entry, words)->bytes_full_at, EB_LOCKED);
+	assert_false(eb_gcra_is_locked(eb_key_bucket(entry, words)->packets_full_at));
+	assert_false(eb_gcra_is_locked(eb_key_bucket(entry, words)->bytes_full_at));
 	if (!eb_key_empty(entry, words) && is_lost(rig, words, set, way))
 		fail_msg("the entry in set %u, way %d is never looked for", set, way);
 }

@@ -83,7 +83,7 @@ struct eb_bucket *rig_bucket_of(const struct rig *rig, const char *rule, const c
 /* Refusals of a source, those in tallies included. */
 uint64_t rig_dropped(const struct rig *rig, const char *rule, const char *source);
 
-/* Fails when a lock is held, a time is EB_LOCKED or an entry has a tag that nobody looks for. */
+/* Fails when a lock is held, a time is locked or an entry has a tag that nobody looks for. */
 void rig_check_table(const struct rig *rig);
 
 int rig_fd(const struct rig *rig, const char *map);

@@ -393,7 +393,7 @@ static void give(struct rig *rig, const char *field, uint64_t packets_ns, uint64
 	eb_restore_free(restore);
 }
 
-/* In time, the later of the two; late, their sum, at most the burst, by limit. */
+/* In time, the later of the two; late, their sum, also beyond the burst, by limit. */
 static void test_late(void **state)
 {
 	static const struct {
@@ -402,9 +402,9 @@ static void test_late(void **state)
 		{ 0, 0, 3, 0, { 3, 0 }, { 3, 0 } },
 		{ 2, 1, 3, 0, { 3, 1 }, { 5, 1 } },
 		{ 3, 1, 2, 4, { 3, 4 }, { 5, 5 } },
-		{ 6, 9, 6, 9, { 6, 9 }, { 10, 10 } },
-		{ 10, 10, 10, 10, { 10, 10 }, { 10, 10 } },
-		{ 10, 0, 1, 1, { 10, 1 }, { 10, 1 } },
+		{ 6, 9, 6, 9, { 6, 9 }, { 12, 18 } },
+		{ 10, 10, 10, 10, { 10, 10 }, { 20, 20 } },
+		{ 10, 0, 1, 1, { 10, 1 }, { 11, 1 } },
 	};
 	struct rig *rig = *state;
 

@@ -336,17 +336,29 @@ static void leave_others(struct eb_agent *agent)
 		if_freenameindex(all);
 }
 
-/*
- * Once every interface that is there has its program, and none shares it, nothing is looked for by its number any more:
- * a program of the agent before was replaced, and libxdp is not asked again.
- */
-static void drop_privileges(const struct eb_agent *agent)
+/* Every interface that is there has its program. */
+static bool is_everywhere(const struct eb_agent *agent)
 {
-	bool keep = !eb_programs_are_alone(eb_dataplane_programs(agent->dataplane));
-
 	for (size_t i = 0; i < agent->interface_count; i++)
-		keep |= agent->interfaces[i].ifindex && !agent->interfaces[i].attachment.attached;
-	eb_privileges_settle(keep);
+		if (agent->interfaces[i].ifindex && !agent->interfaces[i].attachment.attached)
+			return false;
+	return true;
+}
+
+/*
+ * Once it is everywhere, no program of the agent before charges other maps. If none shares its interface either, nothing
+ * is looked for by its number any more, and libxdp is not asked again.
+ */
+static void settle(struct eb_agent *agent)
+{
+	bool everywhere = !agent->job && is_everywhere(agent);
+	int err = everywhere ? eb_dataplane_settle(agent->dataplane) : 0;
+
+	if (err) {
+		eb_error("cannot take over what the program before admitted last, trying again", eb_err(err));
+		schedule_retry(agent);
+	}
+	eb_privileges_settle(!everywhere || !eb_programs_are_alone(eb_dataplane_programs(agent->dataplane)));
 }
 
 void eb_agent_attach_all(struct eb_agent *agent)
@@ -364,9 +376,7 @@ void eb_agent_attach_all(struct eb_agent *agent)
 			attach_interface(agent, layers, find_interface(agent, order[i]));
 	eb_layers_free(layers);
 	watch_job(agent);
-	if (!agent->job)
-		eb_dataplane_settle(agent->dataplane);
-	drop_privileges(agent);
+	settle(agent);
 }
 
 /* Goes on where it stopped for libxdp. */

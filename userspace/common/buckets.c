@@ -14,9 +14,8 @@
 /* Entries that have been full for this long are cleared by eb_buckets_sweep(). */
 #define SWEEP_AFTER (24ULL * 3600 * 1000000000 * EB_TICKS_PER_NS)
 
-/* Whoever is alive holds a lock for about a tenth of a microsecond. */
-#define LOCK_LOOKS 100
-#define LOCK_LOOK_US 20
+/* When no agent has cleared them for this long, times may be from before the clock wrapped: two thirds of what it takes. */
+#define MEND_AFTER_NS (100ULL * 24 * 3600 * 1000000000)
 
 /* A walk maps so many sets at a time: whole pages in both families, and little enough that a million buckets do not
  * count as memory of this process. */
@@ -214,8 +213,8 @@ static bool read_entry(const struct table *table, const __u64 *entry, __u64 key[
 	view->packets_full_at = EB_READ(bucket->packets_full_at);
 	view->bytes_full_at = EB_READ(bucket->bytes_full_at);
 	view->dropped = EB_READ(bucket->dropped);
-	if (eb_key_empty(key, table->words) || view->packets_full_at == EB_LOCKED ||
-	    view->bytes_full_at == EB_LOCKED || !eb_key_equal(entry, key, table->words))
+	if (eb_key_empty(key, table->words) || eb_gcra_is_locked(view->packets_full_at) ||
+	    eb_gcra_is_locked(view->bytes_full_at) || !eb_key_equal(entry, key, table->words))
 		return false;
 	read_key(table, key, &view->source);
 	return true;
@@ -285,6 +284,13 @@ static int map_table(struct table *table)
 	if (!table->memory)
 		table->memory = map_sets(table, 0, table->sets);
 	return table->memory ? 0 : -errno;
+}
+
+int eb_buckets_map(struct eb_buckets *buckets)
+{
+	int err = map_table(&buckets->tables[0]);
+
+	return err ? err : map_table(&buckets->tables[1]);
 }
 
 static int locate(const struct eb_buckets *buckets, const struct eb_source *source, struct location *out)
@@ -407,20 +413,20 @@ static int visit_set(const struct table *table, char *entries, __u32 set, bool a
 static int walk_window(const struct table *table, __u32 from, __u32 end, bool all, entry_visit visit, void *arg)
 {
 	__u32 first = from / WINDOW_SETS * WINDOW_SETS;
-	char *memory = NULL;
+	char *window = NULL, *memory = table->memory ? set_at(table, table->memory, first) : NULL;
 	int ret = 0;
 
 	for (__u32 set = from; set < end && !ret; set++) {
 		if (!all && is_empty_set(table, set))
 			continue;
 		if (!memory)
-			memory = map_sets(table, first, end - first);
+			memory = window = map_sets(table, first, end - first);
 		if (!memory)
 			return -errno;
 		ret = visit_set(table, set_at(table, memory, set - first), set, all, visit, arg);
 	}
-	if (memory)
-		munmap(memory, page_round((end - first) * table->set_size));
+	if (window)
+		munmap(window, page_round((end - first) * table->set_size));
 	return ret;
 }
 
@@ -564,7 +570,7 @@ static void fill_time(__u64 *full_at, __u64 now)
 
 	do {
 		seen = EB_READ(*full_at);
-		if (seen == EB_LOCKED || !eb_gcra_debt(seen, now))
+		if (eb_gcra_is_locked(seen) || !eb_gcra_debt(seen, now))
 			return;
 	} while (__sync_val_compare_and_swap(full_at, seen, eb_gcra_full_at(now, 0)) != seen);
 }
@@ -684,26 +690,26 @@ int eb_buckets_reset_all(struct eb_buckets *buckets, uint64_t *in_debt)
 	return err;
 }
 
-/* The time of a bucket that had `seen` and gets the debt of `added`. */
-static __u64 merged_time(__u64 seen, __u64 added, enum eb_merge merge, const struct eb_limit *limit, __u64 now)
+/* The time of a bucket that had `seen` and gets the debt of `added`, both as of `now`. */
+static __u64 merged_time(__u64 seen, __u64 added, enum eb_merge merge, __u64 now)
 {
 	__u64 before = eb_gcra_debt(seen, now), debt = eb_gcra_debt(added, now);
 
 	if (merge == EB_MERGE_ADD)
-		debt = before + debt < limit->burst ? before + debt : limit->burst;
+		debt = before + debt < EB_BURST_MAX ? before + debt : EB_BURST_MAX;
 	if (debt == 0 || debt <= before)
 		return seen;
 	return eb_gcra_full_at(now, debt);
 }
 
 /* Returns 1 when the time changed, 0 when not, -EBUSY. */
-static int merge_time(__u64 *full_at, __u64 added, enum eb_merge merge, const struct eb_limit *limit, __u64 now)
+static int merge_time(__u64 *full_at, __u64 added, enum eb_merge merge, __u64 now)
 {
 	for (int i = 0; i < 1000; i++) {
 		__u64 seen = EB_READ(*full_at);
-		__u64 merged = merged_time(seen, added, merge, limit, now);
+		__u64 merged = merged_time(seen, added, merge, now);
 
-		if (seen == EB_LOCKED)
+		if (eb_gcra_is_locked(seen))
 			continue;
 		if (merged == seen)
 			return 0;
@@ -713,38 +719,83 @@ static int merge_time(__u64 *full_at, __u64 added, enum eb_merge merge, const st
 	return -EBUSY;
 }
 
-static int try_merge(struct eb_buckets *buckets, const struct eb_bucket_view *view, enum eb_merge merge,
-		     const struct eb_rule *rule)
+/* Makes a bucket with these debts for a source that had none a moment ago. */
+static int insert(const struct table *table, const struct location *location, const struct eb_bucket_view *view,
+		  __u64 now)
+{
+	int place = eb_table_room(&location->sets, table->words, eb_buckets_now());
+	__u64 packets = merged_time(EB_FULL, view->packets_full_at, EB_MERGE_LATER, now);
+	__u64 bytes = merged_time(EB_FULL, view->bytes_full_at, EB_MERGE_LATER, now);
+	__u64 *entry;
+
+	if (place < 0)
+		return -ENOSPC;
+	if (!eb_place_take(&location->sets, location->key, table->words, eb_tag(location->hash), place, EB_HELD,
+			   eb_buckets_now()))
+		return -EBUSY;
+	entry = eb_place_key(&location->sets, table->words, place);
+	eb_bucket_unlock(eb_key_bucket(entry, table->words), EB_HELD, packets, bytes);
+	return packets != EB_FULL || bytes != EB_FULL;
+}
+
+static int try_merge(struct eb_buckets *buckets, const struct eb_bucket_view *view, enum eb_merge merge, __u64 now)
 {
 	const struct table *table = table_of(buckets, view->source.family);
-	__u64 now = eb_buckets_now(), *entry;
 	struct eb_bucket *bucket;
 	struct location location;
+	__u64 *entry;
 	int place, packets, bytes, err = locate(buckets, &view->source, &location);
 
 	if (err)
 		return err;
-	place = eb_table_insert(&location.sets, location.key, table->words, eb_tag(location.hash),
-				eb_key_lock(buckets->state, location.hash), now);
+	place = find_place(table, &location);
 	if (place < 0)
-		return place == EB_PLACE_FULL ? -ENOSPC : -EBUSY;
+		return insert(table, &location, view, now);
 	entry = eb_place_key(&location.sets, table->words, place);
 	bucket = eb_key_bucket(entry, table->words);
-	packets = merge_time(&bucket->packets_full_at, view->packets_full_at, merge, &rule->packets, now);
-	bytes = merge_time(&bucket->bytes_full_at, view->bytes_full_at, merge, &rule->bytes, now);
+	packets = merge_time(&bucket->packets_full_at, view->packets_full_at, merge, now);
+	bytes = merge_time(&bucket->bytes_full_at, view->bytes_full_at, merge, now);
 	if (packets < 0 || bytes < 0 || !eb_key_equal(entry, location.key, table->words))
 		return -EBUSY;
 	return packets || bytes;
 }
 
-int eb_buckets_merge(struct eb_buckets *buckets, const struct eb_bucket_view *view, enum eb_merge merge,
-		     const struct eb_rule *rule)
+int eb_buckets_merge(struct eb_buckets *buckets, const struct eb_bucket_view *view, enum eb_merge merge, uint64_t now)
 {
 	int err = -EBUSY;
 
 	for (int i = 0; i < 100 && err == -EBUSY; i++)
-		err = try_merge(buckets, view, merge, rule);
+		err = try_merge(buckets, view, merge, now);
 	return err;
+}
+
+int eb_buckets_take_away(struct eb_buckets *buckets, struct eb_bucket_view *view)
+{
+	const struct table *table = table_of(buckets, view->source.family);
+	struct eb_bucket_view seen;
+	struct eb_bucket *bucket;
+	struct location location;
+	struct eb_tags *tags;
+	__u64 *entry, key[EB_WORDS6];
+	int place, err = locate(buckets, &view->source, &location);
+
+	if (err)
+		return err;
+	place = find_place(table, &location);
+	if (place < 0)
+		return -ENOENT;
+	tags = place < EB_WAYS ? location.sets.first_tags : location.sets.second_tags;
+	entry = eb_place_key(&location.sets, table->words, place);
+	bucket = eb_key_bucket(entry, table->words);
+	if (!read_entry(table, entry, key, &seen))
+		return -ENOENT;
+	if (seen.packets_full_at != view->packets_full_at || seen.bytes_full_at != view->bytes_full_at ||
+	    !eb_bucket_lock(bucket, seen.packets_full_at, seen.bytes_full_at, EB_HELD)) {
+		*view = seen;
+		return -EAGAIN;
+	}
+	eb_entry_empty(entry, &tags->way[place & (EB_WAYS - 1)], table->words, EB_HELD);
+	return 0;
 }
 
 static bool is_stale(__u64 full_at, uint64_t now)
@@ -754,14 +805,16 @@ static bool is_stale(__u64 full_at, uint64_t now)
 
 static int sweep_entry(const struct position *position, __u64 *entry, __u16 *tag, void *arg)
 {
-	static const __u64 nobody[EB_WORDS6];
 	const struct table *table = position->table;
-	const struct eb_bucket *bucket = eb_key_bucket(entry, table->words);
+	struct eb_bucket *bucket = eb_key_bucket(entry, table->words);
+	__u64 packets = EB_READ(bucket->packets_full_at), bytes = EB_READ(bucket->bytes_full_at);
 	struct count_args *args = arg;
 
-	if (!eb_key_empty(entry, table->words) && is_stale(EB_READ(bucket->packets_full_at), args->now) &&
-	    is_stale(EB_READ(bucket->bytes_full_at), args->now))
-		args->count.in_use += eb_entry_take(entry, tag, nobody, table->words, 0, args->now);
+	if (eb_key_empty(entry, table->words) || !is_stale(packets, args->now) || !is_stale(bytes, args->now) ||
+	    !eb_bucket_lock(bucket, packets, bytes, EB_HELD))
+		return 0;
+	eb_entry_empty(entry, tag, table->words, EB_HELD);
+	args->count.in_use++;
 	return 0;
 }
 
@@ -769,7 +822,8 @@ uint64_t eb_buckets_sweep(struct eb_buckets *buckets)
 {
 	struct count_args args = { .now = eb_buckets_now() };
 
-	(void)walk_tables(buckets, 0, false, sweep_entry, &args);
+	if (walk_tables(buckets, 0, false, sweep_entry, &args) == 0)
+		EB_WRITE(buckets->state->swept_ns, eb_monotonic_ns());
 	return args.count.in_use;
 }
 
@@ -791,7 +845,7 @@ static void mend_time(__u64 *full_at, const struct eb_limit *limit, uint64_t *me
 {
 	__u64 seen = EB_READ(*full_at), now = eb_buckets_now();
 
-	if (seen != EB_LOCKED && eb_gcra_debt(seen, now) > limit->burst + EB_IDLE_MARGIN &&
+	if (!eb_gcra_is_locked(seen) && eb_gcra_debt(seen, now) > limit->burst + EB_IDLE_MARGIN &&
 	    __sync_val_compare_and_swap(full_at, seen, eb_gcra_full_at(now, limit->burst)) == seen)
 		(*mended)++;
 }
@@ -820,49 +874,25 @@ uint64_t eb_buckets_mend(struct eb_buckets *buckets, const struct eb_policy *pol
 {
 	struct mend_args args = { .policy = policy };
 
+	if (eb_monotonic_ns() - EB_READ(buckets->state->swept_ns) < MEND_AFTER_NS)
+		return 0;
 	(void)walk_tables(buckets, 0, false, mend_entry, &args);
 	return args.mended;
 }
 
-/* An entry whose taking was never finished: its key and tag may be half-written, so it becomes empty. */
-static int unlock_entry(const struct position *position, __u64 *entry, __u16 *tag, void *arg)
+/* An entry that an agent had in hand when it was killed: who lost it has its debt in another one, or had none. */
+static int empty_held(const struct position *position, __u64 *entry, __u16 *tag, void *arg)
 {
 	const struct table *table = position->table;
-	struct eb_bucket *bucket = eb_key_bucket(entry, table->words);
-	bool *again = arg;
+	const struct eb_bucket *bucket = eb_key_bucket(entry, table->words);
 
-	if (EB_READ(bucket->packets_full_at) != EB_LOCKED)
-		return 0;
-	if (!*again)
-		usleep(LOCK_LOOKS * LOCK_LOOK_US);
-	*again = true;
-	if (EB_READ(bucket->packets_full_at) != EB_LOCKED)
-		return 0;
-	for (int i = 0; i < table->words; i++)
-		EB_WRITE(entry[i], 0);
-	EB_WRITE(*tag, 0);
-	__sync_val_compare_and_swap(&bucket->packets_full_at, EB_LOCKED, EB_FULL);
-	__sync_val_compare_and_swap(&bucket->bytes_full_at, EB_LOCKED, EB_FULL);
+	(void)arg;
+	if (EB_READ(bucket->packets_full_at) == EB_HELD || EB_READ(bucket->bytes_full_at) == EB_HELD)
+		eb_entry_empty(entry, tag, table->words, EB_HELD);
 	return 0;
 }
 
-/* True when a lock was held at every look in a time that is a thousand times what its holder needs. */
-static bool is_abandoned(const __u64 *lock)
+int eb_buckets_recover(struct eb_buckets *buckets)
 {
-	for (int i = 0; i < LOCK_LOOKS; i++) {
-		if (EB_READ(*lock) == 0)
-			return false;
-		usleep(LOCK_LOOK_US);
-	}
-	return true;
-}
-
-void eb_buckets_recover(struct eb_buckets *buckets)
-{
-	bool waited = false;
-
-	for (int i = 0; i < EB_LOCKS; i++)
-		if (is_abandoned(&buckets->state->locks[i]))
-			eb_unlock(&buckets->state->locks[i]);
-	(void)walk_tables(buckets, 0, true, unlock_entry, &waited);
+	return walk_tables(buckets, 0, true, empty_held, NULL);
 }

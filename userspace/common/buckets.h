@@ -34,7 +34,9 @@ struct eb_bucket_view {
  * and an object for eb_buckets_close(), or negative errno. */
 int eb_buckets_open(const struct eb_maps *maps, bool writable, struct eb_buckets **out);
 
-/* Looking buckets up by their source maps the whole tables; this gives the memory back until the next look-up. */
+/* Looking buckets up by their source maps the whole tables. eb_buckets_map() does so now, so that neither look-ups nor
+ * walks can fail for want of memory until eb_buckets_unmap(), which gives it back. Returns 0 or negative errno. */
+int eb_buckets_map(struct eb_buckets *buckets);
 void eb_buckets_unmap(struct eb_buckets *buckets);
 
 /* Accepts NULL. */
@@ -85,26 +87,35 @@ int eb_buckets_reset(struct eb_buckets *buckets, const struct eb_source *sources
 int eb_buckets_reset_all(struct eb_buckets *buckets, uint64_t *in_debt);
 
 /*
- * Gives a source's bucket a debt, making the bucket if needed. EB_MERGE_LATER keeps the later of the two times;
- * EB_MERGE_ADD adds both debts, and caps the sum at the bursts of `rule` (of which only the limits are read). Safe
- * while packets are charged. Returns 1 when the bucket's debt grew, 0 when it was as large already, -ENOSPC when every
- * place it could have is in debt, -EBUSY when packets kept getting in the way.
+ * Gives a source's bucket a debt, making the bucket if needed. The debts of *view are those that its times are ahead of
+ * `now`. EB_MERGE_LATER keeps the later of the two times; EB_MERGE_ADD adds both debts: what exceeds the burst is repaid
+ * by refusing for longer, and only the longest refill that there is (EB_BURST_MAX) ends that. Safe while packets are
+ * charged. Returns 1 when the bucket's debt grew, 0 when it was as large already, -ENOSPC when every place it could have
+ * is in debt, -EBUSY when packets kept getting in the way.
  */
 enum eb_merge { EB_MERGE_LATER, EB_MERGE_ADD };
-int eb_buckets_merge(struct eb_buckets *buckets, const struct eb_bucket_view *view, enum eb_merge merge,
-		     const struct eb_rule *rule);
+int eb_buckets_merge(struct eb_buckets *buckets, const struct eb_bucket_view *view, enum eb_merge merge, uint64_t now);
+
+/*
+ * Takes the bucket away from its source if its times are those of *view: the entry is nobody's then. Safe while packets
+ * are charged: one that has found the bucket is refused, as contended. Returns 0, -EAGAIN with *view as it is now when
+ * something was charged meanwhile, or -ENOENT when the source has no bucket.
+ */
+int eb_buckets_take_away(struct eb_buckets *buckets, struct eb_bucket_view *view);
 
 /* Clears entries that have been full for a day: what is left of their times would be misread once the clock has wrapped
  * (gcra.h). To be called daily. Returns how many. */
 uint64_t eb_buckets_sweep(struct eb_buckets *buckets);
 
 /*
- * Sets times that no charge under `policy` can have made back to those of an empty bucket: left from before the clock
- * wrapped while no agent ran, or damaged. To be called at start. Returns how many.
+ * Sets debts above a burst of `policy` back to it when nobody has swept for so long that the clock may have wrapped:
+ * they may never have been made. Otherwise such a debt is to be repaid, and stays. To be called at start. Returns how
+ * many.
  */
 uint64_t eb_buckets_mend(struct eb_buckets *buckets, const struct eb_policy *policy);
 
-/* Mends what an agent left half-done when it was killed inside eb_buckets_merge(): locks held, entries being taken. */
-void eb_buckets_recover(struct eb_buckets *buckets);
+/* Empties the entries that an agent before had in hand when it was killed; nobody else ever does that. Returns 0 or
+ * negative errno. */
+int eb_buckets_recover(struct eb_buckets *buckets);
 
 #endif

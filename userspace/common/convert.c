@@ -12,10 +12,15 @@ struct pair {
 	const struct eb_rule *from, *to;
 };
 
-/* What an old bucket was when its debt was converted: what it is charged later, before the switch, is added after. */
-struct converted {
+/* What a bucket of the new policy owes, in ticks. */
+struct debt {
 	struct eb_source source;
-	uint64_t packets_full_at, bytes_full_at;
+	uint64_t packets, bytes;
+};
+
+struct debts {
+	struct debt *items;
+	size_t count, room;
 };
 
 struct eb_convert {
@@ -23,11 +28,8 @@ struct eb_convert {
 	bool same_table;
 	int count;
 	struct pair pairs[EB_RULES_MAX];
-	uint64_t now; /* of the first pass */
-	struct converted *done;
-	size_t done_count, done_room;
-	size_t lost; /* sources that found no room */
-	struct eb_buckets *into;
+	struct debts given; /* by eb_convert_copy() */
+	uint64_t given_at;
 };
 
 static bool is_converted(const struct eb_convert *convert, const struct pair *pair, int family)
@@ -71,7 +73,7 @@ void eb_convert_free(struct eb_convert *convert)
 {
 	if (!convert)
 		return;
-	free(convert->done);
+	free(convert->given.items);
 	free(convert);
 }
 
@@ -100,27 +102,6 @@ static uint64_t worth(uint64_t full_at, uint64_t now, const struct eb_limit *fro
 	return is_same && eb_gcra_debt(full_at, now) ? full_at : eb_rules_convert(full_at, now, from, to);
 }
 
-/* Gives the new bucket of a source what the debts are worth under the new limits. */
-static void merge_worth(struct eb_convert *convert, const struct pair *pair, const struct eb_bucket_view *view,
-			enum eb_merge merge, uint64_t now)
-{
-	const struct eb_rule *from = pair->from, *to = pair->to;
-	bool is_v4 = view->source.family == 4;
-	struct eb_bucket_view converted = {
-		.source = view->source,
-		.packets_full_at = worth(view->packets_full_at, now, &from->packets, &to->packets),
-		.bytes_full_at = worth(view->bytes_full_at, now, &from->bytes, &to->bytes),
-	};
-
-	/* Sources that become finer cannot be told apart in what the coarser bucket owes. */
-	if (is_v4 ? to->prefix4 > from->prefix4 : to->prefix6 > from->prefix6)
-		return;
-	converted.source.rule_id = is_v4 ? to->id4 : to->id6;
-	mask_source(&converted.source, to);
-	if (eb_buckets_merge(convert->into, &converted, merge, to) < 0)
-		convert->lost++;
-}
-
 static const struct pair *pair_of(const struct eb_convert *convert, const struct eb_source *source)
 {
 	for (int i = 0; i < convert->count; i++) {
@@ -132,65 +113,95 @@ static const struct pair *pair_of(const struct eb_convert *convert, const struct
 	return NULL;
 }
 
-static int remember(struct eb_convert *convert, const struct eb_bucket_view *view)
+/* The bucket of the new policy that takes an old one's debt over. False when none does: sources that become finer cannot
+ * be told apart in what the coarser bucket owes. */
+static bool convert_view(const struct eb_convert *convert, const struct eb_bucket_view *view, uint64_t now,
+			 struct eb_bucket_view *out)
 {
-	if (convert->done_count == convert->done_room) {
-		size_t room = convert->done_room ? convert->done_room * 2 : 1024;
-		struct converted *done = realloc(convert->done, room * sizeof(*done));
+	const struct pair *pair = pair_of(convert, &view->source);
+	bool is_v4 = view->source.family == 4;
 
-		if (!done)
-			return -ENOMEM;
-		convert->done = done;
-		convert->done_room = room;
-	}
-	convert->done[convert->done_count++] = (struct converted){
+	if (!pair ||
+	    (is_v4 ? pair->to->prefix4 > pair->from->prefix4 : pair->to->prefix6 > pair->from->prefix6))
+		return false;
+	*out = (struct eb_bucket_view){
 		.source = view->source,
-		.packets_full_at = view->packets_full_at,
-		.bytes_full_at = view->bytes_full_at,
+		.packets_full_at = worth(view->packets_full_at, now, &pair->from->packets, &pair->to->packets),
+		.bytes_full_at = worth(view->bytes_full_at, now, &pair->from->bytes, &pair->to->bytes),
 	};
-	return 0;
+	out->source.rule_id = is_v4 ? pair->to->id4 : pair->to->id6;
+	mask_source(&out->source, pair->to);
+	return true;
 }
 
-static int find_convertible(const struct eb_bucket_view *view, void *arg)
+/* ---- within one table ---- */
+
+bool eb_convert_announce(const struct eb_convert *convert, struct eb_policy *policy)
 {
-	struct eb_convert *convert = arg;
+	for (int i = 0; i < convert->count; i++) {
+		const struct pair *pair = &convert->pairs[i];
 
-	return pair_of(convert, &view->source) ? remember(convert, view) : 0;
-}
-
-static uint64_t length_of(size_t number, const void *arg)
-{
-	const struct eb_convert *convert = arg;
-	uint64_t packets = eb_gcra_debt(convert->done[number].packets_full_at, convert->now);
-	uint64_t bytes = eb_gcra_debt(convert->done[number].bytes_full_at, convert->now);
-
-	return packets > bytes ? packets : bytes;
-}
-
-static int convert_found(struct eb_convert *convert)
-{
-	uint32_t *order = eb_longest_first(convert->done_count, length_of, convert);
-
-	if (!order)
-		return -ENOMEM;
-	for (size_t i = 0; i < convert->done_count; i++) {
-		const struct converted *old = &convert->done[order[i]];
-		struct eb_bucket_view view = {
-			.source = old->source,
-			.packets_full_at = old->packets_full_at,
-			.bytes_full_at = old->bytes_full_at,
-		};
-
-		if (length_of(order[i], convert))
-			merge_worth(convert, pair_of(convert, &view.source), &view, EB_MERGE_LATER, convert->now);
+		policy->rules[pair->from - convert->from.rules].next = pair->to - convert->to.rules + 1;
 	}
-	free(order);
+	return convert->count > 0;
+}
+
+/* What is left to move is moved again, as every move makes room: there is an end when nothing moves any more. */
+struct move {
+	const struct eb_convert *convert;
+	struct eb_buckets *buckets;
+	size_t moved, left;
+};
+
+/* Returns 0 once the old bucket is gone, negative errno when the new one finds no room. */
+static int move_bucket(const struct move *move, struct eb_bucket_view *old)
+{
+	uint64_t now = eb_buckets_now();
+	struct eb_bucket_view new;
+	int err = 0;
+
+	if (!convert_view(move->convert, old, now, &new))
+		return -ENOENT;
+	if (new.packets_full_at != EB_FULL || new.bytes_full_at != EB_FULL)
+		err = eb_buckets_merge(move->buckets, &new, EB_MERGE_LATER, now);
+	return err < 0 ? err : eb_buckets_take_away(move->buckets, old);
+}
+
+static int visit_old(const struct eb_bucket_view *view, uint32_t index, void *arg)
+{
+	struct eb_bucket_view old = *view;
+	struct move *move = arg;
+	int err;
+
+	(void)index;
+	do {
+		err = move_bucket(move, &old);
+	} while (err == -EAGAIN);
+	move->moved += err == 0;
+	move->left += err && err != -ENOENT;
 	return 0;
 }
 
-static int compare_converted(const void *a, const void *b)
+size_t eb_convert_move(struct eb_convert *convert, struct eb_buckets *buckets)
 {
-	const struct eb_source *x = &((const struct converted *)a)->source, *y = &((const struct converted *)b)->source;
+	struct move move = { .convert = convert, .buckets = buckets };
+
+	if (!convert->count)
+		return 0;
+	do {
+		struct eb_bucket_cursor cursor = { 0 };
+
+		move.moved = move.left = 0;
+		(void)eb_buckets_walk(buckets, &cursor, visit_old, &move);
+	} while (move.left && move.moved);
+	return move.left;
+}
+
+/* ---- from other maps ---- */
+
+static int compare_debts(const void *a, const void *b)
+{
+	const struct eb_source *x = &((const struct debt *)a)->source, *y = &((const struct debt *)b)->source;
 
 	if (x->family != y->family)
 		return x->family < y->family ? -1 : 1;
@@ -199,57 +210,147 @@ static int compare_converted(const void *a, const void *b)
 	return memcmp(x->addr, y->addr, sizeof(x->addr));
 }
 
-/* A time that is as far ahead of `now` as `full_at` came on since the first pass; a bucket that was full then counts
- * from then on, which can only be too much. */
-static uint64_t progress(const struct eb_convert *convert, uint64_t full_at, uint64_t before, uint64_t now)
+static uint64_t later(uint64_t a, uint64_t b)
 {
-	uint64_t debt = eb_gcra_debt(full_at, convert->now);
-	uint64_t debt_before = eb_gcra_debt(before, convert->now);
-
-	return debt > debt_before ? eb_gcra_full_at(now, debt - debt_before) : EB_FULL;
+	return a > b ? a : b;
 }
 
-static int convert_rest(const struct eb_bucket_view *view, void *arg)
+struct collect {
+	const struct eb_convert *convert;
+	struct debts *debts;
+	uint64_t now;
+};
+
+static int collect_one(const struct eb_bucket_view *view, void *arg)
 {
-	struct eb_convert *convert = arg;
-	const struct pair *pair = pair_of(convert, &view->source);
-	struct converted key = { .source = view->source }; /* EB_FULL for a source that is new since */
-	const struct converted *before = &key;
-	struct eb_bucket_view rest = *view;
-	uint64_t now = eb_buckets_now();
+	struct collect *collect = arg;
+	struct debts *debts = collect->debts;
+	struct eb_bucket_view new;
+	struct debt debt;
 
-	if (!pair)
+	if (!convert_view(collect->convert, view, collect->now, &new))
 		return 0;
-	if (convert->done_count) {
-		const struct converted *found = bsearch(&key, convert->done, convert->done_count,
-							sizeof(*convert->done), compare_converted);
+	debt = (struct debt){
+		.source = new.source,
+		.packets = eb_gcra_debt(new.packets_full_at, collect->now),
+		.bytes = eb_gcra_debt(new.bytes_full_at, collect->now),
+	};
+	if (!debt.packets && !debt.bytes)
+		return 0;
+	if (debts->count == debts->room) {
+		size_t room = debts->room ? debts->room * 2 : 1024;
+		struct debt *items = realloc(debts->items, room * sizeof(*items));
 
-		before = found ? found : &key;
+		if (!items)
+			return -ENOMEM;
+		debts->items = items;
+		debts->room = room;
 	}
-	rest.packets_full_at = progress(convert, view->packets_full_at, before->packets_full_at, now);
-	rest.bytes_full_at = progress(convert, view->bytes_full_at, before->bytes_full_at, now);
-	if (rest.packets_full_at != EB_FULL || rest.bytes_full_at != EB_FULL)
-		merge_worth(convert, pair, &rest, EB_MERGE_ADD, now);
+	debts->items[debts->count++] = debt;
 	return 0;
 }
 
-int eb_convert_begin(struct eb_convert *convert, eb_bucket_source each, const void *source, struct eb_buckets *into)
+/* What each new bucket owes by what the old ones say at `now`, sorted: the largest debt where sources become coarser. */
+static int collect_debts(const struct eb_convert *convert, const struct eb_legacy *legacy, uint64_t now,
+			 struct debts *out)
 {
-	int err;
+	struct collect collect = { convert, out, now };
+	size_t kept = 0;
+	int err = convert->count ? eb_legacy_each(legacy, collect_one, &collect) : 0;
 
-	convert->into = into;
-	convert->now = eb_buckets_now();
-	err = convert->count ? each(source, find_convertible, convert) : 0;
-	return err ? err : convert_found(convert);
+	if (err || !out->count)
+		return err;
+	qsort(out->items, out->count, sizeof(*out->items), compare_debts);
+	for (size_t i = 1; i < out->count; i++) {
+		struct debt *last = &out->items[kept], *next = &out->items[i];
+
+		if (compare_debts(last, next) != 0) {
+			out->items[++kept] = *next;
+			continue;
+		}
+		last->packets = later(last->packets, next->packets);
+		last->bytes = later(last->bytes, next->bytes);
+	}
+	out->count = kept + 1;
+	return 0;
 }
 
-size_t eb_convert_finish(struct eb_convert *convert, eb_bucket_source each, const void *source,
-			 struct eb_buckets *into)
+static uint64_t length_of(size_t number, const void *arg)
 {
-	convert->into = into;
-	if (convert->done_count)
-		qsort(convert->done, convert->done_count, sizeof(*convert->done), compare_converted);
-	if (convert->count)
-		(void)each(source, convert_rest, convert);
-	return convert->lost;
+	const struct debts *debts = arg;
+
+	return later(debts->items[number].packets, debts->items[number].bytes);
+}
+
+static int merge_debt(struct eb_buckets *into, const struct debt *debt, enum eb_merge merge, uint64_t now)
+{
+	struct eb_bucket_view view = {
+		.source = debt->source,
+		.packets_full_at = debt->packets ? eb_gcra_full_at(now, debt->packets) : EB_FULL,
+		.bytes_full_at = debt->bytes ? eb_gcra_full_at(now, debt->bytes) : EB_FULL,
+	};
+
+	return eb_buckets_merge(into, &view, merge, now);
+}
+
+int eb_convert_copy(struct eb_convert *convert, const struct eb_legacy *legacy, struct eb_buckets *into, size_t *lost)
+{
+	struct debts *given = &convert->given;
+	uint32_t *order;
+	int err;
+
+	convert->given_at = eb_buckets_now();
+	err = collect_debts(convert, legacy, convert->given_at, given);
+	if (err || !into)
+		return err;
+	order = eb_longest_first(given->count, length_of, given);
+	if (!order)
+		return -ENOMEM;
+	for (size_t i = 0; i < given->count; i++)
+		*lost += merge_debt(into, &given->items[order[i]], EB_MERGE_LATER, convert->given_at) < 0;
+	free(order);
+	return 0;
+}
+
+/* What is left of a debt after `ticks`. */
+static uint64_t rest(uint64_t debt, uint64_t ticks)
+{
+	return debt > ticks ? debt - ticks : 0;
+}
+
+/* What was given, and has refilled by `now` as the bucket it was given to has, is no part of what is to be added. */
+static void subtract_given(const struct eb_convert *convert, struct debt *debt, uint64_t now)
+{
+	const struct debt *given = NULL;
+
+	if (convert->given.count)
+		given = bsearch(debt, convert->given.items, convert->given.count, sizeof(*debt), compare_debts);
+	if (!given)
+		return;
+	debt->packets = rest(debt->packets, rest(given->packets, now - convert->given_at));
+	debt->bytes = rest(debt->bytes, rest(given->bytes, now - convert->given_at));
+}
+
+int eb_convert_catch_up(struct eb_convert *convert, const struct eb_legacy *legacy, struct eb_buckets *into,
+			size_t *lost)
+{
+	uint64_t now = eb_buckets_now();
+	struct debts debts = { 0 };
+	int err = collect_debts(convert, legacy, now, &debts);
+
+	for (size_t i = 0; i < debts.count && !err; i++) {
+		struct debt debt = debts.items[i];
+
+		subtract_given(convert, &debt, now);
+		if (debt.packets || debt.bytes)
+			*lost += merge_debt(into, &debt, EB_MERGE_ADD, now) < 0;
+	}
+	if (err) {
+		free(debts.items);
+		return err;
+	}
+	free(convert->given.items);
+	convert->given = debts;
+	convert->given_at = now;
+	return 0;
 }

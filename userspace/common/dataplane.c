@@ -1,13 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include <errno.h>
 #include <limits.h>
-#include <linux/membarrier.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/random.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <bpf/bpf.h>
@@ -16,6 +14,7 @@
 
 #include "attach.h"
 #include "bpffs.h"
+#include "clock.h"
 #include "convert.h"
 #include "dataplane.h"
 #include "kernel.h"
@@ -39,6 +38,7 @@ struct eb_dataplane {
 	struct eb_state *state; /* the map `state` in memory */
 	size_t state_length;
 	struct btf *btf;        /* of the tries that a policy makes */
+	int filter_fd;          /* a filter that nobody asks, to wait for packets */
 	bool is_new;
 	bool is_pinned;
 	bool is_private; /* the pins end with a mount namespace of this agent's own */
@@ -81,6 +81,7 @@ static int make_new(struct eb_dataplane *dataplane, uint32_t table_size, char **
 		return eb_fail(err, error, "cannot make the maps: %s", strerror(-err));
 	dataplane->is_new = true;
 	dataplane->state->ticks_per_ns = EB_TICKS_PER_NS;
+	dataplane->state->swept_ns = eb_monotonic_ns();
 	if (getrandom(dataplane->state->seed, sizeof(dataplane->state->seed), 0) < 0)
 		return eb_fail(-errno, error, "no random seed: %s", strerror(errno));
 	return 0;
@@ -141,6 +142,27 @@ static void resume(struct eb_dataplane *dataplane, const char *before, uint32_t 
 			   eb_num("table_size", sets * (EB_WAYS / 2)), eb_num("configured", table_size));
 }
 
+static int finish_interrupted(struct eb_dataplane *dataplane);
+
+/* Brings to an end what an agent before was killed in. */
+static int finish_before(struct eb_dataplane *dataplane)
+{
+	int err = eb_buckets_open(&dataplane->maps, true, &dataplane->buckets);
+
+	if (!err)
+		err = eb_buckets_recover(dataplane->buckets);
+	return err ? err : finish_interrupted(dataplane);
+}
+
+static void forget_buckets(struct eb_dataplane *dataplane)
+{
+	eb_buckets_close(dataplane->buckets);
+	if (dataplane->state)
+		munmap(dataplane->state, dataplane->state_length);
+	dataplane->buckets = NULL;
+	dataplane->state = NULL;
+}
+
 static int adopt(struct eb_dataplane *dataplane, uint32_t table_size, char **error)
 {
 	struct bpf_map_info info = {};
@@ -150,10 +172,16 @@ static int adopt(struct eb_dataplane *dataplane, uint32_t table_size, char **err
 	bool is_interrupted = eb_pins_before(dataplane->pin_dir, before);
 	uint32_t sets = is_interrupted ? info.max_entries : sets_of(table_size);
 
-	if (!err && !eb_object_fits(&dataplane->maps, sets))
+	if (!err && !eb_object_fits(&dataplane->maps, info.max_entries))
 		return replace_maps(dataplane, table_size, error);
 	if (!err)
 		err = map_state(dataplane);
+	if (!err)
+		err = finish_before(dataplane);
+	if (!err && info.max_entries != sets) {
+		forget_buckets(dataplane);
+		return replace_maps(dataplane, table_size, error);
+	}
 	if (err)
 		return eb_fail(err, error, "cannot adopt the maps in %s: %s", dataplane->pin_dir, strerror(-err));
 	dataplane->is_pinned = true;
@@ -183,11 +211,13 @@ static int open_maps(struct eb_dataplane *dataplane, const struct eb_config *con
 int eb_dataplane_open(const struct eb_config *config, struct eb_dataplane **out, char **error)
 {
 	struct eb_dataplane *dataplane = calloc(1, sizeof(*dataplane));
+	const uint64_t no_bits = 0;
 	bool has_mounted = false;
 	int err;
 
 	if (!dataplane)
 		return eb_fail(-ENOMEM, error, "out of memory");
+	dataplane->filter_fd = -1;
 	eb_object_quiet();
 	eb_maps_init(&dataplane->maps);
 	dataplane->pin_dir = strdup(config->pin_dir);
@@ -197,6 +227,12 @@ int eb_dataplane_open(const struct eb_config *config, struct eb_dataplane **out,
 	if (!err)
 		err = eb_bpffs_prepare(config->pin_dir, &has_mounted, error);
 	dataplane->is_private = !err && has_mounted && eb_bpffs_is_private();
+	if (!err) {
+		dataplane->filter_fd = eb_maps_make_filter(&no_bits, 1);
+		if (dataplane->filter_fd < 0)
+			err = eb_fail(dataplane->filter_fd, error, "cannot make a map: %s",
+				      strerror(-dataplane->filter_fd));
+	}
 	if (!err)
 		err = open_maps(dataplane, config, error);
 	if (!err && !dataplane->buckets) {
@@ -218,7 +254,6 @@ int eb_dataplane_open(const struct eb_config *config, struct eb_dataplane **out,
 		eb_dataplane_close(dataplane);
 		return err;
 	}
-	eb_buckets_recover(dataplane->buckets);
 	*out = dataplane;
 	return 0;
 }
@@ -238,9 +273,9 @@ void eb_dataplane_close(struct eb_dataplane *dataplane)
 	eb_programs_free(dataplane->programs);
 	close_legacy(dataplane);
 	btf__free(dataplane->btf);
-	eb_buckets_close(dataplane->buckets);
-	if (dataplane->state)
-		munmap(dataplane->state, dataplane->state_length);
+	if (dataplane->filter_fd >= 0)
+		close(dataplane->filter_fd);
+	forget_buckets(dataplane);
 	eb_maps_close(&dataplane->maps);
 	free(dataplane->pin_dir);
 	free(dataplane->run_dir);
@@ -318,12 +353,14 @@ const char *eb_dataplane_pins_problem(const struct eb_dataplane *dataplane)
 
 /* ---- policies ---- */
 
-/* Returns once no packet can be using the policy that was in force before the last switch. XDP programs run inside an
- * RCU read-side section, and this command waits for all of them. */
-static void wait_for_packets(void)
+/* Returns once every packet that was on its way has been decided: those that come later see all that was written before.
+ * XDP programs run inside RCU read-side sections, and an update of a map of maps waits for all of them before it
+ * returns, as its promise is that the map before is out of use. Returns 0 or negative errno, with nothing waited for. */
+static int wait_for_packets(const struct eb_dataplane *dataplane)
 {
-	if (syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0) < 0)
-		usleep(100000); /* nohz_full kernels refuse it; no packet takes a tenth of a second */
+	__u32 place = EB_FILTER_UNUSED;
+
+	return bpf_map_update_elem(dataplane->maps.fd[EB_MAP_FILTERS], &place, &dataplane->filter_fd, BPF_ANY);
 }
 
 static int make_trie(const struct eb_dataplane *dataplane, const struct eb_trie *trie, int family)
@@ -468,16 +505,6 @@ static int clear_new_slots(struct eb_dataplane *dataplane, const struct eb_polic
 	return err;
 }
 
-static int each_bucket(const void *source, int (*visit)(const struct eb_bucket_view *view, void *arg), void *arg)
-{
-	return eb_buckets_each(source, 0, visit, arg);
-}
-
-static int each_legacy_bucket(const void *source, int (*visit)(const struct eb_bucket_view *view, void *arg), void *arg)
-{
-	return eb_legacy_each(source, visit, arg);
-}
-
 static void warn_of_lost(size_t lost)
 {
 	if (lost)
@@ -504,110 +531,160 @@ static int fill_idle(struct eb_dataplane *dataplane, const struct eb_ruleset *ru
 	return err;
 }
 
-/* Fills the idle policy, switches to it, and drops the tries of the one before. */
-static int switch_policy(struct eb_dataplane *dataplane, const struct eb_ruleset *ruleset, const struct eb_policy *old,
-			 struct eb_convert *convert)
+/* Writes a policy over the one in force that differs by eb_rule.next only, one byte of each rule. */
+static int announce(struct eb_dataplane *dataplane, const struct eb_policy *from, const struct eb_convert *convert)
 {
-	static const struct eb_ruleset nothing;
+	struct eb_policy *policy = malloc(sizeof(*policy));
 	__u32 active = EB_READ(dataplane->state->active) & 1;
-	int err = fill_idle(dataplane, ruleset, old, 1 - active);
+	int err = 0;
 
-	if (!err)
-		err = clear_new_slots(dataplane, old, &ruleset->policy);
-	if (!err)
-		err = eb_convert_begin(convert, each_bucket, dataplane->buckets, dataplane->buckets);
-	if (err)
-		return err;
-	EB_WRITE(dataplane->state->active, 1 - active);
-	wait_for_packets();
-	warn_of_lost(eb_convert_finish(convert, each_bucket, dataplane->buckets, dataplane->buckets));
-	(void)write_tries(dataplane, &nothing, active);
-	return 0;
-}
-
-/* The policy out of force. */
-static __u32 idle_policy(const struct eb_dataplane *dataplane)
-{
-	return 1 - (EB_READ(dataplane->state->active) & 1);
-}
-
-/* Says that the policy out of force has nothing left that the one in force would lack. */
-static void mark_converted(struct eb_dataplane *dataplane, struct eb_policy *old)
-{
-	__u32 idle = idle_policy(dataplane);
-
-	old->generation = 0;
-	(void)bpf_map_update_elem(dataplane->maps.fd[EB_MAP_POLICY], &idle, old, BPF_ANY);
-}
-
-/*
- * An agent that was killed right behind a switch has not carried over what was charged to old buckets since they were
- * converted. How much of an old debt is in the new bucket cannot be known then: it gets all of it at least.
- */
-static int finish_interrupted(struct eb_dataplane *dataplane, const struct eb_policy *policy)
-{
-	__u32 idle = idle_policy(dataplane);
-	struct eb_policy *old = calloc(1, sizeof(*old));
-	struct eb_convert *convert = NULL;
-	int err = old ? bpf_map_lookup_elem(dataplane->maps.fd[EB_MAP_POLICY], &idle, old) : -ENOMEM;
-
-	if (!err && old->generation && old->generation + 1 == policy->generation) {
-		convert = eb_convert_new(old, policy, true);
-		err = -ENOMEM;
-		if (convert)
-			err = eb_convert_begin(convert, each_bucket, dataplane->buckets, dataplane->buckets);
-		if (!err)
-			mark_converted(dataplane, old);
-	}
-	eb_convert_free(convert);
-	free(old);
+	if (!policy)
+		return -ENOMEM;
+	*policy = *from;
+	if (eb_convert_announce(convert, policy))
+		err = bpf_map_update_elem(dataplane->maps.fd[EB_MAP_POLICY], &active, policy, BPF_ANY);
+	free(policy);
 	return err;
 }
 
-/* Takes the buckets over from the maps before; what the old program still charges is added by eb_dataplane_settle(). */
-static int begin_carrying(struct eb_dataplane *dataplane, const struct eb_policy *policy)
+/*
+ * Takes the buckets from the policy in force over to the idle one, as was announced, and switches. Cannot fail once the
+ * packets have been waited for. The tries of the policy before are dropped when nobody reads them any more; else the
+ * next reload does it.
+ */
+static int finish_switch(struct eb_dataplane *dataplane, struct eb_convert *convert)
 {
-	if (!dataplane->legacy || dataplane->carry)
+	static const struct eb_ruleset nothing;
+	__u32 active = EB_READ(dataplane->state->active) & 1;
+	int err = eb_buckets_map(dataplane->buckets);
+
+	if (!err)
+		err = wait_for_packets(dataplane);
+	if (err)
+		return err;
+	warn_of_lost(eb_convert_move(convert, dataplane->buckets));
+	EB_WRITE(dataplane->state->active, 1 - active);
+	if (wait_for_packets(dataplane) == 0)
+		(void)write_tries(dataplane, &nothing, active);
+	return 0;
+}
+
+static bool is_announced(const struct eb_policy *policy)
+{
+	for (__u32 i = 0; i < policy->rule_count && i < EB_RULES_MAX; i++)
+		if (policy->rules[i].next)
+			return true;
+	return false;
+}
+
+/* Goes on with the reload of an agent that was killed after it had announced it. */
+static int finish_interrupted(struct eb_dataplane *dataplane)
+{
+	struct eb_policy *policies = calloc(2, sizeof(*policies));
+	struct eb_convert *convert = NULL;
+	__u32 idle = 1 - (EB_READ(dataplane->state->active) & 1);
+	int err = policies ? eb_maps_policy(&dataplane->maps, &policies[0]) : -ENOMEM;
+
+	if (!err && is_announced(&policies[0])) {
+		err = bpf_map_lookup_elem(dataplane->maps.fd[EB_MAP_POLICY], &idle, &policies[1]);
+		if (!err) {
+			convert = eb_convert_new(&policies[0], &policies[1], true);
+			err = convert ? finish_switch(dataplane, convert) : -ENOMEM;
+		}
+		if (!err)
+			eb_info("finished the reload of an agent that was killed",
+				eb_num("rules", policies[1].rule_count));
+		eb_buckets_unmap(dataplane->buckets);
+	}
+	eb_convert_free(convert);
+	free(policies);
+	return err;
+}
+
+/* Fills the idle policy and switches to it. After the announcement nothing fails but for want of memory to map: then the
+ * next apply begins with that. */
+static int switch_policy(struct eb_dataplane *dataplane, const struct eb_ruleset *ruleset, const struct eb_policy *old)
+{
+	struct eb_convert *convert = eb_convert_new(old, &ruleset->policy, true);
+	int err = convert ? eb_buckets_map(dataplane->buckets) : -ENOMEM;
+
+	if (!err)
+		err = fill_idle(dataplane, ruleset, old, 1 - (EB_READ(dataplane->state->active) & 1));
+	if (!err)
+		err = clear_new_slots(dataplane, old, &ruleset->policy);
+	if (!err)
+		err = announce(dataplane, old, convert);
+	if (!err)
+		err = finish_switch(dataplane, convert);
+	eb_convert_free(convert);
+	return err;
+}
+
+/*
+ * Takes the buckets over from the maps before, for a policy that is about to be put into force; what the old program
+ * still charges is added by eb_dataplane_settle(). Where that is still to come when other rules are applied, what was
+ * charged until now is added first.
+ */
+static int carry_over(struct eb_dataplane *dataplane, const struct eb_policy *policy, struct eb_convert **out)
+{
+	struct eb_convert *carry;
+	size_t lost = 0;
+	int err;
+
+	if (!dataplane->legacy)
 		return 0;
-	dataplane->carry = eb_convert_new(eb_legacy_policy(dataplane->legacy), policy, false);
-	if (!dataplane->carry)
-		return -ENOMEM;
-	return eb_convert_begin(dataplane->carry, each_legacy_bucket, dataplane->legacy, dataplane->buckets);
+	carry = eb_convert_new(eb_legacy_policy(dataplane->legacy), policy, false);
+	err = carry ? eb_convert_copy(carry, dataplane->legacy, dataplane->carry ? NULL : dataplane->buckets, &lost)
+		    : -ENOMEM;
+	if (!err && dataplane->carry)
+		err = eb_convert_catch_up(dataplane->carry, dataplane->legacy, dataplane->buckets, &lost);
+	warn_of_lost(lost);
+	if (err)
+		eb_convert_free(carry);
+	else
+		*out = carry;
+	return err;
 }
 
 int eb_dataplane_apply(struct eb_dataplane *dataplane, const struct eb_ruleset *ruleset, char **error)
 {
 	struct eb_policy *old = calloc(1, sizeof(*old));
+	struct eb_convert *carry = NULL;
 	int err = old ? eb_maps_policy(&dataplane->maps, old) : -ENOMEM;
-	struct eb_convert *convert = NULL;
 
 	if (!err)
-		err = finish_interrupted(dataplane, old);
-	if (!err) {
-		convert = eb_convert_new(old, &ruleset->policy, true);
-		err = convert ? switch_policy(dataplane, ruleset, old, convert) : -ENOMEM;
+		err = carry_over(dataplane, &ruleset->policy, &carry);
+	if (!err)
+		err = switch_policy(dataplane, ruleset, old);
+	if (!err && carry) {
+		eb_convert_free(dataplane->carry);
+		dataplane->carry = carry;
+		carry = NULL;
 	}
-	if (!err) {
-		mark_converted(dataplane, old);
-		err = begin_carrying(dataplane, &ruleset->policy);
-	}
-	eb_convert_free(convert);
+	eb_convert_free(carry);
 	eb_buckets_unmap(dataplane->buckets);
 	free(old);
 	return err ? eb_fail(err, error, "cannot write the rules: %s", strerror(-err)) : 0;
 }
 
-void eb_dataplane_settle(struct eb_dataplane *dataplane)
+int eb_dataplane_settle(struct eb_dataplane *dataplane)
 {
+	size_t lost = 0;
 	int err;
 
 	if (!dataplane->carry)
-		return;
-	warn_of_lost(eb_convert_finish(dataplane->carry, each_legacy_bucket, dataplane->legacy, dataplane->buckets));
+		return 0;
+	err = wait_for_packets(dataplane);
+	if (!err)
+		err = eb_convert_catch_up(dataplane->carry, dataplane->legacy, dataplane->buckets, &lost);
 	eb_buckets_unmap(dataplane->buckets);
+	if (err)
+		return err;
+	warn_of_lost(lost);
 	close_legacy(dataplane);
 	err = eb_pins_settle(dataplane->pin_dir);
 	if (err)
 		eb_warning("the maps that were replaced stay pinned, and take up memory until the next start",
 			   eb_str("pin_dir", dataplane->pin_dir), eb_err(err));
+	return 0;
 }

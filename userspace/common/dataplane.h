@@ -53,12 +53,13 @@ const char *eb_dataplane_pins_problem(const struct eb_dataplane *dataplane);
 
 /*
  * Puts a ruleset into force: every packet sees the rules before or these, never a mixture. Buckets of rules whose
- * limits changed keep as many tokens missing as before. On failure the rules before stay in force.
+ * limits changed keep as many tokens missing as before, at every moment (convert.h). On failure the rules before stay in
+ * force.
  */
 int eb_dataplane_apply(struct eb_dataplane *dataplane, const struct eb_ruleset *ruleset, char **error);
 
 /* After the program was attached to all interfaces: takes over what the old one charged to the old maps meanwhile,
- * and lets those go. */
-void eb_dataplane_settle(struct eb_dataplane *dataplane);
+ * and lets those go. Returns 0, or negative errno: to be called again then. */
+int eb_dataplane_settle(struct eb_dataplane *dataplane);
 
 #endif

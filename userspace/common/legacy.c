@@ -335,7 +335,7 @@ static int visit_entry(const struct old_table *table, const char *entry,
 		.bytes_full_at = read_number(entry, &table->bytes),
 	};
 
-	if (!view.source.rule_id || view.packets_full_at == EB_LOCKED || view.bytes_full_at == EB_LOCKED)
+	if (!view.source.rule_id || eb_gcra_is_locked(view.packets_full_at) || eb_gcra_is_locked(view.bytes_full_at))
 		return 0;
 	memcpy(view.source.addr, entry + table->addr.offset, table->addr.size);
 	return visit(&view, arg);

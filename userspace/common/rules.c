@@ -556,13 +556,13 @@ static wide tokens_of_debt(const struct eb_limit *limit, uint64_t debt)
 	return (((wide)debt << limit->shift) + limit->mult - 1) / limit->mult;
 }
 
-/* eb_gcra_cost() for any number of tokens, at most the burst. */
+/* eb_gcra_cost() for any number of tokens, at most EB_BURST_MAX. */
 static uint64_t debt_of_tokens(const struct eb_limit *limit, wide tokens)
 {
 	wide one = (wide)1 << limit->shift;
 
-	if (tokens > ((wide)limit->burst << limit->shift) / limit->mult)
-		return limit->burst;
+	if (tokens > ((wide)EB_BURST_MAX << limit->shift) / limit->mult)
+		return EB_BURST_MAX;
 	return (tokens * limit->mult + one - 1) >> limit->shift;
 }
 
@@ -571,10 +571,8 @@ uint64_t eb_rules_convert(uint64_t full_at, uint64_t now, const struct eb_limit 
 	uint64_t debt = eb_gcra_debt(full_at, now);
 
 	/* A bucket being handed to another source was full. */
-	if (!debt || full_at == EB_LOCKED || !from->mult || !to->mult)
+	if (!debt || eb_gcra_is_locked(full_at) || !from->mult || !to->mult)
 		return EB_FULL;
-	if (debt > from->burst)
-		debt = from->burst;
 	return eb_gcra_full_at(now, debt_of_tokens(to, tokens_of_debt(from, debt)));
 }
 

@@ -68,8 +68,9 @@ uint32_t eb_rules_id(const char *name, uint8_t family, uint8_t prefix_len, const
 		     const struct eb_limit *bytes);
 
 /*
- * The same debt under other limits: as many tokens are missing as before, at most the new burst. `full_at` and the
- * result are ticks of gcra.h; returns EB_FULL for a full bucket, and when either limit is absent.
+ * The same debt under other limits: as many tokens are missing as before, a part of one counted as a whole, also when
+ * that is more than the new burst (a smaller burst and back again must give nothing away). `full_at` and the result are
+ * ticks of gcra.h; returns EB_FULL for a full bucket, and when either limit is absent.
  */
 uint64_t eb_rules_convert(uint64_t full_at, uint64_t now, const struct eb_limit *from, const struct eb_limit *to);
 

@@ -351,7 +351,7 @@ static void apply_debt(struct eb_restore *restore, struct eb_buckets *buckets, c
 	int ret;
 
 	memcpy(view.source.addr, debt->addr, sizeof(view.source.addr));
-	ret = eb_buckets_merge(buckets, &view, merge, rule);
+	ret = eb_buckets_merge(buckets, &view, merge, now);
 	if (ret < 0)
 		restore->counts.refused[EB_REFUSED_NO_ROOM]++;
 	if (ret <= 0)
