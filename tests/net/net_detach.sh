@@ -48,6 +48,80 @@ start_agent
 send 10.8.0.1 -n 30
 counted limited 10.8.0.1 80 70
 
+# attach puts it on again as reload does, without reading the configuration.
+eb detach > /dev/null || fail "detach"
+is_protected && fail "detach left the program"
+eb attach > /dev/null || fail "attach"
+is_protected || fail "attach did not attach"
+eb attach > /dev/null || fail "attach for a second time"
+eb detach > /dev/null || fail "detach"
+eb status | grep -q '^Detached:.*or a restart' || fail "status does not say so: $(eb status)"
+kill_agent
+start_agent
+is_protected || fail "a detach held over a restart"
+
+say "detach --stay, over restarts of every kind"
+stays_off() {
+	status_is '.detached and .stays' || fail "$1: status: $(eb --json status)"
+	eb status | grep -q '^Detached:.*over restarts' || fail "$1: status does not say so: $(eb status)"
+	equal "$1: the program" "" prog_on card0
+}
+
+restart_held() {
+	[ -z "$agent_pid" ] || end_agent "$1"
+	launch_agent
+	wait_log "nothing is limited.*edgebucket attach"
+	until_true "the agent to answer" status_is '.agent.running'
+	ip -n "$card" link set card0 alias "touched by $1"
+}
+
+for ends in attach reload apply; do
+	eb detach --stay > /dev/null || fail "detach --stay"
+	stays_off "at once"
+	restart_held TERM
+	stays_off "after a restart"
+	restart_held KILL
+	eb detach > /dev/null || fail "a second detach"
+	stays_off "after a crash"
+	case $ends in
+	apply) eb apply "$config" > /dev/null || fail apply ;;
+	*) eb $ends > /dev/null || fail $ends ;;
+	esac
+	is_protected || fail "$ends did not attach"
+	status_is '(.detached or .stays) | not' || fail "$ends: status: $(eb --json status)"
+	stop_agent
+	start_agent
+	is_protected || fail "the detach is back after $ends and a restart"
+done
+
+# Without an agent; what was left on by one that was killed over it is taken off by the next.
+kill_agent
+eb detach --stay > /dev/null || fail "detach --stay without an agent"
+stays_off "without an agent"
+eb attach | grep -q "the next one will attach" || fail "attach without an agent"
+if eb attach 2> "$dir/out"; then
+	fail "attach without an agent and without a detach"
+fi
+start_agent
+is_protected || fail "the next agent did not attach"
+kill_agent
+: > "$dir/run/detached"
+restart_held KILL
+stays_off "with a program of an agent that was killed"
+eb attach > /dev/null || fail "attach"
+is_protected || fail "attach did not attach"
+
+# A trial that is not confirmed leaves things as they were; one that is confirmed ends it.
+eb detach --stay > /dev/null || fail "detach --stay"
+sed 's/burst: 20/burst: 21/' "$config" > "$dir/trial.yaml"
+eb apply --confirm 1min "$dir/trial.yaml" > /dev/null || fail "apply --confirm"
+is_protected || fail "a trial does not attach"
+eb rollback > /dev/null || fail "rollback"
+stays_off "after a rollback"
+eb apply --confirm 1min "$dir/trial.yaml" > /dev/null || fail "apply --confirm"
+eb confirm > /dev/null || fail "confirm"
+[ ! -e "$dir/run/detached" ] || fail "a trial that was confirmed did not end it"
+
 if eb detach --maps > "$dir/out" 2>&1; then
 	fail "the maps of a running agent were removed"
 fi

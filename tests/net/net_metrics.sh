@@ -64,6 +64,7 @@ check_exposition() {
 		edgebucket_bytes_total counter
 		edgebucket_frames_total counter
 		edgebucket_attached gauge
+		edgebucket_detached gauge
 		edgebucket_buckets gauge
 		edgebucket_table_size gauge
 		edgebucket_redis_up gauge

@@ -10,6 +10,7 @@
 #include "lists.h"
 #include "log.h"
 #include "privileges.h"
+#include "stay.h"
 #include "text.h"
 #include "watch.h"
 
@@ -246,7 +247,7 @@ static void attach_interface(struct eb_agent *agent, const struct eb_layers *lay
 
 	if (!err && !now.attached && interface->attachment.attached) {
 		eb_warning("somebody took the program off, attaching again", eb_str("interface", interface->name),
-			   eb_str("hint", "edgebucket detach takes it off for good"));
+			   eb_str("hint", "edgebucket detach --stay takes it off for good"));
 		(void)eb_persist_fault(agent->persist, EB_PASS_DETACHED);
 	}
 	if (!err && !now.attached)
@@ -437,12 +438,27 @@ static void begin_watch(struct eb_agent *agent)
 		eb_error("cannot watch the files of lists, changes come into force with a reload", eb_err(err));
 }
 
+/* An operator wants the limits off; the agent before may have been killed over it. */
+static void stay_off(struct eb_agent *agent)
+{
+	char *error = NULL;
+	int err = eb_agent_detach_all(agent, true, &error);
+
+	if (err && err != -EINPROGRESS)
+		eb_error("cannot detach, its packets are still limited; try edgebucket detach", eb_str("error", error));
+	free(error);
+	eb_dataplane_settle(agent->dataplane);
+}
+
 void eb_agent_enforce(struct eb_agent *agent)
 {
 	agent->enforcing = true;
 	leave_others(agent); /* first: this takes CAP_SYS_ADMIN */
 	eb_programs_sweep(eb_dataplane_programs(agent->dataplane));
-	eb_agent_attach_all(agent);
+	if (agent->detached)
+		stay_off(agent);
+	else
+		eb_agent_attach_all(agent);
 	eb_agent_check_pins(agent);
 	begin_watch(agent);
 }
@@ -539,6 +555,41 @@ int eb_agent_detach_all(struct eb_agent *agent, bool pause, char **error)
 	eb_layers_free(layers);
 	watch_job(agent);
 	return ret;
+}
+
+int eb_agent_stay(struct eb_agent *agent, char **error)
+{
+	int err = eb_stay_set(agent->config->state_dir, agent->config->run_dir, error);
+
+	agent->stays |= !err;
+	return err;
+}
+
+void eb_agent_stay_no_more(struct eb_agent *agent)
+{
+	char *error = NULL;
+
+	if (eb_stay_clear(agent->config->state_dir, agent->config->run_dir, &error))
+		eb_error("cannot end a detach that holds over restarts", eb_str("error", error));
+	free(error);
+	agent->stays = false;
+}
+
+int eb_agent_attach(struct eb_agent *agent, char **error)
+{
+	agent->detached = false;
+	eb_agent_stay_no_more(agent);
+	eb_agent_attach_all(agent);
+	if (!agent->enforcing)
+		return eb_fail(-EAGAIN, error, "still restoring: limits are put on after it");
+	for (size_t i = 0; i < agent->interface_count; i++) {
+		const struct eb_interface *interface = &agent->interfaces[i];
+
+		if (interface->ifindex && !interface->attachment.attached)
+			return eb_fail(-EBUSY, error, "%s",
+				       interface->problem ? interface->problem : interface->name);
+	}
+	return 0;
 }
 
 static void free_interfaces(struct eb_interface *interfaces, size_t count)
@@ -646,6 +697,10 @@ int eb_agent_start(struct eb_agent *agent, struct eb_config *config, char **erro
 	eb_info("starting", eb_str("version", EB_VERSION), eb_str("node", config->node),
 		eb_str("config", config->path));
 	log_warnings(config);
+	agent->stays = agent->detached = eb_stay_is_set(config->state_dir, config->run_dir);
+	if (agent->detached)
+		eb_warning("an operator took the limits off to stay off: nothing is limited",
+			   eb_str("hint", "edgebucket attach, or reload, puts them on"));
 	if (agent->monitor)
 		eb_warning("--monitor: nothing is dropped; rules count what they would drop");
 	err = make_interfaces(config, &agent->interfaces);
@@ -761,6 +816,7 @@ static int try_reload(struct eb_agent *agent, char **error)
 	eb_config_free(before);
 	log_warnings(config);
 	agent->detached = false;
+	eb_agent_stay_no_more(agent);
 	eb_agent_attach_all(agent);
 	return 0;
 }

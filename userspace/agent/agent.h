@@ -40,7 +40,8 @@ struct eb_agent {
 	void (*detach_done)(int err, const char *error, void *arg); /* after eb_agent_detach_all() said -EINPROGRESS;
 								       -ECANCELED when it attached again instead */
 	void *detach_arg;
-	bool detached;          /* an operator asked for it; until the next reload */
+	bool detached;          /* an operator asked for it; until a reload or `edgebucket attach` */
+	bool stays;             /* and for restarts too (stay.h) */
 	bool pending;           /* what is in force awaits its confirmation, see apply.h */
 	unsigned int reloads, reload_failures;
 	char *pins_problem;     /* of eb_dataplane_pins_problem(), as logged; NULL */
@@ -87,7 +88,16 @@ int eb_agent_renew(struct eb_agent *agent, char **error);
  */
 int eb_agent_replace(struct eb_agent *agent, struct eb_config *config, struct eb_config **before, char **error);
 
-/* Takes the program off all interfaces. `pause`: and leaves it off until the next reload. -EINPROGRESS where that takes
+/* Puts the program on again after an operator's detach. -EBUSY with *error where an interface that is there did not get
+ * it, which is tried again. */
+int eb_agent_attach(struct eb_agent *agent, char **error);
+
+/* An operator's detach holds over restarts, or does not any more. The first returns 0 or negative errno with *error;
+ * the second logs a failure. */
+int eb_agent_stay(struct eb_agent *agent, char **error);
+void eb_agent_stay_no_more(struct eb_agent *agent);
+
+/* Takes the program off all interfaces. `pause`: and leaves it off until a reload or `edgebucket attach`. -EINPROGRESS where that takes
  * longer: detach_done tells how it ended. */
 int eb_agent_detach_all(struct eb_agent *agent, bool pause, char **error);
 

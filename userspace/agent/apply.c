@@ -182,6 +182,8 @@ static void become_file(struct eb_agent *agent)
 		agent->config->path = path;
 	}
 	eb_agent_settle(agent);
+	if (!agent->detached)
+		eb_agent_stay_no_more(agent);
 }
 
 json_t *eb_apply_confirm(struct eb_apply *apply)
@@ -350,6 +352,8 @@ static int put_into_force(struct eb_apply *apply, struct order *order, struct eb
 	err = order->confirm_ns ? begin_trial(apply, order, before) : make_permanent(apply, order, before, error);
 	if (!err) {
 		agent->detached = false;
+		if (!order->confirm_ns)
+			eb_agent_stay_no_more(agent);
 		eb_agent_attach_all(agent);
 		return 0;
 	}

@@ -200,12 +200,26 @@ static json_t *answer_reload(struct program *program)
 	return reply;
 }
 
-/* False where the answer comes later. */
-static bool answer_detach(struct program *program, eb_control_client client, json_t **reply)
+static json_t *answer_attach(struct eb_agent *agent)
 {
 	char *error = NULL;
+	json_t *reply;
+
+	if (eb_agent_attach(agent, &error) == 0)
+		return json_pack("{s:b}", "ok", 1);
+	reply = reply_error(error);
+	free(error);
+	return reply;
+}
+
+/* False where the answer comes later. */
+static bool answer_detach(struct program *program, bool stay, eb_control_client client, json_t **reply)
+{
+	char *error = NULL;
+	int noted = stay ? eb_agent_stay(&program->agent, &error) : 0;
 	int err = eb_agent_detach_all(&program->agent, true, &error);
 
+	err = err ? err : noted;
 	if (err == -EINPROGRESS && program->detaching.count < WAITING_MAX) {
 		program->detaching.clients[program->detaching.count++] = client;
 		free(error);
@@ -279,6 +293,7 @@ static json_t *answer_status(const struct program *program)
 			   eb_printable_json(agent->reload_error), "interfaces", interfaces);
 	json_object_set_new(status, "pins", json_pack("{s:o}", "problem", eb_printable_json(agent->pins_problem)));
 	json_object_set_new(status, "config_refused", eb_printable_json(agent->refused));
+	json_object_set_new(status, "stays", json_boolean(agent->stays));
 	json_object_set_new(status, "pending", eb_apply_status(program->apply));
 	json_object_update_new(status, eb_persist_status(agent->persist));
 	return status;
@@ -301,6 +316,8 @@ static json_t *answer(struct program *program, const char *request, int file)
 		return eb_apply_confirm(program->apply);
 	if (strcmp(request, "rollback") == 0)
 		return eb_apply_rollback(program->apply);
+	if (strcmp(request, "attach") == 0)
+		return answer_attach(&program->agent);
 	return reply_error("unknown request");
 }
 
@@ -312,8 +329,8 @@ static bool on_request(const char *request, int file, eb_control_client client, 
 		return answer_flush(program, client, reply);
 	if (strcmp(request, "reset") == 0)
 		return answer_reset(program, client, reply);
-	if (strcmp(request, "detach") == 0)
-		return answer_detach(program, client, reply);
+	if (strcmp(request, "detach") == 0 || strcmp(request, EB_CONTROL_STAY) == 0)
+		return answer_detach(program, strcmp(request, EB_CONTROL_STAY) == 0, client, reply);
 	*reply = answer(program, request, file);
 	return true;
 }

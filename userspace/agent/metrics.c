@@ -141,6 +141,13 @@ static void expose_interfaces(const struct eb_agent *agent, FILE *out)
 	}
 }
 
+static void expose_detached(const struct eb_agent *agent, FILE *out)
+{
+	eb_expose_family(out, "edgebucket_detached", "gauge",
+			 "1 while an operator keeps the program off all interfaces (edgebucket detach).");
+	eb_expose(out, "edgebucket_detached", EB_NO_LABELS, agent->detached);
+}
+
 static void expose_agent(const struct eb_metrics *metrics, FILE *out)
 {
 	const struct eb_agent *agent = metrics->agent;
@@ -259,6 +266,7 @@ static void answer_metrics(struct eb_metrics *metrics, struct eb_http_reply *rep
 	expose_frames(reply->body, frames);
 	expose_buckets(metrics, reply->body);
 	expose_interfaces(metrics->agent, reply->body);
+	expose_detached(metrics->agent, reply->body);
 	expose_redis(&figures, reply->body);
 	expose_fallbacks(&figures, reply->body);
 	expose_mirror(metrics, &figures, reply->body);
@@ -272,7 +280,8 @@ static void tell_reason(const struct eb_agent *agent, const struct eb_interface 
 	if (!agent->enforcing)
 		fprintf(out, "%s: not enforced, still restoring\n", interface->name);
 	else if (agent->detached)
-		fprintf(out, "%s: not enforced, an operator detached it until the next reload\n", interface->name);
+		fprintf(out, "%s: not enforced, an operator detached it until edgebucket attach or %s\n",
+			interface->name, agent->stays ? "reload" : "reload, or a restart");
 	else
 		fprintf(out, "%s\n", interface->problem ? interface->problem : interface->name);
 }

@@ -47,6 +47,7 @@ enum cli_result cmd_reload(struct cli *cli, int argc, char **argv);
 enum cli_result cmd_apply(struct cli *cli, int argc, char **argv);
 enum cli_result cmd_confirm(struct cli *cli, int argc, char **argv);
 enum cli_result cmd_rollback(struct cli *cli, int argc, char **argv);
+enum cli_result cmd_attach(struct cli *cli, int argc, char **argv);
 enum cli_result cmd_detach(struct cli *cli, int argc, char **argv);
 enum cli_result cmd_support(struct cli *cli, int argc, char **argv);
 enum cli_result cmd_check(struct cli *cli, int argc, char **argv);

@@ -1,15 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* edgebucket flush, reload, confirm, rollback and detach: what the agent does, or would do if it ran. */
+/* edgebucket flush, reload, confirm, rollback, attach and detach: what the agent does, or would do if it ran. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "agent.h"
+#include "control.h"
 #include "interfaces.h"
 #include "layers.h"
 #include "options.h"
 #include "pins.h"
+#include "stay.h"
 
 static enum cli_result run(struct cli *cli, int argc, char **argv, const char *request, int timeout_ms,
 			   const char *done)
@@ -131,34 +133,79 @@ static enum cli_result remove_maps(const struct session *session)
 	return err ? cli_fail("%s: the maps cannot be removed: %s", session->places.pin_dir, strerror(-err)) : CLI_DONE;
 }
 
-/* An agent that runs must be asked: it would put the program back on. */
-static enum cli_result detach(const struct cli *cli, struct session *session, bool maps)
+/* What the next agent is told. It goes on after a failure. */
+static enum cli_result note_stay(const struct session *session)
 {
-	enum cli_result result;
+	char *error = NULL;
+
+	return eb_stay_set(session->places.state_dir, session->places.run_dir, &error) ? cli_fail_text(error)
+										       : CLI_DONE;
+}
+
+/* An agent that runs must be asked: it would put the program back on. */
+static enum cli_result detach(const struct cli *cli, struct session *session, bool maps, bool stay)
+{
+	enum cli_result result, noted = CLI_DONE;
 
 	if (agent_is_running(session))
 		return maps ? cli_fail("an agent is running: stop it before its maps are removed")
-			    : agent_command(cli, session, "detach", AGENT_TIMEOUT_MS, "detached");
-	result = session_open_maps(session, maps ? SESSION_MAPS | SESSION_OPTIONAL : SESSION_MAPS);
+			    : agent_command(cli, session, stay ? EB_CONTROL_STAY : "detach", AGENT_TIMEOUT_MS,
+					    "detached");
+	if (stay)
+		noted = note_stay(session);
+	result = session_open_maps(session, maps || stay ? SESSION_MAPS | SESSION_OPTIONAL : SESSION_MAPS);
 	if (!result)
 		result = detach_directly(cli, session);
-	return maps && !result ? remove_maps(session) : result;
+	if (maps && !result)
+		result = remove_maps(session);
+	return result ? result : noted;
+}
+
+/* Without an agent there is nobody to attach; the next one does, unless it is told to stay off. */
+static enum cli_result attach(const struct cli *cli, const struct session *session)
+{
+	const struct eb_places *places = &session->places;
+	char *error = NULL;
+
+	if (agent_is_running(session) || !eb_stay_is_set(places->state_dir, places->run_dir))
+		return agent_command(cli, session, "attach", AGENT_TIMEOUT_MS, "attached");
+	if (eb_stay_clear(places->state_dir, places->run_dir, &error))
+		return cli_fail_text(error);
+	if (cli->json)
+		return print_json(json_pack("{s:b}", "ok", 1));
+	puts("no agent is running: the next one will attach");
+	return CLI_DONE;
+}
+
+enum cli_result cmd_attach(struct cli *cli, int argc, char **argv)
+{
+	struct session session;
+	enum cli_result result;
+
+	if (options_parse(cli, argc, argv, NULL, 0, 0))
+		return CLI_MISUSED;
+	result = session_open(cli, 0, &session);
+	if (!result)
+		result = attach(cli, &session);
+	session_close(&session);
+	return result;
 }
 
 enum cli_result cmd_detach(struct cli *cli, int argc, char **argv)
 {
-	bool maps = false;
+	bool maps = false, stay = false;
 	const struct option_spec specs[] = {
 		{ "maps", 0, OPTION_FLAG, &maps, 0 },
+		{ "stay", 0, OPTION_FLAG, &stay, 0 },
 	};
 	struct session session;
 	enum cli_result result;
 
-	if (options_parse(cli, argc, argv, specs, 1, 0))
+	if (options_parse(cli, argc, argv, specs, 2, 0))
 		return CLI_MISUSED;
 	result = session_open(cli, 0, &session);
 	if (!result)
-		result = detach(cli, &session, maps);
+		result = detach(cli, &session, maps, stay);
 	session_close(&session);
 	return result;
 }

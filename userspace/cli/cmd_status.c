@@ -16,6 +16,7 @@
 #include "printable.h"
 #include "rules.h"
 #include "session.h"
+#include "stay.h"
 
 struct status {
 	const struct session *session;
@@ -172,6 +173,20 @@ static const char *refused_config(const struct status *status)
 	return json_string_value(json_object_get(status->reply, "config_refused"));
 }
 
+/* Out of the note, where no agent tells. */
+static bool stays_off(const struct status *status)
+{
+	const struct eb_places *places = &status->session->places;
+
+	return status->reply ? json_is_true(json_object_get(status->reply, "stays"))
+			     : eb_stay_is_set(places->state_dir, places->run_dir);
+}
+
+static bool is_detached(const struct status *status)
+{
+	return json_is_true(json_object_get(status->reply, "detached")) || stays_off(status);
+}
+
 static json_t *status_json(const struct status *status)
 {
 	json_t *object;
@@ -186,6 +201,8 @@ static json_t *status_json(const struct status *status)
 	json_object_set_new(object, "rules", json_integer(session_rule_count(status->session)));
 	json_object_set_new(object, "pins", reply_part(status, "pins", json_pack("{s:n}", "problem")));
 	json_object_set_new(object, "config_refused", eb_printable_json(refused_config(status)));
+	json_object_set_new(object, "detached", json_boolean(is_detached(status)));
+	json_object_set_new(object, "stays", json_boolean(stays_off(status)));
 	json_object_set_new(object, "pending", reply_part(status, "pending", json_null()));
 	json_object_set_new(object, "monitor", json_boolean(monitors_all(status->session)));
 	json_object_set_new(object, "generation", json_integer(status->session->policy.generation));
@@ -248,6 +265,13 @@ static void print_pending(const struct status *status)
 	     json_integer_value(json_object_get(pending, "seconds_left")));
 	if (problem)
 		line(NULL, COLOUR_RED, "cannot be taken back, trying again: %s", problem);
+}
+
+static void print_detached(const struct status *status)
+{
+	if (is_detached(status))
+		line("Detached:", COLOUR_YELLOW, "by an operator, until \"edgebucket attach\" or %s",
+		     stays_off(status) ? "reload, also over restarts" : "reload, or a restart of the agent");
 }
 
 static void print_interface(const char *name, const struct interface *interface)
@@ -402,6 +426,7 @@ static void print_status(const struct status *status)
 	print_agent(status);
 	print_refused(status);
 	print_pending(status);
+	print_detached(status);
 	print_interfaces(&status->interfaces);
 	if (session_has_maps(status->session)) {
 		line("Rules:", COLOUR_NONE, "%d, generation %u", session_rule_count(status->session),

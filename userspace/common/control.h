@@ -3,9 +3,9 @@
  * Asking the running agent: the address of its control socket, and the client's side of it.
  *
  * The socket RUN_DIR/control.sock keeps packets apart (SOCK_SEQPACKET). A request is one packet of text, a word and
- * optional arguments ("reload", "flush", "reset", "detach", "status", "lists"); with "apply" goes an open file, as the
- * agent may see other files by the same names: it can have mounts of its own, in a container say. The reply is one packet of
- * JSON, {"ok": true, ...} or {"ok": false, "error": "text"}.
+ * optional arguments ("reload", "flush", "reset", "attach", "detach", "status", "lists"); with "apply" goes an open
+ * file, as the agent may see other files by the same names: it can have mounts of its own, in a container say. The
+ * reply is one packet of JSON, {"ok": true, ...} or {"ok": false, "error": "text"}.
  */
 #ifndef EB_CONTROL_H
 #define EB_CONTROL_H
@@ -18,6 +18,9 @@
 
 /* Returns 0, or -ENAMETOOLONG when no socket can have so long a path. */
 int eb_control_address(const char *run_dir, struct sockaddr_un *out);
+
+/* A detach that holds over restarts. */
+#define EB_CONTROL_STAY "detach stay"
 
 /* "apply NANOSECONDS FILE": how long to wait for the confirmation, 0 to need none; FILE is what messages call it. */
 #define EB_CONTROL_APPLY "apply "

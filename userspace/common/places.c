@@ -13,7 +13,8 @@
 static char *read_place(const struct eb_yaml_value *root, const char *key, const char *otherwise)
 {
 	const char *text = root ? eb_yaml_peek(root, key) : NULL;
-	char *place = strdup(text && text[0] == '/' ? text : otherwise);
+	bool is_none = text && !*text && !strcmp(key, "state_dir");
+	char *place = strdup(text && (text[0] == '/' || is_none) ? text : otherwise);
 
 	for (size_t len = place ? strlen(place) : 0; len > 1 && place[len - 1] == '/'; len--)
 		place[len - 1] = '\0';
@@ -25,9 +26,10 @@ static int read_places(const struct eb_yaml_value *root, struct eb_places *out)
 	struct eb_places places = {
 		.pin_dir = read_place(root, "pin_dir", EB_DEFAULT_PIN_DIR),
 		.run_dir = read_place(root, "run_dir", EB_DEFAULT_RUN_DIR),
+		.state_dir = read_place(root, "state_dir", EB_DEFAULT_STATE_DIR),
 	};
 
-	if (!places.pin_dir || !places.run_dir) {
+	if (!places.pin_dir || !places.run_dir || !places.state_dir) {
 		eb_places_done(&places);
 		return -ENOMEM;
 	}
@@ -62,6 +64,7 @@ void eb_places_done(struct eb_places *places)
 {
 	free(places->pin_dir);
 	free(places->run_dir);
+	free(places->state_dir);
 	*places = (struct eb_places){ 0 };
 }
 

@@ -13,6 +13,7 @@
 struct eb_places {
 	char *pin_dir;
 	char *run_dir;
+	char *state_dir; /* "" for none */
 };
 
 /*
