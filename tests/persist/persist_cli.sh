@@ -91,7 +91,7 @@ says 'map(.source) == ["10.12.0.1/32"]' buckets --redis --rule heavy
 says 'length == 2' buckets --redis -n 2
 says '.redis | .configured and .up and .fields == 4 and .last_write_age_seconds >= 0' status
 says '.embedded.configured == false and .other_writer == null and .restore.buckets == 0' status
-shows '^Redis: *connected, 4 buckets, last write .* ago$' status
+shows '^Redis: *connected to [^ ]*/redis.sock, 4 buckets, last write .* ago$' status
 
 # Nobody mirrors now: maps and Redis part, and Redis holds what no agent wrote.
 kill_agent
