@@ -5,7 +5,6 @@
 #include <sys/epoll.h>
 
 #include "agent.h"
-#include "config_redis.h"
 #include "layers.h"
 #include "lists.h"
 #include "log.h"
@@ -746,11 +745,6 @@ static int check_fixed(const struct eb_config *old, const struct eb_config *new,
 			return eb_fail(-EINVAL, error,
 				       "%s: %s cannot change from %s to %s in a running agent: restart edgebucketd",
 				       new->path, fixed[i].key, fixed[i].old, fixed[i].new);
-	if (!eb_redis_config_equal(old->redis, new->redis))
-		return eb_fail(
-		    -EINVAL, error,
-		    "%s: the redis part cannot change in a running agent: restart edgebucketd, the buckets are kept",
-		    new->path);
 	if (old->table_size != new->table_size)
 		return eb_fail(
 		    -EINVAL, error,
@@ -775,7 +769,12 @@ int eb_agent_replace(struct eb_agent *agent, struct eb_config *config, struct eb
 	err = make_interfaces(config, &interfaces);
 	if (err)
 		return eb_fail(err, error, "out of memory");
-	err = apply_rules(agent, config, error);
+	err = eb_persist_prepare(agent->persist, config, error);
+	if (!err) {
+		err = apply_rules(agent, config, error);
+		if (err)
+			eb_persist_abandon(agent->persist);
+	}
 	if (err) {
 		free(interfaces);
 		return err;

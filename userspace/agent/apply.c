@@ -9,6 +9,7 @@
 
 #include "apply.h"
 #include "clock.h"
+#include "config_redis.h"
 #include "control.h"
 #include "input.h"
 #include "lists.h"
@@ -284,6 +285,17 @@ static int parse_text(const struct eb_agent *agent, const struct order *order, s
 				   inputs, out, error);
 }
 
+/* An agent that is killed during a trial would restore from the Redis before, which was left for the one on trial. */
+static int check_redis(const struct eb_agent *agent, const struct order *order, const struct eb_config *config,
+		       char **error)
+{
+	if (!order->confirm_ns || eb_redis_config_equal(agent->config->redis, config->redis))
+		return 0;
+	return eb_fail(-EINVAL, error,
+		       "%s: redis cannot change on trial: apply without --confirm, or change it and the rules one after "
+		       "the other", order->path);
+}
+
 static int set_timer(struct eb_apply *apply, uint64_t confirm_ns)
 {
 	uint64_t deadline_us = eb_monotonic_us() + confirm_ns / 1000;
@@ -340,8 +352,10 @@ static int put_into_force(struct eb_apply *apply, struct order *order, struct eb
 	struct eb_agent *agent = apply->agent;
 	struct eb_config *before, *tried;
 	char *nested = NULL;
-	int err = eb_lists_inherit(config, agent->config);
+	int err = check_redis(agent, order, config, error);
 
+	if (!err)
+		err = eb_lists_inherit(config, agent->config);
 	eb_lists_measure(agent->config, &order->before);
 	if (!err)
 		err = eb_agent_replace(agent, config, &before, error);

@@ -671,6 +671,16 @@ void eb_mirror_free(struct eb_mirror *mirror)
 	free(mirror);
 }
 
+void eb_mirror_redirect(struct eb_mirror *mirror, void *arg)
+{
+	mirror->arg = arg;
+}
+
+bool eb_mirror_is_asked(const struct eb_mirror *mirror, enum eb_pass_reason reason)
+{
+	return ((mirror->passing ? mirror->reasons : 0) | mirror->again) & (1u << reason);
+}
+
 void eb_mirror_run(struct eb_mirror *mirror)
 {
 	mirror->running = true;

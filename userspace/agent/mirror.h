@@ -67,6 +67,12 @@ int eb_mirror_new(sd_event *loop, struct eb_dataplane *dataplane, struct eb_stor
 void eb_mirror_stop(struct eb_mirror *mirror);
 void eb_mirror_free(struct eb_mirror *mirror);
 
+/* pass_done gets another `arg` from now on. */
+void eb_mirror_redirect(struct eb_mirror *mirror, void *arg);
+
+/* Whether a pass for this reason is under way, or to come. */
+bool eb_mirror_is_asked(const struct eb_mirror *mirror, enum eb_pass_reason reason);
+
 /* Ticks only do something while running: a store must not be written before what it holds was restored. */
 void eb_mirror_run(struct eb_mirror *mirror);
 void eb_mirror_pause(struct eb_mirror *mirror);

@@ -69,6 +69,10 @@ struct eb_persist {
 	struct eb_dataplane *dataplane;
 	struct eb_persist_events events;
 	struct backend redis, embedded;
+	struct backend leaving; /* Redis as it was before a reload, written to until the other one has everything */
+	struct backend next;    /* Redis as it will be, while a reload is under way */
+	bool redis_changes;     /* to `next`, which may be none */
+	struct eb_persist_figures left; /* of those that were left: counters do not go back */
 	sd_event_source *timeout, *conflict_timer, *read_again, *decide;
 	bool decided;
 	enum restore_state state;
@@ -94,7 +98,7 @@ static bool may_write(const struct backend *backend)
  * also while it is down: writing is what opens it again. */
 static void choose_mirrors(struct eb_persist *persist)
 {
-	struct backend *redis = &persist->redis, *embedded = &persist->embedded;
+	struct backend *redis = &persist->redis, *embedded = &persist->embedded, *leaving = &persist->leaving;
 	bool to_redis = may_write(redis) && eb_store_is_up(redis->store);
 	bool to_embedded = may_write(embedded) && (!to_redis || redis->failing);
 
@@ -102,7 +106,11 @@ static void choose_mirrors(struct eb_persist *persist)
 		(to_redis ? eb_mirror_run : eb_mirror_pause)(redis->mirror);
 	if (embedded->mirror)
 		(to_embedded ? eb_mirror_run : eb_mirror_pause)(embedded->mirror);
+	if (leaving->mirror)
+		(eb_store_is_up(leaving->store) ? eb_mirror_run : eb_mirror_pause)(leaving->mirror);
 }
+
+static void leave_before(struct eb_persist *persist);
 
 static void on_pass_done(const struct eb_pass_result *result, void *arg)
 {
@@ -115,6 +123,8 @@ static void on_pass_done(const struct eb_pass_result *result, void *arg)
 			   eb_str("reason", eb_pass_reason_name(result->reason)), eb_str("error", result->text));
 	backend->down_logged = backend->failing = result->error != 0;
 	choose_mirrors(persist);
+	if (!result->error && backend == &persist->redis)
+		leave_before(persist);
 	if (result->reason == EB_PASS_TICK)
 		return;
 	if (!result->error)
@@ -132,12 +142,17 @@ static void on_pass_done(const struct eb_pass_result *result, void *arg)
 
 bool eb_persist_fault(struct eb_persist *persist, enum eb_pass_reason reason)
 {
-	struct backend *redis = &persist->redis, *embedded = &persist->embedded, *backend = NULL;
+	struct backend *redis = &persist->redis, *embedded = &persist->embedded, *leaving = &persist->leaving;
+	struct backend *backend = NULL;
 
-	if (may_write(redis) && (eb_store_is_up(redis->store) || !may_write(embedded)))
+	if (may_write(redis) && eb_store_is_up(redis->store))
 		backend = redis;
 	else if (may_write(embedded))
 		backend = embedded;
+	else if (leaving->store && eb_store_is_up(leaving->store))
+		backend = leaving;
+	else if (may_write(redis))
+		backend = redis;
 	if (!backend)
 		return false;
 	eb_mirror_pass(backend->mirror, reason);
@@ -479,6 +494,8 @@ static void on_up(void *arg)
 		/* It may have lost what it had. */
 		eb_mirror_forget(backend->mirror);
 		(void)eb_persist_fault(persist, EB_PASS_REDIS_RECOVERED);
+	} else if (backend == &persist->redis && persist->leaving.store) {
+		eb_mirror_pass(backend->mirror, EB_PASS_TICK); /* the sooner the other one is left */
 	}
 	backend->was_up = true;
 }
@@ -506,31 +523,35 @@ static void on_writable(void *arg)
 		eb_mirror_resume(backend->mirror);
 }
 
-static int open_redis(struct eb_persist *persist, const struct eb_store_events *events, char **error)
+/* Nothing is called back before the loop runs; then it is persist->redis that something happened to. On failure, what
+ * was opened is in *out all the same. */
+static int open_redis(struct eb_persist *persist, const struct eb_config *config, struct backend *out, char **error)
 {
-	struct backend *backend = &persist->redis;
+	struct eb_store_events events = {
+		.up = on_up, .down = on_down, .writable = on_writable, .arg = &persist->redis,
+	};
 	int err;
 
-	backend->address = eb_redis_config_address(persist->config->redis);
-	if (!backend->address)
+	out->address = eb_redis_config_address(config->redis);
+	if (!out->address)
 		return eb_fail(-ENOMEM, error, "out of memory");
-	err = eb_store_redis_new(persist->loop, persist->config->redis, NULL, persist->config->node, events,
-				 &backend->store);
+	err = eb_store_redis_new(persist->loop, config->redis, NULL, config->node, &events, &out->store);
 	if (!err)
-		err = eb_mirror_new(persist->loop, persist->dataplane, backend->store, persist->config->redis->tick_ns,
-				    on_pass_done, backend, &backend->mirror);
+		err = eb_mirror_new(persist->loop, persist->dataplane, out->store, config->redis->tick_ns, on_pass_done,
+				    &persist->redis, &out->mirror);
 	return err ? eb_fail(err, error, "cannot mirror to redis: %s", strerror(-err)) : 0;
 }
 
-static int open_embedded(struct eb_persist *persist, const struct eb_store_events *events, char **error)
+static int open_embedded(struct eb_persist *persist, char **error)
 {
 	struct backend *backend = &persist->embedded;
+	struct eb_store_events events = { .up = on_up, .down = on_down, .writable = on_writable, .arg = backend };
 	uint64_t bytes = 2 * (uint64_t)persist->config->table_size * EMBEDDED_BYTES_PER_BUCKET;
 	uint64_t tick_ns = persist->config->redis ? persist->config->redis->tick_ns : EMBEDDED_TICK_NS;
 	int err;
 
 	backend->address = strdup(persist->config->state_dir);
-	err = backend->address ? eb_store_lmdb_new(persist->loop, persist->config->state_dir, bytes, false, events,
+	err = backend->address ? eb_store_lmdb_new(persist->loop, persist->config->state_dir, bytes, false, &events,
 						   &backend->store)
 			       : -ENOMEM;
 	if (!err)
@@ -545,8 +566,10 @@ static void on_conflict_meta(const struct eb_store_result *result, const struct 
 	struct eb_mirror_stats stats;
 	bool is_other;
 
+	if (result->error)
+		return;
 	eb_mirror_stats(persist->redis.mirror, &stats);
-	if (result->error || !stats.meta_written_ns)
+	if (!stats.meta_written_ns)
 		return; /* what we have not written yet may well be of another boot */
 	is_other = meta->boot_id[0] && strcmp(meta->boot_id, persist->boot_id) != 0;
 	if (is_other)
@@ -568,7 +591,7 @@ static int on_conflict_timer(sd_event_source *source, uint64_t usec, void *arg)
 	struct eb_persist *persist = arg;
 
 	(void)usec;
-	if (eb_store_is_up(persist->redis.store))
+	if (persist->redis.store && eb_store_is_up(persist->redis.store))
 		(void)eb_store_read_meta(persist->redis.store, on_conflict_meta, persist);
 	(void)sd_event_source_set_time_relative(source, CONFLICT_CHECK_US);
 	return sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
@@ -578,7 +601,6 @@ int eb_persist_new(sd_event *loop, const struct eb_config *config, struct eb_dat
 		   const struct eb_persist_events *events, struct eb_persist **out, char **error)
 {
 	struct eb_persist *persist = calloc(1, sizeof(*persist));
-	struct eb_store_events store_events = { .up = on_up, .down = on_down, .writable = on_writable };
 	int err = 0;
 
 	if (!persist)
@@ -593,13 +615,11 @@ int eb_persist_new(sd_event *loop, const struct eb_config *config, struct eb_dat
 	eb_boot_id(persist->boot_id);
 	if (!persist->policy)
 		err = eb_fail(-ENOMEM, error, "out of memory");
-	store_events.arg = &persist->redis;
 	if (!err && config->redis)
-		err = open_redis(persist, &store_events, error);
-	store_events.arg = &persist->embedded;
+		err = open_redis(persist, config, &persist->redis, error);
 	if (!err && config->state_dir[0])
-		err = open_embedded(persist, &store_events, error);
-	if (!err && config->redis &&
+		err = open_embedded(persist, error);
+	if (!err &&
 	    sd_event_add_time_relative(loop, &persist->conflict_timer, CLOCK_MONOTONIC, CONFLICT_CHECK_US, 0,
 				       on_conflict_timer, persist) < 0)
 		err = eb_fail(-ENOMEM, error, "out of memory");
@@ -622,6 +642,7 @@ static void free_backend(struct backend *backend)
 	eb_mirror_free(backend->mirror);
 	free_restore(backend);
 	free(backend->address);
+	*backend = (struct backend){ .persist = backend->persist, .name = backend->name };
 }
 
 void eb_persist_free(struct eb_persist *persist)
@@ -633,9 +654,84 @@ void eb_persist_free(struct eb_persist *persist)
 	sd_event_source_disable_unref(persist->read_again);
 	sd_event_source_disable_unref(persist->decide);
 	free_backend(&persist->redis);
+	free_backend(&persist->leaving);
+	free_backend(&persist->next);
 	free_backend(&persist->embedded);
 	free(persist->policy);
 	free(persist);
+}
+
+/* ---- another Redis ---- */
+
+static void add_redis_figures(const struct backend *backend, struct eb_persist_figures *out);
+
+/* Leaves a Redis for good. A flush that was asked of it is for the one in its place. */
+static void leave_redis(struct eb_persist *persist, struct backend *backend)
+{
+	bool is_asked = backend->mirror && eb_mirror_is_asked(backend->mirror, EB_PASS_FLUSH);
+
+	if (backend->address)
+		eb_info("left", eb_str("store", backend->name), eb_str("address", backend->address));
+	add_redis_figures(backend, &persist->left);
+	free_backend(backend);
+	if (is_asked && !eb_persist_fault(persist, EB_PASS_FLUSH))
+		persist->events.fault_done(EB_PASS_FLUSH, 0, 0, "the store was changed meanwhile",
+					   persist->events.arg);
+}
+
+static void leave_before(struct eb_persist *persist)
+{
+	if (persist->leaving.store)
+		leave_redis(persist, &persist->leaving);
+}
+
+int eb_persist_prepare(struct eb_persist *persist, const struct eb_config *config, char **error)
+{
+	int err;
+
+	persist->redis_changes = !eb_redis_config_equal(persist->config->redis, config->redis);
+	persist->next = (struct backend){ .persist = persist, .name = persist->redis.name };
+	if (!persist->redis_changes || !config->redis)
+		return 0;
+	err = open_redis(persist, config, &persist->next, error);
+	if (err)
+		eb_persist_abandon(persist);
+	return err;
+}
+
+void eb_persist_abandon(struct eb_persist *persist)
+{
+	persist->redis_changes = false;
+	free_backend(&persist->next);
+}
+
+/* The one before has what a restart would restore, until the other one has it. One that was not read yet has nothing
+ * from us: the other one is read in its place. */
+static void change_redis(struct eb_persist *persist)
+{
+	struct backend *redis = &persist->redis, before = *redis;
+	bool keeps = may_write(redis) && persist->next.store;
+
+	*redis = persist->next;
+	persist->next = (struct backend){ .persist = persist };
+	persist->redis_changes = false;
+	redis->wanted = before.wanted && redis->store;
+	redis->late = before.late;
+	if (redis->address)
+		eb_info("going over to another Redis", eb_str("store", redis->name),
+			eb_str("address", redis->address));
+	leave_before(persist);
+	persist->leaving = before;
+	persist->leaving.wanted = false;
+	if (before.store)
+		eb_store_redirect(before.store, &persist->leaving);
+	if (before.mirror)
+		eb_mirror_redirect(before.mirror, &persist->leaving);
+	if (!keeps)
+		leave_redis(persist, &persist->leaving);
+	if (before.wanted && !redis->wanted)
+		finish_reading(redis);
+	choose_mirrors(persist);
 }
 
 int eb_persist_reloaded(struct eb_persist *persist, const struct eb_config *config)
@@ -644,6 +740,8 @@ int eb_persist_reloaded(struct eb_persist *persist, const struct eb_config *conf
 	int err = policy ? eb_maps_policy(eb_dataplane_maps(persist->dataplane), policy) : -ENOMEM;
 
 	persist->config = config;
+	if (persist->redis_changes)
+		change_redis(persist);
 	if (err) {
 		free(policy);
 		return err;
@@ -734,25 +832,30 @@ static void add_mirror_figures(const struct backend *backend, struct eb_persist_
 		out->last_success_ns = stats.last_success_ns;
 }
 
-void eb_persist_figures(const struct eb_persist *persist, struct eb_persist_figures *out)
+static void add_redis_figures(const struct backend *backend, struct eb_persist_figures *out)
 {
-	const struct eb_store *redis = persist->redis.store;
 	struct eb_store_counts counts;
 
-	*out = (struct eb_persist_figures){
-		.has_store = redis || persist->embedded.store,
-		.has_redis = redis != NULL,
-		.redis_is_up = is_up(&persist->redis),
-		.has_other_writer = persist->other_boot_id[0],
-		.recovery_reads = persist->recovery_reads,
-		.restored = persist->counts.restored,
-		.has_restore_age = persist->has_age,
-		.restore_age_ns = persist->restored_age_ns,
-	};
-	add_mirror_figures(&persist->redis, out);
-	add_mirror_figures(&persist->embedded, out);
-	if (!redis)
+	add_mirror_figures(backend, out);
+	if (!backend->store)
 		return;
-	eb_store_counts(redis, &counts);
-	memcpy(out->redis_latency, counts.latency, sizeof(out->redis_latency));
+	eb_store_counts(backend->store, &counts);
+	for (int i = 0; i < EB_STORE_OPS; i++)
+		eb_histogram_join(&out->redis_latency[i], &counts.latency[i]);
+}
+
+void eb_persist_figures(const struct eb_persist *persist, struct eb_persist_figures *out)
+{
+	*out = persist->left;
+	out->has_store = persist->redis.store || persist->embedded.store;
+	out->has_redis = persist->redis.store != NULL;
+	out->redis_is_up = is_up(&persist->redis);
+	out->has_other_writer = persist->other_boot_id[0];
+	out->recovery_reads = persist->recovery_reads;
+	out->restored = persist->counts.restored;
+	out->has_restore_age = persist->has_age;
+	out->restore_age_ns = persist->restored_age_ns;
+	add_redis_figures(&persist->redis, out);
+	add_redis_figures(&persist->leaving, out);
+	add_mirror_figures(&persist->embedded, out);
 }

@@ -6,6 +6,7 @@
  *  - With `redis`, Redis is mirrored to every tick; the embedded store takes over while Redis is away, so that a
  *    shutdown then does not lose the state.
  *  - Without, the embedded store is mirrored to every tick.
+ *  - A reload may change `redis`.
  *  - A restore takes the later record of each bucket from both. When Redis does not answer in time, what it holds is
  *    added later.
  */
@@ -38,7 +39,16 @@ int eb_persist_new(sd_event *loop, const struct eb_config *config, struct eb_dat
 /* Begins: with `restore`, restores first; in any case calls events->restored, and mirrors from then on. */
 int eb_persist_start(struct eb_persist *persist, bool restore);
 
-/* After a reload: other rules are in force, and the configuration moved. Returns 0 or negative errno. */
+/*
+ * Ahead of a reload: makes what it takes to go to another Redis, where the configuration has one. Either
+ * eb_persist_reloaded() follows, before the loop runs, or eb_persist_abandon(). On failure, negative errno with a
+ * malloc'ed line in *error, neither does.
+ */
+int eb_persist_prepare(struct eb_persist *persist, const struct eb_config *config, char **error);
+void eb_persist_abandon(struct eb_persist *persist);
+
+/* After a reload: other rules are in force, and the configuration moved. The Redis before is written to until the other
+ * one has everything. Returns 0 or negative errno. */
 int eb_persist_reloaded(struct eb_persist *persist, const struct eb_config *config);
 
 /* Whether a store is still to be read, also one that is late. */

@@ -21,3 +21,10 @@ void eb_histogram_add(struct eb_histogram *histogram, uint64_t duration_ns)
 	histogram->counts[i]++;
 	histogram->sum_ns += duration_ns;
 }
+
+void eb_histogram_join(struct eb_histogram *histogram, const struct eb_histogram *other)
+{
+	for (int i = 0; i <= EB_HISTOGRAM_BOUNDS; i++)
+		histogram->counts[i] += other->counts[i];
+	histogram->sum_ns += other->sum_ns;
+}

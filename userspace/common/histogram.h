@@ -20,4 +20,7 @@ extern const uint64_t eb_histogram_bounds_ns[EB_HISTOGRAM_BOUNDS];
 
 void eb_histogram_add(struct eb_histogram *histogram, uint64_t duration_ns);
 
+/* Adds all that the other one counted. */
+void eb_histogram_join(struct eb_histogram *histogram, const struct eb_histogram *other);
+
 #endif

@@ -122,6 +122,11 @@ void eb_store_counts(const struct eb_store *store, struct eb_store_counts *out)
 	*out = store->counts;
 }
 
+void eb_store_redirect(struct eb_store *store, void *arg)
+{
+	store->events.arg = arg;
+}
+
 void eb_store_free(struct eb_store *store)
 {
 	if (store)

@@ -101,6 +101,9 @@ const char *eb_store_peer(const struct eb_store *store);
 const char *eb_store_last_error(const struct eb_store *store);
 void eb_store_counts(const struct eb_store *store, struct eb_store_counts *out);
 
+/* The events get another `arg` from now on. */
+void eb_store_redirect(struct eb_store *store, void *arg);
+
 /* Operations under way are called back with -ECANCELED; LMDB first ends what it is writing. Accepts NULL. Safe inside
  * callbacks, but for visits. */
 void eb_store_free(struct eb_store *store);
