@@ -170,3 +170,19 @@ for call in openat write fsync /^rename; do
 		fail "killed at $call: in force are $(eb -c "$dir/open.yaml" rules)"
 	stop_agent
 done
+
+# A watched list that came into force since is part of what is kept; what is wrong with it now is not.
+reboot
+listed | sed 's/bad.txt }/bad.txt, watch: true }/' | write_kept
+start_agent
+echo 10.12.0.0/16 > "$dir/lists/bad.txt"
+until_true "a watched list to be kept" is_kept 10.12.0.0/16
+echo 192.0.2.858 > "$dir/lists/bad.txt"
+log=$dir/agent.log wait_log 'a list changed, and what was in force of it stays.*192.0.2.858'
+reboot
+start_agent
+fallen_back "bad.txt:1: .*192.0.2.858"
+[ "$(eb --json explain 10.12.0.1 | jq -r .rule)" = listed ] || fail "the list before is in force: $(eb rules)"
+echo 10.13.0.0/16 > "$dir/lists/bad.txt"
+done_well reload
+all_is_well

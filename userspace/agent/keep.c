@@ -99,8 +99,19 @@ static int on_done(sd_event_source *source, int fd, uint32_t events, void *arg)
 	return 0;
 }
 
+static void add_update(struct eb_inputs *next, struct eb_inputs *update)
+{
+	if (eb_inputs_merge(next, update))
+		tell("out of memory");
+	eb_inputs_free(update);
+}
+
 void eb_keep_inputs(struct eb_keep *keep, struct eb_inputs *inputs)
 {
+	if (keep->next && inputs->is_update) {
+		add_update(keep->next, inputs);
+		return; /* it waits for the thread */
+	}
 	eb_inputs_free(keep->next);
 	keep->next = inputs;
 	if (!keep->writing)

@@ -15,7 +15,8 @@ struct eb_keep; /* opaque */
 /* Returns 0 or negative errno. */
 int eb_keep_new(sd_event *loop, const char *state_dir, struct eb_keep **out);
 
-/* Takes over `inputs`. Of those that come while the disk is busy, the last are kept. What fails is logged. */
+/* Takes over `inputs`, which can be an update. Of those that come while the disk is busy, the last are kept. What fails
+ * is logged. */
 void eb_keep_inputs(struct eb_keep *keep, struct eb_inputs *inputs);
 
 /* Waits until what was given is kept. Accepts NULL. */

@@ -5,6 +5,7 @@
 
 #include "control.h"
 #include "input.h"
+#include "inputs.h"
 #include "list.h"
 #include "lists.h"
 #include "log.h"
@@ -170,10 +171,10 @@ static void log_list_warnings(const struct eb_report *report)
 		eb_warning("a list is valid, but perhaps not as it was meant", eb_str("reason", report->warnings[i]));
 }
 
-/* Returns 0 with the file's prefixes in *slice, or negative errno with a line in *problem; NULL where it is to be tried
+/* Returns 0 with the file's prefixes in *slice and its text among those `read`, or negative errno with a line in *problem; NULL where it is to be tried
  * again. */
-static int read_slice(const struct eb_match *match, struct eb_list_file *file, struct eb_prefix_list *slice,
-		      size_t *skipped, char **problem)
+static int read_slice(const struct eb_match *match, struct eb_list_file *file, struct eb_inputs *read,
+		      struct eb_prefix_list *slice, size_t *skipped, char **problem)
 {
 	struct eb_report report = { 0 };
 	size_t size;
@@ -193,6 +194,8 @@ static int read_slice(const struct eb_match *match, struct eb_list_file *file, s
 		err = eb_list_parse(slice, text, size, file->path, match->skip_bad, skipped, &report);
 	if (err && !*problem)
 		*problem = report.error ? strdup(report.error) : NULL;
+	if (!err)
+		err = eb_inputs_add(read, file->path, 0, text, size);
 	log_list_warnings(&report);
 	eb_report_done(&report);
 	free(text);
@@ -216,7 +219,7 @@ static bool has_changed(const struct eb_rule_config *rule, struct eb_list_file *
 
 /* Whether *change is one. */
 static bool take_change(const struct eb_rule_config *rule, struct eb_match *match, struct eb_list_file *file,
-			struct change *change)
+			struct eb_inputs *read, struct change *change)
 {
 	struct eb_prefix_list slice = { 0 };
 	char *problem = NULL;
@@ -225,7 +228,7 @@ static bool take_change(const struct eb_rule_config *rule, struct eb_match *matc
 
 	if (!eb_lists_is_watched(match, file) || !has_changed(rule, file))
 		return false;
-	err = read_slice(match, file, &slice, &skipped, &problem);
+	err = read_slice(match, file, read, &slice, &skipped, &problem);
 	if (!err)
 		err = eb_list_exchange(match, file, &slice);
 	if (err && err != -EBUSY && !problem)
@@ -244,7 +247,7 @@ static bool take_change(const struct eb_rule_config *rule, struct eb_match *matc
 	return true;
 }
 
-static size_t take_changes(struct eb_config *config, struct change *changes)
+static size_t take_changes(struct eb_config *config, struct eb_inputs *read, struct change *changes)
 {
 	size_t count = 0;
 
@@ -252,7 +255,7 @@ static size_t take_changes(struct eb_config *config, struct change *changes)
 		struct eb_match *match = &config->rules[i].match;
 
 		for (size_t j = 0; j < match->file_count; j++)
-			count += take_change(&config->rules[i], match, &match->files[j], &changes[count]);
+			count += take_change(&config->rules[i], match, &match->files[j], read, &changes[count]);
 	}
 	return count;
 }
@@ -297,12 +300,22 @@ static size_t count_files(const struct eb_config *config)
 	return count;
 }
 
-size_t eb_lists_refresh(struct eb_agent *agent)
+/* For a start whose configuration is refused, unless what is in force is on trial, or took another's place itself. Takes
+ * over `read`. */
+static void keep_lists(struct eb_agent *agent, struct eb_inputs *read)
 {
-	struct change *changes = calloc(count_files(agent->config) + 1, sizeof(*changes));
-	size_t count = changes ? take_changes(agent->config, changes) : 0;
+	if (agent->keep && !agent->pending && !agent->refused) {
+		read->is_update = true;
+		eb_keep_inputs(agent->keep, read);
+	} else {
+		eb_inputs_free(read);
+	}
+}
+
+static bool put_into_force(struct eb_agent *agent, struct change *changes, size_t count)
+{
 	char *error = NULL;
-	int err = count ? eb_agent_renew(agent, &error) : 0;
+	int err = eb_agent_renew(agent, &error);
 
 	if (err)
 		take_back(changes, count, error ? error : strerror(-err));
@@ -311,9 +324,24 @@ size_t eb_lists_refresh(struct eb_agent *agent)
 			log_change(&changes[i]);
 		eb_prefix_list_done(&changes[i].before);
 	}
-	free(changes);
 	free(error);
-	return err ? 0 : count;
+	return !err;
+}
+
+size_t eb_lists_refresh(struct eb_agent *agent)
+{
+	struct change *changes = calloc(count_files(agent->config) + 1, sizeof(*changes));
+	struct eb_inputs *read = eb_inputs_new();
+	size_t count = changes && read ? take_changes(agent->config, read, changes) : 0;
+
+	if (count && put_into_force(agent, changes, count)) {
+		keep_lists(agent, read);
+	} else {
+		eb_inputs_free(read);
+		count = 0;
+	}
+	free(changes);
+	return count;
 }
 
 /* ---- status ---- */

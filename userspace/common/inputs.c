@@ -44,7 +44,7 @@ bool eb_inputs_equal(const struct eb_inputs *a, const struct eb_inputs *b)
 	return true;
 }
 
-static const struct eb_input_file *find(const struct eb_inputs *inputs, const char *path)
+static struct eb_input_file *find(const struct eb_inputs *inputs, const char *path)
 {
 	for (size_t i = 0; i < inputs->count; i++)
 		if (!strcmp(inputs->items[i].path, path))
@@ -85,6 +85,31 @@ int eb_inputs_add(struct eb_inputs *inputs, const char *path, mode_t mode, const
 	struct eb_input_file file = { .mode = mode, .text = copy_text(text, size), .size = size };
 
 	return file.text ? add(inputs, path, &file) : -ENOMEM;
+}
+
+static int merge_file(struct eb_inputs *inputs, const struct eb_input_file *from)
+{
+	struct eb_input_file *file = find(inputs, from->path);
+	char *text;
+
+	if (!file)
+		return inputs->is_update ? eb_inputs_add(inputs, from->path, from->mode, from->text, from->size) : 0;
+	text = copy_text(from->text, from->size);
+	if (!text)
+		return -ENOMEM;
+	free_text(file->text, file->size);
+	file->text = text;
+	file->size = from->size;
+	return 0;
+}
+
+int eb_inputs_merge(struct eb_inputs *inputs, const struct eb_inputs *update)
+{
+	int err = 0;
+
+	for (size_t i = 0; !err && i < update->count; i++)
+		err = merge_file(inputs, &update->items[i]);
+	return err;
 }
 
 int eb_inputs_read(struct eb_inputs *inputs, const char *path, size_t max, mode_t *mode, char **out, size_t *size)

@@ -26,6 +26,7 @@ struct eb_inputs {
 	size_t count;
 	bool is_kept;    /* complete: what is not there cannot be read */
 	bool is_partial; /* a list was half-written */
+	bool is_update;  /* lists that changed; the other files are as before */
 };
 
 /* Empty. NULL when out of memory. */
@@ -36,6 +37,10 @@ void eb_inputs_free(struct eb_inputs *inputs);
 
 /* Remembers a copy of a text as what the file `path` holds. Returns 0 or -ENOMEM. */
 int eb_inputs_add(struct eb_inputs *inputs, const char *path, mode_t mode, const char *text, size_t size);
+
+/* Puts the texts of `update` in place of those that `inputs` has of the same files. One that it does not have comes to
+ * it only if it is an update itself. Returns 0 or -ENOMEM, with some of it done. */
+int eb_inputs_merge(struct eb_inputs *inputs, const struct eb_inputs *update);
 
 bool eb_inputs_equal(const struct eb_inputs *a, const struct eb_inputs *b);
 

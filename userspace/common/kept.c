@@ -250,9 +250,27 @@ static int replace(const char *state_dir, const struct eb_inputs *inputs)
 	return err;
 }
 
+/* Where nothing is kept there is nothing to update: what is in force came by no reload that was kept. */
+static int update(const char *state_dir, const struct eb_inputs *changed)
+{
+	struct eb_inputs *whole;
+	struct place place;
+	int err = find_place(state_dir, &place);
+
+	if (!err)
+		err = load_new(place.file, &whole);
+	if (err)
+		return err == -ENOENT ? 0 : err;
+	err = eb_inputs_merge(whole, changed);
+	if (!err)
+		err = replace(state_dir, whole);
+	eb_inputs_free(whole);
+	return err;
+}
+
 int eb_kept_write(const char *state_dir, const struct eb_inputs *inputs, char **error)
 {
-	int err = replace(state_dir, inputs);
+	int err = inputs->is_update ? update(state_dir, inputs) : replace(state_dir, inputs);
 
 	return err ? eb_fail(err, error, "%s/" EB_KEPT_NAME ": %s", state_dir, strerror(-err)) : 0;
 }

@@ -13,7 +13,8 @@
 /* Its name in state_dir. */
 #define EB_KEPT_NAME "config.last"
 
-/* Waits for the disk; writes nothing where that is kept already. `inputs` begin with the configuration itself. Returns
+/* Waits for the disk; writes nothing where that is kept already. `inputs` begin with the configuration itself, or
+ * are an update of what is kept. Returns
  * 0, or negative errno with a malloc'ed line in *error; what was kept before is then there as it was. */
 int eb_kept_write(const char *state_dir, const struct eb_inputs *inputs, char **error);
 
