@@ -194,6 +194,31 @@ untouched "what was refused"
 nothing_pending || fail "something refused is pending"
 in_force listed
 
+# Who would cut off his own session is told before, also where sudo took the variable away.
+try "$dir/new/lockout.yaml" <<- 'END'
+	  - { name: office, match: { src: [10.9.1.0/24] }, action: allow }
+	  - { name: shut, match: { src: [10.9.0.0/16, "2001:db8:9::/48"], proto: [tcp, udp], dport: 22 }, action: deny }
+END
+warns() { grep -q "lockout.yaml:[0-9]*: rule \"shut\" denies $1, where this session comes from; .*--confirm" "$dir/error"; }
+export SSH_CONNECTION="10.9.0.7 50022 10.7.0.1 22"
+eb check "$dir/new/lockout.yaml" > /dev/null 2> "$dir/error"
+warns 10.9.0.7 || fail "check does not warn: $(cat "$dir/error")"
+eb apply --confirm 10m "$dir/new/lockout.yaml" > /dev/null 2> "$dir/error"
+warns 10.9.0.7 || fail "apply does not warn: $(cat "$dir/error")"
+done_well rollback
+eb -c "$dir/new/lockout.yaml" reload > /dev/null 2> "$dir/error"
+warns 10.9.0.7 || fail "reload does not warn: $(cat "$dir/error")"
+# shellcheck disable=SC2016 # for that shell
+bash -c 'env -u SSH_CONNECTION "$@"; true' sudo "$BUILD/edgebucket" check "$dir/new/lockout.yaml" > /dev/null 2> "$dir/error"
+warns 10.9.0.7 || fail "check below a session does not warn: $(cat "$dir/error")"
+SSH_CONNECTION="2001:db8:9::7 50022 2001:db8:7::1 22" eb check "$dir/new/lockout.yaml" > /dev/null 2> "$dir/error"
+warns 2001:db8:9::7 || fail "check does not warn of IPv6: $(cat "$dir/error")"
+for other in "10.9.1.7 50022 10.7.0.1 22" "10.9.0.7 50022 10.7.0.1 2222" "10.8.0.7 50022 10.7.0.1 22" "nonsense"; do
+	SSH_CONNECTION=$other eb check "$dir/new/lockout.yaml" > /dev/null 2> "$dir/error"
+	! grep -q "this session" "$dir/error" || fail "\"$other\" is not denied: $(cat "$dir/error")"
+done
+unset SSH_CONNECTION
+
 # A name that is not UTF-8, which JSON cannot have as it is, is shown as its bytes.
 cp "$dir/new/open.yaml" "$dir/new/"$'latin-\xff.yaml'
 done_well apply --confirm 1m "$dir/new/"$'latin-\xff.yaml'

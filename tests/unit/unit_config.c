@@ -861,7 +861,7 @@ static void test_defaults(void **state)
 	assert_false(rule->crowded_pass);
 	assert_int_equal(rule->per_ipv4, 32);
 	assert_int_equal(rule->per_ipv6, 64);
-	assert_int_equal(rule->match.proto, -1);
+	assert_false(rule->match.has_proto);
 	assert_false(rule->match.has_src);
 	assert_false(rule->match.has_dst);
 	assert_int_equal(rule->match.dport_count, 0);
@@ -873,6 +873,15 @@ static void test_defaults(void **state)
 	assert_int_equal(rule->new_sources.burst, 209715);
 	assert_int_equal(rule->line, 2);
 	eb_config_free(config);
+}
+
+static void expect_protocol(const struct eb_match *match, int number)
+{
+	struct eb_protocols expected = { { 0 } };
+
+	assert_true(match->has_proto);
+	eb_protocols_add(&expected, number);
+	assert_memory_equal(&match->protos, &expected, sizeof(expected));
 }
 
 static void expect_prefix(const struct eb_prefix *prefix, const char *expected)
@@ -954,7 +963,7 @@ static void check_example_rules(const struct eb_config *config)
 	assert_true(rules[2].match.has_dst);
 	assert_int_equal(rules[2].match.dst.count, 1);
 	expect_prefix(&rules[2].match.dst.items[0], "198.51.100.53/32");
-	assert_int_equal(rules[2].match.proto, 17);
+	expect_protocol(&rules[2].match, 17);
 	assert_int_equal(rules[2].match.dport_count, 2);
 	assert_int_equal(rules[2].match.dports[0].first, 53);
 	assert_int_equal(rules[2].match.dports[0].last, 53);
@@ -999,7 +1008,7 @@ static void test_other_settings(void **state)
 	struct eb_config *config = parse("interfaces: [eth0, \"eth1.5\", br-lan]\nnode: \"\"\nattach: generic\n"
 					 "on_exit: detach\npin_dir: /sys/fs/bpf/other//\nrun_dir: /tmp/run/\n"
 					 "state_dir: \"\"\ntable_size: 4Ki\nmalformed: pass\nmetrics: off\n"
-					 "redis: {}\nrules: [{ name: a, action: deny }]\n");
+					 "redis: {}\nrules: [{ name: a, action: allow }]\n");
 
 	(void)state;
 	assert_int_equal(config->interface_count, 3);
@@ -1160,7 +1169,7 @@ static void test_match_forms(void **state)
 	expect_prefix(&match->src.items[3], "2001:db8::1/128");
 	assert_int_equal(match->dst.count, 1);
 	expect_prefix(&match->dst.items[0], "192.0.2.1/32");
-	assert_int_equal(match->proto, 6);
+	expect_protocol(match, 6);
 	assert_int_equal(match->dport_count, 5);
 	assert_int_equal(match->dports[1].first, 8000);
 	assert_int_equal(match->dports[1].last, 8999);
@@ -1188,7 +1197,53 @@ static void test_protocols(void **state)
 
 		snprintf(text, sizeof(text), MATCH("proto: %s"), forms[i].text);
 		config = parse(text);
-		assert_int_equal(config->rules[0].match.proto, forms[i].number);
+		expect_protocol(&config->rules[0].match, forms[i].number);
+		eb_config_free(config);
+	}
+}
+
+static void test_several_protocols(void **state)
+{
+	struct eb_config *config = parse(MATCH("proto: [tcp, udp, 255], dst: 192.0.2.1"));
+	const struct eb_match *match = &config->rules[0].match;
+
+	(void)state;
+	for (int proto = 0; proto < 256; proto++)
+		assert_int_equal(eb_protocols_have(&match->protos, proto), proto == 6 || proto == 17 || proto == 255);
+	eb_config_free(config);
+}
+
+/* Who denies everything, or one family, denies his own session too; a monitor, or a part, denies nobody. */
+static void test_lockout_warnings(void **state)
+{
+	static const struct {
+		const char *rule, *denied; /* NULL: no warning */
+	} rows[] = {
+		{ "action: deny", "everything" },
+		{ "action: deny, match: { src: 0.0.0.0/0 }", "all of IPv4" },
+		{ "action: deny, match: { src: [10.0.0.0/8, '::/0', '::/0'] }", "all of IPv6" },
+		{ "action: deny, match: { src: [0.0.0.0/0, '::/0'] }", "everything" },
+		{ "action: deny, mode: monitor", NULL },
+		{ "action: deny, match: { proto: udp }", NULL },
+		{ "action: deny, match: { src: 0.0.0.0/0, dport: 23 }", NULL },
+		{ "action: deny, match: { src: 0.0.0.0/0, except: 10.0.0.0/8 }", NULL },
+		{ "action: deny, match: { src: 10.0.0.0/8 }", NULL },
+		{ "action: allow", NULL },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct eb_config *config;
+		char text[256], expected[64];
+
+		snprintf(text, sizeof(text), "interfaces: [eth0]\nrules:\n  - { name: x, %s }\n", rows[i].rule);
+		config = parse(text);
+		assert_int_equal(config->warning_count, rows[i].denied != NULL);
+		if (rows[i].denied) {
+			snprintf(expected, sizeof(expected), "test.yaml:3: rule \"x\": denies %s ", rows[i].denied);
+			assert_memory_equal(config->warnings[0], expected, strlen(expected));
+			assert_non_null(strstr(config->warnings[0], "--confirm"));
+		}
 		eb_config_free(config);
 	}
 }
@@ -1256,7 +1311,7 @@ static void test_forms_of_lists(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-		const char *path = write_file("a.yaml", MATCH("src_file: list.txt"), 0644);
+		const char *path = write_file("a.yaml", RULE("    action: allow\n    match: { src_file: list.txt }\n"), 0644);
 		struct eb_config *config = NULL;
 		char *error = NULL, text[1024] = "";
 
@@ -1535,10 +1590,10 @@ static void test_warnings(void **state)
 			"test.yaml:6: rule \"dns\": new_sources: a burst of 1048577 new sources is more than the table "
 			"holds (table_size: 1048576)", NULL);
 	expect_warnings(LIMIT("    new_sources: { rate: 1/s, burst: 1048576 }\n"), NULL, NULL);
-	expect_warnings(LIMIT("  - { name: b, action: deny }\n"),
+	expect_warnings(LIMIT("  - { name: b, action: allow }\n"),
 			"test.yaml:3: rules: rule \"dns\" matches everything; the rules after it, from \"b\" on, never "
 			"decide", NULL);
-	expect_warnings(REDIS("  password: hunter2\nrules: [{ name: a, action: deny }]\n"), NULL, NULL);
+	expect_warnings(REDIS("  password: hunter2\nrules: [{ name: a, action: allow }]\n"), NULL, NULL);
 }
 
 /* The loopback interface's frames are larger, if it is there: 65550 bytes with Linux's own MTU. */
@@ -1564,7 +1619,7 @@ static void test_password_readable_by_all(void **state)
 	(void)state;
 	write_file("password", "hunter2\n", 0644);
 	config = read_files(write_file("a.yaml", REDIS("  password_file: password\n"
-						       "rules: [{ name: a, action: deny }]\n"), 0644), NULL);
+						       "rules: [{ name: a, action: allow }]\n"), 0644), NULL);
 	snprintf(expected, sizeof(expected), "%s/a.yaml:3: redis.password_file: every user of this machine can read "
 		 "\"%s/password\"; use chmod o-r", directory, directory);
 	assert_int_equal(config->warning_count, 1);
@@ -1572,7 +1627,7 @@ static void test_password_readable_by_all(void **state)
 	expect_path(config->redis->password_file, "password");
 	eb_config_free(config);
 
-	config = read_files(write_file("a.yaml", REDIS("  password: hunter2\nrules: [{ name: a, action: deny }]\n"),
+	config = read_files(write_file("a.yaml", REDIS("  password: hunter2\nrules: [{ name: a, action: allow }]\n"),
 				       0644), NULL);
 	snprintf(expected, sizeof(expected), "%s/a.yaml:3: redis.password: every user of this machine can read this "
 		 "file; use chmod o-r or password_file", directory);
@@ -1722,7 +1777,7 @@ static void test_files_that_cannot_be_read(void **state)
 		char yaml[512], expected[512];
 		const char *path;
 
-		snprintf(yaml, sizeof(yaml), REDIS("%srules: [{ name: a, action: deny }]\n"), rows[i].settings);
+		snprintf(yaml, sizeof(yaml), REDIS("%srules: [{ name: a, action: allow }]\n"), rows[i].settings);
 		path = write_file("a.yaml", yaml, 0644);
 		(void)unlink(write_file("password", rows[i].content ? rows[i].content : "", 0600));
 		if (rows[i].content)
@@ -1755,7 +1810,7 @@ static void test_password_with_newline(void **state)
 
 static void test_redis_file(void **state)
 {
-	const char *path = write_file("a.yaml", CONFIG("rules: [{ name: a, action: deny }]\n"), 0644);
+	const char *path = write_file("a.yaml", CONFIG("rules: [{ name: a, action: allow }]\n"), 0644);
 	struct eb_config *config;
 
 	(void)state;
@@ -1772,7 +1827,7 @@ static void test_redis_file(void **state)
 static void test_redis_file_replaces_section(void **state)
 {
 	const char *path = write_file("a.yaml", REDIS("  host: a\n  db: 2\n"
-						      "rules: [{ name: a, action: deny }]\n"), 0644);
+						      "rules: [{ name: a, action: allow }]\n"), 0644);
 	const char *redis_path = write_file("redis.json", "{ \"host\": \"b\" }", 0600);
 	struct eb_config *config = read_files(path, redis_path);
 	char expected[256];
@@ -1857,7 +1912,7 @@ static void test_environment_over_other_kinds(void **state)
 
 	(void)state;
 	setenv("REDIS_PORT", "7000", 1);
-	config = parse(REDIS("  socket: /s\nrules: [{ name: a, action: deny }]\n"));
+	config = parse(REDIS("  socket: /s\nrules: [{ name: a, action: allow }]\n"));
 	assert_int_equal(config->redis->kind, EB_REDIS_SOCKET);
 	assert_int_equal(config->warning_count, 1);
 	assert_string_equal(config->warnings[0],
@@ -1866,7 +1921,7 @@ static void test_environment_over_other_kinds(void **state)
 
 	unsetenv("REDIS_PORT");
 	setenv("REDIS_HOST", "h", 1);
-	config = parse(REDIS("  cluster: [a, b]\nrules: [{ name: a, action: deny }]\n"));
+	config = parse(REDIS("  cluster: [a, b]\nrules: [{ name: a, action: allow }]\n"));
 	assert_int_equal(config->redis->kind, EB_REDIS_HOST);
 	assert_int_equal(config->redis->node_count, 1);
 	assert_string_equal(config->redis->nodes[0].host, "h");
@@ -1883,12 +1938,12 @@ static void test_environment_without_redis(void **state)
 
 	(void)state;
 	setenv("REDIS_PORT", "tcp://10.0.0.1:6379", 1);
-	config = parse(CONFIG("rules: [{ name: a, action: deny }]\n"));
+	config = parse(CONFIG("rules: [{ name: a, action: allow }]\n"));
 	assert_null(config->redis);
 	assert_int_equal(config->warning_count, 0);
 	eb_config_free(config);
 	setenv("REDIS_PASSWORD", "hunter2", 1);
-	config = parse(CONFIG("rules: [{ name: a, action: deny }]\n"));
+	config = parse(CONFIG("rules: [{ name: a, action: allow }]\n"));
 	assert_null(config->redis);
 	assert_int_equal(config->warning_count, 1);
 	assert_string_equal(config->warnings[0],
@@ -1951,6 +2006,8 @@ int main(void)
 		TEST(test_byte_bursts),
 		TEST(test_match_forms),
 		TEST(test_protocols),
+		TEST(test_several_protocols),
+		TEST(test_lockout_warnings),
 		TEST(test_src_file_joins_src),
 		TEST(test_forms_of_lists),
 		TEST(test_lists_refused),

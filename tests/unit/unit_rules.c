@@ -139,11 +139,11 @@ static bool l4_matches(const struct eb_rule_config *rule, const struct eb_packet
 {
 	const struct eb_match *match = &rule->match;
 
-	if (match->proto == -1 && match->dport_count == 0)
+	if (!match->has_proto && match->dport_count == 0)
 		return true;
 	if (packet->l4 == EB_L4_UNKNOWN)
 		return rule->action != EB_ALLOW && !rule->monitor;
-	if (match->proto != -1 && match->proto != packet->proto)
+	if (match->has_proto && !eb_protocols_have(&match->protos, packet->proto))
 		return false;
 	if (match->dport_count == 0)
 		return true;
@@ -173,6 +173,12 @@ static int first_match(const struct eb_config *config, const struct eb_packet *p
 
 /* Configurations made by hand */
 
+static void add_proto(struct eb_rule_config *rule, int proto)
+{
+	rule->match.has_proto = true;
+	eb_protocols_add(&rule->match.protos, proto);
+}
+
 static struct eb_config *config_new(size_t rule_count)
 {
 	struct eb_config *config = calloc(1, sizeof(*config));
@@ -187,7 +193,6 @@ static struct eb_config *config_new(size_t rule_count)
 		struct eb_rule_config *rule = &config->rules[i];
 
 		snprintf(rule->name, sizeof(rule->name), "rule-%zu", i);
-		rule->match.proto = -1;
 		rule->action = EB_DENY;
 		rule->per_ipv4 = 32;
 		rule->per_ipv6 = 64;
@@ -316,8 +321,26 @@ static void random_ports(struct eb_match *match)
 	} while (random_chance(40));
 }
 
+/* None for half of the rules, else one or more. Returns whether all of them have ports. */
+static bool random_protos(struct eb_rule_config *rule)
+{
+	bool has_ports = true;
+
+	if (random_chance(50))
+		return true;
+	do {
+		uint8_t proto = PICK(protos);
+
+		add_proto(rule, proto);
+		has_ports &= eb_proto_has_port(proto);
+	} while (random_chance(30));
+	return has_ports;
+}
+
 static void random_rule(struct eb_rule_config *rule)
 {
+	bool has_ports;
+
 	rule->action = random_below(3);
 	rule->monitor = random_chance(20);
 	rule->match.has_src = random_chance(70);
@@ -330,10 +353,9 @@ static void random_rule(struct eb_rule_config *rule)
 		random_prefixes(&rule->match.src_except);
 	if (random_chance(20))
 		random_prefixes(&rule->match.dst_except);
-	if (random_chance(50))
-		rule->match.proto = PICK(protos);
+	has_ports = random_protos(rule);
 	/* The configuration refuses ports of protocols that have none. */
-	if (random_chance(40) && (rule->match.proto < 0 || eb_proto_has_port(rule->match.proto)))
+	if (random_chance(40) && has_ports)
 		random_ports(&rule->match);
 }
 
@@ -369,7 +391,11 @@ static void random_packet_address(const struct eb_prefix_list *list, int family,
 /* As the parser makes them: with a port, of a protocol without one, a later fragment, unknown. */
 static void random_l4(const struct eb_match *near, struct eb_packet *packet)
 {
-	packet->proto = near && near->proto >= 0 && random_chance(70) ? near->proto : PICK(protos);
+	bool like = near && near->has_proto && random_chance(70);
+
+	do
+		packet->proto = PICK(protos);
+	while (like && !eb_protocols_have(&near->protos, packet->proto));
 	packet->l4 = random_chance(20) ? EB_L4_LATER : eb_proto_has_port(packet->proto) ? EB_L4_PORT : EB_L4_NO_PORT;
 	if (packet->l4 == EB_L4_PORT) {
 		packet->dport = random_chance(70) ? PICK(ports_of_interest) : random_below(65536);
@@ -458,18 +484,18 @@ static struct eb_config *example_config(void)
 	struct eb_rule_config *rules = config->rules;
 
 	rules[0].match.has_src = true; /* an address inside rule 1's prefix, for one protocol */
-	rules[0].match.proto = IPPROTO_ICMP;
+	add_proto(&rules[0], IPPROTO_ICMP);
 	add_prefix(&rules[0].match.src, "192.0.2.7", 32);
 	rules[1].match.has_src = true;
 	add_prefix(&rules[1].match.src, "192.0.2.0", 24);
 	rules[2].match.has_dst = true;
-	rules[2].match.proto = IPPROTO_UDP;
+	add_proto(&rules[2], IPPROTO_UDP);
 	rules[2].action = EB_LIMIT;
 	add_prefix(&rules[2].match.dst, "198.51.100.53", 32);
 	add_ports(&rules[2].match, 53, 53);
 	add_ports(&rules[2].match, 5353, 5353);
 	rules[3].match.has_src = true; /* the whole of IPv6, nothing of IPv4 */
-	rules[3].match.proto = IPPROTO_TCP;
+	add_proto(&rules[3], IPPROTO_TCP);
 	rules[3].action = EB_ALLOW;
 	add_prefix(&rules[3].match.src, "::", 0);
 	rules[4].match.has_src = true; /* an empty file: nobody */
@@ -546,7 +572,8 @@ static void test_unknown_l4(void **state)
 	for (size_t i = 0; i < COUNT(rows); i++) {
 		config->rules[i].action = rows[i].action;
 		config->rules[i].monitor = rows[i].monitor;
-		config->rules[i].match.proto = rows[i].proto ? IPPROTO_TCP : -1;
+		if (rows[i].proto)
+			add_proto(&config->rules[i], IPPROTO_TCP);
 		if (rows[i].port)
 			add_ports(&config->rules[i].match, 80, 80);
 	}
@@ -567,7 +594,7 @@ static void test_proto_sets(void **state)
 	struct eb_ruleset *ruleset;
 
 	(void)state;
-	config->rules[1].match.proto = IPPROTO_ICMPV6;
+	add_proto(&config->rules[1], IPPROTO_ICMPV6);
 	add_ports(&config->rules[2].match, 443, 443);
 	ruleset = compile(config, NULL);
 	for (int proto = 0; proto < 256; proto++) {
@@ -639,7 +666,7 @@ static void test_monitor(void **state)
 	config->malformed_drop = true;
 	for (size_t i = 0; i < COUNT(actions); i++) {
 		config->rules[i].action = actions[i];
-		config->rules[i].match.proto = IPPROTO_TCP;
+		add_proto(&config->rules[i], IPPROTO_TCP);
 	}
 	ruleset = compile(config, NULL);
 	assert_false(eb_rules_drop_nothing(&ruleset->policy));
@@ -762,7 +789,7 @@ static void test_million_prefixes(void **state)
 	(void)state;
 	for (size_t i = 0; i < 3; i++)
 		config->rules[i].match.has_src = true;
-	config->rules[0].match.proto = IPPROTO_TCP;
+	add_proto(&config->rules[0], IPPROTO_TCP);
 	fill_many(&config->rules[0].match.src, MANY, 4);
 	fill_many(&config->rules[1].match.src, MANY / 4, 4);
 	fill_many(&config->rules[2].match.src, MANY / 4, 6);

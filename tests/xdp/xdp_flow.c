@@ -219,7 +219,7 @@ static int evaluate(const struct eb_config *config, const struct eb_flow *flow)
 			continue;
 		if (match->has_dst && (!flow->has_dst || !list_has(&match->dst, flow->family, flow->dst)))
 			continue;
-		if (match->proto >= 0 && match->proto != flow->proto)
+		if (match->has_proto && (flow->proto < 0 || !eb_protocols_have(&match->protos, flow->proto)))
 			continue;
 		if (match->dport_count && (flow->dport < 0 || !ports_have(match, flow->dport)))
 			continue;

@@ -9,6 +9,7 @@
 #include "control.h"
 #include "interfaces.h"
 #include "layers.h"
+#include "lockout.h"
 #include "options.h"
 #include "pins.h"
 #include "stay.h"
@@ -33,8 +34,26 @@ enum cli_result cmd_flush(struct cli *cli, int argc, char **argv)
 	return run(cli, argc, argv, "flush", AGENT_RELOAD_TIMEOUT_MS, "flushed");
 }
 
+/* Before it is in force: afterwards the session might not see it. What cannot be read here the agent refuses. */
+static void warn_of_lockout(const struct cli *cli)
+{
+	const char *path = cli->config_path ? cli->config_path : EB_DEFAULT_CONFIG_PATH;
+	struct eb_config *config;
+	char *error = NULL;
+
+	if (!lockout_is_remote())
+		return;
+	if (eb_config_read(path, cli->redis_path, &config, &error)) {
+		free(error);
+		return;
+	}
+	lockout_warn(config);
+	eb_config_free(config);
+}
+
 enum cli_result cmd_reload(struct cli *cli, int argc, char **argv)
 {
+	warn_of_lockout(cli);
 	return run(cli, argc, argv, "reload", AGENT_RELOAD_TIMEOUT_MS, "reloaded");
 }
 

@@ -16,6 +16,7 @@
 #include "agent.h"
 #include "control.h"
 #include "input.h"
+#include "lockout.h"
 #include "options.h"
 #include "quantity.h"
 #include "yaml.h"
@@ -53,9 +54,27 @@ static int make_memory_file(const char *text, size_t size)
 	return err;
 }
 
-/* Any file will do, also a pipe. Returns a descriptor, or -1 and has said why. */
-static int load(const char *path)
+/* Before it is in force: afterwards the session might not see it. What cannot be read here the agent refuses. */
+static void warn_of_lockout(const struct cli *cli, const struct session *session, const char *text, size_t size)
 {
+	const char *home = session->config_path ? session->config_path : EB_DEFAULT_CONFIG_PATH;
+	struct eb_config *config;
+	char *error = NULL;
+
+	if (!lockout_is_remote())
+		return;
+	if (eb_config_parse_for(home, text, size, cli->args[0], cli->redis_path, NULL, &config, &error)) {
+		free(error);
+		return;
+	}
+	lockout_warn(config);
+	eb_config_free(config);
+}
+
+/* Any file will do, also a pipe. Returns a descriptor, or -1 and has said why. */
+static int load(const struct cli *cli, const struct session *session)
+{
+	const char *path = cli->args[0];
 	size_t size;
 	char *text;
 	int fd, err;
@@ -67,6 +86,7 @@ static int load(const char *path)
 		cli_fail("%s: cannot be read: %s", path, strerror(-err));
 	if (err)
 		return -1;
+	warn_of_lockout(cli, session, text, size);
 	fd = make_memory_file(text, size);
 	free(text);
 	if (fd >= 0)
@@ -97,7 +117,7 @@ static enum cli_result apply(const struct cli *cli, const struct session *sessio
 
 	if (result)
 		return result;
-	file = load(cli->args[0]);
+	file = load(cli, session);
 	if (file < 0)
 		return CLI_FAILED;
 	result = agent_ask_with(session, request, file, AGENT_RELOAD_TIMEOUT_MS, &reply);

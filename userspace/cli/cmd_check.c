@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "config.h"
+#include "lockout.h"
 #include "options.h"
 #include "print.h"
 #include "printable.h"
@@ -55,8 +56,9 @@ static struct text match_text(const struct eb_match *match)
 		append_prefixes(&text, "src except", &match->src_except);
 	if (match->dst_except.count)
 		append_prefixes(&text, "dst except", &match->dst_except);
-	if (match->proto >= 0)
-		append(&text, " %s", eb_protocol_print(match->proto, proto));
+	for (int i = 0, count = 0; i < 256; i++)
+		if (eb_protocols_have(&match->protos, i))
+			append(&text, "%s%s", count++ ? "," : " ", eb_protocol_print(i, proto));
 	for (size_t i = 0; i < match->dport_count; i++) {
 		const struct eb_port_range *range = &match->dports[i];
 
@@ -165,6 +167,7 @@ enum cli_result cmd_check(struct cli *cli, int argc, char **argv)
 	}
 	for (size_t i = 0; i < config->warning_count; i++)
 		cli_note("warning: %s", config->warnings[i]);
+	lockout_warn(config);
 	checked = (struct checked){ .config = config, .ruleset = ruleset };
 	result = cli->json ? print_checked_json(&checked, cli->args[0]) : print_checked(&checked, cli->args[0]);
 	eb_rules_free(ruleset);

@@ -18,6 +18,7 @@
 #include <time.h>
 
 #include "edgebucket.h"
+#include "protocol.h"
 
 #define EB_DEFAULT_CONFIG_PATH "/etc/edgebucket/edgebucket.yaml"
 
@@ -72,7 +73,8 @@ struct eb_match {
 	size_t file_count;
 	bool skip_bad;             /* on_bad_line: skip */
 	bool watch;
-	int proto;                 /* IANA protocol number 0-255, -1 for any */
+	bool has_proto;            /* a condition is there; then the set is not empty */
+	struct eb_protocols protos;
 	struct eb_port_range *dports;
 	size_t dport_count; /* 0 for any */
 };

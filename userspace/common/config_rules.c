@@ -28,19 +28,37 @@ struct rule_reader {
 
 /* --- match --- */
 
-static int read_proto(const struct eb_yaml_value *value, void *into)
+/* A list, or one item in its place. */
+static int read_items(const struct eb_yaml_value *value,
+		      int (*read)(const struct eb_yaml_value *item, void *into), void *into)
+{
+	if (!eb_yaml_is_list(value))
+		return read(value, into);
+	if (!eb_yaml_list_size(value))
+		return eb_yaml_fail(value, "is empty; leave the key out to match any");
+	return eb_yaml_read_list(value, read, into);
+}
+
+static int read_protocol(const struct eb_yaml_value *value, void *into)
 {
 	struct eb_match *match = into;
 	const char *text;
-	int err = eb_yaml_text(value, &text);
+	int err = eb_yaml_text(value, &text), proto;
 
 	if (err)
 		return err;
-	match->proto = eb_protocol_parse(text);
-	if (match->proto < 0)
+	proto = eb_protocol_parse(text);
+	if (proto < 0)
 		return eb_yaml_fail(value, "%s is not a protocol; write a name like udp or a number from 0 to 255",
 				    eb_input_quote(text).text);
+	match->has_proto = true;
+	eb_protocols_add(&match->protos, proto);
 	return 0;
+}
+
+static int read_proto(const struct eb_yaml_value *value, void *into)
+{
+	return read_items(value, read_protocol, into);
 }
 
 static int parse_ports(const char *text, struct eb_port_range *out)
@@ -98,24 +116,14 @@ static int read_port(const struct eb_yaml_value *value, void *into)
 	return add_ports(match, range);
 }
 
-/* A list, or one item in its place. */
-static int read_items(const struct eb_yaml_value *value,
-		      int (*read)(const struct eb_yaml_value *item, void *into), void *into)
-{
-	if (!eb_yaml_is_list(value))
-		return read(value, into);
-	if (!eb_yaml_list_size(value))
-		return eb_yaml_fail(value, "is empty; leave the key out to match any");
-	return eb_yaml_read_list(value, read, into);
-}
-
 static int read_dport(const struct eb_yaml_value *value, void *into)
 {
 	struct eb_match *match = into;
 
-	if (match->proto >= 0 && !eb_protocol_has_port(match->proto))
-		return eb_yaml_fail(value, "protocol %d has no ports; use tcp, udp, sctp, dccp or udplite",
-				    match->proto);
+	for (int proto = 0; proto < 256; proto++)
+		if (eb_protocols_have(&match->protos, proto) && !eb_protocol_has_port(proto))
+			return eb_yaml_fail(value, "protocol %d has no ports; use tcp, udp, sctp, dccp or udplite",
+					    proto);
 	return read_items(value, read_port, match);
 }
 
@@ -586,7 +594,6 @@ static const struct eb_yaml_key rule_keys[] = {
 static void init_rule(struct eb_rule_config *rule, unsigned int line)
 {
 	*rule = (struct eb_rule_config){
-		.match = { .proto = -1 },
 		.per_ipv4 = 32,
 		.per_ipv6 = 64,
 		.line = line,
@@ -595,14 +602,36 @@ static void init_rule(struct eb_rule_config *rule, unsigned int line)
 
 static bool matches_all(const struct eb_match *match)
 {
-	return !match->has_src && !match->has_dst && match->proto < 0 && !match->dport_count &&
+	return !match->has_src && !match->has_dst && !match->has_proto && !match->dport_count &&
 	       !match->src_except.count && !match->dst_except.count;
+}
+
+/* What an enforced rule denies of all packets, in words; NULL where that depends. */
+static const char *denied_by(const struct eb_rule_config *rule)
+{
+	static const char *const words[] = { NULL, "all of IPv4", "all of IPv6", "everything" };
+	struct eb_match match = rule->match;
+	unsigned int families = 0;
+
+	if (rule->action != EB_DENY || rule->monitor)
+		return NULL;
+	match.has_src = false;
+	if (!matches_all(&match))
+		return NULL;
+	for (size_t i = 0; i < match.src.count; i++)
+		if (match.src.items[i].len == 0)
+			families |= match.src.items[i].family == 4 ? 1 : 2;
+	return words[rule->match.has_src ? families : 3];
 }
 
 static int finish_rule(const struct eb_yaml_value *value, struct rule_reader *reader)
 {
 	struct eb_rule_config *rule = reader->rule;
 
+	if (denied_by(rule))
+		return eb_yaml_warn(value, "denies %s that no rule before it takes, also your own session; "
+				    "\"edgebucket apply FILE --confirm 60s\" takes it back unless you confirm it",
+				    denied_by(rule));
 	if (rule->action != EB_LIMIT)
 		return 0;
 	if (!rule->packets.tokens && !rule->bytes.tokens)

@@ -64,3 +64,13 @@ bool eb_protocol_has_port(int proto)
 		return false;
 	}
 }
+
+void eb_protocols_add(struct eb_protocols *set, int proto)
+{
+	set->words[proto / 64] |= 1ULL << proto % 64;
+}
+
+bool eb_protocols_have(const struct eb_protocols *set, int proto)
+{
+	return set->words[proto / 64] >> proto % 64 & 1;
+}

@@ -6,8 +6,17 @@
 #define EB_PROTOCOL_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #define EB_PROTOCOL_NAME_MAX 32
+
+/* A set of protocol numbers, 0-255: number N is bit N % 64 of word N / 64. */
+struct eb_protocols {
+	uint64_t words[4];
+};
+
+void eb_protocols_add(struct eb_protocols *set, int proto);
+bool eb_protocols_have(const struct eb_protocols *set, int proto);
 
 /* "udp", "UDP" or "17". Returns the number, or -EINVAL. */
 int eb_protocol_parse(const char *text);

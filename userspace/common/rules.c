@@ -208,8 +208,8 @@ static bool proto_has_port(int proto)
 
 static bool match_accepts_proto(const struct eb_match *match, int proto)
 {
-	if (match->proto >= 0)
-		return match->proto == proto;
+	if (match->has_proto)
+		return eb_protocols_have(&match->protos, proto);
 	return !match->dport_count || proto_has_port(proto);
 }
 
@@ -234,7 +234,7 @@ static void fill_sets(const struct eb_config *config, struct eb_policy *policy)
 		policy->dst_any |= match->has_dst ? 0 : bit;
 		policy->port_any |= match->dport_count ? 0 : bit;
 		policy->port_unknown |= !match->dport_count || takes_unknown ? bit : 0;
-		policy->l4_unknown |= (match->proto < 0 && !match->dport_count) || takes_unknown ? bit : 0;
+		policy->l4_unknown |= (!match->has_proto && !match->dport_count) || takes_unknown ? bit : 0;
 		for (int proto = 0; proto < 256; proto++)
 			policy->proto[proto] |= match_accepts_proto(match, proto) ? bit : 0;
 	}
@@ -496,6 +496,35 @@ static int compile_ruleset(const struct eb_config *config, const struct eb_polic
 	if (!err)
 		err = compile_tries(config, ruleset);
 	return err ? fail(error, err, "%s: no memory for the rules", config->path) : 0;
+}
+
+static bool entry_holds(const struct eb_trie_entry *entry, const uint8_t *addr)
+{
+	struct eb_trie_entry one = { .len = 128 };
+
+	memcpy(one.addr, addr, sizeof(one.addr));
+	return entry_covers(entry, &one);
+}
+
+/* Those of the longest prefix; entries are sorted so that it is the last one that holds the address. */
+static uint64_t rules_of_address(const struct eb_trie *trie, const uint8_t addr[16], uint64_t any)
+{
+	for (size_t i = trie->count; i > 0; i--)
+		if (entry_holds(&trie->items[i - 1], addr))
+			return trie->items[i - 1].rules;
+	return any;
+}
+
+int eb_rules_find(const struct eb_ruleset *ruleset, const struct eb_rules_packet *packet)
+{
+	const struct eb_trie *tries = packet->family == 4 ? ruleset->v4 : ruleset->v6;
+	const struct eb_policy *policy = &ruleset->policy;
+	uint64_t rules = policy->proto[packet->proto];
+
+	rules &= ruleset->ports ? ruleset->ports[packet->dport] : policy->port_any;
+	rules &= rules_of_address(&tries[EB_TRIE_SRC], packet->src, policy->src_any);
+	rules &= rules_of_address(&tries[EB_TRIE_DST], packet->dst, policy->dst_any);
+	return rules ? __builtin_ctzll(rules) : -1;
 }
 
 int eb_rules_compile(const struct eb_config *config, const struct eb_policy *previous, struct eb_ruleset **out,

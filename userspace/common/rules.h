@@ -47,6 +47,18 @@ int eb_rules_compile(const struct eb_config *config, const struct eb_policy *pre
 /* Whether they can be compiled, as far as memory allows, without looking at a million prefixes. Returns likewise. */
 int eb_rules_check(const struct eb_config *config, char **error);
 
+/* A first fragment, say, of which all is known. Addresses in network byte order, IPv4 in the first 4 bytes and zeros
+ * behind them; the port in host byte order. */
+struct eb_rules_packet {
+	uint8_t family; /* 4 or 6 */
+	uint8_t proto;
+	uint16_t dport;
+	uint8_t src[16], dst[16];
+};
+
+/* The rule that decides about such a packet, its index; -1 for none. Of one packet: it looks through all prefixes. */
+int eb_rules_find(const struct eb_ruleset *ruleset, const struct eb_rules_packet *packet);
+
 /*
  * Lets the ruleset drop nothing: its rules count what they would drop, and malformed frames pass. Which packets belong
  * to a rule stays as it is when the rules are enforced, other than with `mode: monitor` in the configuration.
