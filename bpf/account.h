@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * What is counted, all of it per CPU: verdicts per rule, frames without a rule, refusals per source; sampled events.
+ * What is counted, all of it per CPU: verdicts and new sources per rule, frames without a rule, refusals per source;
+ * sampled events.
  */
 #ifndef EB_ACCOUNT_H
 #define EB_ACCOUNT_H
@@ -36,6 +37,27 @@ static __always_inline void count_verdict(const struct eb_rule *rule, enum eb_ve
 		counter->packets[verdict]++;
 		counter->bytes[verdict] += len;
 	}
+}
+
+static __always_inline void count_new_source(const struct eb_rule *rule)
+{
+	__u32 slot = rule->slot;
+	struct eb_counters *counter = bpf_map_lookup_elem(&counters, &slot);
+
+	if (counter)
+		counter->new_sources++;
+}
+
+/* Frames that are not IP also count for their interface: one that sees little else is not limited, and somebody should
+ * know. Of the others nobody asks how many came in where, as that would cost each of them. */
+static __always_inline void count_not_ip(__u32 ifindex)
+{
+	__u64 *count = bpf_map_lookup_elem(&not_ip, &ifindex), one = 1;
+
+	if (count)
+		*count += 1;
+	else
+		(void)bpf_map_update_elem(&not_ip, &ifindex, &one, BPF_NOEXIST); /* -E2BIG: not counted */
 }
 
 static __always_inline struct eb_cpu *this_cpu(void)

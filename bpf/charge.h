@@ -38,7 +38,10 @@ __noinline int gate_admits(struct eb_state *state, const struct eb_rule *rule, _
 	if (!state || !rule)
 		return 0;
 	gate = &state->gates[rule->slot & (EB_SLOTS - 1)];
-	return eb_limit_charge(&gate->packets_full_at, &rule->new_sources, 1, now) == EB_ADMITTED;
+	if (eb_limit_charge(&gate->packets_full_at, &rule->new_sources, 1, now) != EB_ADMITTED)
+		return 0;
+	count_new_source(rule);
+	return 1;
 }
 
 /* The sets of a hash. False when the maps are smaller than the program was told, which cannot be. */

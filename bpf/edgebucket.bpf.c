@@ -175,6 +175,7 @@ int edgebucket(struct xdp_md *ctx)
 	case EB_PARSED_IP:
 		break;
 	case EB_PARSED_NOT_IP:
+		count_not_ip(ctx->ingress_ifindex);
 		return pass_frame(EB_NOT_IP, packet.len);
 	case EB_PARSED_ND:
 		return pass_frame(EB_NEIGHBOUR_DISCOVERY, packet.len);

@@ -127,6 +127,14 @@ struct {
 	__type(value, struct eb_frame_counter);
 } frames SEC(".maps");
 
+/* Frames that were not IP, by the index of the interface that they came in on. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_HASH);
+	__uint(max_entries, EB_NOT_IP_INTERFACES);
+	__type(key, __u32);
+	__type(value, __u64);
+} not_ip SEC(".maps");
+
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, 1);

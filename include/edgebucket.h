@@ -180,7 +180,11 @@ struct eb_lpm6 {
 struct eb_counters {
 	__u64 packets[EB_VERDICTS];
 	__u64 bytes[EB_VERDICTS];
+	__u64 new_sources; /* that the gate let in, whether or not the table then had room */
 };
+
+/* Interfaces that the map `not_ip` has room for: those of a configuration, and others that went before. */
+#define EB_NOT_IP_INTERFACES 256
 
 /* Per CPU, one of each enum eb_frame_kind: map `frames`. */
 struct eb_frame_counter {

@@ -193,6 +193,7 @@ send 10.7.200.1 -n 9
 send 10.200.0.1 -n 3
 equal "dropped" 40 metric 'edgebucket_packets_total{rule="everyone",verdict="drop"}'
 equal "bytes passed" $((20 * 60 + 20 * 62 + 7 * 500)) metric 'edgebucket_bytes_total{rule="everyone",verdict="pass"}'
+equal "new sources" 3 metric 'edgebucket_new_sources_total{rule="everyone"}'
 equal "only counted" 4 metric 'edgebucket_packets_total{rule="watched",verdict="would_drop"}'
 equal "all rules" "$(rules_as_samples)" samples_of_rules
 for kind in not_ip malformed unmatched neighbour_discovery group_membership; do

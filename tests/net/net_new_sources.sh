@@ -5,6 +5,7 @@
 # shellcheck source=lib.sh
 . "$(dirname "$0")/lib.sh"
 
+rule_value() { eb --json rules | jq --arg rule "$1" ".[] | select(.name == \$rule) | $2"; }
 in_use() { eb --json status | jq .buckets.ipv4; }
 
 make_network
@@ -30,6 +31,7 @@ equal "refused, of 200" 600 rule closed drop.packets
 send 10.18.0.1 -n 10
 counted closed 10.18.0.1 5 8
 equal "buckets" 201 in_use
+equal "new sources let in" 201 rule_value closed .new_sources_total
 send 10.9.0.1 -k 1000 -n 8000
 equal "passed, of 100 sources with a bucket and 900 without" $((100 * 5 + 900 * 8)) passed 10.9.
 equal "crowded but passed" $((900 * 8)) rule open crowded.packets

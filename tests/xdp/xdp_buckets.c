@@ -236,6 +236,7 @@ static void test_gate(void **state)
 	gate->packets_full_at -= HOUR;
 	assert_int_equal(rig_send_text(rig, "ip4:src=10.0.0.4 udp:1"), XDP_PASS);
 	assert_int_equal(rig_send_text(rig, "ip4:src=10.0.0.5 udp:1"), XDP_DROP);
+	assert_int_equal(rig_new_sources(rig, "a"), 4);
 }
 
 /* Sets of a table so small that every source can be in every entry. */

@@ -5,6 +5,7 @@
 #include <sys/epoll.h>
 
 #include "agent.h"
+#include "clock.h"
 #include "layers.h"
 #include "lists.h"
 #include "log.h"
@@ -589,6 +590,23 @@ int eb_agent_attach(struct eb_agent *agent, char **error)
 				       interface->problem ? interface->problem : interface->name);
 	}
 	return 0;
+}
+
+void eb_agent_check_intake(struct eb_agent *agent)
+{
+	const struct eb_maps *maps = eb_dataplane_maps(agent->dataplane);
+
+	for (size_t i = 0; i < agent->interface_count; i++) {
+		struct eb_interface *interface = &agent->interfaces[i];
+		int ifindex = interface->attachment.attached ? interface->ifindex : 0;
+
+		if (eb_intake_look(&interface->intake, maps, ifindex, eb_monotonic_ns()))
+			eb_warning("nearly all frames are not IP, and pass without limits",
+				   eb_str("interface", interface->name), eb_num("not_ip", interface->intake.not_ip),
+				   eb_str("hint", "attach where they are IP: the ports behind a DSA conduit, the end "
+						  "of a tunnel"));
+	}
+	eb_maps_forget_interfaces(maps);
 }
 
 static void free_interfaces(struct eb_interface *interfaces, size_t count)

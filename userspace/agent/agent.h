@@ -11,6 +11,7 @@
 
 #include "config.h"
 #include "dataplane.h"
+#include "intake.h"
 #include "keep.h"
 #include "persist.h"
 
@@ -21,6 +22,7 @@ struct eb_interface {
 	bool running;  /* as last notified */
 	bool put_off;  /* libxdp took long and failed: until the next attempt */
 	char *problem; /* why it is not attached, as logged; NULL when it is */
+	struct eb_intake intake;
 };
 
 struct eb_agent {
@@ -65,8 +67,10 @@ void eb_agent_attach_all(struct eb_agent *agent);
 /* Looks at one interface, and attaches if it should be and is not. Name and index may be any interface's. */
 void eb_agent_check_interface(struct eb_agent *agent, const char *name, int ifindex, bool running);
 
-/* Looks whether new sources find no room; to be called about every second. */
+/* Looks whether new sources find no room / whether interfaces see anything to limit; to be called about every second.
+ */
 void eb_agent_check_pressure(struct eb_agent *agent);
+void eb_agent_check_intake(struct eb_agent *agent);
 
 /* Looks whether the maps are pinned, and pins them again; to be called about every second. */
 void eb_agent_check_pins(struct eb_agent *agent);

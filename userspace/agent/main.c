@@ -281,9 +281,10 @@ static json_t *answer_status(const struct program *program)
 		const struct eb_interface *interface = &agent->interfaces[i];
 
 		json_array_append_new(interfaces,
-				      json_pack("{s:s, s:s, s:b, s:o}", "name", interface->name, "mode",
+				      json_pack("{s:s, s:s, s:b, s:o, s:b}", "name", interface->name, "mode",
 						interface->attachment.mode, "attached", interface->attachment.attached,
-						"problem", eb_printable_json(interface->problem)));
+						"problem", eb_printable_json(interface->problem), "mostly_not_ip",
+						interface->intake.is_mostly_not_ip));
 	}
 	status = json_pack("{s:b, s:i, s:s, s:s, s:o, s:b, s:b, s:b, s:i, s:i, s:o, s:o}", "ok", 1, "pid",
 			   (int)getpid(), "version", EB_VERSION, "node", agent->config->node, "config",
@@ -468,6 +469,7 @@ static int on_check_timer(sd_event_source *source, uint64_t usec, void *arg)
 	(void)usec;
 	eb_agent_check_pressure(&program->agent);
 	eb_agent_check_pins(&program->agent);
+	eb_agent_check_intake(&program->agent);
 	eb_log_catch_up();
 	return again(source, CHECK_US);
 }

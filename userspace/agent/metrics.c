@@ -92,6 +92,20 @@ static void expose_lists(const struct eb_agent *agent, FILE *out)
 	json_decref(lists);
 }
 
+static void expose_new_sources(const struct eb_metrics *metrics, FILE *out)
+{
+	eb_expose_family(out, "edgebucket_new_sources_total", "counter",
+			 "Sources without a bucket that the rule let in, by its new_sources.");
+	for (__u32 i = 0; i < metrics->policy.rule_count; i++) {
+		char rule[EB_RULE_NAME_MAX + 1] = "";
+
+		memcpy(rule, metrics->policy.names[i], EB_RULE_NAME_MAX);
+		if (metrics->policy.rules[i].action == EB_LIMIT)
+			eb_expose(out, "edgebucket_new_sources_total", EB_LABELS({ "rule", rule }),
+				  metrics->counters[i].new_sources);
+	}
+}
+
 static void expose_frames(FILE *out, const struct eb_frame_counter frames[EB_FRAME_KINDS])
 {
 	eb_expose_family(out, "edgebucket_frames_total", "counter",
@@ -146,6 +160,21 @@ static void expose_detached(const struct eb_agent *agent, FILE *out)
 	eb_expose_family(out, "edgebucket_detached", "gauge",
 			 "1 while an operator keeps the program off all interfaces (edgebucket detach).");
 	eb_expose(out, "edgebucket_detached", EB_NO_LABELS, agent->detached);
+}
+
+/* What an interface sees: to be compared with each other. */
+static void expose_intake(const struct eb_agent *agent, FILE *out)
+{
+	eb_expose_family(out, "edgebucket_interface_received_total", "counter",
+			 "Frames that arrived on the interface, as its driver counts them.");
+	for (size_t i = 0; i < agent->interface_count; i++)
+		eb_expose(out, "edgebucket_interface_received_total",
+			  EB_LABELS({ "interface", agent->interfaces[i].name }), agent->interfaces[i].intake.received);
+	eb_expose_family(out, "edgebucket_interface_not_ip_total", "counter",
+			 "Those of them that were not IP, and passed.");
+	for (size_t i = 0; i < agent->interface_count; i++)
+		eb_expose(out, "edgebucket_interface_not_ip_total",
+			  EB_LABELS({ "interface", agent->interfaces[i].name }), agent->interfaces[i].intake.not_ip);
 }
 
 static void expose_agent(const struct eb_metrics *metrics, FILE *out)
@@ -262,10 +291,12 @@ static void answer_metrics(struct eb_metrics *metrics, struct eb_http_reply *rep
 	eb_persist_figures(metrics->agent->persist, &figures);
 	reply->type = EB_EXPOSITION_TYPE;
 	expose_rules(metrics, reply->body);
+	expose_new_sources(metrics, reply->body);
 	expose_lists(metrics->agent, reply->body);
 	expose_frames(reply->body, frames);
 	expose_buckets(metrics, reply->body);
 	expose_interfaces(metrics->agent, reply->body);
+	expose_intake(metrics->agent, reply->body);
 	expose_detached(metrics->agent, reply->body);
 	expose_redis(&figures, reply->body);
 	expose_fallbacks(&figures, reply->body);

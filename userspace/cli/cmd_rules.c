@@ -62,12 +62,14 @@ static json_t *rule_json(const struct rules_view *view, int index)
 	if (!is_limit)
 		return object;
 	json_object_set_new(object, "new_sources", print_json_limit(&rule->new_sources));
+	json_object_set_new(object, "new_sources_total", json_integer(view->counters[index].new_sources));
 	json_object_set_new(object, "when_crowded", json_string(rule->crowded_pass ? "pass" : "drop"));
 	json_object_set_new(object, "per", json_pack("{s:i, s:i}", "ipv4", rule->prefix4, "ipv6", rule->prefix6));
 	return object;
 }
 
-enum { COLUMN_NAME, COLUMN_ACTION, COLUMN_PACKETS, COLUMN_BYTES, COLUMN_VERDICTS };
+enum { COLUMN_NAME, COLUMN_ACTION, COLUMN_PACKETS, COLUMN_BYTES, COLUMN_VERDICTS,
+       COLUMN_NEW = COLUMN_VERDICTS + 2 * EB_VERDICTS };
 
 static const struct table_column columns[] = {
 	[COLUMN_NAME] = { .title = "RULE" },
@@ -82,6 +84,7 @@ static const struct table_column columns[] = {
 	{ .title = "BYTES", .right = true, .optional = true },
 	[COLUMN_VERDICTS + 2 * EB_CROWDED] = { .title = "CROWDED", .right = true, .optional = true },
 	{ .title = "BYTES", .right = true, .optional = true },
+	[COLUMN_NEW] = { .title = "NEW SOURCES", .right = true, .optional = true },
 };
 
 static void fill_verdict(const struct eb_counters *counters, enum eb_verdict verdict, struct table_cell cells[2])
@@ -110,6 +113,8 @@ static void fill_row(const void *arg, size_t row, struct table_cell *cells)
 	cells[COLUMN_BYTES].text = print_limit(&rule->bytes, true);
 	for (int i = 0; i < EB_VERDICTS; i++)
 		fill_verdict(&view->counters[row], i, &cells[COLUMN_VERDICTS + 2 * i]);
+	cells[COLUMN_NEW].text = view->counters[row].new_sources ? print_count(view->counters[row].new_sources)
+								 : (struct text){ "-" };
 }
 
 enum { LIST_RULE, LIST_NAME, LIST_PREFIXES, LIST_SKIPPED, LIST_SOURCE, LIST_PROBLEM };

@@ -96,6 +96,15 @@ static json_t *agent_json(const struct status *status)
 			 status->holder.version, "answers", status->reply != NULL);
 }
 
+/* Frames on an interface that were not IP. */
+static uint64_t count_not_ip(const struct status *status, const struct interface *interface)
+{
+	__u64 count;
+
+	return session_has_maps(status->session) &&
+	       !eb_maps_not_ip(&status->session->maps, if_nametoindex(interface->name), &count) ? count : 0;
+}
+
 static json_t *interfaces_json(const struct status *status)
 {
 	json_t *list = json_array();
@@ -106,12 +115,13 @@ static json_t *interfaces_json(const struct status *status)
 		bool attached = attachment->attached;
 
 		json_array_append_new(
-		    list, json_pack("{s:s, s:o, s:b, s:b, s:o, s:b, s:i, s:b}", "name", interface->name, "mode",
+		    list, json_pack("{s:s, s:o, s:b, s:b, s:o, s:b, s:i, s:b, s:I, s:b}", "name", interface->name, "mode",
 				    attached ? json_string(attachment->mode) : json_null(), "attached", attached,
 				    "exists", interface->error != -ENODEV, "program",
 				    attached ? json_integer(attachment->prog_id) : json_null(), "dispatcher",
 				    attachment->dispatcher, "others", (int)attachment->others, "foreign",
-				    attachment->foreign));
+				    attachment->foreign, "not_ip", (json_int_t)count_not_ip(status, interface),
+				    "mostly_not_ip", interface->is_mostly_not_ip));
 	}
 	return list;
 }
@@ -297,8 +307,12 @@ static void print_interfaces(const struct interface_list *list)
 {
 	if (!list->count)
 		line("Interfaces:", COLOUR_YELLOW, "none");
-	for (size_t i = 0; i < list->count; i++)
+	for (size_t i = 0; i < list->count; i++) {
 		print_interface(i ? NULL : "Interfaces:", &list->items[i]);
+		if (list->items[i].is_mostly_not_ip)
+			line(NULL, COLOUR_RED, "%s sees almost nothing but frames that are not IP, and pass",
+			     list->items[i].name);
+	}
 }
 
 static void print_buckets(const char *name, const char *family, const struct eb_bucket_count *count, uint32_t size)

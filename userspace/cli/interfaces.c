@@ -35,6 +35,14 @@ static int look_at(const struct session *session, struct interface_list *list, c
 	return is_named || (!error && attachment.attached) ? add(list, name, ifindex, &attachment, error) : 0;
 }
 
+/* Notes what the agent says of an interface. */
+static void note_reply(struct interface_list *list, const char *name, const json_t *reply)
+{
+	for (size_t i = 0; i < list->count; i++)
+		if (!strcmp(list->items[i].name, name))
+			list->items[i].is_mostly_not_ip = json_is_true(json_object_get(reply, "mostly_not_ip"));
+}
+
 static int look_at_named(const struct session *session, const struct eb_config *config, const json_t *agent_names,
 			 struct interface_list *list)
 {
@@ -53,6 +61,8 @@ static int look_at_named(const struct session *session, const struct eb_config *
 		err = name ? look_at(session, list, name, true) : 0;
 		if (err)
 			return err;
+		if (name)
+			note_reply(list, name, item);
 	}
 	return 0;
 }

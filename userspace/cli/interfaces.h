@@ -17,6 +17,7 @@ struct interface {
 	int ifindex; /* 0 for an interface that is not there */
 	struct eb_attachment attachment;
 	int error; /* negative errno, -ENODEV for an interface that is not there */
+	bool is_mostly_not_ip; /* so says the agent */
 };
 
 struct interface_list {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include <errno.h>
+#include <net/if.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,7 +24,8 @@ static const char *const names[EB_MAPS] = {
 	[EB_MAP_PORTS] = "ports",             [EB_MAP_PREFIXES_V4] = "prefixes_v4",
 	[EB_MAP_PREFIXES_V6] = "prefixes_v6", [EB_MAP_FILTERS] = "filters",
 	[EB_MAP_COUNTERS] = "counters",       [EB_MAP_FRAMES] = "frames",
-	[EB_MAP_CPUS] = "cpus",               [EB_MAP_EVENTS] = "events",
+	[EB_MAP_NOT_IP] = "not_ip",           [EB_MAP_CPUS] = "cpus",
+	[EB_MAP_EVENTS] = "events",
 };
 
 const char *eb_map_name(enum eb_map map)
@@ -216,6 +218,30 @@ int eb_maps_frames(const struct eb_maps *maps, struct eb_frame_counter out[EB_FR
 	for (__u32 kind = 0; !err && kind < EB_FRAME_KINDS; kind++)
 		err = sum_words(maps->fd[EB_MAP_FRAMES], kind, (__u64 *)&out[kind], sizeof(*out) / sizeof(__u64));
 	return err;
+}
+
+int eb_maps_not_ip(const struct eb_maps *maps, __u32 ifindex, __u64 *out)
+{
+	int err = sum_words(maps->fd[EB_MAP_NOT_IP], ifindex, out, 1);
+
+	if (err == -ENOENT)
+		*out = 0;
+	return err == -ENOENT ? 0 : err;
+}
+
+void eb_maps_forget_interfaces(const struct eb_maps *maps)
+{
+	int fd = maps->fd[EB_MAP_NOT_IP];
+	__u32 ifindex, gone;
+	int err = bpf_map_get_next_key(fd, NULL, &ifindex);
+	char name[IF_NAMESIZE];
+
+	while (!err) {
+		gone = if_indextoname(ifindex, name) ? 0 : ifindex;
+		err = bpf_map_get_next_key(fd, &ifindex, &ifindex);
+		if (gone)
+			(void)bpf_map_delete_elem(fd, &gone);
+	}
 }
 
 int eb_maps_make_filter(const uint64_t *words, size_t count)

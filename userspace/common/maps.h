@@ -24,6 +24,7 @@ enum eb_map {
 	EB_MAP_FILTERS,
 	EB_MAP_COUNTERS,
 	EB_MAP_FRAMES,
+	EB_MAP_NOT_IP,
 	EB_MAP_CPUS,
 	EB_MAP_EVENTS,
 	EB_MAPS,
@@ -58,6 +59,12 @@ int eb_maps_policy(const struct eb_maps *maps, struct eb_policy *out);
 /* Sums over all CPUs. 0 or negative errno. */
 int eb_maps_counters(const struct eb_maps *maps, __u32 slot, struct eb_counters *out);
 int eb_maps_frames(const struct eb_maps *maps, struct eb_frame_counter out[EB_FRAME_KINDS]);
+
+/* Frames on one interface that were not IP; 0 when there were none. */
+int eb_maps_not_ip(const struct eb_maps *maps, __u32 ifindex, __u64 *out);
+
+/* Forgets those of the interfaces that are gone, so that there is room for new ones. */
+void eb_maps_forget_interfaces(const struct eb_maps *maps);
 
 /* Makes a map for a place in `filters`, of `count` words. Returns its descriptor, the caller's, or negative errno. */
 int eb_maps_make_filter(const uint64_t *words, size_t count);

@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include "dataplane.h"
+#include "intake.h"
+#include "link.h"
+
+/* A look ends when it has so many frames. One that takes longer than this is of an idle interface, on which ARP and the
+ * like are all there is. */
+#define LOOK_FRAMES 1000
+#define LOOK_NS 100000000000ULL
+
+/* Of ten frames. */
+#define MOST 9
+
+static void begin(struct eb_intake *intake, uint64_t now_ns)
+{
+	intake->begun_ns = now_ns;
+	intake->not_ip_before = intake->not_ip;
+	intake->received_before = intake->received;
+}
+
+static bool count(struct eb_intake *intake, const struct eb_maps *maps, int ifindex)
+{
+	struct eb_link link;
+
+	if (!ifindex || eb_link_read(ifindex, &link) || eb_maps_not_ip(maps, ifindex, (__u64 *)&intake->not_ip))
+		return false;
+	intake->received = link.received;
+	return true;
+}
+
+bool eb_intake_look(struct eb_intake *intake, const struct eb_maps *maps, int ifindex, uint64_t now_ns)
+{
+	bool was = intake->is_mostly_not_ip;
+	uint64_t not_ip, received;
+
+	if (!count(intake, maps, ifindex) || intake->ifindex != ifindex) {
+		*intake = (struct eb_intake){ .ifindex = ifindex, .not_ip = intake->not_ip,
+					      .received = intake->received };
+		begin(intake, now_ns);
+		return false;
+	}
+	not_ip = intake->not_ip - intake->not_ip_before;
+	received = intake->received - intake->received_before;
+	if (received >= LOOK_FRAMES)
+		intake->is_mostly_not_ip = not_ip * 10 >= received * MOST;
+	else if (now_ns - intake->begun_ns >= LOOK_NS)
+		intake->is_mostly_not_ip = false;
+	else
+		return false;
+	begin(intake, now_ns);
+	return intake->is_mostly_not_ip && !was;
+}
