@@ -115,13 +115,14 @@ static json_t *interfaces_json(const struct status *status)
 		bool attached = attachment->attached;
 
 		json_array_append_new(
-		    list, json_pack("{s:s, s:o, s:b, s:b, s:o, s:b, s:i, s:b, s:I, s:b}", "name", interface->name, "mode",
+		    list, json_pack("{s:s, s:o, s:b, s:b, s:o, s:b, s:i, s:b, s:I, s:b, s:s?}", "name", interface->name, "mode",
 				    attached ? json_string(attachment->mode) : json_null(), "attached", attached,
 				    "exists", interface->error != -ENODEV, "program",
 				    attached ? json_integer(attachment->prog_id) : json_null(), "dispatcher",
 				    attachment->dispatcher, "others", (int)attachment->others, "foreign",
 				    attachment->foreign, "not_ip", (json_int_t)count_not_ip(status, interface),
-				    "mostly_not_ip", interface->is_mostly_not_ip));
+				    "mostly_not_ip", interface->is_mostly_not_ip, "problem",
+				    interface->problem));
 	}
 	return list;
 }
@@ -298,9 +299,11 @@ static void print_interface(const char *name, const struct interface *interface)
 		line(name, COLOUR_YELLOW, "%s is not there", interface->name);
 	else if (interface->error)
 		line(name, COLOUR_RED, "%s cannot be read: %s", interface->name, strerror(-interface->error));
+	else if (attachment->foreign)
+		line(name, COLOUR_RED, "%s NOT attached: another owner's program is there", interface->name);
 	else
-		line(name, COLOUR_RED, "%s NOT attached%s", interface->name,
-		     attachment->foreign ? ": another owner's program is there" : "");
+		line(name, COLOUR_RED, "%s NOT attached%s%s", interface->name, interface->problem ? ": " : "",
+		     interface->problem ? interface->problem : "");
 }
 
 static void print_interfaces(const struct interface_list *list)

@@ -38,9 +38,12 @@ static int look_at(const struct session *session, struct interface_list *list, c
 /* Notes what the agent says of an interface. */
 static void note_reply(struct interface_list *list, const char *name, const json_t *reply)
 {
-	for (size_t i = 0; i < list->count; i++)
-		if (!strcmp(list->items[i].name, name))
-			list->items[i].is_mostly_not_ip = json_is_true(json_object_get(reply, "mostly_not_ip"));
+	for (size_t i = 0; i < list->count; i++) {
+		if (strcmp(list->items[i].name, name))
+			continue;
+		list->items[i].is_mostly_not_ip = json_is_true(json_object_get(reply, "mostly_not_ip"));
+		list->items[i].problem = json_string_value(json_object_get(reply, "problem"));
+	}
 }
 
 static int look_at_named(const struct session *session, const struct eb_config *config, const json_t *agent_names,

@@ -17,7 +17,9 @@ struct interface {
 	int ifindex; /* 0 for an interface that is not there */
 	struct eb_attachment attachment;
 	int error; /* negative errno, -ENODEV for an interface that is not there */
-	bool is_mostly_not_ip; /* so says the agent */
+	/* so says the agent */
+	bool is_mostly_not_ip;
+	const char *problem; /* why it is not attached; NULL when it is, owned by the reply */
 };
 
 struct interface_list {
@@ -27,7 +29,7 @@ struct interface_list {
 
 /*
  * Both may be NULL. `agent_names` is what the agent says it serves: a JSON list of names, or of objects with "name".
- * Without maps, nothing is attached. Returns 0 or negative errno. To be freed with interfaces_done() in either case.
+ * Without maps, nothing is attached. It must outlive the list. Returns 0 or negative errno. To be freed with interfaces_done() in either case.
  */
 int interfaces_list(const struct session *session, const struct eb_config *config, const json_t *agent_names,
 		    struct interface_list *out);

@@ -14,6 +14,7 @@
 #include "chain.h"
 #include "edgebucket.skel.h"
 #include "layers.h"
+#include "link.h"
 #include "log.h"
 #include "object.h"
 #include "text.h"
@@ -25,9 +26,17 @@
 /* How long who has nothing else to do waits for libxdp. */
 #define PATIENCE_MS 10000
 
+/* One of our programs that needs no dispatcher: one for all interfaces whose frames begin alike. */
+struct alone {
+	bool ethernet; /* what they begin with; else with IP */
+	int fd;        /* -1 until it is loaded */
+	uint32_t id;
+};
+
 /* Our program behind the dispatcher of an interface. */
 struct place {
 	int ifindex;
+	bool ethernet;
 	uint32_t prog_id;
 	struct place *next;
 };
@@ -35,13 +44,12 @@ struct place {
 struct eb_programs {
 	const struct eb_maps *maps;
 	const char *pin_dir;
-	int alone; /* the program that needs no dispatcher, one for all interfaces; -1 until it is loaded */
-	uint32_t alone_id;
+	struct alone alone[2]; /* by `ethernet` */
 	bool no_dispatcher; /* this kernel cannot chain programs */
 	struct place *places;
 	struct eb_chain_job *job; /* libxdp at work; NULL for none */
 	int job_ifindex;
-	bool job_attaches;
+	struct alone *job_alone; /* where to note what it attaches; NULL when it detaches */
 	int patience_ms;
 };
 
@@ -92,10 +100,13 @@ static int open_by_id(const struct eb_programs *programs, uint32_t id)
 {
 	int fd;
 
-	if (programs->alone < 0 || programs->alone_id != id)
-		return bpf_prog_get_fd_by_id(id);
-	fd = fcntl(programs->alone, F_DUPFD_CLOEXEC, 0);
-	return fd < 0 ? -errno : fd;
+	for (int i = 0; i < 2; i++) {
+		if (programs->alone[i].fd < 0 || programs->alone[i].id != id)
+			continue;
+		fd = fcntl(programs->alone[i].fd, F_DUPFD_CLOEXEC, 0);
+		return fd < 0 ? -errno : fd;
+	}
+	return bpf_prog_get_fd_by_id(id);
 }
 
 /* Sets *unseen when that cannot be told. */
@@ -208,7 +219,8 @@ int eb_attach_status(const char *ifname, const struct eb_programs *programs, str
 }
 
 /* Opens the program, ready to be loaded: on kernels before 5.18 without what they do not know. */
-static int open_program(const struct eb_programs *programs, bool multi_buffer, struct edgebucket_bpf **out)
+static int open_program(const struct eb_programs *programs, bool ethernet, bool multi_buffer,
+			struct edgebucket_bpf **out)
 {
 	struct bpf_map_info info = {};
 	__u32 len = sizeof(info);
@@ -218,6 +230,7 @@ static int open_program(const struct eb_programs *programs, bool multi_buffer, s
 		err = eb_object_open(programs->maps, info.max_entries, out);
 	if (err)
 		return err;
+	(*out)->rodata->ethernet = ethernet;
 	(*out)->rodata->multi_buffer = multi_buffer;
 	if (!multi_buffer)
 		bpf_program__set_flags((*out)->progs.edgebucket, 0);
@@ -225,7 +238,7 @@ static int open_program(const struct eb_programs *programs, bool multi_buffer, s
 }
 
 /* Remembers the program that is behind the dispatcher of an interface now. */
-static int note_place(struct eb_programs *programs, int ifindex, uint32_t prog_id)
+static int note_place(struct eb_programs *programs, int ifindex, bool ethernet, uint32_t prog_id)
 {
 	struct place *place = programs->places;
 
@@ -239,32 +252,34 @@ static int note_place(struct eb_programs *programs, int ifindex, uint32_t prog_i
 		place->next = programs->places;
 		programs->places = place;
 	}
+	place->ethernet = ethernet;
 	place->prog_id = prog_id;
 	return 0;
 }
 
-static bool is_current(const struct eb_programs *programs, uint32_t id)
+/* Whether a program is this one, or as good behind a dispatcher. */
+static bool is_current(const struct eb_programs *programs, const struct alone *alone, uint32_t id)
 {
 	for (const struct place *place = programs->places; place; place = place->next)
 		if (place->prog_id == id)
-			return true;
-	return programs->alone >= 0 && programs->alone_id == id;
+			return place->ethernet == alone->ethernet;
+	return alone->fd >= 0 && alone->id == id;
 }
 
-static void keep_alone(struct eb_programs *programs, int fd)
+static void keep_alone(struct alone *alone, int fd)
 {
-	programs->alone = fd;
-	programs->alone_id = id_of_fd(fd);
+	alone->fd = fd;
+	alone->id = id_of_fd(fd);
 }
 
 /* Loads the program that needs no dispatcher, unless it is. Kernels before 5.18 do not know multi-buffer frames. */
-static int load_alone(struct eb_programs *programs)
+static int load_alone(const struct eb_programs *programs, struct alone *alone)
 {
 	struct edgebucket_bpf *skeleton;
-	int err = programs->alone >= 0 ? 0 : -EINVAL;
+	int err = alone->fd >= 0 ? 0 : -EINVAL;
 
 	for (int multi_buffer = 1; multi_buffer >= 0 && err; multi_buffer--) {
-		err = open_program(programs, multi_buffer, &skeleton);
+		err = open_program(programs, alone->ethernet, multi_buffer, &skeleton);
 		if (err)
 			return err;
 		err = edgebucket_bpf__load(skeleton);
@@ -272,7 +287,7 @@ static int load_alone(struct eb_programs *programs)
 			int fd = fcntl(bpf_program__fd(skeleton->progs.edgebucket), F_DUPFD_CLOEXEC, 0);
 
 			if (fd >= 0)
-				keep_alone(programs, fd);
+				keep_alone(alone, fd);
 			else
 				err = -errno;
 		}
@@ -288,32 +303,33 @@ static __u32 mode_flags(const char *mode)
 					      : XDP_FLAGS_DRV_MODE;
 }
 
-static int update_link(const struct eb_programs *programs, int ifindex)
+static int update_link(const struct eb_programs *programs, const struct alone *alone, int ifindex)
 {
 	int fd = eb_xdp_link_open(programs->pin_dir, ifindex), err;
 
 	if (fd < 0)
 		return fd;
-	err = bpf_link_update(fd, programs->alone, NULL);
+	err = bpf_link_update(fd, alone->fd, NULL);
 	close(fd);
 	return err;
 }
 
 /* Exchanges our older program, which has the interface for itself, for this one: no packet in between passes free. */
-static int replace_alone(struct eb_programs *programs, int ifindex, const struct eb_attachment *old)
+static int replace_alone(struct eb_programs *programs, struct alone *alone, int ifindex,
+			 const struct eb_attachment *old)
 {
 	LIBBPF_OPTS(bpf_xdp_attach_opts, opts);
-	int err = load_alone(programs), fd;
+	int err = load_alone(programs, alone), fd;
 
 	if (err)
 		return err;
 	if (old->linked)
-		return update_link(programs, ifindex);
+		return update_link(programs, alone, ifindex);
 	fd = open_by_id(programs, old->prog_id);
 	if (fd < 0)
 		return fd;
 	opts.old_prog_fd = fd;
-	err = bpf_xdp_attach(ifindex, programs->alone, mode_flags(old->mode) | XDP_FLAGS_REPLACE, &opts);
+	err = bpf_xdp_attach(ifindex, alone->fd, mode_flags(old->mode) | XDP_FLAGS_REPLACE, &opts);
 	close(fd);
 	programs->no_dispatcher |= !err;
 	return err;
@@ -338,6 +354,7 @@ static void log_fallback(int ifindex, int err)
 /* libxdp attached a program: behind a dispatcher, or alone where the kernel cannot chain programs. */
 static int note_program(struct eb_programs *programs, int ifindex, const struct eb_chain_result *result)
 {
+	struct alone *alone = programs->job_alone;
 	struct eb_attachment now;
 	int err = read_status(ifindex, programs, &now);
 
@@ -346,12 +363,12 @@ static int note_program(struct eb_programs *programs, int ifindex, const struct 
 	if (result->native_err)
 		log_fallback(ifindex, result->native_err);
 	if (now.dispatcher)
-		return note_place(programs, ifindex, result->id);
+		return note_place(programs, ifindex, alone->ethernet, result->id);
 	programs->no_dispatcher = true;
-	if (programs->alone >= 0) /* one program is enough */
-		return replace_alone(programs, ifindex, &now);
+	if (alone->fd >= 0) /* one program is enough */
+		return replace_alone(programs, alone, ifindex, &now);
 	if (now.prog_id == result->id)
-		keep_alone(programs, bpf_prog_get_fd_by_id(result->id));
+		keep_alone(alone, bpf_prog_get_fd_by_id(result->id));
 	return 0;
 }
 
@@ -372,15 +389,18 @@ static int wait_for_job(struct eb_programs *programs, int timeout_ms)
 	end_job(programs);
 	if (!err)
 		err = result.err;
-	return !err && programs->job_attaches ? note_program(programs, programs->job_ifindex, &result) : err;
+	return !err && programs->job_alone ? note_program(programs, programs->job_ifindex, &result) : err;
 }
 
 static int open_in_child(void *arg, bool multi_buffer, struct edgebucket_bpf **out)
 {
-	return open_program(arg, multi_buffer, out);
+	const struct eb_programs *programs = arg;
+
+	return open_program(programs, programs->job_alone->ethernet, multi_buffer, out);
 }
 
-static int attach_with_libxdp(struct eb_programs *programs, int ifindex, bool native, bool generic)
+static int attach_with_libxdp(struct eb_programs *programs, struct alone *alone, int ifindex, bool native,
+			      bool generic)
 {
 	const struct eb_chain_order order = {
 		.ifindex = ifindex,
@@ -389,24 +409,28 @@ static int attach_with_libxdp(struct eb_programs *programs, int ifindex, bool na
 		.open = open_in_child,
 		.arg = programs,
 	};
-	int err = programs->job ? -EINPROGRESS : eb_chain_attach(&order, &programs->job);
+	int err;
 
+	if (programs->job)
+		return -EINPROGRESS;
+	programs->job_ifindex = ifindex;
+	programs->job_alone = alone;
+	err = eb_chain_attach(&order, &programs->job);
 	if (err)
 		return err;
-	programs->job_ifindex = ifindex;
-	programs->job_attaches = true;
 	return wait_for_job(programs, programs->patience_ms);
 }
 
-/* Removes programs of ours from behind a dispatcher, all at once: the older ones alone, or all. */
-static int detach_behind(struct eb_programs *programs, int ifindex, const struct eb_attachment *now, bool all)
+/* Removes programs of ours from behind a dispatcher, all at once: all that are not `current`, which may be NULL. */
+static int detach_behind(struct eb_programs *programs, int ifindex, const struct eb_attachment *now,
+			 const struct alone *current)
 {
 	uint32_t ids[EB_CHAIN_MAX];
 	size_t count = 0;
 	int err;
 
 	for (unsigned int i = 0; i < now->copies; i++)
-		if (all || !is_current(programs, now->prog_ids[i]))
+		if (!current || !is_current(programs, current, now->prog_ids[i]))
 			ids[count++] = now->prog_ids[i];
 	if (!count)
 		return 0;
@@ -414,7 +438,7 @@ static int detach_behind(struct eb_programs *programs, int ifindex, const struct
 	if (err)
 		return err;
 	programs->job_ifindex = ifindex;
-	programs->job_attaches = false;
+	programs->job_alone = NULL;
 	return wait_for_job(programs, programs->patience_ms);
 }
 
@@ -425,13 +449,13 @@ int eb_programs_job(const struct eb_programs *programs)
 
 int eb_programs_finish(struct eb_programs *programs, int *ifindex)
 {
-	*ifindex = programs->job_attaches ? programs->job_ifindex : 0;
+	*ifindex = programs->job_alone ? programs->job_ifindex : 0;
 	return wait_for_job(programs, 0);
 }
 
 void eb_programs_cancel(struct eb_programs *programs)
 {
-	if (programs->job_attaches)
+	if (programs->job_alone)
 		end_job(programs);
 }
 
@@ -447,35 +471,39 @@ static bool is_taken(int err)
 	return err == -EBUSY || err == -EEXIST;
 }
 
-/* Attaches the program that is loaded to an interface that has none, by a link or without. */
-static int attach_directly(const struct eb_programs *programs, int ifindex, bool by_link, bool generic)
+/* Attaches to an interface that has no program, by a link or without. */
+static int attach_directly(const struct eb_programs *programs, struct alone *alone, int ifindex, bool by_link,
+			   bool generic)
 {
 	__u32 flags = generic ? XDP_FLAGS_SKB_MODE : XDP_FLAGS_DRV_MODE;
+	int err = load_alone(programs, alone);
 
+	if (err)
+		return err;
 	if (by_link)
-		return eb_xdp_link_make(programs->pin_dir, ifindex, programs->alone, flags);
-	return bpf_xdp_attach(ifindex, programs->alone, XDP_FLAGS_UPDATE_IF_NOEXIST | flags, NULL);
+		return eb_xdp_link_make(programs->pin_dir, ifindex, alone->fd, flags);
+	return bpf_xdp_attach(ifindex, alone->fd, XDP_FLAGS_UPDATE_IF_NOEXIST | flags, NULL);
 }
 
 /* Attaches where we are not, or are only with an older program behind a dispatcher, whose mode is then the mode. By the
  * interface's index: the name may be another one's from one attempt to the next, and generic mode is for an interface
  * that refused the native one. */
-static int attach_fresh(struct eb_programs *programs, int ifindex, const struct eb_attachment *old, bool is_below,
-			enum eb_attach_mode mode)
+static int attach_fresh(struct eb_programs *programs, struct alone *alone, int ifindex,
+			const struct eb_attachment *old, bool is_below, enum eb_attach_mode mode)
 {
 	bool native = mode != EB_ATTACH_GENERIC && !is_generic(old);
 	bool generic = !native || (mode == EB_ATTACH_AUTO && !old->dispatcher);
 	int err = -EINVAL;
 
 	if (old->dispatcher || (!is_below && !programs->no_dispatcher))
-		return attach_with_libxdp(programs, ifindex, native, generic);
+		return attach_with_libxdp(programs, alone, ifindex, native, generic);
 	if (native)
-		err = attach_directly(programs, ifindex, is_below, false);
+		err = attach_directly(programs, alone, ifindex, is_below, false);
 	if (!generic || (native && (!err || is_taken(err))))
 		return err;
 	if (native)
 		log_fallback(ifindex, err);
-	return attach_directly(programs, ifindex, is_below, true);
+	return attach_directly(programs, alone, ifindex, is_below, true);
 }
 
 /* What is there, if anything, is in the mode that is asked for. */
@@ -560,14 +588,14 @@ static int leave_for_link(const char *ifname, struct eb_programs *programs, stru
 }
 
 /* Puts the current program on the interface, in place of an older one or beside it. */
-static int attach_current(struct eb_programs *programs, const char *ifname, int ifindex,
+static int attach_current(struct eb_programs *programs, struct alone *alone, const char *ifname, int ifindex,
 			  const struct eb_attachment *old, bool is_below, enum eb_attach_mode mode, char **error)
 {
 	int err = 0;
 
-	if (!old->attached || !is_current(programs, old->prog_id))
-		err = old->attached && !old->dispatcher ? replace_alone(programs, ifindex, old)
-							: attach_fresh(programs, ifindex, old, is_below, mode);
+	if (!old->attached || !is_current(programs, alone, old->prog_id))
+		err = old->attached && !old->dispatcher ? replace_alone(programs, alone, ifindex, old)
+							: attach_fresh(programs, alone, ifindex, old, is_below, mode);
 	/* It has gone meanwhile, and libraries do not say so. */
 	if (err && (int)if_nametoindex(ifname) != ifindex)
 		err = -ENODEV;
@@ -582,15 +610,35 @@ static const char *ip_name(const char *mode)
 					      : "xdpdrv";
 }
 
+/* An interface with frames that the program cannot read must not look as if it was limited. */
+static int refuse_type(struct eb_programs *programs, const char *ifname, const struct eb_link *link, bool is_attached,
+		       char **error)
+{
+	int err = is_attached ? eb_attach_remove(ifname, programs, error) : 0;
+
+	return err ? err
+		   : eb_fail(-EPROTONOSUPPORT, error,
+			     "%s: its frames begin with neither an Ethernet nor an IP header, or not always (link type "
+			     "%u%s%s), so nothing could be limited on it; name the interface that they come in on",
+			     ifname, link->type, link->kind[0] ? ", " : "", link->kind);
+}
+
 int eb_attach_program(struct eb_programs *programs, const char *ifname, bool is_below, enum eb_attach_mode mode,
 		      struct eb_attachment *out, char **error)
 {
 	struct eb_attachment now;
+	struct alone *alone;
+	struct eb_link link;
 	int ifindex = if_nametoindex(ifname);
 	int err = read_status(ifindex, programs, &now);
 
+	if (!err)
+		err = eb_link_read(ifindex, &link);
 	if (err)
 		return eb_fail(err, error, "%s: %s", ifname, strerror(-err));
+	if (eb_link_header(&link) == EB_LINK_OTHER)
+		return refuse_type(programs, ifname, &link, now.attached, error);
+	alone = &programs->alone[eb_link_header(&link) == EB_LINK_ETHERNET];
 	if (now.foreign && now.unseen)
 		return eb_fail(-EBUSY, error,
 			       "%s: another XDP program is attached; remove it (ip link set dev %s %s off), or "
@@ -609,7 +657,7 @@ int eb_attach_program(struct eb_programs *programs, const char *ifname, bool is_
 	}
 	/* Loaded before the program there is taken off: that keeps the moment short. */
 	if (is_below && !now.others && !now.linked) {
-		err = load_alone(programs);
+		err = load_alone(programs, alone);
 		if (err)
 			return explain_attach(err, ifname, error);
 		if (now.attached)
@@ -617,14 +665,14 @@ int eb_attach_program(struct eb_programs *programs, const char *ifname, bool is_
 		if (err)
 			return err;
 	}
-	err = attach_current(programs, ifname, ifindex, &now, is_below, mode, error);
+	err = attach_current(programs, alone, ifname, ifindex, &now, is_below, mode, error);
 	if (err)
 		return err;
 	err = read_status(ifindex, programs, &now);
 	/* Behind a dispatcher the new program stands beside the old one: with both, packets are charged twice, without
 	 * either, not at all. Also here is what an agent left that was killed in between. */
 	if (!err && now.copies > 1) {
-		err = detach_behind(programs, ifindex, &now, false);
+		err = detach_behind(programs, ifindex, &now, alone);
 		if (!err)
 			err = read_status(ifindex, programs, &now);
 	}
@@ -654,7 +702,7 @@ int eb_attach_remove(const char *ifname, struct eb_programs *programs, char **er
 	int err = read_status(ifindex, programs, &old);
 
 	if (!err && old.attached)
-		err = old.dispatcher ? detach_behind(programs, ifindex, &old, true)
+		err = old.dispatcher ? detach_behind(programs, ifindex, &old, NULL)
 		      : old.linked   ? eb_xdp_link_remove(programs->pin_dir, ifindex)
 				     : detach_alone(programs, ifindex, &old);
 	return err ? explain(err, ifname, "detach", error) : 0;
@@ -678,7 +726,8 @@ struct eb_programs *eb_programs_new(const struct eb_maps *maps, const char *pin_
 		programs->maps = maps;
 		programs->pin_dir = pin_dir;
 		programs->patience_ms = PATIENCE_MS;
-		programs->alone = -1;
+		programs->alone[true] = (struct alone){ .ethernet = true, .fd = -1 };
+		programs->alone[false] = (struct alone){ .ethernet = false, .fd = -1 };
 	}
 	return programs;
 }
@@ -694,7 +743,8 @@ void eb_programs_free(struct eb_programs *programs)
 		free(programs->places);
 		programs->places = next;
 	}
-	if (programs->alone >= 0)
-		close(programs->alone);
+	for (int i = 0; i < 2; i++)
+		if (programs->alone[i].fd >= 0)
+			close(programs->alone[i].fd);
 	free(programs);
 }

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include <errno.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h> /* before linux/rtnetlink.h, which needs its types */
 
 #include <libmnl/libmnl.h>
+#include <linux/if_arp.h>
 #include <linux/if_link.h>
 #include <linux/rtnetlink.h>
 
@@ -77,4 +79,30 @@ int eb_link_read(int ifindex, struct eb_link *out)
 	if (!err)
 		*out = link;
 	return err;
+}
+
+/* IPsec puts the Ethernet header of the outer packet, if it had one, before the inner one. */
+static bool is_ipsec(const char *kind)
+{
+	return strcmp(kind, "xfrm") == 0 || strcmp(kind, "vti") == 0 || strcmp(kind, "vti6") == 0;
+}
+
+enum eb_link_header eb_link_header(const struct eb_link *link)
+{
+	switch (link->type) {
+	case ARPHRD_ETHER:
+	case ARPHRD_LOOPBACK:
+		return EB_LINK_ETHERNET;
+	case ARPHRD_NONE: /* tun, WireGuard, modems */
+	case ARPHRD_RAWIP:
+	case ARPHRD_PPP:
+	case ARPHRD_TUNNEL:
+	case ARPHRD_TUNNEL6:
+	case ARPHRD_SIT:
+	case ARPHRD_IPGRE:
+	case ARPHRD_IP6GRE:
+		return is_ipsec(link->kind) ? EB_LINK_OTHER : EB_LINK_IP;
+	default:
+		return EB_LINK_OTHER;
+	}
 }

@@ -13,6 +13,12 @@ struct eb_link {
 	uint64_t received;           /* frames, as the driver counts them: with or without those that XDP drops */
 };
 
+/* What the frames of an interface begin with, where XDP sees them. */
+enum eb_link_header { EB_LINK_ETHERNET, EB_LINK_IP, EB_LINK_OTHER };
+
+/* By its type. EB_LINK_OTHER also of types that are known, but of which XDP sees one thing or the other. */
+enum eb_link_header eb_link_header(const struct eb_link *link);
+
 /* Returns 0, -ENODEV when there is no such interface, or other negative errno. */
 int eb_link_read(int ifindex, struct eb_link *out);
 
