@@ -49,8 +49,8 @@ check_admission() {
 		'(.spec.selector.matchLabels | to_entries) - (.spec.template.metadata.labels | to_entries) == []'
 	are "$1" "DaemonSet: a mount has no volume" \
 		'.spec.template.spec | ([.containers[].volumeMounts[].name] - [.volumes[].name]) == []'
-	are "$1" "DaemonSet: a probe has no port" '.spec.template.spec.containers |
-		all(.[]; ([.[] | .httpGet?.port? // empty] - [.ports[].name]) == [])'
+	are "$1" "DaemonSet: a probe asks what another program may answer" '.spec.template.spec.containers[0] |
+		all(.startupProbe, .livenessProbe, .readinessProbe; .exec.command[0] == "/usr/sbin/edgebucket")'
 	are "$1" "DaemonSet: in the node's network, ports are the node's" \
 		'.spec.template.spec | .hostNetwork and all(.containers[].ports[]; .hostPort == .containerPort)'
 	are "$1" "DaemonSet: either surge or unavailable" \
@@ -61,7 +61,7 @@ check_admission() {
 		'.spec.template.spec.terminationGracePeriodSeconds > 10'
 }
 
-# The agent finds nothing wrong with the configuration, and the probes ask where it listens.
+# The agent finds nothing wrong with the configuration, and the port is where it listens.
 check_config() {
 	local port
 	jq -r '.[] | select(.kind == "ConfigMap").data["edgebucket.yaml"]' "$1" > "$dir/edgebucket.yaml"

@@ -113,7 +113,7 @@ says ".agent.running and .agent.pid == $agent_pid" status
 shows "Agent: *running, pid $agent_pid" status
 stop_agent
 answers
-says '.agent == {running: false, pid: null, version: null}' status
+says '.agent == {running: false, pid: null, version: null, answers: false}' status
 shows 'Agent: *not running' status
 exits 1 reload
 exits 1 flush

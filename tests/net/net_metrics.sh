@@ -293,11 +293,22 @@ stop_agent
 start_silent 127.0.0.1 9464
 start_agent
 wait_log "cannot serve metrics.*cannot listen at 127.0.0.1:9464"
+status_is '.metrics | .served == false and (.problem | test("another program"))' || fail "status: $(eb --json status)"
+eb status | grep -q '^Metrics: .*not served: cannot listen at 127.0.0.1:9464' || fail "status: $(eb status)"
+[ "$(eb probe)" = "every interface is enforced" ] || fail "probe"
+[ "$(eb probe readyz)" = "the restore was decided" ] || fail "probe readyz"
+eb detach > /dev/null || fail "detach"
+! eb probe > "$dir/out" || fail "the probe of a detached interface"
+grep -q '^card0: .*operator' "$dir/out" || fail "the probe does not say why: $(cat "$dir/out")"
+eb probe readyz > /dev/null || fail "probe readyz of a detached interface"
+eb reload > /dev/null || fail "reload"
 equal "packets without metrics" 0 eval 'send 10.8.0.1 -n 5 > /dev/null; bucket 10.8.0.1/32 .packets.tokens'
 stop_silent
 wait_log "metrics are served.* address=127.0.0.1:9464"
 equal "metrics in the end" 200 code "$url/metrics"
+status_is '.metrics | .served and .problem == null' || fail "status: $(eb --json status)"
 stop_agent
+! eb probe > /dev/null 2>&1 || fail "the probe of no agent"
 
 # The other addresses.
 rules | write_config

@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "acceptor.h"
 #include "control.h"
 #include "control_server.h"
 
@@ -25,8 +26,7 @@ struct client {
 
 struct eb_control_server {
 	sd_event *loop;
-	int fd;
-	sd_event_source *source;
+	struct eb_acceptor *acceptor; /* NULL until it listens */
 	struct sockaddr_un address;
 	eb_control_handler handler;
 	void *arg;
@@ -110,39 +110,41 @@ static struct client *free_place(struct eb_control_server *server)
 	return NULL;
 }
 
-static int on_connection(sd_event_source *source, int fd, uint32_t events, void *arg)
+static void on_connection(int fd, const struct sockaddr *address, socklen_t len, void *arg)
 {
 	struct eb_control_server *server = arg;
-	int client_fd = accept4(fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 	struct client *client = free_place(server);
 
-	(void)source;
-	(void)events;
-	if (client_fd < 0)
-		return 0;
+	(void)address;
+	(void)len;
 	if (!client) {
-		close(client_fd);
-		return 0;
+		close(fd);
+		return;
 	}
-	*client = (struct client){ .server = server, .number = ++server->last_number, .fd = client_fd };
-	if (sd_event_add_io(server->loop, &client->io, client_fd, EPOLLIN, on_request, client) < 0 ||
+	*client = (struct client){ .server = server, .number = ++server->last_number, .fd = fd };
+	if (sd_event_add_io(server->loop, &client->io, fd, EPOLLIN, on_request, client) < 0 ||
 	    sd_event_add_time_relative(server->loop, &client->timer, CLOCK_MONOTONIC, PATIENCE_US, 0, on_patience_end,
 				       client) < 0)
 		drop_client(client);
-	return 0;
 }
 
 static int start_listening(struct eb_control_server *server)
 {
-	server->fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (server->fd < 0)
+	const char *path = server->address.sun_path;
+	int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+	if (fd < 0)
 		return -errno;
-	(void)unlink(server->address.sun_path); /* of an agent that was killed; we hold the instance lock */
+	(void)unlink(path); /* of an agent that was killed; we hold the instance lock */
 	/* No umask(), which the thread of the embedded store shares. Nobody can connect before it listens. */
-	if (bind(server->fd, (struct sockaddr *)&server->address, sizeof(server->address)) < 0 ||
-	    chmod(server->address.sun_path, 0600) < 0 || listen(server->fd, CLIENTS_MAX) < 0)
-		return -errno;
-	return sd_event_add_io(server->loop, &server->source, server->fd, EPOLLIN, on_connection, server);
+	if (bind(fd, (struct sockaddr *)&server->address, sizeof(server->address)) < 0 || chmod(path, 0600) < 0 ||
+	    listen(fd, CLIENTS_MAX) < 0) {
+		int err = -errno;
+
+		close(fd);
+		return err;
+	}
+	return eb_acceptor_open(server->loop, fd, path, on_connection, server, &server->acceptor);
 }
 
 int eb_control_server_open(sd_event *loop, const char *run_dir, eb_control_handler handler, void *arg,
@@ -154,7 +156,6 @@ int eb_control_server_open(sd_event *loop, const char *run_dir, eb_control_handl
 	if (!server)
 		return -ENOMEM;
 	server->loop = loop;
-	server->fd = -1;
 	server->handler = handler;
 	server->arg = arg;
 	err = eb_control_address(run_dir, &server->address);
@@ -174,10 +175,8 @@ void eb_control_server_close(struct eb_control_server *server)
 		return;
 	for (int i = 0; i < CLIENTS_MAX; i++)
 		drop_client(&server->clients[i]);
-	sd_event_source_disable_unref(server->source);
-	if (server->fd >= 0) {
-		close(server->fd);
+	if (server->acceptor)
 		(void)unlink(server->address.sun_path);
-	}
+	eb_acceptor_close(server->acceptor);
 	free(server);
 }

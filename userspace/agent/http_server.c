@@ -14,8 +14,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "acceptor.h"
 #include "clock.h"
-#include "endpoint.h"
 #include "http_server.h"
 #include "text.h"
 
@@ -50,6 +50,7 @@ struct eb_http_server {
 	struct MHD_Daemon *daemon;
 	eb_http_handler handler;
 	void *arg;
+	struct eb_acceptor *acceptor;
 	sd_event_source *io, *again, *deadline;
 	TAILQ_HEAD(connections, connection) connections; /* the oldest first */
 	char *path; /* of the socket, once it is ours to remove */
@@ -249,6 +250,15 @@ static int on_again(sd_event_source *source, void *arg)
 	return 0;
 }
 
+/* libmicrohttpd would spin where it cannot take the first connection. */
+static void on_accepted(int fd, const struct sockaddr *address, socklen_t len, void *arg)
+{
+	struct eb_http_server *server = arg;
+
+	if (MHD_add_connection(server->daemon, fd, address, len) == MHD_YES) /* closes it otherwise */
+		run_daemon(server);
+}
+
 static int add_sources(struct eb_http_server *server)
 {
 	const union MHD_DaemonInfo *epoll = MHD_get_daemon_info(server->daemon, MHD_DAEMON_INFO_EPOLL_FD);
@@ -283,25 +293,12 @@ static int listen_at(const struct sockaddr *address, socklen_t len)
 	return err;
 }
 
-static int listen_tcp(const char *text)
+static int listen_tcp(const struct addrinfo *list)
 {
-	const struct addrinfo hints = { .ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV };
-	struct addrinfo *found = NULL;
-	struct eb_endpoint endpoint;
-	int ret = eb_endpoint_parse(text, 0, &endpoint);
-	char port[8];
+	int ret = -EADDRNOTAVAIL;
 
-	if (ret)
-		return ret;
-	snprintf(port, sizeof(port), "%u", endpoint.port);
-	ret = getaddrinfo(endpoint.host, port, &hints, &found) == 0 ? 0 : -EADDRNOTAVAIL;
-	eb_endpoint_done(&endpoint);
-	if (ret)
-		return ret;
-	ret = -EADDRNOTAVAIL;
-	for (struct addrinfo *one = found; one && ret < 0; one = one->ai_next)
+	for (const struct addrinfo *one = list; one && ret < 0; one = one->ai_next)
 		ret = listen_at(one->ai_addr, one->ai_addrlen);
-	freeaddrinfo(found);
 	return ret;
 }
 
@@ -350,21 +347,17 @@ static int listen_unix(struct eb_http_server *server, const char *path)
 	return ret;
 }
 
-static int start_daemon(struct eb_http_server *server, int fd)
+static int start_daemon(struct eb_http_server *server)
 {
-	server->daemon = MHD_start_daemon(MHD_USE_EPOLL, 0, NULL, NULL, on_request, server,
-					  MHD_OPTION_LISTEN_SOCKET, fd,
+	server->daemon = MHD_start_daemon(MHD_USE_EPOLL | MHD_USE_NO_LISTEN_SOCKET, 0, NULL, NULL, on_request, server,
 					  MHD_OPTION_CONNECTION_LIMIT, (unsigned int)CONNECTIONS_HARD,
 					  MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY,
 					  MHD_OPTION_NOTIFY_CONNECTION, on_connection, server, MHD_OPTION_END);
-	if (server->daemon)
-		return add_sources(server);
-	close(fd);
-	return -ENOMEM;
+	return server->daemon ? add_sources(server) : -ENOMEM;
 }
 
-int eb_http_server_open(sd_event *loop, const char *address, eb_http_handler handler, void *arg,
-			struct eb_http_server **out, char **error)
+int eb_http_server_open(sd_event *loop, const char *address, const struct addrinfo *resolved, eb_http_handler handler,
+			void *arg, struct eb_http_server **out, char **error)
 {
 	struct eb_http_server *server = calloc(1, sizeof(*server));
 	int ret;
@@ -375,9 +368,11 @@ int eb_http_server_open(sd_event *loop, const char *address, eb_http_handler han
 	server->handler = handler;
 	server->arg = arg;
 	TAILQ_INIT(&server->connections);
-	ret = strncmp(address, "unix:", 5) == 0 ? listen_unix(server, address + 5) : listen_tcp(address);
+	ret = start_daemon(server);
+	if (!ret)
+		ret = resolved ? listen_tcp(resolved) : listen_unix(server, address + strlen(EB_HTTP_UNIX));
 	if (ret >= 0)
-		ret = start_daemon(server, ret);
+		ret = eb_acceptor_open(loop, ret, address, on_accepted, server, &server->acceptor);
 	if (ret < 0) {
 		eb_http_server_close(server);
 		return eb_fail(ret, error, "cannot listen at %s: %s", address, strerror(-ret));
@@ -390,6 +385,7 @@ void eb_http_server_close(struct eb_http_server *server)
 {
 	if (!server)
 		return;
+	eb_acceptor_close(server->acceptor);
 	sd_event_source_disable_unref(server->io);
 	sd_event_source_disable_unref(server->again);
 	if (server->daemon)

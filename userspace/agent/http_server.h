@@ -9,8 +9,11 @@
 #ifndef EB_HTTP_SERVER_H
 #define EB_HTTP_SERVER_H
 
+#include <netdb.h>
 #include <stdio.h>
 #include <systemd/sd-event.h>
+
+#define EB_HTTP_UNIX "unix:" /* an address that is a path */
 
 struct eb_http_server; /* opaque */
 
@@ -24,11 +27,11 @@ struct eb_http_reply {
 typedef void (*eb_http_handler)(const char *path, struct eb_http_reply *reply, void *arg);
 
 /*
- * Listens at "host:port", "[IPv6]:port" or "unix:/path". A socket there that nobody listens at any more is replaced.
- * Returns 0 and an object for eb_http_server_close(), or negative errno with a malloc'ed line in *error.
+ * Listens at the first of the `resolved` addresses that can be had; where that is NULL, at "unix:/path", where a socket
+ * that nobody listens at any more is replaced. `address` is what it is called. Returns 0 and an object for eb_http_server_close(), or negative errno with a malloc'ed line in *error.
  */
-int eb_http_server_open(sd_event *loop, const char *address, eb_http_handler handler, void *arg,
-			struct eb_http_server **out, char **error);
+int eb_http_server_open(sd_event *loop, const char *address, const struct addrinfo *resolved, eb_http_handler handler,
+			void *arg, struct eb_http_server **out, char **error);
 
 /* Accepts NULL. Connections are cut off. */
 void eb_http_server_close(struct eb_http_server *server);

@@ -15,6 +15,7 @@
 #include "apply.h"
 #include "control.h"
 #include "control_server.h"
+#include "health.h"
 #include "kept.h"
 #include "links.h"
 #include "lists.h"
@@ -295,9 +296,29 @@ static json_t *answer_status(const struct program *program)
 	json_object_set_new(status, "pins", json_pack("{s:o}", "problem", eb_printable_json(agent->pins_problem)));
 	json_object_set_new(status, "config_refused", eb_printable_json(agent->refused));
 	json_object_set_new(status, "stays", json_boolean(agent->stays));
+	json_object_set_new(status, "metrics", eb_metrics_status(program->metrics));
 	json_object_set_new(status, "pending", eb_apply_status(program->apply));
 	json_object_update_new(status, eb_persist_status(agent->persist));
 	return status;
+}
+
+/* As the page of this name, see metrics.c. */
+static json_t *answer_probe(const struct eb_agent *agent, bool (*is_well)(const struct eb_agent *agent, FILE *out))
+{
+	char *text = NULL, *rest;
+	size_t size;
+	FILE *out = open_memstream(&text, &size);
+	bool well = out && is_well(agent, out);
+	json_t *reasons = json_array();
+
+	if (out && fclose(out) == 0) {
+		rest = text;
+		for (char *line; (line = strsep(&rest, "\n"));)
+			if (*line)
+				json_array_append_new(reasons, eb_printable_json(line));
+	}
+	free(text);
+	return json_pack("{s:b, s:b, s:o}", "ok", 1, "well", well, "reasons", reasons);
 }
 
 /* What is answered at once. */
@@ -307,6 +328,10 @@ static json_t *answer(struct program *program, const char *request, int file)
 		return answer_status(program);
 	if (strcmp(request, "lists") == 0)
 		return json_pack("{s:b, s:o}", "ok", 1, "lists", eb_lists_status(program->agent.config));
+	if (strcmp(request, "healthz") == 0)
+		return answer_probe(&program->agent, eb_health_is_enforced);
+	if (strcmp(request, "readyz") == 0)
+		return answer_probe(&program->agent, eb_health_is_ready);
 	if (strcmp(request, "reload") == 0)
 		return answer_reload(program);
 	if (strncmp(request, EB_CONTROL_APPLY, strlen(EB_CONTROL_APPLY)) == 0 && program->stopping)

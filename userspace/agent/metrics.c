@@ -5,11 +5,16 @@
 
 #include "census.h"
 #include "clock.h"
+#include "endpoint.h"
 #include "exposition.h"
+#include "health.h"
 #include "http_server.h"
 #include "lists.h"
 #include "log.h"
 #include "metrics.h"
+#include "printable.h"
+#include "resolve.h"
+#include "text.h"
 
 /* An address that was in use, or not there yet, is tried again after this long. */
 #define RETRY_US (5 * 1000000ULL)
@@ -21,6 +26,7 @@ struct eb_metrics {
 	struct eb_http_server *server; /* NULL while it cannot listen */
 	struct eb_census *census;
 	sd_event_source *retry;
+	struct eb_resolve *resolve; /* while the address is being looked up */
 	char *problem; /* why it does not listen, as logged */
 	uint64_t started_ns, started_wall_ns;
 	struct eb_policy policy; /* the rules in force, for one reply */
@@ -305,40 +311,6 @@ static void answer_metrics(struct eb_metrics *metrics, struct eb_http_reply *rep
 	expose_agent(metrics, reply->body);
 }
 
-/* Why an interface is not enforced, as a line. */
-static void tell_reason(const struct eb_agent *agent, const struct eb_interface *interface, FILE *out)
-{
-	if (!agent->enforcing)
-		fprintf(out, "%s: not enforced, still restoring\n", interface->name);
-	else if (agent->detached)
-		fprintf(out, "%s: not enforced, an operator detached it until edgebucket attach or %s\n",
-			interface->name, agent->stays ? "reload" : "reload, or a restart");
-	else
-		fprintf(out, "%s\n", interface->problem ? interface->problem : interface->name);
-}
-
-static void answer_health(const struct eb_agent *agent, struct eb_http_reply *reply)
-{
-	for (size_t i = 0; i < agent->interface_count; i++) {
-		if (agent->interfaces[i].attachment.attached)
-			continue;
-		reply->status = STATUS_UNAVAILABLE;
-		tell_reason(agent, &agent->interfaces[i], reply->body);
-	}
-	if (reply->status != STATUS_UNAVAILABLE)
-		fputs("every interface is enforced\n", reply->body);
-}
-
-static void answer_ready(const struct eb_agent *agent, struct eb_http_reply *reply)
-{
-	if (!agent->enforcing || agent->refused)
-		reply->status = STATUS_UNAVAILABLE;
-	fputs(agent->enforcing ? "the restore was decided\n" : "still restoring\n", reply->body);
-	if (agent->refused)
-		fprintf(reply->body, "the configuration is refused, the last one that was in force takes its place: %s\n",
-			agent->refused);
-}
-
 static void on_request(const char *path, struct eb_http_reply *reply, void *arg)
 {
 	struct eb_metrics *metrics = arg;
@@ -346,9 +318,9 @@ static void on_request(const char *path, struct eb_http_reply *reply, void *arg)
 	if (strcmp(path, "/metrics") == 0) {
 		answer_metrics(metrics, reply);
 	} else if (strcmp(path, "/healthz") == 0) {
-		answer_health(metrics->agent, reply);
+		reply->status = eb_health_is_enforced(metrics->agent, reply->body) ? reply->status : STATUS_UNAVAILABLE;
 	} else if (strcmp(path, "/readyz") == 0) {
-		answer_ready(metrics->agent, reply);
+		reply->status = eb_health_is_ready(metrics->agent, reply->body) ? reply->status : STATUS_UNAVAILABLE;
 	} else {
 		reply->status = STATUS_NOT_FOUND;
 		fputs("there are /metrics, /healthz and /readyz\n", reply->body);
@@ -357,23 +329,85 @@ static void on_request(const char *path, struct eb_http_reply *reply, void *arg)
 
 /* ---- life ---- */
 
-/* Logs a problem once, not at every attempt. */
-static void try_to_listen(struct eb_metrics *metrics)
+/* Logs a problem once, not at every attempt. Takes over `problem`. */
+static void retry_later(struct eb_metrics *metrics, char *problem)
+{
+	if (problem && (!metrics->problem || strcmp(problem, metrics->problem) != 0))
+		eb_error("cannot serve metrics, trying again; limits do not depend on it",
+			 eb_str("address", metrics->agent->config->metrics), eb_str("error", problem),
+			 eb_str("hint", "free the address, or set metrics: to another; 9464 is OpenTelemetry's, too"));
+	free(metrics->problem);
+	metrics->problem = problem;
+	(void)sd_event_source_set_time_relative(metrics->retry, RETRY_US);
+	(void)sd_event_source_set_enabled(metrics->retry, SD_EVENT_ONESHOT);
+}
+
+static void listen_at(struct eb_metrics *metrics, const struct addrinfo *resolved)
 {
 	const char *address = metrics->agent->config->metrics;
 	char *error = NULL;
+	int err = eb_http_server_open(metrics->agent->loop, address, resolved, on_request, metrics, &metrics->server,
+				      &error);
 
-	if (eb_http_server_open(metrics->agent->loop, address, on_request, metrics, &metrics->server, &error) == 0) {
+	if (!err) {
 		eb_info("metrics are served", eb_str("address", address));
+		free(metrics->problem);
+		metrics->problem = NULL;
 		return;
 	}
-	if (error && (!metrics->problem || strcmp(error, metrics->problem) != 0))
-		eb_error("cannot serve metrics, trying again; limits do not depend on it", eb_str("address", address),
-			 eb_str("error", error), eb_str("hint", "free the address, or set metrics: to another"));
-	free(metrics->problem);
-	metrics->problem = error;
-	(void)sd_event_source_set_time_relative(metrics->retry, RETRY_US);
-	(void)sd_event_source_set_enabled(metrics->retry, SD_EVENT_ONESHOT);
+	if (err == -EADDRINUSE) {
+		free(error);
+		eb_fail(err, &error, "cannot listen at %s, another program does: what it answers is not edgebucket's",
+			address);
+	}
+	retry_later(metrics, error);
+}
+
+static void on_resolved(int error, struct addrinfo *list, void *arg)
+{
+	struct eb_metrics *metrics = arg;
+	char *problem = NULL;
+
+	metrics->resolve = NULL;
+	if (error) {
+		eb_fail(0, &problem, "%s cannot be resolved: %s", metrics->agent->config->metrics, gai_strerror(error));
+		retry_later(metrics, problem);
+		return;
+	}
+	listen_at(metrics, list);
+	freeaddrinfo(list);
+}
+
+static int resolve(struct eb_metrics *metrics)
+{
+	struct addrinfo *list = NULL;
+	struct eb_endpoint endpoint;
+	int err = eb_endpoint_parse(metrics->agent->config->metrics, 0, &endpoint);
+
+	if (err)
+		return err;
+	if (eb_resolve_numeric(endpoint.host, endpoint.port, &list) == 0)
+		on_resolved(0, list, metrics);
+	else
+		err = eb_resolve_start(metrics->agent->loop, endpoint.host, endpoint.port, on_resolved, metrics,
+				       &metrics->resolve);
+	eb_endpoint_done(&endpoint);
+	return err;
+}
+
+static void try_to_listen(struct eb_metrics *metrics)
+{
+	char *problem = NULL;
+	int err = 0;
+
+	if (strncmp(metrics->agent->config->metrics, EB_HTTP_UNIX, strlen(EB_HTTP_UNIX)) == 0)
+		listen_at(metrics, NULL);
+	else
+		err = resolve(metrics);
+	if (!err)
+		return;
+	eb_fail(err, &problem, "%s cannot be resolved: %s", metrics->agent->config->metrics, strerror(-err));
+	retry_later(metrics, problem);
 }
 
 static int on_retry(sd_event_source *source, uint64_t usec, void *arg)
@@ -399,7 +433,6 @@ int eb_metrics_open(const struct eb_agent *agent, struct eb_metrics **out)
 	metrics->started_ns = eb_monotonic_ns();
 	metrics->started_wall_ns = eb_wallclock_ns();
 	err = eb_census_new(agent->loop, eb_dataplane_buckets(agent->dataplane), &metrics->census);
-	/* At once, but from the loop, so that a resolver that takes its time does not hold up the start. */
 	if (!err)
 		err = sd_event_add_time(agent->loop, &metrics->retry, CLOCK_MONOTONIC, 0, 0, on_retry, metrics);
 	if (err < 0) {
@@ -410,11 +443,20 @@ int eb_metrics_open(const struct eb_agent *agent, struct eb_metrics **out)
 	return 0;
 }
 
+json_t *eb_metrics_status(const struct eb_metrics *metrics)
+{
+	if (!metrics)
+		return json_null();
+	return json_pack("{s:o, s:b, s:o}", "address", eb_printable_json(metrics->agent->config->metrics), "served",
+			 metrics->server != NULL, "problem", eb_printable_json(metrics->problem));
+}
+
 void eb_metrics_close(struct eb_metrics *metrics)
 {
 	if (!metrics)
 		return;
 	sd_event_source_disable_unref(metrics->retry);
+	eb_resolve_cancel(metrics->resolve);
 	eb_http_server_close(metrics->server);
 	eb_census_free(metrics->census);
 	free(metrics->problem);

@@ -6,6 +6,8 @@
 #ifndef EB_METRICS_H
 #define EB_METRICS_H
 
+#include <jansson.h>
+
 #include "agent.h"
 
 struct eb_metrics; /* opaque */
@@ -16,6 +18,9 @@ struct eb_metrics; /* opaque */
  * negative errno.
  */
 int eb_metrics_open(const struct eb_agent *agent, struct eb_metrics **out);
+
+/* For `edgebucket status`: {"address", "served", "problem"}, or null for NULL. */
+json_t *eb_metrics_status(const struct eb_metrics *metrics);
 
 /* Accepts NULL. */
 void eb_metrics_close(struct eb_metrics *metrics);

@@ -49,6 +49,7 @@ enum cli_result cmd_confirm(struct cli *cli, int argc, char **argv);
 enum cli_result cmd_rollback(struct cli *cli, int argc, char **argv);
 enum cli_result cmd_attach(struct cli *cli, int argc, char **argv);
 enum cli_result cmd_detach(struct cli *cli, int argc, char **argv);
+enum cli_result cmd_probe(struct cli *cli, int argc, char **argv);
 enum cli_result cmd_support(struct cli *cli, int argc, char **argv);
 enum cli_result cmd_check(struct cli *cli, int argc, char **argv);
 

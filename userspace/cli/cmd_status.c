@@ -210,6 +210,7 @@ static json_t *status_json(const struct status *status)
 	    (json_int_t)status->table_size, "redis", store_json(status, "redis"), "embedded",
 	    store_json(status, "embedded"), "restore", restore_json(status), "other_writer", other_writer(status));
 	json_object_set_new(object, "rules", json_integer(session_rule_count(status->session)));
+	json_object_set_new(object, "metrics", reply_part(status, "metrics", json_null()));
 	json_object_set_new(object, "pins", reply_part(status, "pins", json_pack("{s:n}", "problem")));
 	json_object_set_new(object, "config_refused", eb_printable_json(refused_config(status)));
 	json_object_set_new(object, "detached", json_boolean(is_detached(status)));
@@ -261,6 +262,19 @@ static void print_refused(const struct status *status)
 		return;
 	line("Config:", COLOUR_RED, "refused at the start: %s", reason);
 	line(NULL, COLOUR_RED, "the last one that was in force took its place; correct the file and reload");
+}
+
+static void print_metrics(const struct status *status)
+{
+	const json_t *metrics = json_object_get(status->reply, "metrics");
+	const char *address = json_string_value(json_object_get(metrics, "address"));
+	const char *problem = json_string_value(json_object_get(metrics, "problem"));
+
+	if (problem)
+		line("Metrics:", COLOUR_RED, "not served: %s", problem);
+	else if (address)
+		line("Metrics:", COLOUR_NONE, "%s at %s",
+		     json_is_true(json_object_get(metrics, "served")) ? "served" : "about to be served", address);
 }
 
 static void print_pending(const struct status *status)
@@ -459,6 +473,7 @@ static void print_status(const struct status *status)
 		line("Maps:", COLOUR_YELLOW, "none in %s: nothing is enforced", status->session->places.pin_dir);
 	}
 	print_pins(status);
+	print_metrics(status);
 	print_redis(status);
 	print_embedded(status);
 	print_restore(status);

@@ -44,6 +44,7 @@ static const struct command commands[] = {
 	{ "detach", cmd_detach, "[--stay] [--maps]",
 	  "take the program off every interface; --stay: for restarts too; --maps: remove the maps" },
 	{ "attach", cmd_attach, "", "let the agent put the program on again after a detach" },
+	{ "probe", cmd_probe, "[healthz|readyz]", "whether the agent enforces on every interface, or has restored" },
 	{ "check", cmd_check, "FILE", "check a configuration file" },
 	{ "support", cmd_support, "[-o|--output FILE]", "write what a bug report needs, without passwords" },
 	{ "version", cmd_version, "", "the version of this program" },

@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include "health.h"
+
+/* Why an interface is not enforced, as a line. */
+static void tell_reason(const struct eb_agent *agent, const struct eb_interface *interface, FILE *out)
+{
+	if (!agent->enforcing)
+		fprintf(out, "%s: not enforced, still restoring\n", interface->name);
+	else if (agent->detached)
+		fprintf(out, "%s: not enforced, an operator detached it until edgebucket attach or %s\n",
+			interface->name, agent->stays ? "reload" : "reload, or a restart");
+	else
+		fprintf(out, "%s\n", interface->problem ? interface->problem : interface->name);
+}
+
+bool eb_health_is_enforced(const struct eb_agent *agent, FILE *out)
+{
+	bool is_enforced = true;
+
+	for (size_t i = 0; i < agent->interface_count; i++) {
+		if (agent->interfaces[i].attachment.attached)
+			continue;
+		is_enforced = false;
+		tell_reason(agent, &agent->interfaces[i], out);
+	}
+	if (is_enforced)
+		fputs("every interface is enforced\n", out);
+	return is_enforced;
+}
+
+bool eb_health_is_ready(const struct eb_agent *agent, FILE *out)
+{
+	fputs(agent->enforcing ? "the restore was decided\n" : "still restoring\n", out);
+	if (agent->refused)
+		fprintf(out, "the configuration is refused, the last one that was in force takes its place: %s\n",
+			agent->refused);
+	return agent->enforcing && !agent->refused;
+}
