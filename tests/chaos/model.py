@@ -65,13 +65,12 @@ class Packet:
 
 
 def convert(full_at, old, new, begin, end):
-    """The earliest full_at that a conversion at any moment between can leave. Between its kinks it is linear."""
+    """The earliest full_at that a conversion at any moment between can leave. Before full_at and after it, it is
+    linear."""
     def at(moment):
-        missing = min(max(0, full_at - moment) / old.token_ns, new.burst)
-        return moment + missing * new.token_ns
+        return moment + max(0, full_at - moment) / old.token_ns * new.token_ns
 
-    kinks = [full_at, full_at - new.burst * old.token_ns]
-    return int(min(at(moment) for moment in [begin, end] + [k for k in kinks if begin < k < end]))
+    return int(min(at(moment) for moment in [begin, end] + ([full_at] if begin < full_at < end else [])))
 
 
 def least(*states):
