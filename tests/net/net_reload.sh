@@ -118,4 +118,4 @@ for round in 1 2 3 4 5; do
 	fire 10.9.2.$round bytes 60 B
 	fire 2001:db8:9:10$round::1 bytes 62 B
 done
-say "$reloads reloads under fire"
+say "$reloads reloads under fire, $(frames contended) frames refused on the way"
