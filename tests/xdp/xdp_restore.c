@@ -224,8 +224,10 @@ static void test_reference(void **state)
 	assert_int_equal(eb_restore_reference(REFERENCE, REFERENCE - DAY), REFERENCE);
 	assert_int_equal(eb_restore_reference(REFERENCE, REFERENCE), REFERENCE);
 	assert_int_equal(eb_restore_reference(REFERENCE, REFERENCE + 1), REFERENCE + 1);
-	assert_int_equal(eb_restore_reference(REFERENCE, REFERENCE + 366 * DAY), REFERENCE + 366 * DAY);
-	assert_int_equal(eb_restore_reference(REFERENCE, REFERENCE + 366 * DAY + 1), REFERENCE);
+	/* A board without a clock of its own begins in 1970. */
+	assert_int_equal(eb_restore_reference(0, REFERENCE), REFERENCE);
+	assert_int_equal(eb_restore_reference(REFERENCE, REFERENCE + 36600 * DAY), REFERENCE + 36600 * DAY);
+	assert_int_equal(eb_restore_reference(REFERENCE, REFERENCE + 36600 * DAY + 1), REFERENCE);
 	assert_int_equal(eb_restore_reference(REFERENCE, UINT64_MAX), REFERENCE);
 }
 

@@ -7,8 +7,8 @@
 #include "restore.h"
 #include "table.h"
 
-/* A saved_at that is further ahead than this is no clock that was set back, but damage. */
-#define CLOCK_STEP_MAX_NS (366ULL * 24 * 3600 * 1000000000)
+/* A board without a clock of its own boots in 1970. A saved_at that is further ahead than this is damage. */
+#define CLOCK_STEP_MAX_NS (100 * 366ULL * 24 * 3600 * 1000000000)
 
 /* Two restores of the same record differ by the time between looking at the wall clock and at the other, each time. */
 #define CLOCKS_APART (1000000ULL * EB_TICKS_PER_NS)
@@ -73,7 +73,7 @@ uint64_t eb_restore_reference(uint64_t now_ns, uint64_t saved_at_ns)
 	return saved_at_ns > now_ns && saved_at_ns - now_ns <= CLOCK_STEP_MAX_NS ? saved_at_ns : now_ns;
 }
 
-static int find_rule(const struct eb_policy *policy, const char *name)
+int eb_restore_find_rule(const struct eb_policy *policy, const char *name)
 {
 	for (uint32_t i = 0; i < policy->rule_count; i++)
 		if (policy->rules[i].action == EB_LIMIT && strncmp(policy->names[i], name, EB_RULE_NAME_MAX) == 0)
@@ -116,7 +116,7 @@ static bool make_room(struct eb_restore *restore)
 static int judge(const struct eb_restore *restore, const struct eb_record *record, uint64_t reference_ns,
 		 struct debt *out)
 {
-	int index = find_rule(restore->policy, record->rule);
+	int index = eb_restore_find_rule(restore->policy, record->rule);
 	const struct eb_rule *rule;
 
 	if (index < 0)
@@ -321,7 +321,7 @@ void eb_restore_rebind(struct eb_restore *restore, const struct eb_policy *polic
 	size_t kept = 0;
 
 	for (uint32_t i = 0; i < restore->policy->rule_count; i++)
-		places[i] = find_rule(policy, restore->policy->names[i]);
+		places[i] = eb_restore_find_rule(policy, restore->policy->names[i]);
 	for (size_t i = 0; i < restore->count; i++) {
 		struct debt debt = restore->debts[i];
 		int refusal = judge_again(restore, policy, places[debt.rule], &debt);

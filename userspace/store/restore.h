@@ -27,6 +27,9 @@ enum eb_refusal {
 
 const char *eb_refusal_name(int refusal);
 
+/* The place in `policy` of the rule that a record's name is of, -1 when no rule with limits has it. */
+int eb_restore_find_rule(const struct eb_policy *policy, const char *name);
+
 struct eb_restore_counts {
 	uint64_t fields;   /* seen */
 	uint64_t restored; /* debts put into the maps */
