@@ -133,7 +133,7 @@ static int write_meta(struct run *run)
 {
 	static const struct eb_store_meta meta = { .schema = EB_STORE_SCHEMA, .boot_id = "boot", .agent = "fuzz" };
 
-	return eb_store_write_meta(run->store, &meta, 1800000000000000000, on_done, run);
+	return eb_store_write_meta(run->store, &meta, 1000000000000, on_done, run);
 }
 
 static void operate(struct run *run, char operation)
@@ -147,6 +147,7 @@ static void operate(struct run *run, char operation)
 	err = operation == 'w'	 ? write_batch(run)
 	      : operation == 'm' ? write_meta(run)
 	      : operation == 'g' ? eb_store_read_meta(run->store, on_meta, run)
+	      : operation == 'n' ? eb_store_count(run->store, on_done, run)
 				 : eb_store_scan(run->store, on_field, on_done, run);
 	if (err)
 		run->taken--;
@@ -197,6 +198,7 @@ static void step(struct run *run, char letter, const char *rest, size_t len)
 	case 'w':
 	case 'm':
 	case 'g':
+	case 'n':
 	case 's':
 		operate(run, letter);
 		break;

@@ -53,7 +53,7 @@ calls() {
 	redis info commandstats | sed -nE "s/^cmdstat_(${names%|}):calls=([0-9]+).*/\\2/p" | jq -s 'add // 0'
 }
 
-writes() { calls hset hdel pexpireat; }
+writes() { calls hset hdel pexpire; }
 
 # ---- the configuration ----
 

@@ -20,7 +20,7 @@ printf '%s\n' "$password" > "$dir/password"
 chmod 644 "$dir/password"
 redis_settings="  username: edgebucket
   password_file: $dir/password
-  restore_timeout: 300ms"
+  restore_timeout: 500ms"
 start_redis --aclfile "$dir/users.acl"
 slow_rules | persist_config
 start_agent --log-level debug
@@ -57,7 +57,7 @@ hidden
 
 # One right missing, and back.
 last=10
-for right in hset hdel hscan hgetall pexpireat ping; do
+for right in hset hdel hscan hlen hgetall pexpire ping; do
 	reboot
 	last=$((last + 1))
 	redis acl setuser edgebucket "-$right" > /dev/null

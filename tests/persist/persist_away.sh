@@ -118,5 +118,22 @@ counted slow 10.8.1.3 100 $((sent - 100))
 
 # Back with old data: a bucket that is full since, and one that we do not have.
 redis hset "$key" 'slow|10.8.9.9/32' "1700000000000000000 0" 'slow|10.8.1.4/32' "1700000000000000000 0" > /dev/null
+redis hset "$key:meta" saved_at 1700000000000000000 > /dev/null
 redis client kill type normal > /dev/null
 wait_mirrored
+
+# It answers, and cannot be read: the wait for that comes to an end. What it takes is written from then on.
+power_cut
+sed -i 's/restore_timeout: .*/restore_timeout: 100ms/' "$config"
+redis acl setuser default -hscan > /dev/null
+start_agent
+send 10.8.2.1 -n 10
+status_is '.restore.state == "waiting"' || fail "$(eb --json status)"
+no_field 'slow|10.8.2.1/32' || fail "written before it was read"
+until_true "the end of the wait" status_is '.restore.state == "partial"'
+log_has "Redis cannot be read to its end.*NOPERM" || fail "the end of the wait is not reported"
+until_true "a new bucket in Redis" eval '[ -n "$(field "slow|10.8.2.1/32")" ]'
+store_is_up redis || fail "written, and said to be away"
+kill_agent
+start_agent
+status_is '.restore.state == "adopted"' || fail "waits again"

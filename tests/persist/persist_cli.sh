@@ -6,7 +6,7 @@
 . "$(dirname "$0")/lib.sh"
 
 password=not-for-any-output
-acl="on >$password resetchannels -@all ~token_bucket_fallback:* +hset +hdel +hscan +hgetall +pexpireat +ping +select"
+acl="on >$password resetchannels -@all ~token_bucket_fallback:* +hset +hdel +hscan +hlen +hgetall +pexpire +ping +select"
 
 # The options that agent and command line have in common.
 options=(--redis-config "$dir/redis.json")

@@ -82,7 +82,11 @@ wait_log "msg=attached interface=card0"
 # More sources in debt than the table has room for.
 mark=$(wc -l < "$log")
 send 10.11.0.1 -k 5000 -n 5000
-written table_pressure
+until_true "the write on table_pressure" said_since "buckets written.* store=redis reason=table_pressure "
+# Once a tick at most: how often the table is full is up to those who send.
+full() { tail -n "+$((mark + 1))" "$log" | grep -c "msg=\"$1"; }
+until_true "a table that is full again" eval 'send 10.11.64.1 -k 1000 -n 1000; [ "$(full "the table is full")" -ge 3 ]'
+equal "writes while the table is full" 1 full "buckets written.*table_pressure"
 # A reset bucket leaves Redis, though others want its entry.
 send 10.11.32.1 -k 5000 -n 400000 9>&- &
 flood=$!

@@ -67,7 +67,7 @@ wait_mirrored
 power_cut
 trust stranger
 held=$(redis hgetall "$key")
-commands=$(calls hset hdel pexpireat hscan)
+commands=$(calls hset hdel pexpire hscan)
 start_agent
 refused() { eb --json status | jq -r .redis.last_error | grep -q "certificate was refused"; }
 until_true "the status to name the certificate" refused
@@ -80,7 +80,7 @@ still_limited "without Redis"
 stop_counted_fire
 [ "$(redis hgetall "$key")" = "$held" ] || fail "written in spite of somebody else's certificate"
 
-[ "$(calls hset hdel pexpireat hscan)" = "$commands" ] || fail "a command in spite of somebody else's certificate"
+[ "$(calls hset hdel pexpire hscan)" = "$commands" ] || fail "a command in spite of somebody else's certificate"
 
 # The right authority again: what was owed before is owed again, beside what is owed since.
 stop_agent

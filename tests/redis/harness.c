@@ -525,6 +525,22 @@ pid_t talker_start(const char *text, uint16_t *listen_port)
 	return pid;
 }
 
+pid_t parrot_start(const char *text, uint16_t *listen_port)
+{
+	int fd = listen_anywhere(listen_port), client;
+	pid_t pid = fork_child();
+	char heard[4096];
+
+	if (!pid) {
+		client = accept(fd, NULL, NULL);
+		while (read(client, heard, sizeof(heard)) > 0)
+			(void)send(client, text, strlen(text), MSG_NOSIGNAL);
+		_exit(0);
+	}
+	close(fd);
+	return pid;
+}
+
 size_t resident_bytes(void)
 {
 	FILE *file = fopen("/proc/self/statm", "r");

@@ -127,6 +127,8 @@ pid_t proxy_start(uint16_t port, struct proxy_faults faults, uint16_t *listen_po
 
 /* A server that says `text` to everybody, and then nothing more. */
 pid_t talker_start(const char *text, uint16_t *listen_port);
+/* A server for one client that answers `text` to whatever it reads. Returns its process. */
+pid_t parrot_start(const char *text, uint16_t *listen_port);
 void process_kill(pid_t pid);
 
 size_t resident_bytes(void);

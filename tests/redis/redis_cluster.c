@@ -497,7 +497,7 @@ static void store_without_node(void **state)
 		strcpy(batch.items[batch.count].value, "1700000000000000000 0");
 	}
 	assert_int_equal(eb_store_write(store, &batch, on_stored, &stored), 0);
-	assert_int_equal(eb_store_write_meta(store, &meta, 7258118400000000000ULL, on_stored, &stored), 0);
+	assert_int_equal(eb_store_write_meta(store, &meta, 1000000000000ULL, on_stored, &stored), 0);
 	RUN_UNTIL(event, stored.acks == 2);
 	assert_int_equal(eb_store_read_meta(store, on_stored_meta, &stored), 0);
 	assert_int_equal(eb_store_scan(store, on_stored_field, on_stored, &stored), 0);

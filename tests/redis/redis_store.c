@@ -23,7 +23,8 @@
 
 #define PASSWORD "s3cret"
 #define NODE "edge-01"
-#define FAR_AWAY 7258118400000000000ULL /* ns; the year 2200 */
+#define SECOND 1000000000ULL
+#define FAR_AWAY (365 * 86400 * SECOND)
 #define MANY 20000
 #ifdef __SANITIZE_ADDRESS__
 #define MEMORY_SLACK 256
@@ -45,7 +46,8 @@ struct outcome {
 	unsigned int calls;
 	int error;
 	char text[320];
-	uint64_t latency_ns;
+	uint64_t latency_ns, fields;
+	int64_t grown;
 	struct eb_store_meta meta;
 };
 
@@ -80,6 +82,8 @@ static void on_outcome(const struct eb_store_result *result, void *arg)
 	outcome->calls++;
 	outcome->error = result->error;
 	outcome->latency_ns = result->latency_ns;
+	outcome->fields = result->fields;
+	outcome->grown = result->grown;
 	snprintf(outcome->text, sizeof(outcome->text), "%s", result->text);
 }
 
@@ -230,12 +234,19 @@ static void keeps_sets_and_deletes(struct store_test *test)
 	write_and_wait(test, &batch, &outcome);
 	assert_int_equal(outcome.error, 0);
 	assert_true(outcome.latency_ns > 0);
+	assert_int_equal(outcome.grown, 2);
 	batch.count = 0;
 	add(&batch, "dns|203.0.113.7/32", "1800000000000000000 5");
 	add(&batch, "dns|2001:db8::/64", "");
 	add(&batch, "dns|192.0.2.1/32", "");
 	write_and_wait(test, &batch, &outcome);
 	assert_int_equal(outcome.error, 0);
+	assert_int_equal(outcome.grown, -1);
+	outcome.calls = 0;
+	assert_int_equal(eb_store_count(test->store, on_outcome, &outcome), 0);
+	RUN_UNTIL(test->event, outcome.calls);
+	assert_int_equal(outcome.error, 0);
+	assert_int_equal(outcome.fields, 1);
 	scan(test, &found, NULL);
 	assert_int_equal(found.scanned.count, 1);
 	assert_string_equal(found.scanned.field, "dns|203.0.113.7/32");
@@ -308,6 +319,45 @@ static void takes_many(struct store_test *test)
 	assert_in_range(found.scanned.count, MANY, MANY * 2);
 	for (size_t i = 0; i < MANY; i++)
 		assert_true(seen[i]);
+}
+
+/* A scan that is held sees nothing more until it goes on, or is called back when the store is freed. */
+static void holds_a_scan(struct store_test *test)
+{
+	struct eb_store_batch batch;
+	struct scan_test found = { 0 };
+	struct outcome outcome;
+	size_t seen;
+
+	for (unsigned int i = 0; i < MANY;) {
+		for (batch.count = 0; batch.count < EB_STORE_BATCH_ITEMS && i < MANY; i++) {
+			char field[64];
+
+			snprintf(field, sizeof(field), "dns|%u", i);
+			add(&batch, field, "1700000000000000000 1700000000000000000");
+		}
+		write_and_wait(test, &batch, &outcome);
+	}
+	assert_int_equal(eb_store_scan(test->store, visit, on_scan_end, &found), 0);
+	eb_store_hold_scan(test->store, true);
+	RUN_UNTIL(test->event, found.scanned.count);
+	seen = found.scanned.count;
+	run_for(test->event, 50 * MS);
+	assert_int_equal(found.scanned.count, seen);
+	assert_int_equal(found.outcome.calls, 0);
+	eb_store_hold_scan(test->store, false);
+	RUN_UNTIL(test->event, found.outcome.calls);
+	assert_int_equal(found.outcome.error, 0);
+	assert_in_range(found.scanned.count, MANY, MANY * 2);
+
+	memset(&found, 0, sizeof(found));
+	assert_int_equal(eb_store_scan(test->store, visit, on_scan_end, &found), 0);
+	eb_store_hold_scan(test->store, true);
+	RUN_UNTIL(test->event, found.scanned.count);
+	eb_store_free(test->store);
+	test->store = NULL;
+	assert_int_equal(found.outcome.calls, 1);
+	assert_int_equal(found.outcome.error, -ECANCELED);
 }
 
 static void refuses_bad_batches(struct store_test *test)
@@ -394,6 +444,7 @@ CONTRACT(is_empty_at_first)
 CONTRACT(keeps_sets_and_deletes)
 CONTRACT(keeps_meta)
 CONTRACT(takes_many)
+CONTRACT(holds_a_scan)
 CONTRACT(refuses_bad_batches)
 CONTRACT(free_calls_back)
 CONTRACT(freed_in_callback)
@@ -406,14 +457,13 @@ static void names_keys(void **state)
 	struct eb_store_meta meta = { .schema = 1 };
 	struct outcome outcome;
 	struct store_test test;
-	uint64_t expire_at_ns = ((uint64_t)time(NULL) + 1000) * 1000000000;
 
 	(void)state;
 	open_empty_redis(&test);
 	add(&batch, "dns|203.0.113.7/32", "5 0");
 	write_and_wait(&test, &batch, &outcome);
 	outcome.calls = 0;
-	assert_int_equal(eb_store_write_meta(test.store, &meta, expire_at_ns, on_outcome, &outcome), 0);
+	assert_int_equal(eb_store_write_meta(test.store, &meta, 1000 * SECOND, on_outcome, &outcome), 0);
 	RUN_UNTIL(test.event, outcome.calls);
 	assert_int_equal(outcome.error, 0);
 	assert_int_equal(server_number(&server, "HLEN token_bucket_fallback:{edge-01}"), 1);
@@ -423,19 +473,44 @@ static void names_keys(void **state)
 	close_test(&test);
 }
 
+/* A server whose cursor never comes back to 0. */
+static void scan_without_end(void **state)
+{
+	struct eb_redis_config config = base_config(&server);
+	struct eb_endpoint node = *config.nodes;
+	struct eb_redis_limits limits = quick_limits();
+	struct store_test test = { 0 };
+	struct scan_test found = { 0 };
+	pid_t pid;
+
+	(void)state;
+	pid = parrot_start("*2\r\n$1\r\n7\r\n*2\r\n$1\r\na\r\n$3\r\n1 0\r\n", &node.port);
+	config.nodes = &node;
+	assert_true(sd_event_new(&test.event) >= 0);
+	assert_int_equal(eb_store_redis_new(test.event, &config, &limits, NODE, NULL, &test.store), 0);
+	RUN_UNTIL(test.event, eb_store_is_up(test.store));
+	assert_int_equal(eb_store_scan(test.store, visit, on_scan_end, &found), 0);
+	RUN_UNTIL(test.event, found.outcome.calls);
+	assert_int_equal(found.outcome.error, -ELOOP);
+	assert_string_equal(found.outcome.text, "HSCAN does not come to an end");
+	close_test(&test);
+	process_kill(pid);
+}
+
 /* Without one of the rights, the operation that needs it fails and says so; the others go on. */
 static void each_right_is_needed(void **state)
 {
 	static const struct {
 		const char *without;
-		bool set, del, meta, read, scan; /* what fails */
+		bool set, del, meta, read, count, scan; /* what fails */
 	} rows[] = {
 		{ "-hset", .set = true, .meta = true },
 		{ "-hdel", .del = true },
-		{ "-pexpireat", .meta = true },
+		{ "-pexpire", .meta = true },
+		{ "-hlen", .count = true },
 		{ "-hgetall", .read = true },
 		{ "-hscan", .scan = true },
-		{ "resetkeys", .set = true, .del = true, .meta = true, .read = true, .scan = true },
+		{ "resetkeys", .set = true, .del = true, .meta = true, .read = true, .count = true, .scan = true },
 		{ "-ping", .set = false },
 	};
 
@@ -443,10 +518,10 @@ static void each_right_is_needed(void **state)
 	for (size_t i = 0; i < COUNT(rows); i++) {
 		struct eb_store_batch set = { 0 }, del = { 0 };
 		struct eb_store_meta meta = { .schema = 1 };
-		struct outcome outcomes[4] = { 0 };
+		struct outcome outcomes[5] = { 0 };
 		struct scan_test found;
 		struct store_test test;
-		bool expected[] = { rows[i].set, rows[i].del, rows[i].meta, rows[i].read };
+		bool expected[] = { rows[i].set, rows[i].del, rows[i].meta, rows[i].read, rows[i].count };
 
 		load_acl(rows[i].without);
 		open_empty_redis(&test);
@@ -457,6 +532,7 @@ static void each_right_is_needed(void **state)
 		assert_int_equal(eb_store_write(test.store, &del, on_outcome, &outcomes[1]), 0);
 		assert_int_equal(eb_store_write_meta(test.store, &meta, FAR_AWAY, on_outcome, &outcomes[2]), 0);
 		assert_int_equal(eb_store_read_meta(test.store, on_meta, &outcomes[3]), 0);
+		assert_int_equal(eb_store_count(test.store, on_outcome, &outcomes[4]), 0);
 		scan(&test, &found, NULL);
 		assert_int_equal(found.outcome.error, rows[i].scan ? -EACCES : 0);
 		for (size_t j = 0; j < COUNT(outcomes); j++)
@@ -822,6 +898,40 @@ static void lmdb_puts_damage_aside(void **state)
 	}
 }
 
+/* Files that are removed under it are made anew: what is written after that is in them. */
+static void lmdb_files_removed(void **state)
+{
+	static const char *const names[] = { "buckets.mdb", "buckets.mdb-lock", "buckets.mdb*" };
+	struct eb_store_batch batch = { 0 };
+	struct outcome outcome;
+	struct scan_test found;
+	struct store_test test;
+	char dir[96];
+
+	(void)state;
+	add(&batch, "a", "1 1");
+	for (size_t i = 0; i < COUNT(names); i++) {
+		bool keeps = i == 1;
+
+		strcpy(dir, new_dir());
+		open_lmdb(&test, dir, 1 << 20, false);
+		write_and_wait(&test, &batch, &outcome);
+		shell("rm %s/%s", dir, names[i]);
+		outcome.calls = 0;
+		assert_int_equal(eb_store_count(test.store, on_outcome, &outcome), 0);
+		RUN_UNTIL(test.event, outcome.calls);
+		assert_int_equal(outcome.error, 0);
+		assert_int_equal(outcome.fields, keeps);
+		write_and_wait(&test, &batch, &outcome);
+		assert_int_equal(outcome.grown, !keeps);
+		close_test(&test);
+		open_lmdb(&test, dir, 1 << 20, true);
+		scan(&test, &found, NULL);
+		assert_int_equal(found.scanned.count, 1);
+		close_test(&test);
+	}
+}
+
 static void lmdb_expires(void **state)
 {
 	struct eb_store_batch batch = { 0 };
@@ -837,7 +947,7 @@ static void lmdb_expires(void **state)
 	open_lmdb(&test, dir, 1 << 20, false);
 	write_and_wait(&test, &batch, &outcome);
 	outcome.calls = 0;
-	assert_int_equal(eb_store_write_meta(test.store, &meta, 1000000000, on_outcome, &outcome), 0);
+	assert_int_equal(eb_store_write_meta(test.store, &meta, 1, on_outcome, &outcome), 0);
 	RUN_UNTIL(test.event, outcome.calls);
 	close_test(&test);
 	open_lmdb(&test, dir, 1 << 20, false);
@@ -933,6 +1043,9 @@ int main(void)
 		cmocka_unit_test(lmdb_keeps_meta),
 		cmocka_unit_test(redis_takes_many),
 		cmocka_unit_test(lmdb_takes_many),
+		cmocka_unit_test(redis_holds_a_scan),
+		cmocka_unit_test(lmdb_holds_a_scan),
+		cmocka_unit_test(scan_without_end),
 		cmocka_unit_test(redis_refuses_bad_batches),
 		cmocka_unit_test(lmdb_refuses_bad_batches),
 		cmocka_unit_test(redis_free_calls_back),
@@ -950,6 +1063,7 @@ int main(void)
 		cmocka_unit_test(lmdb_reports_its_limit),
 		cmocka_unit_test(lmdb_disk_fails),
 		cmocka_unit_test(lmdb_puts_damage_aside),
+		cmocka_unit_test(lmdb_files_removed),
 		cmocka_unit_test(lmdb_expires),
 	};
 

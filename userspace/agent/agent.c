@@ -492,10 +492,12 @@ void eb_agent_check_interface(struct eb_agent *agent, const char *name, int ifin
 void eb_agent_check_pressure(struct eb_agent *agent)
 {
 	struct eb_frame_counter frames[EB_FRAME_KINDS];
+	bool is_first = !agent->is_watching_table;
 
 	if (eb_maps_frames(eb_dataplane_maps(agent->dataplane), frames))
 		return;
-	if (frames[EB_TABLE_FULL].packets > agent->table_full) {
+	agent->is_watching_table = true; /* what adopted maps counted before is over */
+	if (!is_first && frames[EB_TABLE_FULL].packets > agent->table_full) {
 		eb_warning("the table is full, packets of new sources found no room",
 			   eb_num("packets", frames[EB_TABLE_FULL].packets - agent->table_full),
 			   eb_num("table_size", agent->config->table_size),

@@ -47,6 +47,7 @@ struct eb_agent {
 	bool pending;           /* what is in force awaits its confirmation, see apply.h */
 	unsigned int reloads, reload_failures;
 	char *pins_problem;     /* of eb_dataplane_pins_problem(), as logged; NULL */
+	bool is_watching_table;
 	uint64_t table_full;    /* packets so far whose source found no room */
 	struct eb_watch *watch; /* of the files of lists; NULL before it enforces */
 	char *reload_error;     /* of the last reload, NULL when it succeeded */

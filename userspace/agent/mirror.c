@@ -2,15 +2,15 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 #include <time.h>
 
 #include "boot_id.h"
+#include "cleaning.h"
 #include "clock.h"
-#include "log.h"
+#include "held.h"
 #include "mirror.h"
 #include "record.h"
-#include "table.h"
+#include "timer.h"
 
 #define SECOND_NS 1000000000ULL
 #define DAY_NS (24 * 3600 * SECOND_NS)
@@ -21,22 +21,27 @@
 /* The expiry of a store whose buckets do not change is renewed this often. */
 #define RENEW_NS (3600 * SECOND_NS)
 
-#define CLEAN_NS (600 * SECOND_NS)
-#define CLEAN_AGAIN_NS (60 * SECOND_NS) /* when there was more to do, or a pass came between */
-#define CLEAN_FIELDS_MAX 65536
+/* Another writer is gone when nothing was seen of it for so long. */
+#define OTHER_GONE_NS (60 * SECOND_NS)
 
 /* A step of the wall clock larger than this is one; smaller differences are the time between two looks at clocks. */
 #define STEP_NS (SECOND_NS / 10)
 
-/* What was written, or is on its way, for one entry, is a fingerprint, which is odd; or nothing; or it is not known. */
-#define NOT_HELD 0u
-#define DOUBTFUL 2u
+/*
+ * What the store must have, unless it lost some of it. What removes that of another writer's fields is no loss, so the
+ * number is a lower bound; where batches failed, it is one of what they may have left.
+ */
+struct ground {
+	uint64_t fields;
+	uint64_t mark_ns; /* saved_at of our last meta record; 0: all that is there was written by the pass under way */
+	bool unmarked;    /* a batch was acknowledged since: who has that record need not have the batch */
+};
 
 /* A batch on its way, to know what to forget when it fails. */
 struct flight {
 	struct eb_mirror *mirror;
 	struct eb_store_batch batch;
-	uint32_t *slots[EB_STORE_BATCH_ITEMS]; /* in mirror->held */
+	uint32_t *slots[EB_STORE_BATCH_ITEMS]; /* in mirror->held.slots */
 	uint64_t sets, deletes;
 };
 
@@ -47,17 +52,24 @@ struct eb_mirror {
 	uint64_t tick_ns;
 	void (*pass_done)(const struct eb_pass_result *result, void *arg);
 	void *arg;
-	sd_event_source *timer, *clean_timer, *slice;
+	sd_event_source *timer, *slice;
+	struct eb_cleaning *cleaning;
+	char boot_id[EB_BOOT_ID_MAX];
 	bool running;
 	bool stopped;
 
-	uint32_t *held[2]; /* by family and entry */
-	uint64_t held_count;
+	struct eb_held held;
+	struct ground ground;
+	struct eb_store_meta other; /* the last meta record of another boot */
+	uint64_t other_seen_ns;     /* CLOCK_MONOTONIC; of its writer, 0 when it is none or gone */
 
 	/* The pass under way. */
 	bool passing;
 	bool walked;       /* to the end; what is left is on its way */
-	bool meta_sent;
+	unsigned int closing; /* answers that the end of the pass waits for; 0 before */
+	uint64_t found_fields;
+	struct eb_store_meta found;
+	bool marked; /* found is older than what was written since */
 	uint32_t reasons;  /* whose pass it is, as bits */
 	struct eb_pass_result result;
 	char error_text[256];
@@ -74,11 +86,7 @@ struct eb_mirror {
 	uint32_t again; /* faults that came during the pass */
 	struct eb_mirror_stats stats;
 
-	/* Cleaning. */
-	bool cleaning;
-	bool clean_void; /* a pass came between: what was found may be in debt again */
-	char (*stale)[EB_STORE_FIELD_MAX];
-	size_t stale_count, stale_sent;
+	uint64_t pressure_ns; /* CLOCK_MONOTONIC; the last pass that table pressure asked for */
 };
 
 static const char *const reason_names[EB_PASS_REASONS] = {
@@ -89,6 +97,7 @@ static const char *const reason_names[EB_PASS_REASONS] = {
 	[EB_PASS_TABLE_PRESSURE] = "table_pressure",
 	[EB_PASS_FLUSH] = "flush",
 	[EB_PASS_REDIS_RECOVERED] = "redis_recovered",
+	[EB_PASS_STORE_LOST] = "store_lost",
 };
 
 const char *eb_pass_reason_name(enum eb_pass_reason reason)
@@ -96,60 +105,12 @@ const char *eb_pass_reason_name(enum eb_pass_reason reason)
 	return reason_names[reason];
 }
 
-static int restart_timer(sd_event_source *timer, uint64_t after_ns)
+/* What is held is not known any more. A cleaning follows, a tick or two later, so that what is in debt comes first, and
+ * at random, as for ticks. */
+static void doubt_all(struct eb_mirror *mirror)
 {
-	int err = sd_event_source_set_time_relative(timer, after_ns / 1000);
-
-	return err < 0 ? err : sd_event_source_set_enabled(timer, SD_EVENT_ONESHOT);
-}
-
-static uint64_t random_below(uint64_t limit)
-{
-	uint64_t value = 0;
-
-	(void)!getrandom(&value, sizeof(value), GRND_NONBLOCK);
-	return limit ? value % limit : 0;
-}
-
-/* ---- what is held ---- */
-
-static uint32_t *held_slot(struct eb_mirror *mirror, int family, uint32_t index)
-{
-	return &mirror->held[family == 6][index];
-}
-
-static void set_held(struct eb_mirror *mirror, uint32_t *slot, uint32_t value)
-{
-	mirror->held_count += (value != NOT_HELD);
-	mirror->held_count -= (*slot != NOT_HELD);
-	*slot = value;
-}
-
-static uint32_t fingerprint(const struct eb_bucket_view *view)
-{
-	static const __u64 seed[2];
-	__u64 words[] = { view->source.rule_id, view->packets_full_at, view->bytes_full_at, 0, 0 };
-
-	memcpy(&words[3], view->source.addr, sizeof(view->source.addr));
-	return (uint32_t)eb_key_hash(words, sizeof(words) / sizeof(words[0]), seed) | 1;
-}
-
-/* What the store should not have any more, and we do not know of. A tick or two later, so that what is in debt comes
- * first, and at random, as for ticks. */
-static void clean_soon(struct eb_mirror *mirror)
-{
-	(void)restart_timer(mirror->clean_timer, mirror->tick_ns + random_below(mirror->tick_ns));
-}
-
-void eb_mirror_forget(struct eb_mirror *mirror)
-{
-	struct eb_buckets *buckets = eb_dataplane_buckets(mirror->dataplane);
-
-	for (int i = 0; i < 2; i++)
-		for (uint32_t j = 0; j < eb_buckets_entries(buckets, i ? 6 : 4); j++)
-			if (mirror->held[i][j] != NOT_HELD)
-				mirror->held[i][j] = DOUBTFUL;
-	clean_soon(mirror);
+	eb_held_doubt(&mirror->held);
+	eb_cleaning_soon(mirror->cleaning, mirror->tick_ns + eb_random_below(mirror->tick_ns));
 }
 
 /* ---- a pass ---- */
@@ -172,8 +133,8 @@ static void look_at_rules(struct eb_mirror *mirror)
 		fail_pass(mirror, -EIO, "cannot read the rules");
 		return;
 	}
-	if (mirror->policy->generation != mirror->generation && mirror->held_count)
-		eb_mirror_forget(mirror);
+	if (mirror->policy->generation != mirror->generation && mirror->held.count)
+		doubt_all(mirror);
 	mirror->generation = mirror->policy->generation;
 }
 
@@ -213,19 +174,133 @@ static void end_pass(struct eb_mirror *mirror)
 	mirror->again = 0;
 	if (reasons)
 		begin_pass(mirror, reasons);
+	else
+		eb_cleaning_go_on(mirror->cleaning, result->other);
 }
 
-static void on_meta_done(const struct eb_store_result *result, void *arg)
+/* ---- the end of a pass: what the store has ---- */
+
+static bool is_foreign(const struct eb_mirror *mirror, const struct eb_store_meta *meta)
+{
+	return meta->boot_id[0] && strcmp(meta->boot_id, mirror->boot_id) != 0;
+}
+
+/* A meta record that is not our last one: if it is later than ours, or another one each time, as that host's clock is
+ * behind, somebody writes too. Anything else is an earlier content that was put back. */
+static void look_for_another_writer(struct eb_mirror *mirror)
+{
+	const struct eb_store_meta *found = &mirror->found;
+	struct eb_store_meta *other = &mirror->other;
+	bool is_other = is_foreign(mirror, found), is_known = !strcmp(found->boot_id, other->boot_id);
+	bool writes = found->saved_at_ns > mirror->ground.mark_ns || (is_known && mirror->other_seen_ns) ||
+		      (is_known && found->saved_at_ns != other->saved_at_ns);
+
+	if (!is_other || !mirror->ground.mark_ns)
+		return;
+	mirror->other_seen_ns = writes ? eb_monotonic_ns() : 0;
+	*other = *found;
+}
+
+/* They take turns in the meta record: one of ours does not mean that the other one is gone. */
+static bool has_another_writer(struct eb_mirror *mirror)
+{
+	if (mirror->other_seen_ns && eb_monotonic_ns() - mirror->other_seen_ns > OTHER_GONE_NS)
+		mirror->other_seen_ns = 0;
+	return mirror->other_seen_ns;
+}
+
+static bool is_whole(const struct eb_mirror *mirror)
+{
+	const struct ground *ground = &mirror->ground;
+	bool is_ours = !strcmp(mirror->found.boot_id, mirror->boot_id);
+	/* A later one of this boot is of the agent that this one takes over from. */
+	bool has_mark = !ground->mark_ns || (is_ours && mirror->found.saved_at_ns >= ground->mark_ns);
+
+	return !mirror->held.count || (has_mark && mirror->found_fields >= ground->fields);
+}
+
+static void lose_ground(struct eb_mirror *mirror)
+{
+	doubt_all(mirror);
+	mirror->ground = (struct ground){ .fields = 0 };
+}
+
+static void rewind_pass(struct eb_mirror *mirror, uint32_t reasons);
+
+/* The store lost what a pass before had left there: everything is written anew. When it loses what this pass wrote,
+ * that would go on and on. */
+static void write_anew(struct eb_mirror *mirror)
+{
+	bool had_mark = mirror->ground.mark_ns;
+
+	lose_ground(mirror);
+	if (had_mark) {
+		rewind_pass(mirror, mirror->reasons | 1u << EB_PASS_STORE_LOST);
+		return;
+	}
+	fail_pass(mirror, -EIO, "the store loses what it has just taken");
+	end_pass(mirror);
+}
+
+static void judge_store(struct eb_mirror *mirror)
+{
+	if (mirror->result.error) {
+		end_pass(mirror);
+		return;
+	}
+	look_for_another_writer(mirror);
+	if (has_another_writer(mirror)) {
+		mirror->result.other = &mirror->other; /* what is missing may be its doing */
+	} else if (!is_whole(mirror)) {
+		write_anew(mirror);
+		return;
+	}
+	mirror->ground.fields = mirror->found_fields;
+	mirror->ground.unmarked = false;
+	if (mirror->marked)
+		mirror->ground.mark_ns = mirror->wall_ns;
+	end_pass(mirror);
+}
+
+/* An answer came, or what was asked for could not be. */
+static void settle(struct eb_mirror *mirror, int error, const char *text)
+{
+	if (error)
+		fail_pass(mirror, error, text);
+	if (--mirror->closing == 0)
+		judge_store(mirror);
+}
+
+static void on_marked(const struct eb_store_result *result, void *arg)
 {
 	struct eb_mirror *mirror = arg;
 
 	if (mirror->stopped)
 		return;
-	if (result->error)
-		fail_pass(mirror, result->error, result->text);
-	else
+	if (!result->error)
 		mirror->stats.meta_written_ns = eb_monotonic_ns();
-	end_pass(mirror);
+	mirror->marked = !result->error;
+	settle(mirror, result->error, result->text);
+}
+
+static void on_counted(const struct eb_store_result *result, void *arg)
+{
+	struct eb_mirror *mirror = arg;
+
+	if (mirror->stopped)
+		return;
+	mirror->found_fields = result->fields;
+	settle(mirror, result->error, result->text);
+}
+
+static void on_meta_read(const struct eb_store_result *result, const struct eb_store_meta *meta, void *arg)
+{
+	struct eb_mirror *mirror = arg;
+
+	if (mirror->stopped)
+		return;
+	mirror->found = *meta;
+	settle(mirror, result->error, result->text);
 }
 
 static uint64_t longest_refill_ns(const struct eb_policy *policy)
@@ -242,33 +317,62 @@ static uint64_t longest_refill_ns(const struct eb_policy *policy)
 }
 
 /* Says when the pass was and lets the whole expire: when something was written, or the expiry comes near. */
-static void write_meta(struct eb_mirror *mirror)
+static bool is_mark_due(const struct eb_mirror *mirror)
+{
+	bool changed = mirror->result.fields_set || mirror->result.fields_deleted ||
+		       mirror->reasons & 1u << EB_PASS_STORE_LOST;
+	bool is_old = eb_monotonic_ns() - mirror->stats.meta_written_ns > RENEW_NS;
+
+	/* Another's is replaced, to see whether it comes again. */
+	return changed || (is_old && mirror->held.count) || is_foreign(mirror, &mirror->found);
+}
+
+static int write_mark(struct eb_mirror *mirror)
 {
 	struct eb_store_meta meta = { .schema = EB_STORE_SCHEMA, .saved_at_ns = mirror->wall_ns };
-	uint64_t expire_at = mirror->wall_ns + longest_refill_ns(mirror->policy) + DAY_NS;
-	bool changed = mirror->result.fields_set || mirror->result.fields_deleted;
-	bool is_old = eb_monotonic_ns() - mirror->stats.meta_written_ns > RENEW_NS;
-	int err;
 
-	mirror->meta_sent = true;
-	if (mirror->result.error || (!changed && !(is_old && mirror->held_count))) {
-		end_pass(mirror);
-		return;
-	}
-	eb_boot_id(meta.boot_id);
+	memcpy(meta.boot_id, mirror->boot_id, sizeof(mirror->boot_id));
 	strncpy(meta.agent, EB_VERSION, sizeof(meta.agent) - 1);
-	err = eb_store_write_meta(mirror->store, &meta, expire_at, on_meta_done, mirror);
-	if (err) {
-		fail_pass(mirror, err, strerror(-err));
-		end_pass(mirror);
+	return eb_store_write_meta(mirror->store, &meta, longest_refill_ns(mirror->policy) + DAY_NS, on_marked, mirror);
+}
+
+static void ask(struct eb_mirror *mirror, int err)
+{
+	if (err)
+		fail_pass(mirror, err, err == -ENOTCONN ? eb_store_last_error(mirror->store) : strerror(-err));
+	else
+		mirror->closing++;
+}
+
+/* In one round trip: what proves that the store has all, and the mark that will prove it next time. */
+static void close_pass(struct eb_mirror *mirror)
+{
+	mirror->closing = 1; /* until all is asked for */
+	mirror->marked = false;
+	if (!mirror->result.error) {
+		ask(mirror, eb_store_count(mirror->store, on_counted, mirror));
+		ask(mirror, eb_store_read_meta(mirror->store, on_meta_read, mirror));
+		if (is_mark_due(mirror))
+			ask(mirror, write_mark(mirror));
 	}
+	settle(mirror, 0, NULL);
+}
+
+/* ---- writing ---- */
+
+static void add_ground(struct eb_mirror *mirror, int64_t fields)
+{
+	if (fields < 0 && (uint64_t)-fields > mirror->ground.fields)
+		mirror->ground.fields = 0;
+	else
+		mirror->ground.fields += fields;
 }
 
 /* Whether the store took it is unknown, and what it holds with it. */
 static void doubt(struct eb_mirror *mirror, const struct flight *flight)
 {
 	for (size_t i = 0; i < flight->batch.count; i++)
-		set_held(mirror, flight->slots[i], DOUBTFUL);
+		eb_held_set(&mirror->held, flight->slots[i], EB_HELD_DOUBTFUL);
 }
 
 static void on_batch_done(const struct eb_store_result *result, void *arg)
@@ -284,7 +388,10 @@ static void on_batch_done(const struct eb_store_result *result, void *arg)
 	if (result->error) {
 		fail_pass(mirror, result->error, result->text);
 		doubt(mirror, flight);
+		add_ground(mirror, -(int64_t)flight->deletes);
 	} else {
+		add_ground(mirror, result->grown);
+		mirror->ground.unmarked = true;
 		mirror->result.fields_set += flight->sets;
 		mirror->result.fields_deleted += flight->deletes;
 	}
@@ -366,7 +473,7 @@ static int add_item(struct eb_mirror *mirror, const struct eb_record *record, bo
 	flight->sets += is_set;
 	flight->deletes += !is_set;
 	flight->slots[flight->batch.count++] = slot;
-	set_held(mirror, slot, value);
+	eb_held_set(&mirror->held, slot, value);
 	return 0;
 }
 
@@ -387,10 +494,10 @@ static int visit_bucket(const struct eb_bucket_view *view, uint32_t index, void 
 {
 	struct eb_mirror *mirror = arg;
 	uint64_t entry = entry_number(view->source.family, index);
-	uint32_t *slot = held_slot(mirror, view->source.family, index);
+	uint32_t *slot = eb_held_slot(&mirror->held, view->source.family, index);
 	bool in_debt = eb_gcra_debt(view->packets_full_at, mirror->now) ||
 		       eb_gcra_debt(view->bytes_full_at, mirror->now);
-	uint32_t value = in_debt ? fingerprint(view) : NOT_HELD;
+	uint32_t value = in_debt ? eb_held_fingerprint(view) : EB_HELD_NOTHING;
 	const struct eb_rule *rule;
 	struct eb_record record;
 	int rule_index, err;
@@ -406,7 +513,7 @@ static int visit_bucket(const struct eb_bucket_view *view, uint32_t index, void 
 	rule = find_rule(mirror->policy, &view->source, &rule_index);
 	if (!rule) {
 		/* Gone, or with other limits now: nobody would restore it, and cleaning removes it. */
-		set_held(mirror, slot, NOT_HELD);
+		eb_held_set(&mirror->held, slot, EB_HELD_NOTHING);
 		return leave_entry(mirror, entry);
 	}
 	make_record(mirror, view, rule, rule_index, &record);
@@ -441,7 +548,7 @@ static void continue_pass(struct eb_mirror *mirror)
 {
 	struct flight *filling = mirror->filling;
 
-	if (!mirror->passing || mirror->meta_sent)
+	if (!mirror->passing || mirror->closing || eb_cleaning_is_removing(mirror->cleaning))
 		return;
 	if (mirror->result.error) {
 		mirror->walked = true;
@@ -456,7 +563,7 @@ static void continue_pass(struct eb_mirror *mirror)
 	if (!mirror->walked)
 		schedule_slice(mirror);
 	else if (!mirror->flying && !mirror->filling)
-		write_meta(mirror);
+		close_pass(mirror);
 }
 
 void eb_mirror_resume(struct eb_mirror *mirror)
@@ -476,111 +583,72 @@ static void look_at_clocks(struct eb_mirror *mirror)
 	if (step > -(int64_t)STEP_NS && step < (int64_t)STEP_NS)
 		return;
 	mirror->clock_offset_ns = offset;
-	eb_mirror_forget(mirror);
+	doubt_all(mirror);
+}
+
+/* From the first bucket, with what was written and removed so far. */
+static void rewind_pass(struct eb_mirror *mirror, uint32_t reasons)
+{
+	mirror->reasons = reasons;
+	mirror->walked = false;
+	mirror->closing = 0;
+	memset(&mirror->cursor, 0, sizeof(mirror->cursor));
+	mirror->next_entry = 0;
+	look_at_clocks(mirror);
+	look_at_rules(mirror);
+	continue_pass(mirror);
 }
 
 static void begin_pass(struct eb_mirror *mirror, uint32_t reasons)
 {
 	mirror->passing = true;
-	mirror->clean_void = true;
-	mirror->reasons = reasons;
-	mirror->walked = mirror->meta_sent = false;
+	eb_cleaning_hold(mirror->cleaning);
 	mirror->result = (struct eb_pass_result){ .error = 0 };
 	memset(mirror->error_text, 0, sizeof(mirror->error_text));
-	memset(&mirror->cursor, 0, sizeof(mirror->cursor));
-	mirror->next_entry = 0;
-	look_at_clocks(mirror);
 	mirror->started_ns = eb_monotonic_ns();
-	look_at_rules(mirror);
-	continue_pass(mirror);
+	rewind_pass(mirror, reasons);
+}
+
+/* A table that stays full is written no more often than in ticks, one of which this is: how often new sources find no
+ * room is up to those who send. */
+static bool is_too_soon(struct eb_mirror *mirror)
+{
+	uint64_t now = eb_monotonic_ns();
+
+	if (mirror->pressure_ns && now - mirror->pressure_ns < mirror->tick_ns)
+		return true;
+	mirror->pressure_ns = now;
+	(void)eb_timer_restart(mirror->timer, mirror->tick_ns);
+	return false;
 }
 
 void eb_mirror_pass(struct eb_mirror *mirror, enum eb_pass_reason reason)
 {
+	if (reason == EB_PASS_TABLE_PRESSURE && is_too_soon(mirror))
+		return;
 	if (!mirror->passing)
 		begin_pass(mirror, 1u << reason);
 	else if (reason != EB_PASS_TICK) /* a late tick is not stacked upon the next */
 		mirror->again |= 1u << reason;
 }
 
-/* ---- cleaning ---- */
+void eb_mirror_interrupt(struct eb_mirror *mirror, const char *text)
+{
+	if (!mirror->ground.unmarked)
+		return;
+	lose_ground(mirror);
+	if (!mirror->passing)
+		return;
+	fail_pass(mirror, -ENOTCONN, text);
+	continue_pass(mirror);
+}
 
-static void send_stale(struct eb_mirror *mirror);
-
-static void on_stale_done(const struct eb_store_result *result, void *arg)
+static void on_cleaned(const struct eb_store_result *result, size_t fields, void *arg)
 {
 	struct eb_mirror *mirror = arg;
 
-	if (result->error)
-		mirror->stale_sent = mirror->stale_count;
-	if (!mirror->stopped)
-		send_stale(mirror);
-}
-
-static bool may_send_stale(const struct eb_mirror *mirror)
-{
-	return mirror->stale_sent < mirror->stale_count && !mirror->clean_void;
-}
-
-/* One batch after the other, none once a pass began: what was found may have been written anew. */
-static void send_stale(struct eb_mirror *mirror)
-{
-	struct eb_store_batch *batch;
-	int err = -ENOMEM;
-
-	if (may_send_stale(mirror)) {
-		batch = calloc(1, sizeof(*batch));
-		while (batch && batch->count < EB_STORE_BATCH_ITEMS && mirror->stale_sent < mirror->stale_count)
-			memcpy(batch->items[batch->count++].field, mirror->stale[mirror->stale_sent++],
-			       EB_STORE_FIELD_MAX);
-		if (batch)
-			err = eb_store_write(mirror->store, batch, on_stale_done, mirror);
-		free(batch);
-		if (!err)
-			return;
-	}
-	if (mirror->stale_count == CLEAN_FIELDS_MAX || mirror->clean_void)
-		(void)restart_timer(mirror->clean_timer, CLEAN_AGAIN_NS);
-	free(mirror->stale);
-	mirror->stale = NULL;
-	mirror->stale_count = mirror->stale_sent = 0;
-	mirror->cleaning = false;
-}
-
-static void visit_stale(const char *field, size_t field_len, const char *value, size_t value_len, void *arg)
-{
-	struct eb_mirror *mirror = arg;
-	struct eb_record record;
-	uint64_t now = eb_wallclock_ns();
-
-	if (mirror->stale_count == CLEAN_FIELDS_MAX || field_len >= EB_STORE_FIELD_MAX ||
-	    eb_record_parse(field, field_len, value, value_len, &record) != EB_RECORD_OK)
-		return;
-	if (record.packets_full_at_ns < now && record.bytes_full_at_ns < now)
-		memcpy(mirror->stale[mirror->stale_count++], field, field_len + 1);
-}
-
-static void on_scan_done(const struct eb_store_result *result, void *arg)
-{
-	struct eb_mirror *mirror = arg;
-
-	if (result->error)
-		mirror->stale_sent = mirror->stale_count;
-	if (!mirror->stopped)
-		send_stale(mirror);
-}
-
-static void clean(struct eb_mirror *mirror)
-{
-	if (mirror->cleaning || mirror->passing || !mirror->running)
-		return;
-	mirror->stale = calloc(CLEAN_FIELDS_MAX, sizeof(*mirror->stale));
-	if (!mirror->stale)
-		return;
-	mirror->cleaning = true;
-	mirror->clean_void = false;
-	if (eb_store_scan(mirror->store, visit_stale, on_scan_done, mirror))
-		send_stale(mirror); /* nothing found: ends the cleaning */
+	add_ground(mirror, result->error ? -(int64_t)fields : result->grown);
+	continue_pass(mirror);
 }
 
 /* ---- timers ---- */
@@ -590,29 +658,16 @@ static int on_tick(sd_event_source *source, uint64_t usec, void *arg)
 	struct eb_mirror *mirror = arg;
 
 	(void)usec;
-	if (mirror->running && !mirror->cleaning)
+	if (mirror->running)
 		eb_mirror_pass(mirror, EB_PASS_TICK);
-	return restart_timer(source, mirror->tick_ns);
-}
-
-static int on_clean(sd_event_source *source, uint64_t usec, void *arg)
-{
-	struct eb_mirror *mirror = arg;
-
-	(void)usec;
-	(void)restart_timer(source, mirror->passing ? SECOND_NS : CLEAN_NS);
-	clean(mirror);
-	return 0;
+	return eb_timer_restart(source, mirror->tick_ns);
 }
 
 static int add_timers(struct eb_mirror *mirror)
 {
 	int err = sd_event_add_time_relative(mirror->loop, &mirror->timer, CLOCK_MONOTONIC,
-					     random_below(mirror->tick_ns) / 1000, 1000, on_tick, mirror);
+					     eb_random_below(mirror->tick_ns) / 1000, 1000, on_tick, mirror);
 
-	if (err >= 0)
-		err = sd_event_add_time_relative(mirror->loop, &mirror->clean_timer, CLOCK_MONOTONIC,
-						 (CLEAN_NS + random_below(CLEAN_NS)) / 1000, 0, on_clean, mirror);
 	if (err >= 0)
 		err = sd_event_add_defer(mirror->loop, &mirror->slice, on_slice, mirror);
 	if (err >= 0)
@@ -626,8 +681,7 @@ int eb_mirror_new(sd_event *loop, struct eb_dataplane *dataplane, struct eb_stor
 		  void (*pass_done)(const struct eb_pass_result *result, void *arg), void *arg, struct eb_mirror **out)
 {
 	struct eb_mirror *mirror = calloc(1, sizeof(*mirror));
-	struct eb_buckets *buckets = eb_dataplane_buckets(dataplane);
-	int err = -ENOMEM;
+	int err;
 
 	if (!mirror)
 		return -ENOMEM;
@@ -637,10 +691,12 @@ int eb_mirror_new(sd_event *loop, struct eb_dataplane *dataplane, struct eb_stor
 	mirror->tick_ns = tick_ns;
 	mirror->pass_done = pass_done;
 	mirror->arg = arg;
-	mirror->held[0] = calloc(eb_buckets_entries(buckets, 4), sizeof(uint32_t));
-	mirror->held[1] = calloc(eb_buckets_entries(buckets, 6), sizeof(uint32_t));
+	eb_boot_id(mirror->boot_id);
 	mirror->policy = calloc(1, sizeof(*mirror->policy));
-	if (mirror->held[0] && mirror->held[1] && mirror->policy)
+	err = mirror->policy ? eb_held_init(&mirror->held, eb_dataplane_buckets(dataplane)) : -ENOMEM;
+	if (!err)
+		err = eb_cleaning_new(loop, dataplane, mirror->policy, store, on_cleaned, mirror, &mirror->cleaning);
+	if (!err)
 		err = add_timers(mirror);
 	if (err) {
 		eb_mirror_free(mirror);
@@ -652,8 +708,10 @@ int eb_mirror_new(sd_event *loop, struct eb_dataplane *dataplane, struct eb_stor
 
 void eb_mirror_stop(struct eb_mirror *mirror)
 {
-	if (mirror)
-		mirror->stopped = true;
+	if (!mirror)
+		return;
+	mirror->stopped = true;
+	eb_cleaning_stop(mirror->cleaning);
 }
 
 void eb_mirror_free(struct eb_mirror *mirror)
@@ -661,13 +719,11 @@ void eb_mirror_free(struct eb_mirror *mirror)
 	if (!mirror)
 		return;
 	sd_event_source_disable_unref(mirror->timer);
-	sd_event_source_disable_unref(mirror->clean_timer);
 	sd_event_source_disable_unref(mirror->slice);
 	free(mirror->filling);
-	free(mirror->held[0]);
-	free(mirror->held[1]);
+	eb_cleaning_free(mirror->cleaning);
+	eb_held_done(&mirror->held);
 	free(mirror->policy);
-	free(mirror->stale);
 	free(mirror);
 }
 
@@ -694,5 +750,5 @@ void eb_mirror_pause(struct eb_mirror *mirror)
 void eb_mirror_stats(const struct eb_mirror *mirror, struct eb_mirror_stats *out)
 {
 	*out = mirror->stats;
-	out->fields_held = mirror->held_count;
+	out->fields_held = mirror->held.count;
 }

@@ -4,11 +4,11 @@
  * Done in passes over the table, one every tick and at once on a fault. Never blocks: a pass is cut into slices, and
  * waits whenever the store has enough to do.
  *
- * Fields that no entry stands for any more, whose entry went to another source or that an earlier agent left, are
- * removed by a cleaning after the first pass and every ten minutes: it reads the store and looks at their times.
+ * Each pass ends with a question to the store, in the round trip that writes the meta record: how many fields it has,
+ * and whether the meta record is our last one. A store that lost its content, or had an earlier one put back, is written
+ * anew by the same pass.
  *
- * Which entry was written last with what is remembered as 32 bits an entry, not as a copy of the table. A hash that
- * collides (1 in 4 billion changes) leaves a bucket's last change unwritten until its next one.
+ * Fields that no bucket stands for any more are removed by a cleaning, see cleaning.h.
  */
 #ifndef EB_MIRROR_H
 #define EB_MIRROR_H
@@ -30,19 +30,21 @@ enum eb_pass_reason {
 	EB_PASS_TABLE_PRESSURE,
 	EB_PASS_FLUSH,
 	EB_PASS_REDIS_RECOVERED,
+	EB_PASS_STORE_LOST, /* not asked for: what a pass was as well that found the store without what was written */
 	EB_PASS_REASONS,
 };
 
 /* "tick", "shutdown", … as in metrics. */
 const char *eb_pass_reason_name(enum eb_pass_reason reason);
 
-/* What a pass did. error is 0 when the store acknowledged all of it. */
+/* What a pass did. error is 0 when the store acknowledged all of it, and has it. */
 struct eb_pass_result {
 	enum eb_pass_reason reason;
 	int error;
 	const char *text; /* for people; "" when all is well */
 	uint64_t fields_set, fields_deleted;
 	uint64_t duration_ns;
+	const struct eb_store_meta *other; /* of another host that wrote the same fields of late; NULL when none did */
 };
 
 struct eb_mirror_stats {
@@ -77,12 +79,13 @@ bool eb_mirror_is_asked(const struct eb_mirror *mirror, enum eb_pass_reason reas
 void eb_mirror_run(struct eb_mirror *mirror);
 void eb_mirror_pause(struct eb_mirror *mirror);
 
-/* A pass now; if one is under way, another one right after it, for all reasons that came meanwhile. */
+/* A pass now; if one is under way, another one right after it, for all reasons that came meanwhile. Table pressure gets
+ * one a tick at most, in the place of the tick's. */
 void eb_mirror_pass(struct eb_mirror *mirror, enum eb_pass_reason reason);
 
-/* The store may have lost what we wrote, and have again what we removed: the next pass writes everything in debt and
- * removes everything else that was written, and a cleaning follows. */
-void eb_mirror_forget(struct eb_mirror *mirror);
+/* The connection was lost. Another server may be reached next that has our last meta record and not what was
+ * acknowledged since: if any was, the pass under way fails with `text`, and the next one writes everything. */
+void eb_mirror_interrupt(struct eb_mirror *mirror, const char *text);
 
 /* To be called from the store's `writable`. */
 void eb_mirror_resume(struct eb_mirror *mirror);

@@ -8,7 +8,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "boot_id.h"
 #include "clock.h"
 #include "config_redis.h"
 #include "log.h"
@@ -17,6 +16,7 @@
 #include "restore.h"
 #include "store.h"
 #include "text.h"
+#include "timer.h"
 
 #define SECOND_NS 1000000000ULL
 
@@ -33,22 +33,24 @@
 #define EMBEDDED_BYTES_PER_BUCKET 1024ULL
 
 /* A store that is there but could not be read is read again after this long. */
-#define READ_AGAIN_US 1000000ULL
+#define READ_AGAIN_NS SECOND_NS
 
-/* The meta record is read this often, to notice another writer. */
-#define CONFLICT_CHECK_US (10 * 1000000ULL)
-
-/* Two writers take turns in the meta record: the other one is gone when it was not seen for so long. */
-#define OTHER_GONE_NS (60 * 1000000000ULL)
+/* Redis is not written before it was read. Where that does not come to an end, it is written after this many times
+ * restore_timeout, and this long at least: with what was read by then. */
+#define READ_LIMIT 30
+#define READ_LIMIT_MIN_NS (10 * SECOND_NS)
 
 struct backend {
 	struct eb_persist *persist;
 	const char *name; /* "redis", "embedded" */
 	char *address;    /* where it is, for the log */
+	char peer[320];   /* whom it was last connected to */
 	struct eb_store *store; /* NULL when not configured */
 	struct eb_mirror *mirror;
 	bool down_logged;
-	bool was_up;
+	bool is_up;  /* as far as was told: a connection that ends is made anew before it is called a fault */
+	bool is_closed; /* it ended, and is being made anew */
+	bool was_up; /* or tried */
 	bool failing; /* the last pass was not taken */
 	bool newer;   /* of a schema that this agent does not know: neither read nor written */
 	/* Restoring. */
@@ -61,7 +63,7 @@ struct backend {
 	uint64_t reading_since_ns; /* CLOCK_MONOTONIC */
 };
 
-enum restore_state { RESTORE_NONE, RESTORE_RUNNING, RESTORE_WAITING, RESTORE_DONE, RESTORE_ADOPTED };
+enum restore_state { RESTORE_NONE, RESTORE_RUNNING, RESTORE_WAITING, RESTORE_DONE, RESTORE_PARTIAL, RESTORE_ADOPTED };
 
 struct eb_persist {
 	sd_event *loop;
@@ -73,16 +75,14 @@ struct eb_persist {
 	struct backend next;    /* Redis as it will be, while a reload is under way */
 	bool redis_changes;     /* to `next`, which may be none */
 	struct eb_persist_figures left; /* of those that were left: counters do not go back */
-	sd_event_source *timeout, *conflict_timer, *read_again, *decide;
+	sd_event_source *timeout, *read_limit, *read_again, *decide;
 	bool decided;
 	enum restore_state state;
 	struct eb_policy *policy;
 	struct eb_restore_counts counts; /* of everything restored */
 	uint64_t restored_age_ns;
 	bool has_age;
-	char boot_id[EB_BOOT_ID_MAX];
-	char other_boot_id[EB_BOOT_ID_MAX]; /* of another writer; "" while there is none */
-	uint64_t other_seen_ns;             /* CLOCK_MONOTONIC */
+	char other_boot_id[sizeof(((struct eb_store_meta *)NULL)->boot_id)]; /* of another writer; "" while there is none */
 	struct eb_histogram recovery_reads;
 };
 
@@ -100,7 +100,8 @@ static void choose_mirrors(struct eb_persist *persist)
 {
 	struct backend *redis = &persist->redis, *embedded = &persist->embedded, *leaving = &persist->leaving;
 	bool to_redis = may_write(redis) && eb_store_is_up(redis->store);
-	bool to_embedded = may_write(embedded) && (!to_redis || redis->failing);
+	bool is_first = may_write(redis) && redis->is_up && !redis->failing;
+	bool to_embedded = may_write(embedded) && !is_first;
 
 	if (redis->mirror)
 		(to_redis ? eb_mirror_run : eb_mirror_pause)(redis->mirror);
@@ -110,6 +111,36 @@ static void choose_mirrors(struct eb_persist *persist)
 		(eb_store_is_up(leaving->store) ? eb_mirror_run : eb_mirror_pause)(leaving->mirror);
 }
 
+static void note_other_writer(struct eb_persist *persist, const struct eb_store_meta *other)
+{
+	if (!other && persist->other_boot_id[0])
+		eb_info("nobody else writes the buckets of this node any more",
+			eb_str("store", persist->redis.name), eb_str("node", persist->config->node));
+	if (other && strcmp(other->boot_id, persist->other_boot_id) != 0)
+		eb_error("another host writes the buckets of this node too", eb_str("store", persist->redis.name),
+			 eb_str("node", persist->config->node), eb_str("boot_id", other->boot_id),
+			 eb_str("agent", other->agent), eb_str("hint", "give each host a node: of its own"));
+	snprintf(persist->other_boot_id, sizeof(persist->other_boot_id), "%s", other ? other->boot_id : "");
+}
+
+/* Whether somebody waits for the pass. */
+static bool is_fault(enum eb_pass_reason reason)
+{
+	return reason != EB_PASS_TICK && reason != EB_PASS_STORE_LOST;
+}
+
+static void log_pass(const struct backend *backend, const struct eb_pass_result *result)
+{
+	if (result->reason == EB_PASS_STORE_LOST)
+		eb_warning("the store had lost buckets, all were written anew", eb_str("store", backend->name),
+			   eb_str("address", backend->address), eb_num("set", result->fields_set),
+			   eb_str("hint", "see that it evicts nothing, and who else writes there"));
+	else if (is_fault(result->reason))
+		eb_info("buckets written", eb_str("store", backend->name),
+			eb_str("reason", eb_pass_reason_name(result->reason)), eb_num("set", result->fields_set),
+			eb_num("deleted", result->fields_deleted));
+}
+
 static void leave_before(struct eb_persist *persist);
 
 static void on_pass_done(const struct eb_pass_result *result, void *arg)
@@ -117,20 +148,20 @@ static void on_pass_done(const struct eb_pass_result *result, void *arg)
 	struct backend *backend = arg;
 	struct eb_persist *persist = backend->persist;
 
-	if (result->error && (result->reason != EB_PASS_TICK || !backend->down_logged))
+	if (result->error && (is_fault(result->reason) || !backend->down_logged))
 		eb_warning("cannot write the buckets, trying again; packets are limited as before",
 			   eb_str("store", backend->name), eb_str("address", backend->address),
 			   eb_str("reason", eb_pass_reason_name(result->reason)), eb_str("error", result->text));
 	backend->down_logged = backend->failing = result->error != 0;
 	choose_mirrors(persist);
-	if (!result->error && backend == &persist->redis)
-		leave_before(persist);
-	if (result->reason == EB_PASS_TICK)
-		return;
 	if (!result->error)
-		eb_info("buckets written", eb_str("store", backend->name),
-			eb_str("reason", eb_pass_reason_name(result->reason)), eb_num("set", result->fields_set),
-			eb_num("deleted", result->fields_deleted));
+		log_pass(backend, result);
+	if (!result->error && backend == &persist->redis) {
+		note_other_writer(persist, result->other);
+		leave_before(persist);
+	}
+	if (!is_fault(result->reason))
+		return;
 	/* What Redis does not take goes to the second line. */
 	if (result->error && backend == &persist->redis && may_write(&persist->embedded)) {
 		eb_mirror_pass(persist->embedded.mirror, result->reason);
@@ -299,7 +330,8 @@ static void decide(struct eb_persist *persist)
 	(void)sd_event_add_defer(persist->loop, &persist->decide, on_decide, persist);
 }
 
-static void finish_late(struct eb_persist *persist)
+/* With what was read of Redis, after the decision. */
+static void finish_late(struct eb_persist *persist, enum restore_state state)
 {
 	if (persist->redis.restore) {
 		note_age(persist, &persist->redis);
@@ -308,7 +340,7 @@ static void finish_late(struct eb_persist *persist)
 	set_pending(persist, false);
 	free_restore(&persist->redis);
 	free_restore(&persist->embedded);
-	persist->state = RESTORE_DONE;
+	persist->state = state;
 	choose_mirrors(persist);
 	(void)eb_persist_fault(persist, EB_PASS_REDIS_RECOVERED);
 }
@@ -319,7 +351,7 @@ static void finish_reading(struct backend *backend)
 
 	backend->wanted = backend->reading = false;
 	if (persist->decided)
-		finish_late(persist);
+		finish_late(persist, RESTORE_DONE);
 	else if (!eb_persist_is_restoring(persist))
 		decide(persist);
 }
@@ -335,14 +367,13 @@ static void fail_reading(struct backend *backend, const char *text)
 		eb_warning("cannot read the buckets to restore", eb_str("store", backend->name),
 			   eb_str("address", backend->address), eb_str("error", text));
 	backend->unread_logged = true;
-	free_restore(backend);
 	backend->reading = false;
 	if (backend == &persist->embedded) {
+		free_restore(backend);
 		finish_reading(backend);
 		return;
 	}
-	(void)sd_event_source_set_time_relative(persist->read_again, READ_AGAIN_US);
-	(void)sd_event_source_set_enabled(persist->read_again, SD_EVENT_ONESHOT);
+	(void)eb_timer_restart(persist->read_again, READ_AGAIN_NS);
 }
 
 static void on_scanned(const struct eb_store_result *result, void *arg)
@@ -400,6 +431,7 @@ static void on_meta(const struct eb_store_result *result, const struct eb_store_
 		finish_reading(backend);
 		return;
 	}
+	free_restore(backend); /* of an attempt that failed */
 	backend->saved_at_ns = meta->saved_at_ns;
 	backend->reference_ns = reference_time(backend, meta->saved_at_ns);
 	backend->restore = eb_restore_new(persist->policy, records_max);
@@ -429,6 +461,40 @@ static int on_read_again(sd_event_source *source, uint64_t usec, void *arg)
 	(void)usec;
 	begin_reading(&persist->redis);
 	return 0;
+}
+
+/* What Redis holds and was not read is lost to these sources, which begin with the buckets they have. */
+static int on_read_limit(sd_event_source *source, uint64_t usec, void *arg)
+{
+	struct eb_persist *persist = arg;
+	struct backend *redis = &persist->redis;
+	struct eb_restore_counts counts = { .fields = 0 };
+
+	(void)source;
+	(void)usec;
+	if (!redis->wanted || !persist->decided || !redis->is_up)
+		return 0; /* begins anew when it is back */
+	if (redis->restore)
+		eb_restore_counts(redis->restore, &counts);
+	eb_error("Redis cannot be read to its end, writing to it from now on; what was read is restored",
+		 eb_str("store", redis->name), eb_str("address", redis->address), eb_num("fields", counts.fields),
+		 eb_str("error", eb_store_last_error(redis->store)),
+		 eb_str("hint", "look at the rights of its user and the link to it, or raise restore_timeout"));
+	redis->wanted = redis->reading = false;
+	finish_late(persist, RESTORE_PARTIAL);
+	return 0;
+}
+
+static void limit_reading(struct eb_persist *persist)
+{
+	uint64_t limit_ns;
+	int enabled;
+
+	if (!persist->redis.wanted || sd_event_source_get_enabled(persist->read_limit, &enabled) < 0 ||
+	    enabled != SD_EVENT_OFF)
+		return;
+	limit_ns = READ_LIMIT * persist->config->redis->restore_timeout_ns;
+	(void)eb_timer_restart(persist->read_limit, limit_ns > READ_LIMIT_MIN_NS ? limit_ns : READ_LIMIT_MIN_NS);
 }
 
 static int on_timeout(sd_event_source *source, uint64_t usec, void *arg)
@@ -485,31 +551,42 @@ static void on_up(void *arg)
 {
 	struct backend *backend = arg;
 	struct eb_persist *persist = backend->persist;
+	bool recovers = backend->was_up && (!backend->is_up || backend->failing);
 
-	eb_info("connected", eb_str("store", backend->name), eb_str("address", backend->address),
-		eb_str("peer", eb_store_peer(backend->store)));
+	if (!backend->is_up || strcmp(backend->peer, eb_store_peer(backend->store)) != 0)
+		eb_info("connected", eb_str("store", backend->name), eb_str("address", backend->address),
+			eb_str("peer", eb_store_peer(backend->store)));
+	snprintf(backend->peer, sizeof(backend->peer), "%s", eb_store_peer(backend->store));
+	backend->is_up = backend->was_up = true;
+	backend->is_closed = false;
+	limit_reading(persist);
 	begin_reading(backend);
 	choose_mirrors(persist);
-	if (backend == &persist->redis && backend->was_up && persist->decided && !backend->wanted) {
-		/* It may have lost what it had. */
-		eb_mirror_forget(backend->mirror);
+	if (recovers && backend == &persist->redis && persist->decided && !backend->wanted)
 		(void)eb_persist_fault(persist, EB_PASS_REDIS_RECOVERED);
-	} else if (backend == &persist->redis && persist->leaving.store) {
+	else if (backend == &persist->redis && persist->leaving.store)
 		eb_mirror_pass(backend->mirror, EB_PASS_TICK); /* the sooner the other one is left */
-	}
-	backend->was_up = true;
 }
 
+/* A server or a balancer may close a connection that is idle: that it cannot be made anew is a fault. */
 static void on_down(const char *text, void *arg)
 {
 	struct backend *backend = arg;
+	bool is_closed = backend->is_up && !backend->is_closed && backend == &backend->persist->redis;
 
-	if (!backend->down_logged)
-		eb_warning("the store is away, trying again; packets are limited as before",
-			   eb_str("store", backend->name), eb_str("address", backend->address), eb_str("error", text),
-			   eb_str("hint", "see that it runs there and lets this node in"));
-	backend->down_logged = true;
-	backend->was_up |= backend == &backend->persist->redis; /* recovering counts from the first failure */
+	if (backend->mirror)
+		eb_mirror_interrupt(backend->mirror, text);
+	backend->is_closed = is_closed;
+	if (!is_closed) {
+		if (!backend->down_logged)
+			eb_warning("the store is away, trying again; packets are limited as before",
+				   eb_str("store", backend->name), eb_str("address", backend->address),
+				   eb_str("error", text),
+				   eb_str("hint", "see that it runs there and lets this node in"));
+		backend->down_logged = true;
+		backend->is_up = false;
+		backend->was_up |= backend == &backend->persist->redis; /* recovering counts from the first failure */
+	}
 	choose_mirrors(backend->persist);
 	if (backend == &backend->persist->embedded)
 		fail_reading(backend, text);
@@ -560,41 +637,12 @@ static int open_embedded(struct eb_persist *persist, char **error)
 	return err ? eb_fail(err, error, "state_dir %s: %s", persist->config->state_dir, strerror(-err)) : 0;
 }
 
-static void on_conflict_meta(const struct eb_store_result *result, const struct eb_store_meta *meta, void *arg)
+/* That is set later. */
+static int add_timer(struct eb_persist *persist, sd_event_time_handler_t fired, sd_event_source **out)
 {
-	struct eb_persist *persist = arg;
-	struct eb_mirror_stats stats;
-	bool is_other;
+	int err = sd_event_add_time(persist->loop, out, CLOCK_MONOTONIC, 0, 0, fired, persist);
 
-	if (result->error)
-		return;
-	eb_mirror_stats(persist->redis.mirror, &stats);
-	if (!stats.meta_written_ns)
-		return; /* what we have not written yet may well be of another boot */
-	is_other = meta->boot_id[0] && strcmp(meta->boot_id, persist->boot_id) != 0;
-	if (is_other)
-		persist->other_seen_ns = eb_monotonic_ns();
-	else if (eb_monotonic_ns() - persist->other_seen_ns < OTHER_GONE_NS)
-		return;
-	if (is_other && strcmp(meta->boot_id, persist->other_boot_id) != 0)
-		eb_error("another host writes the buckets of this node too", eb_str("store", persist->redis.name),
-			 eb_str("node", persist->config->node), eb_str("boot_id", meta->boot_id),
-			 eb_str("agent", meta->agent), eb_str("hint", "give each host a node: of its own"));
-	if (!is_other && persist->other_boot_id[0])
-		eb_info("nobody else writes the buckets of this node any more",
-			eb_str("store", persist->redis.name), eb_str("node", persist->config->node));
-	memcpy(persist->other_boot_id, is_other ? meta->boot_id : "", is_other ? sizeof(persist->other_boot_id) : 1);
-}
-
-static int on_conflict_timer(sd_event_source *source, uint64_t usec, void *arg)
-{
-	struct eb_persist *persist = arg;
-
-	(void)usec;
-	if (persist->redis.store && eb_store_is_up(persist->redis.store))
-		(void)eb_store_read_meta(persist->redis.store, on_conflict_meta, persist);
-	(void)sd_event_source_set_time_relative(source, CONFLICT_CHECK_US);
-	return sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
+	return err < 0 ? err : sd_event_source_set_enabled(*out, SD_EVENT_OFF);
 }
 
 int eb_persist_new(sd_event *loop, const struct eb_config *config, struct eb_dataplane *dataplane,
@@ -612,19 +660,14 @@ int eb_persist_new(sd_event *loop, const struct eb_config *config, struct eb_dat
 	persist->redis = (struct backend){ .persist = persist, .name = "redis" };
 	persist->embedded = (struct backend){ .persist = persist, .name = "embedded" };
 	persist->policy = calloc(1, sizeof(*persist->policy));
-	eb_boot_id(persist->boot_id);
 	if (!persist->policy)
 		err = eb_fail(-ENOMEM, error, "out of memory");
 	if (!err && config->redis)
 		err = open_redis(persist, config, &persist->redis, error);
 	if (!err && config->state_dir[0])
 		err = open_embedded(persist, error);
-	if (!err &&
-	    sd_event_add_time_relative(loop, &persist->conflict_timer, CLOCK_MONOTONIC, CONFLICT_CHECK_US, 0,
-				       on_conflict_timer, persist) < 0)
-		err = eb_fail(-ENOMEM, error, "out of memory");
-	if (!err && (sd_event_add_time(loop, &persist->read_again, CLOCK_MONOTONIC, 0, 0, on_read_again, persist) < 0 ||
-		     sd_event_source_set_enabled(persist->read_again, SD_EVENT_OFF) < 0))
+	if (!err && (add_timer(persist, on_read_again, &persist->read_again) < 0 ||
+		     add_timer(persist, on_read_limit, &persist->read_limit) < 0))
 		err = eb_fail(-ENOMEM, error, "out of memory");
 	if (err) {
 		eb_persist_free(persist);
@@ -650,7 +693,7 @@ void eb_persist_free(struct eb_persist *persist)
 	if (!persist)
 		return;
 	sd_event_source_disable_unref(persist->timeout);
-	sd_event_source_disable_unref(persist->conflict_timer);
+	sd_event_source_disable_unref(persist->read_limit);
 	sd_event_source_disable_unref(persist->read_again);
 	sd_event_source_disable_unref(persist->decide);
 	free_backend(&persist->redis);
@@ -717,6 +760,7 @@ static void change_redis(struct eb_persist *persist)
 	persist->redis_changes = false;
 	redis->wanted = before.wanted && redis->store;
 	redis->late = before.late;
+	persist->other_boot_id[0] = '\0';
 	if (redis->address)
 		eb_info("going over to another Redis", eb_str("store", redis->name),
 			eb_str("address", redis->address));
@@ -765,7 +809,7 @@ bool eb_persist_is_restoring(const struct eb_persist *persist)
 /* Connected, and taking what is written. */
 static bool is_up(const struct backend *backend)
 {
-	return backend->store && eb_store_is_up(backend->store) && !backend->failing;
+	return backend->is_up && !backend->failing;
 }
 
 static json_t *store_status(const struct backend *backend)
@@ -789,7 +833,7 @@ static const char *state_name(enum restore_state state)
 {
 	static const char *const names[] = {
 		[RESTORE_NONE] = "none",       [RESTORE_RUNNING] = "running", [RESTORE_WAITING] = "waiting",
-		[RESTORE_DONE] = "done",       [RESTORE_ADOPTED] = "adopted",
+		[RESTORE_DONE] = "done",       [RESTORE_PARTIAL] = "partial", [RESTORE_ADOPTED] = "adopted",
 	};
 
 	return names[state];

@@ -448,6 +448,8 @@ static void print_restore(const struct status *status)
 		print_restored(restore);
 	if (state && !strcmp(state, "waiting"))
 		line(NULL, COLOUR_YELLOW, "Redis has not answered yet: what it holds will be added");
+	if (state && !strcmp(state, "partial"))
+		line(NULL, COLOUR_YELLOW, "Redis could not be read to its end: the rest is lost");
 	json_decref(restore);
 }
 

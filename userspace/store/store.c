@@ -81,10 +81,10 @@ int eb_store_write(struct eb_store *store, const struct eb_store_batch *batch, e
 	return store->ops->write(store, batch, done, arg);
 }
 
-int eb_store_write_meta(struct eb_store *store, const struct eb_store_meta *meta, uint64_t expire_at_ns,
+int eb_store_write_meta(struct eb_store *store, const struct eb_store_meta *meta, uint64_t expire_in_ns,
 			eb_store_done done, void *arg)
 {
-	return store->ops->write_meta(store, meta, expire_at_ns, done, arg);
+	return store->ops->write_meta(store, meta, expire_in_ns, done, arg);
 }
 
 int eb_store_read_meta(struct eb_store *store, eb_store_meta_done done, void *arg)
@@ -92,9 +92,19 @@ int eb_store_read_meta(struct eb_store *store, eb_store_meta_done done, void *ar
 	return store->ops->read_meta(store, done, arg);
 }
 
+int eb_store_count(struct eb_store *store, eb_store_done done, void *arg)
+{
+	return store->ops->count(store, done, arg);
+}
+
 int eb_store_scan(struct eb_store *store, eb_store_visit visit, eb_store_done done, void *arg)
 {
 	return store->ops->scan(store, visit, done, arg);
+}
+
+void eb_store_hold_scan(struct eb_store *store, bool hold)
+{
+	store->ops->hold_scan(store, hold);
 }
 
 bool eb_store_is_up(const struct eb_store *store)

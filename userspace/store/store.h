@@ -47,6 +47,8 @@ struct eb_store_result {
 	int error;            /* 0 or negative errno */
 	const char *text;     /* one line for people; "" when all is well */
 	uint64_t latency_ns;
+	int64_t grown;        /* of a batch: fields that were not there before, less those that are gone now */
+	uint64_t fields;      /* of a count: how many there are */
 };
 
 /* Each called exactly once for each operation that was taken, from the loop or from eb_store_free(). */
@@ -81,15 +83,23 @@ struct eb_store_counts {
  */
 int eb_store_write(struct eb_store *store, const struct eb_store_batch *batch, eb_store_done done, void *arg);
 
-/* Writes the meta record, and lets it and all fields expire at `expire_at_ns` (since the Unix epoch). It comes after
- * every batch that was acknowledged before. */
-int eb_store_write_meta(struct eb_store *store, const struct eb_store_meta *meta, uint64_t expire_at_ns,
+/* Writes the meta record, and lets it and all fields expire `expire_in_ns` from now, by the clock of the store. It
+ * comes after every batch that was acknowledged before. */
+int eb_store_write_meta(struct eb_store *store, const struct eb_store_meta *meta, uint64_t expire_in_ns,
 			eb_store_done done, void *arg);
 
 int eb_store_read_meta(struct eb_store *store, eb_store_meta_done done, void *arg);
 
-/* Visits every field. Fields that are written meanwhile may or may not be seen. One scan at a time: -EBUSY. */
+/* Counts the fields, in the time of one command. What was asked for before is done before. */
+int eb_store_count(struct eb_store *store, eb_store_done done, void *arg);
+
+/* Visits every field. Fields that are written meanwhile may or may not be seen. One scan at a time: -EBUSY. A scan that
+ * does not come to its end fails with -ELOOP. */
 int eb_store_scan(struct eb_store *store, eb_store_visit visit, eb_store_done done, void *arg);
+
+/* Holds the scan under way, if any, or lets it go on, which may end it with an error at once. What was asked for before
+ * still is visited. The next scan is not held. */
+void eb_store_hold_scan(struct eb_store *store, bool hold);
 
 bool eb_store_is_up(const struct eb_store *store);
 const char *eb_store_name(const struct eb_store *store); /* "redis" or "lmdb" */

@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <lmdb.h>
 #include <pthread.h>
 #include <signal.h>
@@ -31,7 +32,7 @@
 #define TOUCHED_MAX 16384 /* items that may each have brought some pages into memory */
 #define EXPIRES_AT "expires_at"
 
-enum job_kind { JOB_OPEN, JOB_WRITE, JOB_WRITE_META, JOB_READ_META, JOB_SCAN };
+enum job_kind { JOB_OPEN, JOB_WRITE, JOB_WRITE_META, JOB_READ_META, JOB_COUNT, JOB_SCAN };
 
 struct job {
 	struct job *next;
@@ -44,8 +45,10 @@ struct job {
 	eb_store_meta_done meta_done;
 	void *arg;
 	uint64_t fields_set, fields_deleted;
+	int64_t grown;
+	uint64_t fields;
 	struct eb_store_meta meta;
-	uint64_t expire_at_ns;
+	uint64_t expire_in_ns;
 	/* A scan goes in steps of one chunk, each a transaction of its own: a slow reader keeps no old pages. */
 	eb_store_visit visit;
 	char *chunk;
@@ -70,6 +73,8 @@ struct store_lmdb {
 	sd_event_source *source;
 	int depth;
 	bool freed, is_up, was_told, was_full, is_scanning, has_thread;
+	bool is_held;
+	struct job *held; /* a scan whose next step is due */
 	size_t in_flight;
 	pthread_t thread;
 
@@ -81,6 +86,7 @@ struct store_lmdb {
 
 	/* The thread's own. */
 	MDB_env *env;
+	struct stat file, lock_file; /* that are open */
 	MDB_dbi buckets, metas;
 	size_t touched; /* items, since it was opened */
 	bool has_dbs; /* false in a read-only environment that nobody has written to yet */
@@ -248,11 +254,43 @@ static void sync_directory(const struct store_lmdb *store)
 	close(fd);
 }
 
+/* LMDB's name for the file of its locks. */
+static int stat_lock(const struct store_lmdb *store, struct stat *out)
+{
+	char path[PATH_MAX];
+
+	return snprintf(path, sizeof(path), "%s-lock", store->path) < (int)sizeof(path) ? stat(path, out) : -1;
+}
+
+static void note_files(struct store_lmdb *store)
+{
+	if (stat(store->path, &store->file) < 0)
+		memset(&store->file, 0, sizeof(store->file));
+	if (stat_lock(store, &store->lock_file) < 0)
+		memset(&store->lock_file, 0, sizeof(store->lock_file));
+}
+
+static bool is_same_file(const struct stat *a, const struct stat *b)
+{
+	return a->st_dev == b->st_dev && a->st_ino == b->st_ino;
+}
+
+/* Whether somebody removed the files that are open, or put others in their place: what is written then is lost. */
+static bool are_replaced(const struct store_lmdb *store)
+{
+	struct stat file, lock_file;
+
+	return stat(store->path, &file) < 0 || !is_same_file(&file, &store->file) ||
+	       stat_lock(store, &lock_file) < 0 || !is_same_file(&lock_file, &store->lock_file);
+}
+
 static int open_env(struct store_lmdb *store)
 {
 	bool is_new;
 	int err;
 
+	if (store->env && !store->read_only && are_replaced(store))
+		close_env(store);
 	if (store->env)
 		return 0;
 	is_new = access(store->path, F_OK) < 0;
@@ -265,11 +303,14 @@ static int open_env(struct store_lmdb *store)
 		is_new = true;
 		err = open_file(store);
 	}
-	if (err)
+	if (err) {
 		close_env(store);
-	else if (is_new)
+		return err;
+	}
+	note_files(store);
+	if (is_new)
 		sync_directory(store);
-	return err;
+	return 0;
 }
 
 /* The thread: jobs. Each returns 0, errno, or an error of LMDB. */
@@ -281,19 +322,36 @@ static int put(MDB_txn *txn, MDB_dbi dbi, const char *name, const char *text)
 	return mdb_put(txn, dbi, &key, &value, 0);
 }
 
-static int write_items(struct store_lmdb *store, MDB_txn *txn, const struct job *job)
+static int count_fields(MDB_txn *txn, MDB_dbi dbi, uint64_t *out)
 {
-	for (size_t i = 0; i < job->count; i++) {
+	MDB_stat stat;
+	int err = mdb_stat(txn, dbi, &stat);
+
+	if (!err)
+		*out = stat.ms_entries;
+	return err;
+}
+
+static int write_items(struct store_lmdb *store, MDB_txn *txn, struct job *job)
+{
+	uint64_t before, after;
+	int err = count_fields(txn, store->buckets, &before);
+
+	for (size_t i = 0; !err && i < job->count; i++) {
 		const struct eb_store_item *item = &job->items[i];
 		MDB_val key = { strlen(item->field), (void *)item->field };
-		int err = *item->value ? put(txn, store->buckets, item->field, item->value)
-				       : mdb_del(txn, store->buckets, &key, NULL);
 
-		if (err && err != MDB_NOTFOUND)
-			return err;
+		err = *item->value ? put(txn, store->buckets, item->field, item->value)
+				   : mdb_del(txn, store->buckets, &key, NULL);
+		if (err == MDB_NOTFOUND)
+			err = 0;
 	}
 	store->touched += job->count;
-	return 0;
+	if (!err)
+		err = count_fields(txn, store->buckets, &after);
+	if (!err)
+		job->grown = (int64_t)(after - before);
+	return err;
 }
 
 static int write_meta_text(struct store_lmdb *store, MDB_txn *txn, const struct job *job)
@@ -305,7 +363,7 @@ static int write_meta_text(struct store_lmdb *store, MDB_txn *txn, const struct 
 	eb_store_meta_format(&job->meta, &text);
 	for (int i = 0; !err && i < EB_STORE_META_FIELDS; i++)
 		err = put(txn, store->metas, text.names[i], text.values[i]);
-	snprintf(expires_at, sizeof(expires_at), "%" PRIu64, job->expire_at_ns);
+	snprintf(expires_at, sizeof(expires_at), "%" PRIu64, eb_wallclock_ns() + job->expire_in_ns);
 	return err ? err : put(txn, store->metas, EXPIRES_AT, expires_at);
 }
 
@@ -315,7 +373,7 @@ static bool is_write(const struct job *job)
 }
 
 /* All jobs of the list, which write, in one transaction. */
-static int write_jobs(struct store_lmdb *store, const struct job *jobs)
+static int write_jobs(struct store_lmdb *store, struct job *jobs)
 {
 	MDB_txn *txn;
 	int err = mdb_txn_begin(store->env, NULL, 0, &txn);
@@ -456,11 +514,33 @@ static void set_error(const struct store_lmdb *store, struct job *job, int err)
 		 err == MDB_MAP_FULL ? "the embedded store has reached its size limit" : mdb_strerror(err));
 }
 
+static int count_all(struct store_lmdb *store, struct job *job)
+{
+	MDB_txn *txn;
+	int err;
+
+	if (!store->has_dbs)
+		return 0;
+	err = mdb_txn_begin(store->env, NULL, MDB_RDONLY, &txn);
+	if (err)
+		return err;
+	err = count_fields(txn, store->buckets, &job->fields);
+	mdb_txn_abort(txn);
+	return err;
+}
+
 static int run_job(struct store_lmdb *store, struct job *job)
 {
-	if (job->kind == JOB_SCAN)
+	switch (job->kind) {
+	case JOB_SCAN:
 		return scan_chunk(store, job);
-	return job->kind == JOB_READ_META ? read_meta_text(store, job) : 0;
+	case JOB_READ_META:
+		return read_meta_text(store, job);
+	case JOB_COUNT:
+		return count_all(store, job);
+	default:
+		return 0;
+	}
 }
 
 /* Runs `jobs`, a list of one, or of several that write. */
@@ -608,6 +688,8 @@ static void finish_job(struct store_lmdb *store, struct job *job)
 		.error = job->error,
 		.text = job->text,
 		.latency_ns = eb_monotonic_ns() - job->started_ns,
+		.grown = job->grown,
+		.fields = job->fields,
 	};
 
 	if (is_write(job))
@@ -639,7 +721,10 @@ static void take_back(struct store_lmdb *store, struct job *job)
 	if (job->kind == JOB_SCAN && !job->error && !store->freed) {
 		visit_chunk(job);
 		if (!job->is_last) {
-			submit(store, job);
+			if (store->is_held)
+				store->held = job;
+			else
+				submit(store, job);
 			return;
 		}
 	}
@@ -707,7 +792,7 @@ static int write_batch(struct eb_store *base, const struct eb_store_batch *batch
 	return 0;
 }
 
-static int write_meta(struct eb_store *base, const struct eb_store_meta *meta, uint64_t expire_at_ns,
+static int write_meta(struct eb_store *base, const struct eb_store_meta *meta, uint64_t expire_in_ns,
 		      eb_store_done done, void *arg)
 {
 	struct store_lmdb *store = self(base);
@@ -718,7 +803,7 @@ static int write_meta(struct eb_store *base, const struct eb_store_meta *meta, u
 		return err;
 	job->done = done;
 	job->meta = *meta;
-	job->expire_at_ns = expire_at_ns;
+	job->expire_in_ns = expire_in_ns;
 	store->in_flight++;
 	submit(store, job);
 	return 0;
@@ -732,6 +817,18 @@ static int read_meta(struct eb_store *base, eb_store_meta_done done, void *arg)
 	if (err)
 		return err;
 	job->meta_done = done;
+	submit(self(base), job);
+	return 0;
+}
+
+static int count(struct eb_store *base, eb_store_done done, void *arg)
+{
+	struct job *job;
+	int err = new_job(self(base), JOB_COUNT, 0, arg, &job);
+
+	if (err)
+		return err;
+	job->done = done;
 	submit(self(base), job);
 	return 0;
 }
@@ -755,8 +852,20 @@ static int start_scan(struct eb_store *base, eb_store_visit visit, eb_store_done
 	job->visit = visit;
 	job->done = done;
 	store->is_scanning = true;
+	store->is_held = false;
 	submit(store, job);
 	return 0;
+}
+
+static void hold_scan(struct eb_store *base, bool hold)
+{
+	struct store_lmdb *store = self(base);
+
+	store->is_held = hold;
+	if (hold || !store->held)
+		return;
+	submit(store, store->held);
+	store->held = NULL;
 }
 
 static bool is_up(const struct eb_store *base)
@@ -793,6 +902,8 @@ static void free_store(struct eb_store *base)
 	/* What was written before the end is told as such. */
 	while ((job = next_done(store)))
 		take_back(store, job);
+	if (store->held)
+		queue_add(&store->todo, store->held);
 	cancel_jobs(store, &store->todo);
 	if (store->fd >= 0)
 		close(store->fd);
@@ -804,7 +915,9 @@ static const struct eb_store_ops ops = {
 	.write = write_batch,
 	.write_meta = write_meta,
 	.read_meta = read_meta,
+	.count = count,
 	.scan = start_scan,
+	.hold_scan = hold_scan,
 	.is_up = is_up,
 	.free = free_store,
 };

@@ -10,10 +10,12 @@
 struct eb_store_ops {
 	const char *name;
 	int (*write)(struct eb_store *store, const struct eb_store_batch *batch, eb_store_done done, void *arg);
-	int (*write_meta)(struct eb_store *store, const struct eb_store_meta *meta, uint64_t expire_at_ns,
+	int (*write_meta)(struct eb_store *store, const struct eb_store_meta *meta, uint64_t expire_in_ns,
 			  eb_store_done done, void *arg);
 	int (*read_meta)(struct eb_store *store, eb_store_meta_done done, void *arg);
+	int (*count)(struct eb_store *store, eb_store_done done, void *arg);
 	int (*scan)(struct eb_store *store, eb_store_visit visit, eb_store_done done, void *arg);
+	void (*hold_scan)(struct eb_store *store, bool hold);
 	bool (*is_up)(const struct eb_store *store);
 	const char *(*peer)(const struct eb_store *store); /* NULL where there is none */
 	void (*free)(struct eb_store *store);

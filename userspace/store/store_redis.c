@@ -20,6 +20,9 @@
  * what did not come through once would time out again. */
 #define SCAN_COUNT 5000
 #define SCAN_COUNT_MIN 50
+
+/* A scan that asked for more fields than this goes round in circles. */
+#define SCAN_FIELDS_MAX 80000000
 #define NS_PER_MS 1000000
 
 struct store_redis {
@@ -39,6 +42,8 @@ struct operation {
 	struct store_redis *store;
 	unsigned int commands; /* not answered yet */
 	uint64_t fields_set, fields_deleted;
+	int64_t grown;
+	uint64_t fields;
 	int error; /* the first */
 	char text[200];
 	uint64_t latency_ns; /* the longest */
@@ -49,6 +54,9 @@ struct operation {
 struct scan {
 	struct store_redis *store;
 	char cursor[24];
+	uint64_t asked; /* fields, in all steps */
+	bool is_held;    /* the next step is not sent */
+	bool is_waiting; /* and is due */
 	uint64_t latency_ns; /* all steps */
 	eb_store_visit visit;
 	eb_store_done done;
@@ -116,6 +124,8 @@ static void finish_operation(struct operation *operation)
 		.error = operation->error,
 		.text = operation->text,
 		.latency_ns = operation->latency_ns,
+		.grown = operation->grown,
+		.fields = operation->fields,
 	};
 
 	if (operation->error) {
@@ -155,10 +165,27 @@ static void on_written(const struct eb_redis_result *redis_result, void *arg)
 	leave(store);
 }
 
-static int send(struct operation *operation, const char *key, int argc, const char *const *argv)
+static int64_t number_of(const struct eb_redis_result *result)
+{
+	return !result->error && result->reply->type == EB_REDIS_INTEGER ? result->reply->integer : 0;
+}
+
+static void on_set(const struct eb_redis_result *result, void *arg)
+{
+	((struct operation *)arg)->grown += number_of(result);
+	on_written(result, arg);
+}
+
+static void on_deleted(const struct eb_redis_result *result, void *arg)
+{
+	((struct operation *)arg)->grown -= number_of(result);
+	on_written(result, arg);
+}
+
+static int send(struct operation *operation, const char *key, int argc, const char *const *argv, eb_redis_done answered)
 {
 	struct store_redis *store = operation->store;
-	int err = eb_redis_command(store->redis, key, argc, argv, NULL, on_written, operation);
+	int err = eb_redis_command(store->redis, key, argc, argv, NULL, answered, operation);
 
 	if (err)
 		return err;
@@ -230,21 +257,21 @@ static int write_batch(struct eb_store *base, const struct eb_store_batch *batch
 	operation->fields_set = (set_count - 2) / 2;
 	operation->fields_deleted = del_count - 2;
 	if (set_count > 2)
-		err = send(operation, store->key, set_count, set);
+		err = send(operation, store->key, set_count, set, on_set);
 	if (!err && del_count > 2)
-		err = send(operation, store->key, del_count, del);
+		err = send(operation, store->key, del_count, del, on_deleted);
 	return settle_operation(operation, err);
 }
 
-static int write_meta(struct eb_store *base, const struct eb_store_meta *meta, uint64_t expire_at_ns,
+static int write_meta(struct eb_store *base, const struct eb_store_meta *meta, uint64_t expire_in_ns,
 		      eb_store_done done, void *arg)
 {
 	struct store_redis *store = self(base);
 	const char *set[2 + 2 * EB_STORE_META_FIELDS] = { "HSET", store->meta_key };
-	const char *expire[] = { "PEXPIREAT", NULL, NULL };
+	const char *expire[] = { "PEXPIRE", NULL, NULL };
 	struct eb_store_meta_text text;
 	struct operation *operation;
-	char expire_at[24];
+	char expire_in[24];
 	int err = new_operation(store, 3, done, arg, &operation);
 
 	if (err)
@@ -254,15 +281,16 @@ static int write_meta(struct eb_store *base, const struct eb_store_meta *meta, u
 		set[2 + 2 * i] = text.names[i];
 		set[3 + 2 * i] = text.values[i];
 	}
-	snprintf(expire_at, sizeof(expire_at), "%" PRIu64, expire_at_ns / NS_PER_MS);
-	expire[2] = expire_at;
-	err = send(operation, store->meta_key, 2 + 2 * EB_STORE_META_FIELDS, set);
+	/* Not a point in time: the server's clock may be another one than ours. */
+	snprintf(expire_in, sizeof(expire_in), "%" PRIu64, expire_in_ns / NS_PER_MS);
+	expire[2] = expire_in;
+	err = send(operation, store->meta_key, 2 + 2 * EB_STORE_META_FIELDS, set, on_written);
 	expire[1] = store->key;
 	if (!err)
-		err = send(operation, store->key, 3, expire);
+		err = send(operation, store->key, 3, expire, on_written);
 	expire[1] = store->meta_key;
 	if (!err)
-		err = send(operation, store->meta_key, 3, expire);
+		err = send(operation, store->meta_key, 3, expire, on_written);
 	return settle_operation(operation, err);
 }
 
@@ -310,6 +338,26 @@ static int read_meta(struct eb_store *base, eb_store_meta_done done, void *arg)
 	return err;
 }
 
+static void on_counted(const struct eb_redis_result *redis_result, void *arg)
+{
+	struct operation *operation = arg;
+
+	operation->fields = number_of(redis_result);
+	if (!redis_result->error && redis_result->reply->type != EB_REDIS_INTEGER)
+		fail_operation(operation, -EPROTO, "HLEN answered something else");
+	on_written(redis_result, operation);
+}
+
+static int count_fields(struct eb_store *base, eb_store_done done, void *arg)
+{
+	struct store_redis *store = self(base);
+	const char *argv[] = { "HLEN", store->key };
+	struct operation *operation;
+	int err = new_operation(store, 1, done, arg, &operation);
+
+	return err ? err : settle_operation(operation, send(operation, store->key, 2, argv, on_counted));
+}
+
 static void finish_scan(struct scan *scan, int error, const char *text)
 {
 	struct eb_store_result result = { .error = error, .text = text, .latency_ns = scan->latency_ns };
@@ -321,6 +369,11 @@ static void finish_scan(struct scan *scan, int error, const char *text)
 	free(scan);
 }
 
+static void fail_scan(struct scan *scan, int error)
+{
+	finish_scan(scan, error, error == -ELOOP ? "HSCAN does not come to an end" : strerror(-error));
+}
+
 static void on_scanned(const struct eb_redis_result *redis_result, void *arg);
 
 static int send_scan(struct scan *scan)
@@ -328,6 +381,13 @@ static int send_scan(struct scan *scan)
 	const char *argv[] = { "HSCAN", scan->store->key, scan->cursor, "COUNT", NULL };
 	char count[12];
 
+	if (scan->is_held) {
+		scan->is_waiting = true;
+		return 0;
+	}
+	scan->asked += scan->store->scan_count;
+	if (scan->asked > SCAN_FIELDS_MAX)
+		return -ELOOP;
 	snprintf(count, sizeof(count), "%u", scan->store->scan_count);
 	argv[4] = count;
 	return eb_redis_command(scan->store->redis, scan->store->key, 5, argv, NULL, on_scanned, scan);
@@ -362,8 +422,10 @@ static void take_scanned(struct scan *scan, const struct eb_redis_reply *reply)
 	if (!is_last)
 		err = send_scan(scan);
 	visit_all(scan, &reply->items[1]);
-	if (is_last || err)
-		finish_scan(scan, err, err ? strerror(-err) : "");
+	if (err)
+		fail_scan(scan, err);
+	else if (is_last)
+		finish_scan(scan, 0, "");
 }
 
 static void ask_for_less(struct store_redis *store)
@@ -411,6 +473,22 @@ static int start_scan(struct eb_store *base, eb_store_visit visit, eb_store_done
 	return 0;
 }
 
+static void hold_scan(struct eb_store *base, bool hold)
+{
+	struct scan *scan = self(base)->scan;
+	int err;
+
+	if (!scan)
+		return;
+	scan->is_held = hold;
+	if (hold || !scan->is_waiting)
+		return;
+	scan->is_waiting = false;
+	err = send_scan(scan);
+	if (err)
+		fail_scan(scan, err);
+}
+
 static bool is_up(const struct eb_store *base)
 {
 	return eb_redis_is_up(self(base)->redis);
@@ -429,6 +507,8 @@ static void free_store(struct eb_store *base)
 	store->freed = true;
 	memset(&base->events, 0, sizeof(base->events));
 	eb_redis_free(store->redis);
+	if (store->scan)
+		finish_scan(store->scan, -ECANCELED, "the store was closed"); /* a held one, which asked for nothing */
 	leave(store);
 }
 
@@ -437,7 +517,9 @@ static const struct eb_store_ops ops = {
 	.write = write_batch,
 	.write_meta = write_meta,
 	.read_meta = read_meta,
+	.count = count_fields,
 	.scan = start_scan,
+	.hold_scan = hold_scan,
 	.is_up = is_up,
 	.peer = peer,
 	.free = free_store,
