@@ -261,6 +261,31 @@ static const struct refused refused[] = {
 	  "1: interfaces[0]: holds a NUL character" },
 	{ "node with braces", CONFIG("node: a{b}\n"),
 	  "2: node: \"a{b}\" is not a node's name; up to 255 letters, digits and . _ : @ / + -" },
+	{ "a no-break space in front of a value", CONFIG("node:\u00a0a\n"),
+	  "2: column 6 is a no-break space; write a plain character in its place, or put a text that is to have it into "
+	  "quotes" },
+	{ "typographic quotes", CONFIG("# “so”, it's\nmetrics: 'it''s' # ’\nnode: “a”\n"),
+	  "4: column 7 is a typographic quote; write a plain character in its place, or put a text that is to have it "
+	  "into quotes" },
+	{ "a zero width space in a key", CONFIG("no\u200bde: a\n"),
+	  "2: column 3 is a zero width space; write a plain character in its place, or put a text that is to have it into "
+	  "quotes" },
+	{ "a byte order mark further on", "\ufeff" CONFIG("node: a\ufeff\n"),
+	  "2: column 8 is a byte order mark; write a plain character in its place, or put a text that is to have it into "
+	  "quotes" },
+	{ "a dash of an editor", RULE("    action: deny\n    match: { dport: 1000–2000 }\n"),
+	  "5: column 25 is a typographic dash; write a plain character in its place, or put a text that is to have it "
+	  "into quotes" },
+	{ "a no-break space in quotes", CONFIG("node: \"a\u00a0b\"\n"),
+	  "2: node: \"a<no-break space>b\" is not a node's name; up to 255 letters, digits and . _ : @ / + -" },
+	{ "an exponent that leaves a part", CONFIG("table_size: 1.0485765e+06\n"),
+	  "2: table_size: \"1.0485765e+06\" is not a whole number" },
+	{ "an exponent that is none", CONFIG("table_size: 1e\n"),
+	  "2: table_size: \"1e\" is not a whole number; write digits, with k, M, G, Ki, Mi or Gi if you like" },
+	{ "a negative exponent", CONFIG("table_size: 1048576e-1\n"),
+	  "2: table_size: \"1048576e-1\" is not a whole number; write digits, with k, M, G, Ki, Mi or Gi if you like" },
+	{ "an exponent beyond all", CONFIG("table_size: 1e+99\n"),
+	  "2: table_size: \"1e+99\" is not a whole number; write digits, with k, M, G, Ki, Mi or Gi if you like" },
 	{ "node with space", CONFIG("node: a b\n"),
 	  "2: node: \"a b\" is not a node's name; up to 255 letters, digits and . _ : @ / + -" },
 	{ "node with escape", CONFIG("node: \"a\\eb\"\n"),
@@ -1202,6 +1227,29 @@ static void test_protocols(void **state)
 	}
 }
 
+/* As templates and editors write them: whole, and in one way to be understood. */
+static void test_numbers_of_templates(void **state)
+{
+	static const struct {
+		const char *text;
+		uint32_t size;
+	} rows[] = {
+		{ "1.048576e+06", 1048576 }, { "1.6777216e+07", 16777216 }, { "1e6", 1000000 }, { "1.5E3", 1500 },
+		{ "2e+00k", 2000 },          { "1024.0e0", 1024 },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct eb_config *config;
+		char text[128];
+
+		snprintf(text, sizeof(text), "\ufeffinterfaces: [none0]\ntable_size: %s\n", rows[i].text);
+		config = parse(text);
+		assert_int_equal(config->table_size, rows[i].size);
+		eb_config_free(config);
+	}
+}
+
 static void test_several_protocols(void **state)
 {
 	struct eb_config *config = parse(MATCH("proto: [tcp, udp, 255], dst: 192.0.2.1"));
@@ -2006,6 +2054,7 @@ int main(void)
 		TEST(test_byte_bursts),
 		TEST(test_match_forms),
 		TEST(test_protocols),
+		TEST(test_numbers_of_templates),
 		TEST(test_several_protocols),
 		TEST(test_lockout_warnings),
 		TEST(test_src_file_joins_src),

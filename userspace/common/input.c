@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "characters.h"
 #include "input.h"
 
 #define QUOTED_MAX 60
@@ -19,12 +20,17 @@ struct eb_quoted eb_input_quote(const char *text)
 
 	quoted.text[len++] = '"';
 	for (; *text && len < QUOTED_MAX; text++) {
+		const char *name = eb_character_name(text, strnlen(text, 3));
 		unsigned char c = *text;
 
-		if (c >= 0x20 && c < 0x7f)
+		if (name) {
+			len += sprintf(quoted.text + len, "<%s>", name);
+			text += c < 0xe0 ? 1 : 2; /* the other bytes of it */
+		} else if (c >= 0x20 && c < 0x7f) {
 			quoted.text[len++] = c;
-		else
+		} else {
 			len += sprintf(quoted.text + len, "\\x%02x", c);
+		}
 	}
 	strcpy(quoted.text + len, *text ? "...\"" : "\"");
 	return quoted;
@@ -170,4 +176,11 @@ int eb_input_open_regular(const char *path)
 		return fd;
 	close(fd);
 	return err;
+}
+
+bool eb_input_is_replaced(const char *path)
+{
+	struct stat st;
+
+	return !stat(path, &st) && S_ISREG(st.st_mode) && !st.st_nlink;
 }

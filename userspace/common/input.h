@@ -10,10 +10,11 @@
 #include <sys/types.h>
 
 struct eb_quoted {
-	char text[80];
+	char text[96];
 };
 
-/* `text` in double quotes, one line of printable ASCII whatever it holds, cut when long. By value, so that
+/* `text` in double quotes, one line of printable ASCII whatever it holds, cut when long; a no-break space and
+ * the like by its name, <no-break space>. By value, so that
  * eb_input_quote(x).text serves as an argument of printf. */
 struct eb_quoted eb_input_quote(const char *text);
 
@@ -35,6 +36,10 @@ int eb_input_read(const char *path, size_t max, mode_t *mode, char **out, size_t
 
 /* The same for what is open, from where it stands. */
 int eb_input_read_fd(int fd, size_t max, char **out, size_t *size);
+
+/* Whether a file that is there has no name any more: a mount of a single file stays on what it was before somebody put
+ * another in its place. */
+bool eb_input_is_replaced(const char *path);
 
 /* Opens a regular file for reading, without waiting on what is none. Returns a descriptor or negative errno. */
 int eb_input_open_regular(const char *path);

@@ -10,6 +10,8 @@
 #define SECOND_NS 1000000000ULL
 #define DIGITS_MAX 15 /* so that 10^15 * 2^30 * 10^6 stays below 2^128 */
 #define DECIMALS_MAX 6
+#define AMOUNT_MAX 1000000000000000ULL /* 10^DIGITS_MAX */
+#define DIVISOR_MAX 1000000 /* 10^DECIMALS_MAX */
 
 typedef unsigned __int128 u128;
 
@@ -45,27 +47,60 @@ static bool is_digit(char c)
 	return c >= '0' && c <= '9';
 }
 
-/* Takes digits with at most one point off the front of *text. Returns false where there is no sound number. */
+/* Digits at *at; 0 for none, or too many. */
+static unsigned int take_run(const char **at, struct number *number)
+{
+	unsigned int digits = 0;
+
+	for (; is_digit(**at) && digits <= DIGITS_MAX; ++*at, digits++)
+		number->amount = 10 * number->amount + (**at - '0');
+	return digits > DIGITS_MAX ? 0 : digits;
+}
+
+/* Templates write large numbers as 1.048576e+06. Returns false for an exponent that is none, or not of a number that
+ * somebody could mean. */
+static bool take_exponent(const char **at, struct number *number)
+{
+	struct number exponent = { .amount = 0 };
+
+	if (**at != 'e' && **at != 'E')
+		return true;
+	++*at;
+	if (**at == '+')
+		++*at;
+	if (!take_run(at, &exponent) || exponent.amount > DIGITS_MAX)
+		return false;
+	for (; exponent.amount; exponent.amount--) {
+		if (number->divisor > 1)
+			number->divisor /= 10;
+		else
+			number->amount *= 10;
+	}
+	return true;
+}
+
+/* Takes a number off the front of *text. Returns false where there is no sound one. */
 static bool take_digits(const char **text, struct number *out)
 {
 	struct number number = { .amount = 0, .divisor = 1 };
-	unsigned int digits = 0, decimals = 0;
 	const char *at = *text;
+	unsigned int decimals;
 
 	if (at[0] == '0' && is_digit(at[1]))
 		return false;
-	for (; is_digit(*at); at++, digits++)
-		number.amount = 10 * number.amount + (*at - '0');
-	if (!digits || digits > DIGITS_MAX)
+	if (!take_run(&at, &number))
 		return false;
 	if (*at == '.') {
-		for (at++; is_digit(*at) && decimals <= DECIMALS_MAX; at++, decimals++) {
-			number.amount = 10 * number.amount + (*at - '0');
-			number.divisor *= 10;
-		}
-		if (!decimals || decimals > DECIMALS_MAX)
+		at++;
+		decimals = take_run(&at, &number);
+		if (!decimals)
 			return false;
+		while (decimals--)
+			number.divisor *= 10;
 	}
+	if (!take_exponent(&at, &number) || number.divisor > DIVISOR_MAX ||
+	    number.amount >= (u128)AMOUNT_MAX * number.divisor)
+		return false;
 	*text = at;
 	*out = number;
 	return true;

@@ -7,6 +7,7 @@
 #include <strings.h>
 #include <sys/stat.h>
 
+#include "characters.h"
 #include "quantity.h"
 #include "input.h"
 #include "inputs.h"
@@ -147,6 +148,60 @@ static int fail_size(const char *file, struct eb_report *report)
 	return eb_report_fail(report, "%s: larger than 1 MiB; put long lists of prefixes into a src_file", file);
 }
 
+/* Where a plain text can be followed by something else, and so a quote or a comment can begin. */
+static bool is_between(const char *line, const char *at)
+{
+	return at == line || strchr(" \t[{,:-", at[-1]);
+}
+
+/*
+ * Characters that look like spaces, quotes or dashes make other keys and values than what is seen, or a syntax error
+ * far from them. They do no harm in comments; in quotes they are meant, or the key's own check names them. No quotes of
+ * several lines are looked for: nothing in a configuration has them.
+ */
+static int check_line(const struct eb_yaml *yaml, const char *line, const char *end, size_t number)
+{
+	size_t column = 0;
+	char quote = 0;
+
+	for (const char *at = line; at < end; at++) {
+		const char *name = quote ? NULL : eb_character_name(at, end - at);
+
+		column += (*at & 0xc0) != 0x80;
+		if (name)
+			return eb_report_fail(yaml->report, "%s:%zu: column %zu is a %s; write a plain character in its "
+					      "place, or put a text that is to have it into quotes", yaml->file, number,
+					      column, name);
+		if (*at == quote)
+			quote = 0;
+		else if (!quote && *at == '#' && is_between(line, at))
+			return 0;
+		else if (!quote && (*at == '"' || *at == '\'') && is_between(line, at))
+			quote = *at;
+	}
+	return 0;
+}
+
+/* In UTF-8, which the first bytes can say. What they say to be UTF-16 is left to libyaml. */
+static int check_characters(const struct eb_yaml *yaml, const char *text, size_t size)
+{
+	static const char mark[] = "\xef\xbb\xbf";
+	const char *end = text + size, *next;
+	int err = 0;
+
+	if (size >= 2 && (!memcmp(text, "\xff\xfe", 2) || !memcmp(text, "\xfe\xff", 2)))
+		return 0;
+	if (size >= strlen(mark) && !memcmp(text, mark, strlen(mark)))
+		text += strlen(mark);
+	for (size_t number = 1; !err && text < end; number++, text = next) {
+		const char *newline = memchr(text, '\n', end - text);
+
+		next = newline ? newline + 1 : end;
+		err = check_line(yaml, text, newline ? newline : end, number);
+	}
+	return err;
+}
+
 int eb_yaml_init(struct eb_yaml *yaml, const char *file, const char *text, size_t size, struct eb_report *report)
 {
 	int err;
@@ -154,7 +209,9 @@ int eb_yaml_init(struct eb_yaml *yaml, const char *file, const char *text, size_
 	*yaml = (struct eb_yaml){ .file = file, .home = file, .report = report };
 	if (size > EB_YAML_SIZE_MAX)
 		return fail_size(file, report);
-	err = with_parser(yaml, text, size, check_events);
+	err = check_characters(yaml, text, size);
+	if (!err)
+		err = with_parser(yaml, text, size, check_events);
 	return err ? err : with_parser(yaml, text, size, load_text);
 }
 
