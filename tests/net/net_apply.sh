@@ -233,8 +233,27 @@ jq -e '.ok and .rules == 1 and .confirm_seconds == 60 and (.warnings | length) =
 	fail "the answer is $(cat "$dir/out")"
 eb --json rollback | jq -e '.ok and .rules == 1' > /dev/null || fail "rollback --json"
 
-# Nothing can be confirmed where nothing can be written.
+# A file that is mounted by itself cannot be replaced, which is known before; and when somebody replaces it where it comes
+# from, it stays what it was.
 stop_agent
+cp "$config" "$dir/outside.yaml"
+mount --bind "$dir/outside.yaml" "$config"
+start_agent
+got=0
+eb apply --confirm 10m "$dir/new/open.yaml" 2> "$dir/trial" || got=$?
+eb reload > "$dir/as-it-was" 2>&1 || got=reload
+sed -i 's/^rules:/# changed\n&/' "$dir/outside.yaml"
+eb reload > "$dir/replaced" 2>&1 || got=reload
+stop_agent
+umount "$config"
+[ "$got" = 1 ] || fail "apply where the file is a mount: $got"
+grep -q "$config cannot be replaced: it is mounted by itself.*mount its directory" "$dir/trial" ||
+	fail "apply said: $(cat "$dir/trial")"
+! grep -q "another file" "$dir/as-it-was" || fail "a file that is as it was: $(cat "$dir/as-it-was")"
+grep -q "warning: $config: is mounted by itself, and .* another file took its place" "$dir/replaced" ||
+	fail "no warning of a file that was replaced outside: $(cat "$dir/replaced")"
+
+# Nothing can be confirmed where nothing can be written.
 mount --bind "$dir/etc" "$dir/etc"
 mount -o remount,bind,ro "$dir/etc"
 start_agent

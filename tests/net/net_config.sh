@@ -55,6 +55,19 @@ refused "65 rules" "$file:[0-9]*: .*64"
 rm "$config"
 refused "a missing file" "$config"
 
+# A host that has no name yet: all such would be one in Redis.
+called() { local name=$1; shift; unshare --uts bash -c 'hostname "$0" && exec "$@"' "$name" "$@"; }
+write_config <<< '  - { name: one, action: allow }'
+sed -i '/^node:/d' "$config"
+for name in localhost localhost.localdomain; do
+	says "$name without redis" ok 0 called $name "$BUILD/edgebucketd" -c "$config" --check
+	says "$name with redis" "node: the host name is \"$name\", .*set node" 1 \
+		called $name env REDIS_HOST=127.0.0.1 "$BUILD/edgebucketd" -c "$config" --check
+done
+says "a name with redis" ok 0 called edge-01 env REDIS_HOST=127.0.0.1 "$BUILD/edgebucketd" -c "$config" --check
+says "localhost by its will" ok 0 \
+	called localhost env REDIS_HOST=127.0.0.1 EDGEBUCKET_NODE=localhost "$BUILD/edgebucketd" -c "$config" --check
+
 write_config <<< '  - { name: one, action: allow }'
 says "a good file" ok 0 "$BUILD/edgebucketd" -c "$config" --check
 pin_dir=$dir/elsewhere write_config <<< '  - { name: one, action: allow }'

@@ -4,6 +4,7 @@
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -63,6 +64,7 @@ static int use_host_name(struct eb_config *config, struct eb_report *report)
 		return eb_report_fail(report, "%s: node: the host name %s will not do; set node", config->path,
 				      eb_input_quote(name).text);
 	config->node = strdup(name);
+	config->node_is_host = true;
 	return config->node ? 0 : -ENOMEM;
 }
 
@@ -80,6 +82,28 @@ static int apply_node_env(struct eb_config *config, struct eb_report *report)
 	free(config->node);
 	config->node = strdup(name);
 	return config->node ? 0 : -ENOMEM;
+}
+
+/* What a machine is called as long as nobody has given it a name. */
+static bool is_no_host_name(const char *name)
+{
+	static const char *const names[] = { "localhost", "localhost.localdomain", "localhost4", "localhost6" };
+
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
+		if (!strcasecmp(name, names[i]))
+			return true;
+	return false;
+}
+
+/* All that have no name would be one in Redis, and none would find what it wrote once it has a name. */
+static int check_own_name(const struct eb_config *config, struct eb_report *report)
+{
+	if (!config->node_is_host || !config->redis || !is_no_host_name(config->node))
+		return 0;
+	return eb_report_fail(report,
+			      "%s: node: the host name is %s, as of every host that has none yet: their buckets would be "
+			      "one in Redis; set node, EDGEBUCKET_NODE or the host name",
+			      config->path, eb_input_quote(config->node).text);
 }
 
 /* --- interfaces --- */
@@ -405,11 +429,25 @@ static int warn_of_layers(const struct eb_config *config, struct eb_report *repo
 	return err;
 }
 
-static int warn_of_whole(const struct eb_config *config, struct eb_report *report)
+/* As `sed -i` or an editor does on the other side of a mount. */
+static int warn_of_replaced(struct eb_report *report)
 {
+	const struct eb_inputs *inputs = report->inputs;
 	int err = 0;
 
-	if (!config->rule_count)
+	for (size_t i = 0; !err && i < inputs->count && !inputs->is_kept; i++)
+		if (eb_input_is_replaced(inputs->items[i].path))
+			err = eb_report_warn(report, "%s: is mounted by itself, and where it comes from another file "
+					     "took its place: this was read from the one before; mount its directory",
+					     inputs->items[i].path);
+	return err;
+}
+
+static int warn_of_whole(const struct eb_config *config, struct eb_report *report)
+{
+	int err = warn_of_replaced(report);
+
+	if (!err && !config->rule_count)
 		err = eb_report_warn(report, "%s: there are no rules: everything passes", config->path);
 	if (!err && !config->redis && !*config->state_dir)
 		err = eb_report_warn(report, "%s: neither redis nor state_dir: a reboot gives every source a full "
@@ -430,6 +468,8 @@ static int fill_config(struct eb_config *config, struct eb_yaml *yaml, const cha
 		err = use_redis_file(config, redis_path, report);
 	if (!err)
 		err = eb_redis_config_apply_env(&config->redis, report);
+	if (!err)
+		err = check_own_name(config, report);
 	if (!err)
 		err = warn_of_layers(config, report);
 	return err ? err : warn_of_whole(config, report);

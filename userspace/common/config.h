@@ -108,6 +108,7 @@ struct eb_redis_config; /* config_redis.h */
 struct eb_config {
 	char *path;            /* of the file read, for messages */
 	char *node;            /* "" where the operator asked for none */
+	bool node_is_host;     /* nobody gave one: it is the host name */
 	char (*interfaces)[IF_NAMESIZE];
 	size_t interface_count; /* 1 to EB_INTERFACES_MAX */
 	enum eb_attach_mode attach;

@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,12 +21,22 @@ struct place {
 	struct stat before;
 };
 
+/* A rename onto a mount point fails, but only once there is something to lose. Kernels before 5.8 do not tell. */
+static bool is_mount(const char *path)
+{
+	struct statx st;
+
+	return statx(AT_FDCWD, path, 0, STATX_TYPE, &st) == 0 && st.stx_attributes & STATX_ATTR_MOUNT_ROOT;
+}
+
 static int find_place(const char *path, struct place *place)
 {
 	if (!realpath(path, place->file) || stat(place->file, &place->before))
 		return -errno;
 	if (!S_ISREG(place->before.st_mode))
 		return -EINVAL;
+	if (is_mount(place->file))
+		return -EBUSY;
 	strcpy(place->dir, place->file);
 	strrchr(place->dir, '/')[1] = '\0';
 	snprintf(place->fresh, sizeof(place->fresh), "%s.XXXXXX", place->file);
@@ -45,6 +56,11 @@ static int fail(int err, const char *path, char **error)
 			       "%s cannot be replaced: %s; its owner and group have to be root, as this process gave "
 			       "up CAP_CHOWN",
 			       path, strerror(-err));
+	if (err == -EBUSY)
+		return eb_fail(err, error,
+			       "%s cannot be replaced: it is mounted by itself, as a single file into a container; mount "
+			       "its directory instead",
+			       path);
 	return eb_fail(err, error, "%s cannot be replaced: %s", path,
 		       err == -EINVAL ? "not a regular file" : strerror(-err));
 }
