@@ -691,7 +691,7 @@ char *eb_redis_config_address(const struct eb_redis_config *redis)
 	for (size_t i = 0; i < redis->node_count; i++) {
 		const struct eb_endpoint *node = &redis->nodes[i];
 
-		fprintf(out, strchr(node->host, ':') ? "%s[%s]:%u" : "%s%s:%u", i ? "," : "", node->host, node->port);
+		fprintf(out, "%s%s", i ? "," : "", eb_endpoint_text(node->host, node->port).text);
 	}
 	if (fclose(out)) {
 		free(text);

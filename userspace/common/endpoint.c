@@ -2,6 +2,7 @@
 #include <arpa/inet.h>
 #include <ctype.h>
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -81,4 +82,12 @@ void eb_endpoint_done(struct eb_endpoint *endpoint)
 {
 	free(endpoint->host);
 	endpoint->host = NULL;
+}
+
+struct eb_endpoint_text eb_endpoint_text(const char *host, uint16_t port)
+{
+	struct eb_endpoint_text out;
+
+	snprintf(out.text, sizeof(out.text), strchr(host, ':') ? "[%.255s]:%u" : "%.255s:%u", host, port);
+	return out;
 }

@@ -20,4 +20,12 @@ bool eb_endpoint_is_host(const char *text);
 int eb_endpoint_parse(const char *text, uint16_t default_port, struct eb_endpoint *out);
 void eb_endpoint_done(struct eb_endpoint *endpoint);
 
+struct eb_endpoint_text {
+	char text[272];
+};
+
+/* The other way round; a host of more than 255 characters is cut. By value, so that eb_endpoint_text(h, p).text serves
+ * as an argument of printf. */
+struct eb_endpoint_text eb_endpoint_text(const char *host, uint16_t port);
+
 #endif

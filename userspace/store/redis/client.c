@@ -7,6 +7,7 @@
 
 #include "client.h"
 #include "clock.h"
+#include "endpoint.h"
 #include "resp.h"
 
 #define HANDSHAKE_MAX 3
@@ -477,18 +478,10 @@ static char *copy_text(const char *text)
 
 static bool name_peer(struct eb_client *client, const char *socket, const char *host, uint16_t port)
 {
-	size_t size = socket ? strlen(socket) + 1 : strlen(host) + sizeof("[]:65535");
-
 	client->socket = copy_text(socket);
 	client->host = copy_text(host);
-	client->peer = malloc(size);
-	if (!client->peer || (socket ? !client->socket : !client->host))
-		return false;
-	if (socket)
-		snprintf(client->peer, size, "%s", socket);
-	else
-		snprintf(client->peer, size, strchr(host, ':') ? "[%s]:%u" : "%s:%u", host, port);
-	return true;
+	client->peer = strdup(socket ? socket : eb_endpoint_text(host, port).text);
+	return client->peer && (socket ? client->socket : client->host);
 }
 
 static int start(struct eb_client *client, sd_event *event)

@@ -18,6 +18,7 @@
 
 #include "clock.h"
 #include "conn.h"
+#include "endpoint.h"
 #include "resolve.h"
 
 #define READ_SIZE (32 * 1024)
@@ -55,7 +56,7 @@ struct eb_conn {
 	struct addrinfo *addresses;
 	const struct addrinfo **order; /* of the addresses, in which they are tried */
 	size_t order_count, order_next;
-	char address[80]; /* of the one that is tried */
+	struct eb_endpoint_text address; /* of the one that is tried */
 	struct eb_tls_session *tls;
 	uint64_t tls_received; /* bytes, as last looked at */
 	sd_event_source *io, *timer, *kick;
@@ -388,8 +389,7 @@ static void name_address(struct eb_conn *conn, const struct addrinfo *ai)
 
 	if (getnameinfo(ai->ai_addr, ai->ai_addrlen, host, sizeof(host), NULL, 0, NI_NUMERICHOST))
 		snprintf(host, sizeof(host), "?");
-	snprintf(conn->address, sizeof(conn->address), strchr(host, ':') ? "[%s]:%u" : "%s:%u", host,
-		 conn->options->port);
+	conn->address = eb_endpoint_text(host, conn->options->port);
 }
 
 static void connect_address(struct eb_conn *conn)
@@ -601,7 +601,7 @@ bool eb_conn_has_choice(const struct eb_conn *conn)
 
 const char *eb_conn_address(const struct eb_conn *conn)
 {
-	return conn->address;
+	return conn->address.text;
 }
 
 int eb_conn_write(struct eb_conn *conn, const char *data, size_t len)

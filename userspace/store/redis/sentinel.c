@@ -64,12 +64,10 @@ static void take_answer(struct watcher *watcher, const char *host, const char *p
 {
 	struct eb_sentinel *sentinel = watcher->owner;
 	unsigned long port = strtoul(port_text, NULL, 10);
-	char peer[PEER_MAX];
 
-	snprintf(peer, sizeof(peer), strchr(host, ':') ? "[%s]:%lu" : "%s:%lu", host, port);
 	if (!eb_endpoint_is_host(host) || !port || port > 65535) {
 		note(watcher, "named an address that is none");
-	} else if (!strcmp(peer, sentinel->rejected)) {
+	} else if (!strcmp(eb_endpoint_text(host, port).text, sentinel->rejected)) {
 		note(watcher, "names a server that is no master");
 	} else if (sentinel->is_querying) {
 		sentinel->is_querying = false;

@@ -9,6 +9,7 @@
 #include <time.h>
 
 #include "backoff.h"
+#include "endpoint.h"
 #include "route.h"
 #include "sentinel.h"
 
@@ -98,10 +99,7 @@ static void connect_to(struct eb_single *single, const char *socket, const char 
 
 static bool is_current(const struct eb_single *single, const char *host, uint16_t port)
 {
-	char peer[300];
-
-	snprintf(peer, sizeof(peer), strchr(host, ':') ? "[%s]:%u" : "%s:%u", host, port);
-	return single->client && !strcmp(peer, eb_client_peer(single->client));
+	return single->client && !strcmp(eb_endpoint_text(host, port).text, eb_client_peer(single->client));
 }
 
 static void on_found(const char *host, uint16_t port, void *arg)
