@@ -108,8 +108,8 @@ struct eb_rule {
 	__u8 crowded_pass; /* pass packets of sources that got no bucket */
 	__u8 prefix4;      /* prefix lengths that make a source, for display */
 	__u8 prefix6;
-	__u8 next;         /* during a reload that changes the limits: 1 + the place in the other policy of the rule that
-			    * takes this one's buckets over, see convert.h; otherwise 0 */
+	__u8 next;         /* 0; during a reload that changes the limits, 1 + the place in the other policy of the rule
+			    * that takes this one's buckets over, see convert.h */
 	__u8 pad[2];
 	__u32 slot;        /* of counters and gate: stable while the rule keeps its name; below EB_SLOTS */
 	__u32 id4, id6;    /* rule_id of its buckets */

@@ -271,8 +271,8 @@ static __always_inline int eb_set_has_other(void *set, const struct eb_tags *tag
 	return 0;
 }
 
-/* Gives a free entry and its tag to `key`, locked with `mark`. Of CPUs, only the holder of the key's lock may. Returns 0
- * when somebody else was faster, with this entry or with this key. */
+/* Gives a free entry and its tag to `key`, locked with `mark`. Of CPUs, only the holder of the key's lock may. Returns
+ * 0 when somebody else was faster, with this entry or with this key. */
 static __always_inline int eb_place_take(const struct eb_sets *sets, const __u64 *key, int words, __u16 tag, int place,
 					 __u64 mark, __u64 now)
 {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Debts over a change of limits, on real maps and with the program: what is admitted at every step of a reload, between
- * its steps, from several CPUs, and after a kill at each. Rates are so slow that nothing is refilled: numbers are exact. */
+/* Debts over a change of limits, on real maps and with the program: what is admitted at every step of a reload,
+ * between its steps, from several CPUs, and after a kill at each. Rates are so slow that nothing is refilled: numbers
+ * are exact. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <pthread.h>

@@ -14,7 +14,8 @@
 /* Entries that have been full for this long are cleared by eb_buckets_sweep(). */
 #define SWEEP_AFTER (24ULL * 3600 * 1000000000 * EB_TICKS_PER_NS)
 
-/* When no agent has cleared them for this long, times may be from before the clock wrapped: two thirds of what it takes. */
+/* When no agent has cleared them for this long, times may be from before the clock wrapped: two thirds of what it
+ * takes. */
 #define MEND_AFTER_NS (100ULL * 24 * 3600 * 1000000000)
 
 /* A walk maps so many sets at a time: whole pages in both families, and little enough that a million buckets do not

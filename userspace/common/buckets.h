@@ -87,11 +87,11 @@ int eb_buckets_reset(struct eb_buckets *buckets, const struct eb_source *sources
 int eb_buckets_reset_all(struct eb_buckets *buckets, uint64_t *in_debt);
 
 /*
- * Gives a source's bucket a debt, making the bucket if needed. The debts of *view are those that its times are ahead of
- * `now`. EB_MERGE_LATER keeps the later of the two times; EB_MERGE_ADD adds both debts: what exceeds the burst is repaid
- * by refusing for longer, and only the longest refill that there is (EB_BURST_MAX) ends that. Safe while packets are
- * charged. Returns 1 when the bucket's debt grew, 0 when it was as large already, -ENOSPC when every place it could have
- * is in debt, -EBUSY when packets kept getting in the way.
+ * Gives a source's bucket a debt, making the bucket if needed. The debts of *view are those that its times are ahead
+ * of `now`. EB_MERGE_LATER keeps the later of the two times; EB_MERGE_ADD adds both debts: what exceeds the burst is
+ * repaid by refusing for longer, and only the longest refill that there is (EB_BURST_MAX) ends that. Safe while
+ * packets are charged. Returns 1 when the bucket's debt grew, 0 when it was as large already, -ENOSPC when every place
+ * it could have is in debt, -EBUSY when packets kept getting in the way.
  */
 enum eb_merge { EB_MERGE_LATER, EB_MERGE_ADD };
 int eb_buckets_merge(struct eb_buckets *buckets, const struct eb_bucket_view *view, enum eb_merge merge, uint64_t now);

@@ -113,8 +113,8 @@ static const struct pair *pair_of(const struct eb_convert *convert, const struct
 	return NULL;
 }
 
-/* The bucket of the new policy that takes an old one's debt over. False when none does: sources that become finer cannot
- * be told apart in what the coarser bucket owes. */
+/* The bucket of the new policy that takes an old one's debt over. False when none does: sources that become finer
+ * cannot be told apart in what the coarser bucket owes. */
 static bool convert_view(const struct eb_convert *convert, const struct eb_bucket_view *view, uint64_t now,
 			 struct eb_bucket_view *out)
 {
@@ -250,7 +250,7 @@ static int collect_one(const struct eb_bucket_view *view, void *arg)
 	return 0;
 }
 
-/* What each new bucket owes by what the old ones say at `now`, sorted: the largest debt where sources become coarser. */
+/* What each new bucket owes by what the old ones say at `now`, sorted: where sources become coarser, the largest. */
 static int collect_debts(const struct eb_convert *convert, const struct eb_legacy *legacy, uint64_t now,
 			 struct debts *out)
 {

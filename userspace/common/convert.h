@@ -8,10 +8,10 @@
  *  1. The new policy is filled in beside the old one, whose rules then say which rule of it comes next (eb_rule.next).
  *     The old one stays in force. After a grace period every packet knows: it charges O if its source has one, and N,
  *     under the new limits, if not. Nobody makes an O any more.
- *  2. eb_convert_move(), for each O: N gets the debt that O has, converted; then O is taken away, if nothing was charged
- *     to it since it was read, else again. Until O is gone nobody charges N, so the later of both times is exactly O's
- *     debt; taking away is one compare-and-swap of the time that every charge changes, so no charge is lost. A packet
- *     that found O before it went sees that it is gone, and is refused.
+ *  2. eb_convert_move(), for each O: N gets the debt that O has, converted; then O is taken away, if nothing was
+ *     charged to it since it was read, else again. Until O is gone nobody charges N, so the later of both times is
+ *     exactly O's debt; taking away is one compare-and-swap of the time that every charge changes, so no charge is
+ *     lost. A packet that found O before it went sees that it is gone, and is refused.
  *  3. The new policy is put into force: it charges N, as the old one has done.
  *
  * No source is refused or admitted for the sake of a reload but for a packet that is on the way when its O goes. All of

@@ -353,9 +353,10 @@ const char *eb_dataplane_pins_problem(const struct eb_dataplane *dataplane)
 
 /* ---- policies ---- */
 
-/* Returns once every packet that was on its way has been decided: those that come later see all that was written before.
- * XDP programs run inside RCU read-side sections, and an update of a map of maps waits for all of them before it
- * returns, as its promise is that the map before is out of use. Returns 0 or negative errno, with nothing waited for. */
+/* Returns once every packet that was on its way has been decided: those that come later see all that was written
+ * before. XDP programs run inside RCU read-side sections, and an update of a map of maps waits for all of them before
+ * it returns, as its promise is that the map before is out of use. Returns 0 or negative errno, with nothing waited
+ * for. */
 static int wait_for_packets(const struct eb_dataplane *dataplane)
 {
 	__u32 place = EB_FILTER_UNUSED;
@@ -577,7 +578,7 @@ static bool is_announced(const struct eb_policy *policy)
 	return false;
 }
 
-/* Goes on with the reload of an agent that was killed after it had announced it. */
+/* Goes on with a reload that was announced and did not get further, as its agent was killed. */
 static int finish_interrupted(struct eb_dataplane *dataplane)
 {
 	struct eb_policy *policies = calloc(2, sizeof(*policies));
@@ -592,7 +593,7 @@ static int finish_interrupted(struct eb_dataplane *dataplane)
 			err = convert ? finish_switch(dataplane, convert) : -ENOMEM;
 		}
 		if (!err)
-			eb_info("finished the reload of an agent that was killed",
+			eb_info("finished a reload that was interrupted",
 				eb_num("rules", policies[1].rule_count));
 		eb_buckets_unmap(dataplane->buckets);
 	}
@@ -601,8 +602,8 @@ static int finish_interrupted(struct eb_dataplane *dataplane)
 	return err;
 }
 
-/* Fills the idle policy and switches to it. After the announcement nothing fails but for want of memory to map: then the
- * next apply begins with that. */
+/* Fills the idle policy and switches to it. If the kernel should refuse to wait for packets after the announcement, the
+ * next apply begins with the rest. */
 static int switch_policy(struct eb_dataplane *dataplane, const struct eb_ruleset *ruleset, const struct eb_policy *old)
 {
 	struct eb_convert *convert = eb_convert_new(old, &ruleset->policy, true);
@@ -650,8 +651,10 @@ int eb_dataplane_apply(struct eb_dataplane *dataplane, const struct eb_ruleset *
 {
 	struct eb_policy *old = calloc(1, sizeof(*old));
 	struct eb_convert *carry = NULL;
-	int err = old ? eb_maps_policy(&dataplane->maps, old) : -ENOMEM;
+	int err = old ? finish_interrupted(dataplane) : -ENOMEM;
 
+	if (!err)
+		err = eb_maps_policy(&dataplane->maps, old);
 	if (!err)
 		err = carry_over(dataplane, &ruleset->policy, &carry);
 	if (!err)

@@ -53,8 +53,8 @@ const char *eb_dataplane_pins_problem(const struct eb_dataplane *dataplane);
 
 /*
  * Puts a ruleset into force: every packet sees the rules before or these, never a mixture. Buckets of rules whose
- * limits changed keep as many tokens missing as before, at every moment (convert.h). On failure the rules before stay in
- * force.
+ * limits changed keep as many tokens missing as before, at every moment (convert.h). On failure the rules before stay
+ * in force.
  */
 int eb_dataplane_apply(struct eb_dataplane *dataplane, const struct eb_ruleset *ruleset, char **error);
 
