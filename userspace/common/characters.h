@@ -8,8 +8,8 @@
 
 #include <stddef.h>
 
-/* "no-break space" for the UTF-8 character that the `size` bytes of `text` begin with; NULL for any character that is not
- * of this kind. */
+/* "no-break space" for the UTF-8 character that the `size` bytes of `text` begin with; NULL for any character that is
+ * not of this kind. */
 const char *eb_character_name(const char *text, size_t size);
 
 #endif

@@ -2,7 +2,8 @@
 /*
  * Numbers with units: counts, sizes, rates, durations. Pure and exact: integers and ratios of integers throughout.
  *
- * A number is decimal, with a point and an exponent that is not negative if you like, and may carry k, M, G (powers of 1000) or Ki, Mi, Gi (of 1024).
+ * A number is decimal, with a point and an exponent that is not negative if you like, and may carry k, M, G (powers of
+ * 1000) or Ki, Mi, Gi (of 1024).
  * Every function returns 0, or -EINVAL with *reason set to what is wrong and what would be right, made to follow the
  * quoted text: "is not a rate of packets; write it like ...". Outputs are written on success only.
  */
