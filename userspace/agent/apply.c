@@ -69,7 +69,7 @@ static void settle(struct eb_apply *apply)
 	apply->before = NULL;
 	apply->agent->pending = false;
 	apply->timer = sd_event_source_disable_unref(apply->timer);
-	free(apply->text);
+	eb_input_free(apply->text, apply->size);
 	free(apply->problem);
 	apply->text = apply->problem = NULL;
 }
@@ -264,7 +264,7 @@ static int check_own(const struct eb_agent *agent, struct order *order, char **e
 	if (err)
 		return eb_fail(err, error, "%s: cannot be read: %s", agent->config_path, strerror(-err));
 	order->is_own = size == order->size && memcmp(own, order->text, size) == 0;
-	free(own);
+	eb_input_free(own, size);
 	if (order->is_own && order->confirm_ns)
 		return eb_fail(-EEXIST, error,
 			       "%s is what %s says already: a restart would put it into force, confirmed or not; "
@@ -318,7 +318,7 @@ static int begin_trial(struct eb_apply *apply, struct order *order, struct eb_co
 
 	if (err)
 		return err;
-	free(apply->text);
+	eb_input_free(apply->text, apply->size);
 	apply->text = order->text;
 	apply->size = order->size;
 	order->text = NULL;
@@ -438,7 +438,7 @@ json_t *eb_apply_request(struct eb_apply *apply, const char *arguments, int file
 		err = parse_text(agent, &order, &config, &error);
 	if (!err)
 		err = put_into_force(apply, &order, config, &error);
-	free(order.text);
+	eb_input_free(order.text, order.size);
 	if (err) {
 		eb_error("apply refused, the rules stay as they are", eb_str("error", error ? error : strerror(-err)));
 		return refuse(error);

@@ -88,7 +88,7 @@ static int load(const struct cli *cli, const struct session *session)
 		return -1;
 	warn_of_lockout(cli, session, text, size);
 	fd = make_memory_file(text, size);
-	free(text);
+	eb_input_free(text, size);
 	if (fd >= 0)
 		return fd;
 	cli_fail("%s: cannot be copied: %s", path, strerror(-fd));

@@ -150,8 +150,7 @@ static void add_config(struct bundle *bundle, const char *name, const char *path
 	}
 	redacted = redact_config(text, size, is_redis, &bundle->secrets);
 	add(bundle, name, redacted, redacted ? strlen(redacted) : 0);
-	explicit_bzero(text, size);
-	free(text);
+	eb_input_free(text, size);
 }
 
 static void learn_password(struct bundle *bundle, const char *text, const char *file)
@@ -192,8 +191,7 @@ static void learn_from_agent(struct bundle *bundle)
 	for (const char *item = text; item < text + size; item += strlen(item) + 1)
 		if (strncmp(item, "REDIS_PASSWORD=", 15) == 0)
 			redact_add(&bundle->secrets, item + 15);
-	explicit_bzero(text, size);
-	free(text);
+	eb_input_free(text, size);
 }
 
 /* ---- the rest ---- */

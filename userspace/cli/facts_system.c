@@ -174,8 +174,7 @@ static json_t *variables_json(pid_t pid)
 	for (const char *item = text; item < text + size; item += strlen(item) + 1)
 		if (strncmp(item, "REDIS_", 6) == 0 || strncmp(item, "EDGEBUCKET_", 11) == 0)
 			json_array_append_new(list, json_stringn(item, strcspn(item, "=")));
-	explicit_bzero(text, size);
-	free(text);
+	eb_input_free(text, size);
 	return list;
 }
 

@@ -78,6 +78,13 @@ const char *eb_input_env(const char *name)
 	return value && *value ? value : NULL;
 }
 
+void eb_input_free(char *text, size_t size)
+{
+	if (text)
+		explicit_bzero(text, size);
+	free(text);
+}
+
 static int grow(char **buffer, size_t *room, size_t most)
 {
 	size_t larger = *room ? 2 * *room : 4096;
@@ -85,9 +92,12 @@ static int grow(char **buffer, size_t *room, size_t most)
 
 	if (larger > most)
 		larger = most;
-	grown = realloc(*buffer, larger + 1);
+	grown = malloc(larger + 1); /* realloc() would leave a copy of passwords behind */
 	if (!grown)
 		return -ENOMEM;
+	if (*buffer)
+		memcpy(grown, *buffer, *room);
+	eb_input_free(*buffer, *room);
 	*buffer = grown;
 	*room = larger;
 	return 0;

@@ -37,6 +37,9 @@ int eb_input_read(const char *path, size_t max, mode_t *mode, char **out, size_t
 /* The same for what is open, from where it stands. */
 int eb_input_read_fd(int fd, size_t max, char **out, size_t *size);
 
+/* Frees what these read, wiped, as it may hold passwords. Accepts NULL. */
+void eb_input_free(char *text, size_t size);
+
 /* Whether a file that is there has no name any more: a mount of a single file stays on what it was before somebody put
  * another in its place. */
 bool eb_input_is_replaced(const char *path);

@@ -11,20 +11,13 @@ struct eb_inputs *eb_inputs_new(void)
 	return calloc(1, sizeof(struct eb_inputs));
 }
 
-static void free_text(char *text, size_t size)
-{
-	if (text)
-		explicit_bzero(text, size);
-	free(text);
-}
-
 void eb_inputs_free(struct eb_inputs *inputs)
 {
 	if (!inputs)
 		return;
 	for (size_t i = 0; i < inputs->count; i++) {
 		free(inputs->items[i].path);
-		free_text(inputs->items[i].text, inputs->items[i].size);
+		eb_input_free(inputs->items[i].text, inputs->items[i].size);
 	}
 	free(inputs->items);
 	free(inputs);
@@ -62,7 +55,7 @@ static int add(struct eb_inputs *inputs, const char *path, struct eb_input_file 
 	file->path = strdup(path);
 	if (!items || !file->path) {
 		free(file->path);
-		free_text(file->text, file->size);
+		eb_input_free(file->text, file->size);
 		return -ENOMEM;
 	}
 	items[inputs->count++] = *file;
@@ -97,7 +90,7 @@ static int merge_file(struct eb_inputs *inputs, const struct eb_input_file *from
 	text = copy_text(from->text, from->size);
 	if (!text)
 		return -ENOMEM;
-	free_text(file->text, file->size);
+	eb_input_free(file->text, file->size);
 	file->text = text;
 	file->size = from->size;
 	return 0;
@@ -130,7 +123,7 @@ int eb_inputs_read(struct eb_inputs *inputs, const char *path, size_t max, mode_
 		return err;
 	err = eb_inputs_add(inputs, path, *mode, *out, *size);
 	if (err)
-		free_text(*out, *size);
+		eb_input_free(*out, *size);
 	return err;
 }
 

@@ -120,8 +120,7 @@ static int load(const char *path, struct eb_inputs *inputs)
 	if (err)
 		return err;
 	err = parse(text, size, inputs);
-	explicit_bzero(text, size);
-	free(text);
+	eb_input_free(text, size);
 	return err;
 }
 

@@ -68,8 +68,7 @@ int eb_password_read(const char *path, mode_t *mode, char **out, char **error)
 		*out = text;
 		return 0;
 	}
-	explicit_bzero(text, size);
-	free(text);
+	eb_input_free(text, size);
 	eb_fail(err, error, "%s %s", eb_input_quote(path).text, reason ? reason : "cannot be read");
 	free(reason);
 	return err;

@@ -94,8 +94,7 @@ static char *scan_state_dir(const char *path)
 	if (eb_input_read(path, EB_YAML_SIZE_MAX, NULL, &text, &size))
 		return NULL;
 	dir = find_line(text, "state_dir:");
-	explicit_bzero(text, size);
-	free(text);
+	eb_input_free(text, size);
 	return dir;
 }
 

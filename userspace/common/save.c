@@ -135,12 +135,17 @@ int eb_save_check(const char *path, char **error)
 
 static int put_in_place(const struct place *place)
 {
-	if (unlink(place->previous) && errno != ENOENT)
+	char second[sizeof(place->fresh) + sizeof(EB_SAVE_PREVIOUS)];
+	int err = 0;
+
+	/* A second name, not a new name: there is a file of each name at any moment. */
+	snprintf(second, sizeof(second), "%s" EB_SAVE_PREVIOUS, place->fresh);
+	if (link(place->file, second))
 		return -errno;
-	/* A second name, not a new name: there is a file of the first one at any moment. */
-	if (link(place->file, place->previous))
-		return -errno;
-	return rename(place->fresh, place->file) ? -errno : 0;
+	if (rename(second, place->previous))
+		err = -errno;
+	(void)unlink(second); /* of one file by both names, rename() leaves both */
+	return !err && rename(place->fresh, place->file) ? -errno : err;
 }
 
 void eb_save_sync_dir(const char *dir)
