@@ -103,6 +103,11 @@ answers() {
 	says '.packets.tokens == 20 and .verdict == "pass" and (.reason | length > 0)' explain 10.11.9.1
 	says '.rule == "dns" and .verdict == "drop"' explain 10.12.0.1 --dst 10.7.0.1 --proto udp --dport 53
 	says '.rule == "everyone" and .verdict == "pass"' explain 10.12.0.1 --proto tcp --dport 80
+	# IPv4 as IPv6 sockets write it.
+	says '.address == "10.9.3.4" and .rule == "enemy"' explain ::ffff:10.9.3.4
+	says '.rule == "dns"' explain ::ffff:10.12.0.1 --dst ::ffff:10.7.0.1 --proto udp --dport 53
+	says 'length == 1 and .[0].source == "10.11.1.0/24"' buckets ::ffff:10.11.1.77
+	says 'length == 1 and .[0].source == "10.11.1.0/24"' buckets ::ffff:10.11.1.0/120
 	says '.rule == "everyone" and .verdict == "drop" and .source == "2001:db8:8::/56"' explain 2001:db8:8:1::9
 	says '.rule == null and .verdict == "pass"' explain 192.0.2.1
 	shows 'Verdict: *drop' explain 10.11.1.1
@@ -119,7 +124,7 @@ exits 1 reload
 exits 1 flush
 
 # A token more is a token more in reality, and a full bucket passes a burst.
-says '.reset == 1' reset 10.11.1.9
+says '.reset == 1' reset ::ffff:10.11.1.9
 send 10.11.1.1 -n 50
 counted everyone 10.11.1.1 40 30 10.11.1.0/24
 says '.reset >= 5' reset --all
