@@ -24,5 +24,6 @@ skeleton "$BUILD/edgebucket.bpf.o" edgebucket
 # shellcheck disable=SC2046 # one word for each file
 ${CC:-gcc} -std=gnu11 -D_GNU_SOURCE -O2 -g -Wall -Wextra -Werror -fno-strict-aliasing -I include -I "$out" \
 	-I userspace/common $(find bench -name '*.c' ! -name '*.bpf.c') \
-	userspace/common/buckets.c userspace/common/maps.c userspace/common/text.c userspace/common/prefix_filter.c \
+	userspace/common/buckets.c userspace/common/maps.c userspace/common/pins.c userspace/common/text.c \
+	userspace/common/prefix_filter.c \
 	-o "$out/bench" -lbpf -lhiredis -lpthread

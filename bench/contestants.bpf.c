@@ -47,7 +47,7 @@ struct {
 static __always_inline int parse_ipv4(struct xdp_md *ctx, struct eb_packet *packet)
 {
 	packet->len = ctx->data_end - ctx->data;
-	return eb_parse_frame((void *)(long)ctx->data, (void *)(long)ctx->data_end, packet) == EB_PARSED_IP &&
+	return eb_parse_frame((void *)(long)ctx->data, (void *)(long)ctx->data_end, 1, packet) == EB_PARSED_IP &&
 	       packet->family == 4;
 }
 

@@ -64,6 +64,9 @@ EXPECTED = {
     "Refused reloads since the agent started": (1, 1, ["127.0.0.1:9464"]),
     "Last reload": (1, 1, [0, 1]),
     "Agents by version": (2, 2, [2]),
+    "Prefixes by list": (2, 2, ["blocked", "src"]),
+    "Lines left out of lists": (1, 1, ["blocked", "src"]),
+    "Detached by an operator": (1, 1, [0, 1]),
 }
 
 problems = []

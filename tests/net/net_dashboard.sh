@@ -11,7 +11,7 @@ other_config=$dir/other.yaml
 rules() {
 	cat <<- END
 		  - { name: office, match: { src: [10.9.0.0/16] }, action: allow }
-		  - { name: blocked, match: { src: [10.6.0.0/16] }, action: deny }
+		  - { name: blocked, match: { src_file: blocked.txt, on_bad_line: skip }, action: deny }
 		  - name: watched
 		    match: { src: [10.7.128.0/17] }
 		    action: limit
@@ -59,6 +59,7 @@ until_seen() { until_true "Prometheus to see $1" saw "$1"; }
 
 settings='redis: { host: 127.0.0.1, port: 6379, tick: 200ms }'
 make_network
+printf '%s\n' 10.6.0.0/17 10.6.128.0/17 'no prefix' > "$dir/blocked.txt"
 rules | write_config
 sed -i 's/^metrics: .*/metrics: 127.0.0.1:9464/' "$config"
 start_redis
