@@ -25,9 +25,7 @@ endif
 export PATH := $(PATH):/usr/sbin:/sbin
 
 WARN     = -Wall -Wextra -Werror
-CPPFLAGS += -iquote include -iquote bpf -iquote userspace/common -iquote userspace/store \
-	   -iquote userspace/store/redis -iquote userspace/agent -iquote $(BUILD) -D_GNU_SOURCE \
-	   -DEB_VERSION='"$(VERSION)"'
+CPPFLAGS += -iquote userspace -iquote include -iquote bpf -iquote $(BUILD) -D_GNU_SOURCE -DEB_VERSION='"$(VERSION)"'
 CFLAGS  ?= -O2 -g
 ALL_CFLAGS = -std=gnu11 $(CFLAGS) $(WARN) -fno-strict-aliasing $(SANITIZE) -MMD -MP
 LIBS     = -Wl,--as-needed -lmicrohttpd -lcap-ng -lxdp -lbpf -lyaml -ljansson -lmnl -lsystemd -lhiredis -lssl -lcrypto -llmdb -lelf -lz -lpthread
@@ -38,10 +36,9 @@ BPF_CFLAGS = -O2 -g -target bpf -mcpu=v3 $(WARN) -fno-strict-aliasing -iquote in
 	     -isystem /usr/include/$(MULTIARCH) -MMD -MP
 
 objects = $(patsubst %.c,$(BUILD)/%.o,$(wildcard $(addsuffix /*.c,$(1))))
-COMMON  = $(call objects,userspace/common)
-STORE   = $(call objects,userspace/store userspace/store/redis)
+COMMON  = $(call objects,$(addprefix userspace/,base netlink ipc config policy maps attach redis store))
 AGENT   = $(call objects,userspace/agent)
-CLI     = $(call objects,userspace/cli)
+CLI     = $(call objects,userspace/cli userspace/support)
 CLI_MODULES = $(filter-out %/main.o,$(CLI))
 
 UNIT = $(patsubst tests/unit/%.c,$(BUILD)/tests/%,$(wildcard tests/unit/unit_*.c))
@@ -52,12 +49,12 @@ XDP_HELPERS = $(patsubst %.c,$(BUILD)/%.o,$(filter-out $(wildcard tests/xdp/xdp_
 UNIT_HELPERS = $(patsubst %.c,$(BUILD)/%.o,$(filter-out $(wildcard tests/unit/unit_*.c),$(wildcard tests/unit/*.c)))
 
 FUZZ = $(patsubst tests/fuzz/%.c,$(BUILD)/tests/%,$(wildcard tests/fuzz/fuzz_*.c))
-FUZZ_MODULES = $(filter-out %/main.o,$(AGENT)) $(STORE) $(COMMON)
+FUZZ_MODULES = $(filter-out %/main.o,$(AGENT)) $(COMMON)
 
 all: $(BUILD)/edgebucketd $(BUILD)/edgebucket $(BUILD)/edgebucket.bpf.o ## build the agent and the command line
 
-$(BUILD)/edgebucketd: $(AGENT) $(STORE) $(COMMON)
-$(BUILD)/edgebucket: $(CLI) $(STORE) $(COMMON)
+$(BUILD)/edgebucketd: $(AGENT) $(COMMON)
+$(BUILD)/edgebucket: $(CLI) $(COMMON)
 $(BUILD)/edgebucketd $(BUILD)/edgebucket:
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
@@ -71,16 +68,16 @@ $(BUILD)/edgebucket.skel.h: $(BUILD)/edgebucket.bpf.o
 	$(call say,SKEL,$@)
 	$(Q)$(BPFTOOL) gen skeleton $< name edgebucket_bpf > $@.tmp && mv $@.tmp $@
 
-$(addprefix $(BUILD)/userspace/common/,attach.o chain.o object.o): $(BUILD)/edgebucket.skel.h
+$(addprefix $(BUILD)/userspace/attach/,attach.o bpf_object.o dispatcher.o): $(BUILD)/edgebucket.skel.h
 
 $(BUILD)/%.o: %.c
 	$(call say,CC,$@)
 	$(Q)mkdir -p $(@D)
-	$(Q)$(CC) $(CPPFLAGS) -iquote $(<D) -iquote userspace/cli $(ALL_CFLAGS) -c $< -o $@
+	$(Q)$(CC) $(CPPFLAGS) $(ALL_CFLAGS) -c $< -o $@
 
-$(UNIT): $(BUILD)/tests/%: $(BUILD)/tests/unit/%.o $(UNIT_HELPERS) $(CLI_MODULES) $(STORE) $(COMMON)
-$(XDP): $(BUILD)/tests/%: $(BUILD)/tests/xdp/%.o $(XDP_HELPERS) $(CLI_MODULES) $(STORE) $(COMMON)
-$(REDIS): $(BUILD)/tests/%: $(BUILD)/tests/redis/%.o $(BUILD)/tests/redis/harness.o $(STORE) $(COMMON)
+$(UNIT): $(BUILD)/tests/%: $(BUILD)/tests/unit/%.o $(UNIT_HELPERS) $(CLI_MODULES) $(COMMON)
+$(XDP): $(BUILD)/tests/%: $(BUILD)/tests/xdp/%.o $(XDP_HELPERS) $(CLI_MODULES) $(COMMON)
+$(REDIS): $(BUILD)/tests/%: $(BUILD)/tests/redis/%.o $(BUILD)/tests/redis/harness.o $(COMMON)
 $(NET): $(BUILD)/tests/%: $(BUILD)/tests/net/%.o
 $(UNIT) $(XDP) $(REDIS) $(NET):
 	$(call say,LINK,$@)

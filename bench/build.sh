@@ -23,7 +23,7 @@ done
 skeleton "$BUILD/edgebucket.bpf.o" edgebucket
 # shellcheck disable=SC2046 # one word for each file
 ${CC:-gcc} -std=gnu11 -D_GNU_SOURCE -O2 -g -Wall -Wextra -Werror -fno-strict-aliasing -I include -I "$out" \
-	-I userspace/common $(find bench -name '*.c' ! -name '*.bpf.c') \
-	userspace/common/buckets.c userspace/common/maps.c userspace/common/pins.c userspace/common/text.c \
-	userspace/common/prefix_filter.c \
+	-I userspace $(find bench -name '*.c' ! -name '*.bpf.c') \
+	userspace/maps/buckets.c userspace/maps/maps.c userspace/maps/pins.c userspace/base/error.c \
+	userspace/policy/prefix_filter.c \
 	-o "$out/bench" -lbpf -lhiredis -lpthread

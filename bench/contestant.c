@@ -16,8 +16,8 @@
 #include "contestants.skel.h"
 #include "edgebucket.h"
 #include "edgebucket.skel.h"
-#include "maps.h"
-#include "prefix_filter.h"
+#include "maps/maps.h"
+#include "policy/prefix_filter.h"
 
 #define TICKS_PER_SECOND (1000000000.0 * EB_TICKS_PER_NS)
 

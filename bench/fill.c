@@ -10,8 +10,8 @@
 #include <string.h>
 
 #include "bench.h"
-#include "buckets.h"
-#include "maps.h"
+#include "maps/buckets.h"
+#include "maps/maps.h"
 
 #define FIRST_SOURCE 0x0a100000 /* 10.16.0.0 */
 

@@ -3,7 +3,7 @@
  * A filter in front of a trie of prefixes: bits by a hash of the first bits of an address, set where some prefix of the
  * trie begins with these, or covers all that do. A bit that is not set answers for the trie, with one access to memory
  * instead of one for each level: of a million prefixes about twenty. The agent makes it, with 16 bits for a prefix
- * (userspace/common/prefix_filter.c), so that one address in 16 that is on no list asks the trie for nothing.
+ * (userspace/policy/prefix_filter.c), so that one address in 16 that is on no list asks the trie for nothing.
  */
 #ifndef EB_FILTER_H
 #define EB_FILTER_H

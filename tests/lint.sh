@@ -74,7 +74,7 @@ check_c() {
 	# shellcheck disable=SC2046 # a list of words
 	cppcheck --quiet --std=c11 --enable=warning,performance,portability --inline-suppr --error-exitcode=1 \
 		--include="$scratch/macros.h" -D_GNU_SOURCE -D__x86_64__ -DEB_VERSION='"0"' \
-		-I include -I bpf -I userspace/common -I userspace/store -I userspace/store/redis -I userspace/agent -I userspace/cli \
+		-I userspace -I include -I bpf \
 		--suppress=uninitvar --suppress=legacyUninitvar --suppress=ctuuninitvar \
 		--suppress=arithOperationsOnVoidPointer --suppress='signConversion:tests/*' \
 		$(files 'userspace/*.c' 'tests/*.c' 'bench/*.c' ':!*.bpf.c')

@@ -16,9 +16,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "config.h"
-#include "config_redis.h"
-#include "rules.h"
+#include "config/config.h"
+#include "config/config_redis.h"
+#include "policy/rules.h"
 
 #define DIVIDER "====\n"
 #define REDIS_PATH "redis.json"

@@ -10,9 +10,9 @@
 #include <string.h>
 #include <sys/socket.h>
 
-#include "control.h"
-#include "control_server.h"
+#include "agent/control_server.h"
 #include "endpoint.h"
+#include "ipc/control.h"
 
 #define PUT_OFF_MAX 64
 #define DESCRIPTORS_MAX 64

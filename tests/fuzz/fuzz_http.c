@@ -8,8 +8,8 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "agent/http_server.h"
 #include "endpoint.h"
-#include "http_server.h"
 
 static void on_request(const char *path, struct eb_http_reply *reply, void *arg)
 {

@@ -21,10 +21,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "config_redis.h"
-#include "redis.h"
-#include "restore.h"
-#include "store.h"
+#include "config/config_redis.h"
+#include "redis/redis.h"
+#include "store/restore.h"
+#include "store/store.h"
 #include "world.h"
 
 #define MS 1000000ULL

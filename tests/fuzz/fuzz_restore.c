@@ -18,8 +18,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "restore.h"
-#include "rules.h"
+#include "policy/rules.h"
+#include "store/restore.h"
 #include "table.h"
 
 #define SETS 16

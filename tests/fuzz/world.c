@@ -9,7 +9,7 @@
 #include <sys/socket.h>
 #include <time.h>
 
-#include "resolve.h"
+#include "redis/resolve.h"
 #include "world.h"
 
 #define FD_FIRST 100000 /* no descriptor of the process has such a number */

@@ -17,8 +17,8 @@
 #include <hiredis/hiredis.h>
 #include <systemd/sd-event.h>
 
-#include "clock.h"
-#include "config_redis.h"
+#include "base/clock.h"
+#include "config/config_redis.h"
 #include "redis/redis.h"
 
 #define PATIENCE_NS 20000000000ULL

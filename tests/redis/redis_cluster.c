@@ -6,7 +6,7 @@
 
 #include "harness.h"
 #include "redis/slot.h"
-#include "store.h"
+#include "store/store.h"
 
 #define NODES 6 /* masters first */
 #define MASTERS 3

@@ -18,8 +18,8 @@
 #include <unistd.h>
 
 #include "harness.h"
-#include "record.h"
-#include "store.h"
+#include "store/record.h"
+#include "store/store.h"
 
 #define PASSWORD "s3cret"
 #define NODE "edge-01"

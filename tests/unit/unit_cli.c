@@ -15,21 +15,21 @@
 
 #include <cmocka.h>
 
-#include "config.h"
-#include "control.h"
-#include "limit.h"
-#include "lock.h"
-#include "options.h"
-#include "places.h"
-#include "prefix.h"
-#include "print.h"
-#include "protocol.h"
-#include "quantity.h"
-#include "restore.h"
-#include "rows.h"
-#include "rules.h"
-#include "session.h"
-#include "table_print.h"
+#include "cli/bucket_rows.h"
+#include "cli/options.h"
+#include "cli/print.h"
+#include "cli/session.h"
+#include "cli/table_print.h"
+#include "config/config.h"
+#include "config/limit.h"
+#include "config/paths.h"
+#include "config/prefix.h"
+#include "config/protocol.h"
+#include "config/quantity.h"
+#include "ipc/control.h"
+#include "ipc/lock.h"
+#include "policy/rules.h"
+#include "store/restore.h"
 
 #define ARRAY_SIZE(array) (sizeof(array) / sizeof((array)[0]))
 

@@ -16,10 +16,10 @@
 
 #include <cmocka.h>
 
-#include "config.h"
-#include "config_redis.h"
-#include "list.h"
-#include "prefix.h"
+#include "config/config.h"
+#include "config/config_redis.h"
+#include "config/prefix.h"
+#include "config/prefix_list.h"
 
 #define SECOND_NS 1000000000ULL
 

@@ -10,8 +10,8 @@
 
 #include <cmocka.h>
 
-#include "exposition.h"
-#include "rules.h"
+#include "base/exposition.h"
+#include "policy/rules.h"
 
 /* What an expression writes to the stream `out`. */
 #define WRITTEN(expression)                                \

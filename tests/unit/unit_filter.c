@@ -12,7 +12,7 @@
 #include <cmocka.h>
 
 #include "filter.h"
-#include "prefix_filter.h"
+#include "policy/prefix_filter.h"
 #include "random.h"
 
 #define FILTER_MAX (2 * 1024 * 1024)

@@ -16,8 +16,8 @@
 
 #include <cmocka.h>
 
-#include "config.h"
-#include "limit.h"
+#include "config/config.h"
+#include "config/limit.h"
 
 typedef unsigned __int128 u128;
 typedef __int128 s128;

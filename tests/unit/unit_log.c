@@ -18,8 +18,8 @@
 
 #include <jansson.h>
 
-#include "log.h"
-#include "printable.h"
+#include "base/log.h"
+#include "base/printable.h"
 #include "random.h"
 
 #define ARRAY_SIZE(array) (sizeof(array) / sizeof((array)[0]))

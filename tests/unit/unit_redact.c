@@ -11,7 +11,7 @@
 
 #include <cmocka.h>
 
-#include "redact.h"
+#include "support/redact.h"
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 

@@ -17,8 +17,8 @@
 
 #include <cmocka.h>
 
-#include "limit.h"
-#include "rules.h"
+#include "config/limit.h"
+#include "policy/rules.h"
 
 /* classify.h runs on these instead of the maps of bpf/maps.h, which their addresses stand for. */
 #define EB_MAPS_H

@@ -16,8 +16,8 @@
 
 #include <cmocka.h>
 
-#include "input.h"
-#include "save.h"
+#include "base/input.h"
+#include "base/replace_file.h"
 
 static char dir[] = "/tmp/unit_save.XXXXXX";
 

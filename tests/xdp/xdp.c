@@ -16,9 +16,9 @@
 #include <bpf/libbpf.h>
 #include <cmocka.h>
 
-#include "buckets.h"
-#include "config.h"
-#include "rules.h"
+#include "config/config.h"
+#include "maps/buckets.h"
+#include "policy/rules.h"
 #include "table.h"
 #include "xdp.h"
 

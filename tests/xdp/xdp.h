@@ -11,7 +11,7 @@
 
 #include <linux/bpf.h>
 
-#include "clock.h"
+#include "base/clock.h"
 #include "edgebucket.h"
 #include "frame.h"
 

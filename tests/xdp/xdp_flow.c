@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * flow.h: which rule a flow meets, read from the policy maps. Compared with a first-match evaluation of the
+ * classify.h: which rule a flow meets, read from the policy maps. Compared with a first-match evaluation of the
  * configuration, and for whole flows with what the program decides about such a packet. A run prints its seed on
  * failure; EB_TEST_SEED repeats it.
  */
@@ -15,10 +15,10 @@
 
 #include <cmocka.h>
 
-#include "buckets.h"
-#include "config.h"
-#include "flow.h"
-#include "protocol.h"
+#include "config/config.h"
+#include "config/protocol.h"
+#include "maps/buckets.h"
+#include "maps/classify.h"
 #include "xdp.h"
 
 #define SETS 16

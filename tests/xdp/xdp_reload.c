@@ -19,11 +19,11 @@
 #include <bpf/libbpf.h>
 #include <cmocka.h>
 
-#include "buckets.h"
-#include "config.h"
-#include "convert.h"
-#include "dataplane.h"
-#include "rules.h"
+#include "attach/dataplane.h"
+#include "config/config.h"
+#include "maps/buckets.h"
+#include "maps/convert.h"
+#include "policy/rules.h"
 #include "xdp.h"
 
 #define HOUR (3600 * 1000000000ULL * EB_TICKS_PER_NS)

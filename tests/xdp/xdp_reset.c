@@ -12,7 +12,7 @@
 
 #include <cmocka.h>
 
-#include "buckets.h"
+#include "maps/buckets.h"
 #include "table.h"
 #include "xdp.h"
 

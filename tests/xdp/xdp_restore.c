@@ -10,7 +10,7 @@
 
 #include <cmocka.h>
 
-#include "restore.h"
+#include "store/restore.h"
 #include "table.h"
 #include "xdp.h"
 

@@ -13,8 +13,8 @@
 
 #include <cmocka.h>
 
-#include "buckets.h"
 #include "edgebucket.h"
+#include "maps/buckets.h"
 #include "xdp.h"
 
 #define SETS 4096

@@ -6,8 +6,8 @@
 #include <sys/epoll.h>
 #include <unistd.h>
 
-#include "acceptor.h"
-#include "log.h"
+#include "agent/acceptor.h"
+#include "base/log.h"
 
 #define PAUSE_US 200000ULL
 

@@ -4,15 +4,15 @@
 #include <string.h>
 #include <sys/epoll.h>
 
-#include "agent.h"
-#include "clock.h"
-#include "layers.h"
-#include "lists.h"
-#include "log.h"
-#include "privileges.h"
-#include "stay.h"
-#include "text.h"
-#include "watch.h"
+#include "agent/agent.h"
+#include "agent/lists.h"
+#include "agent/watch.h"
+#include "base/clock.h"
+#include "base/error.h"
+#include "base/log.h"
+#include "base/privileges.h"
+#include "ipc/detach_note.h"
+#include "netlink/layers.h"
 
 /* An attempt that failed is repeated after this long, if no notification comes first. */
 #define RETRY_US (5 * 1000000ULL)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * The agent's one object: the configuration in force, the kernel side, and what each interface is doing. main.c makes
- * it in the order that matters; links.c and control_server.c call it when something happens.
+ * it in the order that matters; link_watch.c and control_server.c call it when something happens.
  */
 #ifndef EB_AGENT_H
 #define EB_AGENT_H
@@ -9,11 +9,11 @@
 #include <stdbool.h>
 #include <systemd/sd-event.h>
 
-#include "config.h"
-#include "dataplane.h"
-#include "intake.h"
-#include "keep.h"
-#include "persist.h"
+#include "agent/intake.h"
+#include "agent/keep.h"
+#include "agent/persist.h"
+#include "attach/dataplane.h"
+#include "config/config.h"
 
 struct eb_interface {
 	char name[IF_NAMESIZE];
@@ -43,7 +43,7 @@ struct eb_agent {
 								       -ECANCELED when it attached again instead */
 	void *detach_arg;
 	bool detached;          /* an operator asked for it; until a reload or `edgebucket attach` */
-	bool stays;             /* and for restarts too (stay.h) */
+	bool stays;             /* and for restarts too (detach_note.h) */
 	bool pending;           /* what is in force awaits its confirmation, see apply.h */
 	unsigned int reloads, reload_failures;
 	char *pins_problem;     /* of eb_dataplane_pins_problem(), as logged; NULL */

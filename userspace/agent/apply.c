@@ -7,17 +7,17 @@
 #include <sys/stat.h>
 #include <time.h>
 
-#include "apply.h"
-#include "clock.h"
-#include "config_redis.h"
-#include "control.h"
-#include "input.h"
-#include "lists.h"
-#include "log.h"
-#include "printable.h"
-#include "save.h"
-#include "text.h"
-#include "yaml.h"
+#include "agent/apply.h"
+#include "agent/lists.h"
+#include "base/clock.h"
+#include "base/error.h"
+#include "base/input.h"
+#include "base/log.h"
+#include "base/printable.h"
+#include "base/replace_file.h"
+#include "config/config_redis.h"
+#include "config/yaml.h"
+#include "ipc/control.h"
 
 /* When rules could not be put back, for want of memory say, it is tried again after this long. */
 #define RETRY_US (5 * 1000000ULL)

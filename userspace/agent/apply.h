@@ -11,7 +11,7 @@
 
 #include <jansson.h>
 
-#include "agent.h"
+#include "agent/agent.h"
 
 struct eb_apply; /* opaque */
 

@@ -2,7 +2,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#include "census.h"
+#include "agent/census.h"
 
 /* A slice counts so many buckets, about a millisecond's worth; then the loop gets its turn. */
 #define SLICE_BUCKETS 16384

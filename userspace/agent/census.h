@@ -8,7 +8,7 @@
 
 #include <systemd/sd-event.h>
 
-#include "buckets.h"
+#include "maps/buckets.h"
 
 struct eb_census; /* opaque */
 

@@ -3,12 +3,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "cleaning.h"
-#include "clock.h"
+#include "agent/cleaning.h"
+#include "agent/timer.h"
+#include "base/clock.h"
 #include "gcra.h"
-#include "record.h"
-#include "restore.h"
-#include "timer.h"
+#include "store/record.h"
+#include "store/restore.h"
 
 #define SECOND_NS 1000000000ULL
 #define EVERY_NS (600 * SECOND_NS)

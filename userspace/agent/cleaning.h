@@ -12,8 +12,8 @@
 #include <stdint.h>
 #include <systemd/sd-event.h>
 
-#include "dataplane.h"
-#include "store.h"
+#include "attach/dataplane.h"
+#include "store/store.h"
 
 struct eb_cleaning; /* opaque */
 

@@ -8,9 +8,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "acceptor.h"
-#include "control.h"
-#include "control_server.h"
+#include "agent/acceptor.h"
+#include "agent/control_server.h"
+#include "ipc/control.h"
 
 /* A client that says nothing, or cannot be answered, for this long is hung up on; more than so many at once are not let
  * in. */

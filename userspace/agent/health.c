@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-#include "health.h"
+#include "agent/health.h"
 
 /* Why an interface is not enforced, as a line. */
 static void tell_reason(const struct eb_agent *agent, const struct eb_interface *interface, FILE *out)

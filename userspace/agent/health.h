@@ -5,7 +5,7 @@
 
 #include <stdio.h>
 
-#include "agent.h"
+#include "agent/agent.h"
 
 /* Whether every interface is enforced; a line to `out` for each that is not, and why. */
 bool eb_health_is_enforced(const struct eb_agent *agent, FILE *out);

@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "held.h"
+#include "agent/held.h"
 #include "table.h"
 
 int eb_held_init(struct eb_held *held, const struct eb_buckets *buckets)

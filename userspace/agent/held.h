@@ -9,7 +9,7 @@
 
 #include <stdint.h>
 
-#include "buckets.h"
+#include "maps/buckets.h"
 
 #define EB_HELD_NOTHING 0u
 #define EB_HELD_DOUBTFUL 2u /* fingerprints are odd */

@@ -14,10 +14,10 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "acceptor.h"
-#include "clock.h"
-#include "http_server.h"
-#include "text.h"
+#include "agent/acceptor.h"
+#include "agent/http_server.h"
+#include "base/clock.h"
+#include "base/error.h"
 
 /* From the connection to the last byte of the reply; a scraper on the same continent needs a tenth of a second. */
 #define PATIENCE_US (5 * 1000000ULL)

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
-#include "dataplane.h"
-#include "intake.h"
-#include "link.h"
+#include "agent/intake.h"
+#include "attach/dataplane.h"
+#include "netlink/link.h"
 
 /* A look ends when it has so many frames. One that takes longer than this is of an idle interface, on which ARP and the
  * like are all there is. */

@@ -8,10 +8,10 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-#include "keep.h"
-#include "kept.h"
-#include "log.h"
-#include "privileges.h"
+#include "agent/keep.h"
+#include "base/log.h"
+#include "base/privileges.h"
+#include "config/kept.h"
 
 struct eb_keep {
 	char *state_dir;

@@ -8,7 +8,7 @@
 
 #include <systemd/sd-event.h>
 
-#include "inputs.h"
+#include "config/inputs.h"
 
 struct eb_keep; /* opaque */
 

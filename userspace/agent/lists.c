@@ -3,16 +3,16 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "control.h"
-#include "input.h"
-#include "inputs.h"
-#include "list.h"
-#include "lists.h"
-#include "log.h"
-#include "prefix.h"
-#include "printable.h"
-#include "report.h"
-#include "text.h"
+#include "agent/lists.h"
+#include "base/error.h"
+#include "base/input.h"
+#include "base/log.h"
+#include "base/printable.h"
+#include "config/findings.h"
+#include "config/inputs.h"
+#include "config/prefix.h"
+#include "config/prefix_list.h"
+#include "ipc/control.h"
 
 /* Lists of fewer prefixes lose half of them by somebody's hand. */
 #define SHRINK_FROM 16

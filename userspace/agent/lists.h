@@ -8,7 +8,7 @@
 
 #include <jansson.h>
 
-#include "agent.h"
+#include "agent/agent.h"
 
 /* How many prefixes the rules have. */
 struct eb_list_sizes {

@@ -11,20 +11,20 @@
 #include <systemd/sd-daemon.h>
 #include <unistd.h>
 
-#include "agent.h"
-#include "apply.h"
-#include "control.h"
-#include "control_server.h"
-#include "health.h"
-#include "kept.h"
-#include "links.h"
-#include "lists.h"
-#include "lock.h"
-#include "log.h"
-#include "metrics.h"
-#include "printable.h"
-#include "privileges.h"
-#include "text.h"
+#include "agent/agent.h"
+#include "agent/apply.h"
+#include "agent/control_server.h"
+#include "agent/health.h"
+#include "agent/lists.h"
+#include "agent/metrics.h"
+#include "base/error.h"
+#include "base/log.h"
+#include "base/printable.h"
+#include "base/privileges.h"
+#include "config/kept.h"
+#include "ipc/control.h"
+#include "ipc/lock.h"
+#include "netlink/link_watch.h"
 
 #define SWEEP_US (24 * 3600 * 1000000ULL)
 #define CHECK_US 1000000ULL

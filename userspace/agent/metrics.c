@@ -3,18 +3,18 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "census.h"
-#include "clock.h"
-#include "endpoint.h"
-#include "exposition.h"
-#include "health.h"
-#include "http_server.h"
-#include "lists.h"
-#include "log.h"
-#include "metrics.h"
-#include "printable.h"
-#include "resolve.h"
-#include "text.h"
+#include "agent/census.h"
+#include "agent/health.h"
+#include "agent/http_server.h"
+#include "agent/lists.h"
+#include "agent/metrics.h"
+#include "base/clock.h"
+#include "base/error.h"
+#include "base/exposition.h"
+#include "base/log.h"
+#include "base/printable.h"
+#include "config/endpoint.h"
+#include "redis/resolve.h"
 
 /* An address that was in use, or not there yet, is tried again after this long. */
 #define RETRY_US (5 * 1000000ULL)

@@ -8,7 +8,7 @@
 
 #include <jansson.h>
 
-#include "agent.h"
+#include "agent/agent.h"
 
 struct eb_metrics; /* opaque */
 

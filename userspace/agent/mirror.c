@@ -4,13 +4,13 @@
 #include <string.h>
 #include <time.h>
 
-#include "boot_id.h"
-#include "cleaning.h"
-#include "clock.h"
-#include "held.h"
-#include "mirror.h"
-#include "record.h"
-#include "timer.h"
+#include "agent/cleaning.h"
+#include "agent/held.h"
+#include "agent/mirror.h"
+#include "agent/timer.h"
+#include "base/boot_id.h"
+#include "base/clock.h"
+#include "store/record.h"
 
 #define SECOND_NS 1000000000ULL
 #define DAY_NS (24 * 3600 * SECOND_NS)

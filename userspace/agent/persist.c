@@ -8,15 +8,15 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "clock.h"
-#include "config_redis.h"
-#include "log.h"
-#include "persist.h"
-#include "printable.h"
-#include "restore.h"
-#include "store.h"
-#include "text.h"
-#include "timer.h"
+#include "agent/persist.h"
+#include "agent/timer.h"
+#include "base/clock.h"
+#include "base/error.h"
+#include "base/log.h"
+#include "base/printable.h"
+#include "config/config_redis.h"
+#include "store/restore.h"
+#include "store/store.h"
 
 #define SECOND_NS 1000000000ULL
 

@@ -16,10 +16,10 @@
 #include <jansson.h>
 #include <systemd/sd-event.h>
 
-#include "config.h"
-#include "dataplane.h"
-#include "mirror.h"
-#include "store.h"
+#include "agent/mirror.h"
+#include "attach/dataplane.h"
+#include "config/config.h"
+#include "store/store.h"
 
 struct eb_persist; /* opaque */
 

@@ -5,10 +5,10 @@
 #include <string.h>
 #include <sys/inotify.h>
 
-#include "clock.h"
-#include "lists.h"
-#include "log.h"
-#include "watch.h"
+#include "agent/lists.h"
+#include "agent/watch.h"
+#include "base/clock.h"
+#include "base/log.h"
 
 #define EVENTS (IN_CLOSE_WRITE | IN_MOVED_TO | IN_CREATE | IN_ATTRIB | IN_DELETE_SELF | IN_MOVE_SELF)
 

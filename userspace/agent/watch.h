@@ -9,7 +9,7 @@
 #ifndef EB_WATCH_H
 #define EB_WATCH_H
 
-#include "agent.h"
+#include "agent/agent.h"
 
 struct eb_watch; /* opaque */
 

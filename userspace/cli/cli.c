@@ -3,7 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "cli.h"
+#include "cli/cli.h"
 
 __attribute__((format(printf, 1, 0))) static void say(const char *format, va_list args)
 {

@@ -5,14 +5,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "agent.h"
-#include "control.h"
-#include "interfaces.h"
-#include "layers.h"
-#include "lockout.h"
-#include "options.h"
-#include "pins.h"
-#include "stay.h"
+#include "cli/agent_client.h"
+#include "cli/interfaces.h"
+#include "cli/lockout.h"
+#include "cli/options.h"
+#include "ipc/control.h"
+#include "ipc/detach_note.h"
+#include "maps/pins.h"
+#include "netlink/layers.h"
 
 static enum cli_result run(struct cli *cli, int argc, char **argv, const char *request, int timeout_ms,
 			   const char *done)

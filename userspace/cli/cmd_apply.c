@@ -13,13 +13,13 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "agent.h"
-#include "control.h"
-#include "input.h"
-#include "lockout.h"
-#include "options.h"
-#include "quantity.h"
-#include "yaml.h"
+#include "base/input.h"
+#include "cli/agent_client.h"
+#include "cli/lockout.h"
+#include "cli/options.h"
+#include "config/quantity.h"
+#include "config/yaml.h"
+#include "ipc/control.h"
 
 static enum cli_result parse_confirm(const struct cli *cli, const char *text, uint64_t *out_ns)
 {

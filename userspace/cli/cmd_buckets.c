@@ -4,12 +4,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "compare.h"
-#include "limit.h"
-#include "options.h"
-#include "print.h"
-#include "session.h"
-#include "table_print.h"
+#include "cli/compare.h"
+#include "cli/options.h"
+#include "cli/print.h"
+#include "cli/session.h"
+#include "cli/table_print.h"
+#include "config/limit.h"
 
 #define TOP_DEFAULT 10
 

@@ -5,14 +5,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "config.h"
-#include "lockout.h"
-#include "options.h"
-#include "print.h"
-#include "printable.h"
-#include "protocol.h"
-#include "rules.h"
-#include "table_print.h"
+#include "base/printable.h"
+#include "cli/lockout.h"
+#include "cli/options.h"
+#include "cli/print.h"
+#include "cli/table_print.h"
+#include "config/config.h"
+#include "config/protocol.h"
+#include "policy/rules.h"
 
 /* A configuration and what became of it. */
 struct checked {

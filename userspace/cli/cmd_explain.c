@@ -8,14 +8,14 @@
 
 #include <bpf/bpf.h>
 
-#include "flow.h"
-#include "input.h"
-#include "limit.h"
-#include "options.h"
-#include "print.h"
-#include "protocol.h"
-#include "rules.h"
-#include "session.h"
+#include "base/input.h"
+#include "cli/options.h"
+#include "cli/print.h"
+#include "cli/session.h"
+#include "config/limit.h"
+#include "config/protocol.h"
+#include "maps/classify.h"
+#include "policy/rules.h"
 
 #define PORT_MAX 65535
 

@@ -3,9 +3,9 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "agent.h"
-#include "options.h"
-#include "print.h"
+#include "cli/agent_client.h"
+#include "cli/options.h"
+#include "cli/print.h"
 
 static enum cli_result show(const struct cli *cli, json_t *reply)
 {

@@ -5,10 +5,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "agent.h"
-#include "options.h"
-#include "print.h"
-#include "session.h"
+#include "cli/agent_client.h"
+#include "cli/options.h"
+#include "cli/print.h"
+#include "cli/session.h"
 
 struct reset_list {
 	const struct session *session;

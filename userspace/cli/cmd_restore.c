@@ -6,11 +6,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "limit.h"
-#include "options.h"
-#include "printable.h"
-#include "rows.h"
-#include "table_print.h"
+#include "base/printable.h"
+#include "cli/bucket_rows.h"
+#include "cli/options.h"
+#include "cli/table_print.h"
+#include "config/limit.h"
 
 /* One store, judged by itself. */
 struct source {

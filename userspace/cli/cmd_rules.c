@@ -4,12 +4,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "agent.h"
-#include "options.h"
-#include "print.h"
-#include "rules.h"
-#include "session.h"
-#include "table_print.h"
+#include "cli/agent_client.h"
+#include "cli/options.h"
+#include "cli/print.h"
+#include "cli/session.h"
+#include "cli/table_print.h"
+#include "policy/rules.h"
 
 struct rules_view {
 	const struct session *session;

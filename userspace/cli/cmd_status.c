@@ -7,16 +7,16 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "agent.h"
-#include "input.h"
-#include "interfaces.h"
-#include "lock.h"
-#include "options.h"
-#include "print.h"
-#include "printable.h"
-#include "rules.h"
-#include "session.h"
-#include "stay.h"
+#include "base/input.h"
+#include "base/printable.h"
+#include "cli/agent_client.h"
+#include "cli/interfaces.h"
+#include "cli/options.h"
+#include "cli/print.h"
+#include "cli/session.h"
+#include "ipc/detach_note.h"
+#include "ipc/lock.h"
+#include "policy/rules.h"
 
 struct status {
 	const struct session *session;

@@ -14,12 +14,12 @@
 
 #include <bpf/libbpf.h>
 
-#include "clock.h"
-#include "options.h"
-#include "print.h"
-#include "protocol.h"
-#include "rules.h"
-#include "session.h"
+#include "base/clock.h"
+#include "cli/options.h"
+#include "cli/print.h"
+#include "cli/session.h"
+#include "config/protocol.h"
+#include "policy/rules.h"
 
 #define NS_PER_S 1000000000LL
 

@@ -5,10 +5,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "compare.h"
-#include "limit.h"
-#include "rows.h"
-#include "table_print.h"
+#include "cli/bucket_rows.h"
+#include "cli/compare.h"
+#include "cli/table_print.h"
+#include "config/limit.h"
 
 struct comparison {
 	struct session session;

@@ -7,8 +7,8 @@
 
 #include <stddef.h>
 
-#include "cli.h"
-#include "config.h"
+#include "cli/cli.h"
+#include "config/config.h"
 
 /* `rule` and `within` may be NULL for all; `limit` 0 for all rows. */
 enum cli_result compare_show(const struct cli *cli, const char *rule, const struct eb_prefix *within, size_t limit);

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "interfaces.h"
+#include "cli/interfaces.h"
 
 static int add(struct interface_list *list, const char *name, int ifindex, const struct eb_attachment *attachment, int error)
 {

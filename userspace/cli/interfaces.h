@@ -9,8 +9,8 @@
 #include <net/if.h>
 #include <stddef.h>
 
-#include "attach.h"
-#include "session.h"
+#include "attach/attach.h"
+#include "cli/session.h"
 
 struct interface {
 	char name[IF_NAMESIZE];

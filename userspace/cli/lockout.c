@@ -6,10 +6,10 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "cli.h"
-#include "input.h"
-#include "lockout.h"
-#include "rules.h"
+#include "base/input.h"
+#include "cli/cli.h"
+#include "cli/lockout.h"
+#include "policy/rules.h"
 
 #define VARIABLE "SSH_CONNECTION="
 #define ENVIRONMENT_MAX (2 * 1024 * 1024)

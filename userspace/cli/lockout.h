@@ -3,7 +3,7 @@
 #ifndef CLI_LOCKOUT_H
 #define CLI_LOCKOUT_H
 
-#include "config.h"
+#include "config/config.h"
 
 /* Says so on standard error where a rule of `config` would drop what comes from where this session does: SSH_CONNECTION,
  * of this process or of one that it descends from, as sudo takes it out of the environment. */

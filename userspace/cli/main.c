@@ -8,11 +8,11 @@
 
 #include <bpf/libbpf.h>
 
-#include "cli.h"
+#include "base/input.h"
+#include "cli/cli.h"
+#include "cli/options.h"
+#include "cli/print.h"
 #include "edgebucket.h"
-#include "input.h"
-#include "options.h"
-#include "print.h"
 
 static enum cli_result cmd_version(struct cli *cli, int argc, char **argv);
 static enum cli_result cmd_help(struct cli *cli, int argc, char **argv);

@@ -3,9 +3,9 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "input.h"
-#include "options.h"
-#include "quantity.h"
+#include "base/input.h"
+#include "cli/options.h"
+#include "config/quantity.h"
 
 /* Options of every command. */
 #define OPTIONS_COMMON 3

@@ -6,8 +6,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "limit.h"
-#include "print.h"
+#include "cli/print.h"
+#include "config/limit.h"
 
 #define ARRAY_SIZE(array) (sizeof(array) / sizeof((array)[0]))
 #define NS_PER_S 1000000000ULL

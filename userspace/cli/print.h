@@ -9,9 +9,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "buckets.h"
-#include "cli.h"
+#include "cli/cli.h"
 #include "edgebucket.h"
+#include "maps/buckets.h"
 
 /* By value, so that print_count(x).s serves as an argument of printf. */
 struct text {

@@ -4,9 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "input.h"
-#include "prefix.h"
-#include "session.h"
+#include "base/input.h"
+#include "cli/session.h"
+#include "config/prefix.h"
 
 /*
  * The default configuration may be missing, or no YAML while somebody edits it: the maps can be read all the same. One

@@ -5,12 +5,12 @@
 #ifndef EB_SESSION_H
 #define EB_SESSION_H
 
-#include "attach.h"
-#include "buckets.h"
-#include "cli.h"
-#include "config.h"
-#include "places.h"
-#include "print.h"
+#include "attach/attach.h"
+#include "cli/cli.h"
+#include "cli/print.h"
+#include "config/config.h"
+#include "config/paths.h"
+#include "maps/buckets.h"
 
 #define SESSION_MAPS (1 << 0)     /* with the policy in force */
 #define SESSION_BUCKETS (1 << 1)  /* with the maps, for reading */

@@ -8,12 +8,12 @@
 
 #include <systemd/sd-event.h>
 
-#include "clock.h"
-#include "config_redis.h"
-#include "redis.h"
-#include "restore.h"
-#include "rules.h"
-#include "stores.h"
+#include "base/clock.h"
+#include "cli/stores.h"
+#include "config/config_redis.h"
+#include "policy/rules.h"
+#include "redis/redis.h"
+#include "store/restore.h"
 
 #define SECOND_NS 1000000000ULL
 

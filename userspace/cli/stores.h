@@ -9,10 +9,10 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "cli.h"
-#include "config.h"
-#include "session.h"
-#include "store.h"
+#include "cli/cli.h"
+#include "cli/session.h"
+#include "config/config.h"
+#include "store/store.h"
 
 enum store_kind { STORE_REDIS, STORE_EMBEDDED, STORE_KINDS };
 

@@ -2,7 +2,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "table_print.h"
+#include "cli/table_print.h"
 
 struct layout {
 	const struct table_column *columns;

@@ -9,7 +9,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#include "print.h"
+#include "cli/print.h"
 
 #define TABLE_COLUMNS_MAX 16
 

@@ -4,8 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "record.h"
-#include "store.h"
+#include "store/record.h"
+#include "store/store.h"
 
 _Static_assert(EB_STORE_FIELD_MAX > EB_RULE_NAME_MAX + 1 + INET6_ADDRSTRLEN + 4, "the longest field");
 _Static_assert(EB_STORE_VALUE_MAX > 20 + 1 + 20, "the longest value");

@@ -9,7 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "config.h"
+#include "config/config.h"
 
 struct eb_record {
 	char rule[EB_RULE_NAME_MAX + 1];

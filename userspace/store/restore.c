@@ -3,8 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "longest.h"
-#include "restore.h"
+#include "maps/debt_order.h"
+#include "store/restore.h"
 #include "table.h"
 
 /* A board without a clock of its own boots in 1970. A saved_at that is further ahead than this is damage. */

@@ -10,8 +10,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "buckets.h"
-#include "record.h"
+#include "maps/buckets.h"
+#include "store/record.h"
 
 struct eb_restore; /* opaque: the records collected from any number of stores, the later one of each bucket */
 

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "store_ops.h"
+#include "store/store_ops.h"
 
 void eb_store_init(struct eb_store *store, const struct eb_store_ops *ops, const struct eb_store_events *events)
 {

@@ -13,7 +13,7 @@
 #include <stdint.h>
 #include <systemd/sd-event.h>
 
-#include "histogram.h"
+#include "base/histogram.h"
 
 /* What fits one command of Redis well: more fields gain nothing, and hold up other clients of a slow server. */
 #define EB_STORE_BATCH_ITEMS 128

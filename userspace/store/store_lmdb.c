@@ -23,9 +23,9 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "clock.h"
-#include "privileges.h"
-#include "store_ops.h"
+#include "base/clock.h"
+#include "base/privileges.h"
+#include "store/store_ops.h"
 
 #define WINDOW 64 /* jobs that write; all of them make one transaction at most */
 #define CHUNK_SIZE (256 * 1024)

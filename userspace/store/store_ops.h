@@ -5,7 +5,7 @@
 #ifndef EB_STORE_OPS_H
 #define EB_STORE_OPS_H
 
-#include "store.h"
+#include "store/store.h"
 
 struct eb_store_ops {
 	const char *name;

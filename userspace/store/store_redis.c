@@ -8,9 +8,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "config_redis.h"
+#include "config/config_redis.h"
 #include "redis/redis.h"
-#include "store_ops.h"
+#include "store/store_ops.h"
 
 /* Measured: a million fields in HSETs of 128 are as fast with 64 commands under way as with more, and a server that
  * hangs leaves no more than this in memory. */

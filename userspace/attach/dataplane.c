@@ -1,0 +1,693 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+#include <bpf/bpf.h>
+#include <bpf/btf.h>
+#include <bpf/libbpf.h>
+
+#include "attach/attach.h"
+#include "attach/bpf_object.h"
+#include "attach/dataplane.h"
+#include "attach/kernel_check.h"
+#include "base/clock.h"
+#include "base/error.h"
+#include "base/log.h"
+#include "maps/bpffs.h"
+#include "maps/convert.h"
+#include "maps/foreign.h"
+#include "maps/last_maps.h"
+#include "maps/pins.h"
+#include "table.h"
+
+#define PRIVATE_BPFFS                                                                                             \
+	"bpffs was not mounted at " EB_BPFFS ", and this agent mounted it in a mount namespace of its own: the maps end " \
+	"with that, and a start makes new ones, with full buckets. Before it starts, outside: mount -t bpf bpf " EB_BPFFS \
+	"; a container needs that directory as a volume"
+
+struct eb_dataplane {
+	char *pin_dir, *run_dir;
+	struct eb_maps maps;
+	struct eb_buckets *buckets;
+	struct eb_state *state; /* the map `state` in memory */
+	size_t state_length;
+	struct btf *btf;        /* of the tries that a policy makes */
+	int filter_fd;          /* a filter that nobody asks, to wait for packets */
+	bool is_new;
+	bool is_pinned;
+	bool is_private; /* the pins end with a mount namespace of this agent's own */
+	char *pins_problem; /* why what somebody removed cannot be pinned again; NULL */
+	struct eb_legacy *legacy; /* maps of another layout or size that were there, until eb_dataplane_settle() */
+	struct eb_convert *carry;
+	struct eb_programs *programs;
+};
+
+/* ---- opening ---- */
+
+/* Two entries for each bucket: see table.h. */
+static __u32 sets_of(uint32_t table_size)
+{
+	return table_size / (EB_WAYS / 2);
+}
+
+static int map_state(struct eb_dataplane *dataplane)
+{
+	size_t page = sysconf(_SC_PAGESIZE);
+	void *memory;
+
+	dataplane->state_length = (sizeof(struct eb_state) + page - 1) / page * page;
+	memory = mmap(NULL, dataplane->state_length, PROT_READ | PROT_WRITE, MAP_SHARED,
+		      dataplane->maps.fd[EB_MAP_STATE], 0);
+	if (memory == MAP_FAILED)
+		return -errno;
+	dataplane->state = memory;
+	return 0;
+}
+
+/* Makes maps that nobody knows of yet: eb_dataplane_commit() pins them. */
+static int make_new(struct eb_dataplane *dataplane, uint32_t table_size, char **error)
+{
+	int err = eb_object_make_maps(&dataplane->maps, sets_of(table_size));
+
+	if (!err)
+		err = map_state(dataplane);
+	if (err)
+		return eb_fail(err, error, "cannot make the maps: %s", strerror(-err));
+	dataplane->is_new = true;
+	dataplane->state->ticks_per_ns = EB_TICKS_PER_NS;
+	dataplane->state->swept_ns = eb_monotonic_ns();
+	if (getrandom(dataplane->state->seed, sizeof(dataplane->state->seed), 0) < 0)
+		return eb_fail(-errno, error, "no random seed: %s", strerror(errno));
+	return 0;
+}
+
+/* Makes new maps where none are pinned. Those of an earlier run may still be in use, if somebody removed their pins. */
+static int make_first(struct eb_dataplane *dataplane, uint32_t table_size, char **error)
+{
+	int err = make_new(dataplane, table_size, error);
+
+	if (!err)
+		dataplane->state->predecessor = eb_last_maps_read(dataplane->run_dir, dataplane->pin_dir);
+	return err;
+}
+
+/* Opens the maps whose buckets are carried over; without them, sources begin with full ones. */
+static void open_legacy(struct eb_dataplane *dataplane, const char *dir)
+{
+	char *why = NULL;
+
+	if (eb_legacy_open(dir, &dataplane->legacy, &why))
+		eb_warning("cannot carry the buckets over to new maps, sources begin with full ones",
+			   eb_str("pin_dir", dir), eb_str("error", why ? why : "out of memory"));
+	free(why);
+}
+
+/* Makes new maps beside those that are pinned, from which the buckets are carried over. If those were to replace
+ * others and never did so on all interfaces, from the others: they are what programs use. */
+static int replace_maps(struct eb_dataplane *dataplane, uint32_t table_size, char **error)
+{
+	char before[PATH_MAX];
+	int err;
+
+	eb_maps_close(&dataplane->maps);
+	open_legacy(dataplane, eb_pins_before(dataplane->pin_dir, before) ? before : dataplane->pin_dir);
+	if (!dataplane->legacy)
+		return make_first(dataplane, table_size, error);
+	err = make_new(dataplane, table_size, error);
+	if (err)
+		return err;
+	dataplane->state->predecessor = eb_legacy_state_id(dataplane->legacy);
+	dataplane->is_new = false;
+	return 0;
+}
+
+/*
+ * A replacement that an agent was killed at is completed first, whatever the size is by now: programs of the set before
+ * may be attached, and what they charge goes to the set that was to replace it.
+ */
+static void resume(struct eb_dataplane *dataplane, const char *before, uint32_t table_size, uint32_t sets)
+{
+	open_legacy(dataplane, before);
+	if (!dataplane->legacy)
+		(void)eb_pins_settle(dataplane->pin_dir);
+	if (sets != sets_of(table_size))
+		eb_warning("a change of table_size was interrupted and is completed now; the size that is configured "
+			   "comes with the next restart",
+			   eb_num("table_size", sets * (EB_WAYS / 2)), eb_num("configured", table_size));
+}
+
+static int finish_interrupted(struct eb_dataplane *dataplane);
+
+/* Brings to an end what an agent before was killed in. */
+static int finish_before(struct eb_dataplane *dataplane)
+{
+	int err = eb_buckets_open(&dataplane->maps, true, &dataplane->buckets);
+
+	if (!err)
+		err = eb_buckets_recover(dataplane->buckets);
+	return err ? err : finish_interrupted(dataplane);
+}
+
+static void forget_buckets(struct eb_dataplane *dataplane)
+{
+	eb_buckets_close(dataplane->buckets);
+	if (dataplane->state)
+		munmap(dataplane->state, dataplane->state_length);
+	dataplane->buckets = NULL;
+	dataplane->state = NULL;
+}
+
+static int adopt(struct eb_dataplane *dataplane, uint32_t table_size, char **error)
+{
+	struct bpf_map_info info = {};
+	__u32 len = sizeof(info);
+	char before[PATH_MAX];
+	int err = bpf_obj_get_info_by_fd(dataplane->maps.fd[EB_MAP_BUCKETS_V4], &info, &len);
+	bool is_interrupted = eb_pins_before(dataplane->pin_dir, before);
+	uint32_t sets = is_interrupted ? info.max_entries : sets_of(table_size);
+
+	if (!err && !eb_object_fits(&dataplane->maps, info.max_entries))
+		return replace_maps(dataplane, table_size, error);
+	if (!err)
+		err = map_state(dataplane);
+	if (!err)
+		err = finish_before(dataplane);
+	if (!err && info.max_entries != sets) {
+		forget_buckets(dataplane);
+		return replace_maps(dataplane, table_size, error);
+	}
+	if (err)
+		return eb_fail(err, error, "cannot adopt the maps in %s: %s", dataplane->pin_dir, strerror(-err));
+	dataplane->is_pinned = true;
+	if (is_interrupted)
+		resume(dataplane, before, table_size, sets);
+	return 0;
+}
+
+static int open_maps(struct eb_dataplane *dataplane, const struct eb_config *config, char **error)
+{
+	char *why = NULL;
+	int err = eb_pins_recover(config->pin_dir);
+
+	if (err)
+		return eb_fail(err, error, "%s: %s", config->pin_dir, strerror(-err));
+	err = eb_maps_open(config->pin_dir, &dataplane->maps, &why);
+	if (!err)
+		return adopt(dataplane, config->table_size, error);
+	free(why);
+	if (err == -EPROTO)
+		return replace_maps(dataplane, config->table_size, error);
+	if (err == -ENOENT)
+		return make_first(dataplane, config->table_size, error);
+	return eb_fail(err, error, "cannot open the maps in %s: %s", config->pin_dir, strerror(-err));
+}
+
+int eb_dataplane_open(const struct eb_config *config, struct eb_dataplane **out, char **error)
+{
+	struct eb_dataplane *dataplane = calloc(1, sizeof(*dataplane));
+	const uint64_t no_bits = 0;
+	bool has_mounted = false;
+	int err;
+
+	if (!dataplane)
+		return eb_fail(-ENOMEM, error, "out of memory");
+	dataplane->filter_fd = -1;
+	eb_object_quiet();
+	eb_maps_init(&dataplane->maps);
+	dataplane->pin_dir = strdup(config->pin_dir);
+	dataplane->run_dir = strdup(config->run_dir);
+	err = dataplane->pin_dir && dataplane->run_dir ? eb_kernel_check(error)
+						       : eb_fail(-ENOMEM, error, "out of memory");
+	if (!err)
+		err = eb_bpffs_prepare(config->pin_dir, &has_mounted, error);
+	dataplane->is_private = !err && has_mounted && eb_bpffs_is_private();
+	if (!err) {
+		dataplane->filter_fd = eb_maps_make_filter(&no_bits, 1);
+		if (dataplane->filter_fd < 0)
+			err = eb_fail(dataplane->filter_fd, error, "cannot make a map: %s",
+				      strerror(-dataplane->filter_fd));
+	}
+	if (!err)
+		err = open_maps(dataplane, config, error);
+	if (!err && !dataplane->buckets) {
+		err = eb_buckets_open(&dataplane->maps, true, &dataplane->buckets);
+		if (err)
+			eb_fail(err, error, "cannot map the buckets: %s", strerror(-err));
+	}
+	if (!err) {
+		err = eb_object_types(&dataplane->btf);
+		if (err)
+			eb_fail(err, error, "cannot read the program's types: %s", strerror(-err));
+	}
+	if (!err) {
+		dataplane->programs = eb_programs_new(&dataplane->maps, dataplane->pin_dir);
+		if (!dataplane->programs)
+			err = eb_fail(-ENOMEM, error, "out of memory");
+	}
+	if (err) {
+		eb_dataplane_close(dataplane);
+		return err;
+	}
+	*out = dataplane;
+	return 0;
+}
+
+static void close_legacy(struct eb_dataplane *dataplane)
+{
+	eb_legacy_close(dataplane->legacy);
+	eb_convert_free(dataplane->carry);
+	dataplane->legacy = NULL;
+	dataplane->carry = NULL;
+}
+
+void eb_dataplane_close(struct eb_dataplane *dataplane)
+{
+	if (!dataplane)
+		return;
+	eb_programs_free(dataplane->programs);
+	close_legacy(dataplane);
+	btf__free(dataplane->btf);
+	if (dataplane->filter_fd >= 0)
+		close(dataplane->filter_fd);
+	forget_buckets(dataplane);
+	eb_maps_close(&dataplane->maps);
+	free(dataplane->pin_dir);
+	free(dataplane->run_dir);
+	free(dataplane->pins_problem);
+	free(dataplane);
+}
+
+const struct eb_maps *eb_dataplane_maps(const struct eb_dataplane *dataplane)
+{
+	return &dataplane->maps;
+}
+
+struct eb_programs *eb_dataplane_programs(const struct eb_dataplane *dataplane)
+{
+	return dataplane->programs;
+}
+
+struct eb_buckets *eb_dataplane_buckets(const struct eb_dataplane *dataplane)
+{
+	return dataplane->buckets;
+}
+
+bool eb_dataplane_is_carrying(const struct eb_dataplane *dataplane)
+{
+	return dataplane->legacy != NULL;
+}
+
+bool eb_dataplane_is_new(const struct eb_dataplane *dataplane)
+{
+	return dataplane->is_new;
+}
+
+static void note_maps(const struct eb_dataplane *dataplane)
+{
+	__u32 id;
+	int err = eb_maps_state_id(&dataplane->maps, &id);
+
+	if (!err)
+		err = eb_last_maps_write(dataplane->run_dir, dataplane->pin_dir, id);
+	if (err)
+		eb_warning("cannot note which maps are in use: if their pins are removed, the next agent takes the "
+			   "program for another owner's",
+			   eb_str("run_dir", dataplane->run_dir), eb_err(err), eb_str("hint", "make run_dir writable"));
+}
+
+int eb_dataplane_commit(struct eb_dataplane *dataplane, char **error)
+{
+	int err = 0;
+
+	if (!dataplane->is_pinned) {
+		EB_WRITE(dataplane->state->schema, EB_SCHEMA);
+		err = eb_pins_replace(dataplane->pin_dir, &dataplane->maps, dataplane->legacy, error);
+		dataplane->is_pinned = !err;
+	}
+	if (!err)
+		note_maps(dataplane);
+	return err;
+}
+
+bool eb_dataplane_keep_pins(struct eb_dataplane *dataplane)
+{
+	/* A set before that is still needed is left in peace. */
+	if (!dataplane->is_pinned || dataplane->legacy)
+		return false;
+	free(dataplane->pins_problem);
+	dataplane->pins_problem = NULL;
+	return !eb_pins_are_there(dataplane->pin_dir) &&
+	       eb_pins_replace(dataplane->pin_dir, &dataplane->maps, false, &dataplane->pins_problem) == 0;
+}
+
+const char *eb_dataplane_pins_problem(const struct eb_dataplane *dataplane)
+{
+	return !dataplane->pins_problem && dataplane->is_private ? PRIVATE_BPFFS : dataplane->pins_problem;
+}
+
+/* ---- policies ---- */
+
+/* Returns once every packet that was on its way has been decided: those that come later see all that was written
+ * before. XDP programs run inside RCU read-side sections, and an update of a map of maps waits for all of them before
+ * it returns, as its promise is that the map before is out of use. Returns 0 or negative errno, with nothing waited
+ * for. */
+static int wait_for_packets(const struct eb_dataplane *dataplane)
+{
+	__u32 place = EB_FILTER_UNUSED;
+
+	return bpf_map_update_elem(dataplane->maps.fd[EB_MAP_FILTERS], &place, &dataplane->filter_fd, BPF_ANY);
+}
+
+static int make_trie(const struct eb_dataplane *dataplane, const struct eb_trie *trie, int family)
+{
+	LIBBPF_OPTS(bpf_map_create_opts, opts, .map_flags = BPF_F_NO_PREALLOC);
+	__u32 key_size = family == 4 ? sizeof(struct eb_lpm4) : sizeof(struct eb_lpm6);
+	int fd = btf__fd(dataplane->btf);
+
+	if (fd >= 0) {
+		opts.btf_fd = fd;
+		opts.btf_key_type_id = btf__find_by_name_kind(dataplane->btf, family == 4 ? "eb_lpm4" : "eb_lpm6",
+							      BTF_KIND_STRUCT);
+		opts.btf_value_type_id = btf__find_by_name_kind(dataplane->btf, "__u64", BTF_KIND_TYPEDEF);
+	}
+	return bpf_map_create(BPF_MAP_TYPE_LPM_TRIE, family == 4 ? "trie_v4" : "trie_v6", key_size, sizeof(__u64),
+			      trie->count ? trie->count : 1, &opts);
+}
+
+static int fill_trie(int fd, const struct eb_trie *trie, int family)
+{
+	LIBBPF_OPTS(bpf_map_batch_opts, opts);
+	size_t key_size = family == 4 ? sizeof(struct eb_lpm4) : sizeof(struct eb_lpm6);
+	size_t addr_size = family == 4 ? 4 : 16;
+	char *keys = calloc(trie->count, key_size);
+	__u64 *values = calloc(trie->count, sizeof(*values));
+	__u32 count = trie->count;
+	int err = keys && values ? 0 : -ENOMEM;
+
+	for (size_t i = 0; !err && i < trie->count; i++) {
+		__u32 len = trie->items[i].len;
+
+		memcpy(keys + i * key_size, &len, sizeof(len));
+		memcpy(keys + i * key_size + sizeof(len), trie->items[i].addr, addr_size);
+		values[i] = trie->items[i].rules;
+	}
+	if (!err)
+		err = bpf_map_update_batch(fd, keys, values, &count, &opts);
+	free(keys);
+	free(values);
+	return err;
+}
+
+/* Puts the filter in front of a trie of this ruleset into an idle place. */
+static int write_filter(struct eb_dataplane *dataplane, const struct eb_trie *trie, __u32 place)
+{
+	int outer = dataplane->maps.fd[EB_MAP_FILTERS], fd, err;
+
+	if (!trie->filter) {
+		(void)bpf_map_delete_elem(outer, &place); /* -ENOENT where none was */
+		return 0;
+	}
+	fd = eb_maps_make_filter(trie->filter, trie->filter_words);
+	if (fd < 0)
+		return fd;
+	err = bpf_map_update_elem(outer, &place, &fd, BPF_ANY);
+	close(fd);
+	return err;
+}
+
+/* Puts a trie of this ruleset into an idle place of prefixes_v4 or prefixes_v6. */
+static int write_trie(struct eb_dataplane *dataplane, const struct eb_trie *trie, int family, __u32 place)
+{
+	int outer = dataplane->maps.fd[family == 4 ? EB_MAP_PREFIXES_V4 : EB_MAP_PREFIXES_V6];
+	int err = 0, fd;
+
+	if (trie->count == 0) {
+		(void)bpf_map_delete_elem(outer, &place); /* -ENOENT where none was */
+		return 0;
+	}
+	fd = make_trie(dataplane, trie, family);
+	if (fd < 0)
+		return fd;
+	err = fill_trie(fd, trie, family);
+	if (!err)
+		err = bpf_map_update_elem(outer, &place, &fd, BPF_ANY);
+	close(fd);
+	return err;
+}
+
+static int write_tries(struct eb_dataplane *dataplane, const struct eb_ruleset *ruleset, __u32 idle)
+{
+	int err = 0;
+
+	for (int side = EB_TRIE_SRC; side <= EB_TRIE_DST && !err; side++) {
+		err = write_trie(dataplane, &ruleset->v4[side], 4, EB_TRIE(idle, side));
+		if (!err)
+			err = write_trie(dataplane, &ruleset->v6[side], 6, EB_TRIE(idle, side));
+		if (!err)
+			err = write_filter(dataplane, &ruleset->v4[side], EB_FILTER_PLACE(idle, EB_FILTER(4, side)));
+		if (!err)
+			err = write_filter(dataplane, &ruleset->v6[side], EB_FILTER_PLACE(idle, EB_FILTER(6, side)));
+	}
+	return err;
+}
+
+static int write_ports(struct eb_dataplane *dataplane, const uint64_t *ports, __u32 idle)
+{
+	LIBBPF_OPTS(bpf_map_batch_opts, opts);
+	__u32 count = 65536, *keys;
+	int err;
+
+	if (!ports)
+		return 0;
+	keys = calloc(count, sizeof(*keys));
+	if (!keys)
+		return -ENOMEM;
+	for (__u32 i = 0; i < count; i++)
+		keys[i] = EB_PORT(idle, i);
+	err = bpf_map_update_batch(dataplane->maps.fd[EB_MAP_PORTS], keys, ports, &count, &opts);
+	free(keys);
+	return err;
+}
+
+static bool has_slot(const struct eb_policy *policy, __u32 slot)
+{
+	for (__u32 i = 0; i < policy->rule_count; i++)
+		if (policy->rules[i].slot == slot)
+			return true;
+	return false;
+}
+
+/* A rule that is new starts with counters of 0 and an open gate. */
+static int clear_new_slots(struct eb_dataplane *dataplane, const struct eb_policy *old, const struct eb_policy *new)
+{
+	int cpus = eb_maps_cpus(), err = 0;
+	struct eb_counters *zeros;
+
+	if (cpus < 0)
+		return cpus;
+	zeros = calloc(cpus, sizeof(*zeros));
+	if (!zeros)
+		return -ENOMEM;
+	for (__u32 i = 0; i < new->rule_count && !err; i++) {
+		__u32 slot = new->rules[i].slot;
+
+		if (has_slot(old, slot))
+			continue;
+		err = bpf_map_update_elem(dataplane->maps.fd[EB_MAP_COUNTERS], &slot, zeros, BPF_ANY);
+		dataplane->state->gates[slot].packets_full_at = EB_FULL;
+	}
+	free(zeros);
+	return err;
+}
+
+static void warn_of_lost(size_t lost)
+{
+	if (lost)
+		eb_warning("no room for all buckets that are carried over, the others begin full",
+			   eb_num("buckets", lost), eb_str("hint", "raise table_size"));
+}
+
+static int fill_idle(struct eb_dataplane *dataplane, const struct eb_ruleset *ruleset, const struct eb_policy *old,
+		     __u32 idle)
+{
+	struct eb_policy *new = malloc(sizeof(*new));
+	int err;
+
+	if (!new)
+		return -ENOMEM;
+	*new = ruleset->policy;
+	new->generation = old->generation + 1;
+	err = write_tries(dataplane, ruleset, idle);
+	if (!err)
+		err = write_ports(dataplane, ruleset->ports, idle);
+	if (!err)
+		err = bpf_map_update_elem(dataplane->maps.fd[EB_MAP_POLICY], &idle, new, BPF_ANY);
+	free(new);
+	return err;
+}
+
+/* Writes a policy over the one in force that differs by eb_rule.next only, one byte of each rule. */
+static int announce(struct eb_dataplane *dataplane, const struct eb_policy *from, const struct eb_convert *convert)
+{
+	struct eb_policy *policy = malloc(sizeof(*policy));
+	__u32 active = EB_READ(dataplane->state->active) & 1;
+	int err = 0;
+
+	if (!policy)
+		return -ENOMEM;
+	*policy = *from;
+	if (eb_convert_announce(convert, policy))
+		err = bpf_map_update_elem(dataplane->maps.fd[EB_MAP_POLICY], &active, policy, BPF_ANY);
+	free(policy);
+	return err;
+}
+
+/*
+ * Takes the buckets from the policy in force over to the idle one, as was announced, and switches. Cannot fail once the
+ * packets have been waited for. The tries of the policy before are dropped when nobody reads them any more; else the
+ * next reload does it.
+ */
+static int finish_switch(struct eb_dataplane *dataplane, struct eb_convert *convert)
+{
+	static const struct eb_ruleset nothing;
+	__u32 active = EB_READ(dataplane->state->active) & 1;
+	int err = eb_buckets_map(dataplane->buckets);
+
+	if (!err)
+		err = wait_for_packets(dataplane);
+	if (err)
+		return err;
+	warn_of_lost(eb_convert_move(convert, dataplane->buckets));
+	EB_WRITE(dataplane->state->active, 1 - active);
+	if (wait_for_packets(dataplane) == 0)
+		(void)write_tries(dataplane, &nothing, active);
+	return 0;
+}
+
+static bool is_announced(const struct eb_policy *policy)
+{
+	for (__u32 i = 0; i < policy->rule_count && i < EB_RULES_MAX; i++)
+		if (policy->rules[i].next)
+			return true;
+	return false;
+}
+
+/* Goes on with a reload that was announced and did not get further, as its agent was killed. */
+static int finish_interrupted(struct eb_dataplane *dataplane)
+{
+	struct eb_policy *policies = calloc(2, sizeof(*policies));
+	struct eb_convert *convert = NULL;
+	__u32 idle = 1 - (EB_READ(dataplane->state->active) & 1);
+	int err = policies ? eb_maps_policy(&dataplane->maps, &policies[0]) : -ENOMEM;
+
+	if (!err && is_announced(&policies[0])) {
+		err = bpf_map_lookup_elem(dataplane->maps.fd[EB_MAP_POLICY], &idle, &policies[1]);
+		if (!err) {
+			convert = eb_convert_new(&policies[0], &policies[1], true);
+			err = convert ? finish_switch(dataplane, convert) : -ENOMEM;
+		}
+		if (!err)
+			eb_info("finished a reload that was interrupted",
+				eb_num("rules", policies[1].rule_count));
+		eb_buckets_unmap(dataplane->buckets);
+	}
+	eb_convert_free(convert);
+	free(policies);
+	return err;
+}
+
+/* Fills the idle policy and switches to it. If the kernel should refuse to wait for packets after the announcement, the
+ * next apply begins with the rest. */
+static int switch_policy(struct eb_dataplane *dataplane, const struct eb_ruleset *ruleset, const struct eb_policy *old)
+{
+	struct eb_convert *convert = eb_convert_new(old, &ruleset->policy, true);
+	int err = convert ? eb_buckets_map(dataplane->buckets) : -ENOMEM;
+
+	if (!err)
+		err = fill_idle(dataplane, ruleset, old, 1 - (EB_READ(dataplane->state->active) & 1));
+	if (!err)
+		err = clear_new_slots(dataplane, old, &ruleset->policy);
+	if (!err)
+		err = announce(dataplane, old, convert);
+	if (!err)
+		err = finish_switch(dataplane, convert);
+	eb_convert_free(convert);
+	return err;
+}
+
+/*
+ * Takes the buckets over from the maps before, for a policy that is about to be put into force; what the old program
+ * still charges is added by eb_dataplane_settle(). Where that is still to come when other rules are applied, what was
+ * charged until now is added first.
+ */
+static int carry_over(struct eb_dataplane *dataplane, const struct eb_policy *policy, struct eb_convert **out)
+{
+	struct eb_convert *carry;
+	size_t lost = 0;
+	int err;
+
+	if (!dataplane->legacy)
+		return 0;
+	carry = eb_convert_new(eb_legacy_policy(dataplane->legacy), policy, false);
+	err = carry ? eb_convert_copy(carry, dataplane->legacy, dataplane->carry ? NULL : dataplane->buckets, &lost)
+		    : -ENOMEM;
+	if (!err && dataplane->carry)
+		err = eb_convert_catch_up(dataplane->carry, dataplane->legacy, dataplane->buckets, &lost);
+	warn_of_lost(lost);
+	if (err)
+		eb_convert_free(carry);
+	else
+		*out = carry;
+	return err;
+}
+
+int eb_dataplane_apply(struct eb_dataplane *dataplane, const struct eb_ruleset *ruleset, char **error)
+{
+	struct eb_policy *old = calloc(1, sizeof(*old));
+	struct eb_convert *carry = NULL;
+	int err = old ? finish_interrupted(dataplane) : -ENOMEM;
+
+	if (!err)
+		err = eb_maps_policy(&dataplane->maps, old);
+	if (!err)
+		err = carry_over(dataplane, &ruleset->policy, &carry);
+	if (!err)
+		err = switch_policy(dataplane, ruleset, old);
+	if (!err && carry) {
+		eb_convert_free(dataplane->carry);
+		dataplane->carry = carry;
+		carry = NULL;
+	}
+	eb_convert_free(carry);
+	eb_buckets_unmap(dataplane->buckets);
+	free(old);
+	return err ? eb_fail(err, error, "cannot write the rules: %s", strerror(-err)) : 0;
+}
+
+int eb_dataplane_settle(struct eb_dataplane *dataplane)
+{
+	size_t lost = 0;
+	int err;
+
+	if (!dataplane->carry)
+		return 0;
+	err = wait_for_packets(dataplane);
+	if (!err)
+		err = eb_convert_catch_up(dataplane->carry, dataplane->legacy, dataplane->buckets, &lost);
+	eb_buckets_unmap(dataplane->buckets);
+	if (err)
+		return err;
+	warn_of_lost(lost);
+	close_legacy(dataplane);
+	err = eb_pins_settle(dataplane->pin_dir);
+	if (err)
+		eb_warning("the maps that were replaced stay pinned, and take up memory until the next start",
+			   eb_str("pin_dir", dataplane->pin_dir), eb_err(err));
+	return 0;
+}

@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Buckets of stores and maps side by side, one row for each source of a rule: for the commands that show what is
+ * stored.
+ */
+#ifndef EB_BUCKET_ROWS_H
+#define EB_BUCKET_ROWS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "cli/session.h"
+#include "cli/stores.h"
+#include "store/restore.h"
+
+struct row {
+	int rule; /* its place in the policy */
+	struct eb_prefix source;
+	unsigned int stores; /* bits 1 << enum store_kind: which one's times count */
+	bool in_maps;
+	bool clamped;
+	uint64_t packets, bytes;           /* debts by the stores, in ticks */
+	uint64_t maps_packets, maps_bytes; /* by the maps */
+	uint64_t dropped;
+};
+
+struct rows {
+	/* The caller's. */
+	const struct session *session;
+	uint64_t now;                   /* ticks: the moment that all debts are of */
+	int rule;                       /* which ones; -1 for all */
+	const struct eb_prefix *within; /* NULL for all */
+	/* What was found. */
+	struct row *items;
+	size_t count, room;
+	size_t orphans; /* in maps, of rules no longer in force */
+	int error;      /* -ENOMEM */
+};
+
+/* Adds the debts that were collected from a store. */
+void rows_add_stored(struct rows *rows, struct eb_restore *restore, const struct stored *stored);
+
+/* Adds the buckets in the maps. Returns 0 or negative errno, also when adding before has failed. */
+int rows_add_maps(struct rows *rows);
+
+/* Sorts by rule, family and address, makes one row of those of one source (of stores, the later time is the truth), and
+ * leaves out what is full everywhere. */
+void rows_merge(struct rows *rows);
+
+struct text rows_source(const struct row *row);
+
+void rows_free(struct rows *rows);
+
+#endif

@@ -1,0 +1,577 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include <ctype.h>
+#include <errno.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "base/input.h"
+#include "config/config.h"
+#include "config/config_redis.h"
+#include "config/config_rules.h"
+#include "config/endpoint.h"
+#include "config/findings.h"
+#include "config/inputs.h"
+#include "config/paths.h"
+#include "config/quantity.h"
+#include "config/yaml.h"
+#include "netlink/layers.h"
+
+#define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
+
+#define NODE_LEN_MAX 255
+#define TABLE_SIZE_MIN 1024
+#define TABLE_SIZE_MAX 16777216
+#define SOCKET_PATH_MAX (sizeof(((struct sockaddr_un *)0)->sun_path) - 1)
+#define RUN_DIR_LEN_MAX 80 /* leaves room for the socket's name in an address */
+#define DIR_LEN_MAX 1024   /* likewise for the files in it in a path */
+
+/* --- node --- */
+
+/* It becomes part of a Redis key, in braces, and a label of metrics. */
+static bool is_node_name(const char *text)
+{
+	if (strlen(text) > NODE_LEN_MAX)
+		return false;
+	for (; *text; text++)
+		if (!isalnum((unsigned char)*text) && !strchr("._:@/+-", *text))
+			return false;
+	return true;
+}
+
+static int read_node(const struct eb_yaml_value *value, void *into)
+{
+	struct eb_config *config = into;
+	const char *text;
+	int err = eb_yaml_text(value, &text);
+
+	if (err)
+		return err;
+	if (!is_node_name(text))
+		return eb_yaml_fail(value, "%s is not a node's name; up to %d letters, digits and . _ : @ / + -",
+				    eb_input_quote(text).text, NODE_LEN_MAX);
+	return eb_yaml_string(value, &config->node);
+}
+
+static int use_host_name(struct eb_config *config, struct eb_report *report)
+{
+	char name[HOST_NAME_MAX + 1] = "";
+
+	if (gethostname(name, sizeof(name) - 1) || !*name || !is_node_name(name))
+		return eb_report_fail(report, "%s: node: the host name %s will not do; set node", config->path,
+				      eb_input_quote(name).text);
+	config->node = strdup(name);
+	config->node_is_host = true;
+	return config->node ? 0 : -ENOMEM;
+}
+
+static int apply_node_env(struct eb_config *config, struct eb_report *report)
+{
+	const char *name = eb_input_env("EDGEBUCKET_NODE");
+
+	if (!name)
+		return config->node ? 0 : use_host_name(config, report);
+	if (!is_node_name(name))
+		return eb_report_fail(report,
+				      "environment variable EDGEBUCKET_NODE: %s is not a node's name; up to %d "
+				      "letters, digits and . _ : @ / + -",
+				      eb_input_quote(name).text, NODE_LEN_MAX);
+	free(config->node);
+	config->node = strdup(name);
+	return config->node ? 0 : -ENOMEM;
+}
+
+/* What a machine is called as long as nobody has given it a name. */
+static bool is_no_host_name(const char *name)
+{
+	static const char *const names[] = { "localhost", "localhost.localdomain", "localhost4", "localhost6" };
+
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
+		if (!strcasecmp(name, names[i]))
+			return true;
+	return false;
+}
+
+/* All that have no name would be one in Redis, and none would find what it wrote once it has a name. */
+static int check_own_name(const struct eb_config *config, struct eb_report *report)
+{
+	if (!config->node_is_host || !config->redis || !is_no_host_name(config->node))
+		return 0;
+	return eb_report_fail(report,
+			      "%s: node: the host name is %s, as of every host that has none yet: their buckets would be "
+			      "one in Redis; set node, EDGEBUCKET_NODE or the host name",
+			      config->path, eb_input_quote(config->node).text);
+}
+
+/* --- interfaces --- */
+
+/* What the kernel accepts (dev_valid_name), less control characters. */
+static bool is_interface_name(const char *text)
+{
+	if (!*text || strlen(text) >= IF_NAMESIZE || !strcmp(text, ".") || !strcmp(text, ".."))
+		return false;
+	for (; *text; text++)
+		if ((unsigned char)*text <= ' ' || *text == 0x7f || *text == '/' || *text == ':')
+			return false;
+	return true;
+}
+
+/* The kernel accepts these in names, but who writes one here means something else, and would wait for ever. Returns
+ * 0 where there is none. */
+static int refuse_slip(const struct eb_yaml_value *value, const char *text)
+{
+	const char *at = strchr(text, '@');
+	char name[IF_NAMESIZE];
+
+	if (at && at > text && at < text + IF_NAMESIZE) {
+		snprintf(name, sizeof(name), "%.*s", (int)(at - text), text);
+		return eb_yaml_fail(value, "%s is how ip link shows an interface together with another; its name "
+					   "ends before the @: %s", eb_input_quote(text).text,
+				    eb_input_quote(name).text);
+	}
+	if (strpbrk(text, ",;"))
+		return eb_yaml_fail(value, "%s is one name with a %c in it; write several as a list, as in "
+					   "[eth0, eth1]", eb_input_quote(text).text, *strpbrk(text, ",;"));
+	if (strpbrk(text, "*?[]{}"))
+		return eb_yaml_fail(value, "%s is a pattern; name each interface", eb_input_quote(text).text);
+	if (strpbrk(text, "@\"'`$%"))
+		return eb_yaml_fail(value, "%s is not an interface's name; it has a %c", eb_input_quote(text).text,
+				    *strpbrk(text, "@\"'`$%"));
+	return 0;
+}
+
+/* A name that is there already, or another one of the same interface (ip link property add altname). */
+static int refuse_twice(const struct eb_yaml_value *value, const struct eb_config *config, const char *text)
+{
+	unsigned int ifindex = if_nametoindex(text);
+
+	for (size_t i = 0; i < config->interface_count; i++) {
+		const char *other = config->interfaces[i];
+
+		if (!strcmp(other, text))
+			return eb_yaml_fail(value, "%s is there twice", eb_input_quote(text).text);
+		if (ifindex && if_nametoindex(other) == ifindex)
+			return eb_yaml_fail(value, "%s and %s are two names of one interface; leave one out",
+					    eb_input_quote(other).text, eb_input_quote(text).text);
+	}
+	return 0;
+}
+
+static int read_interface(const struct eb_yaml_value *value, void *into)
+{
+	struct eb_config *config = into;
+	const char *text;
+	int err = eb_yaml_text(value, &text);
+
+	if (err)
+		return err;
+	err = refuse_slip(value, text);
+	if (err)
+		return err;
+	if (!is_interface_name(text))
+		return eb_yaml_fail(value, "%s is not an interface's name; 1 to %d characters without spaces, / and :",
+				    eb_input_quote(text).text, IF_NAMESIZE - 1);
+	err = refuse_twice(value, config, text);
+	if (err)
+		return err;
+	if (config->interface_count >= EB_INTERFACES_MAX)
+		return eb_yaml_fail(value, "more than %d interfaces", EB_INTERFACES_MAX);
+	strcpy(config->interfaces[config->interface_count++], text);
+	return 0;
+}
+
+static int read_interfaces(const struct eb_yaml_value *value, void *into)
+{
+	struct eb_config *config = into;
+
+	if (eb_yaml_is_list(value) && !eb_yaml_list_size(value))
+		return eb_yaml_fail(value, "is empty; name at least one interface, as in [eth0]");
+	config->interfaces = calloc(EB_INTERFACES_MAX, sizeof(*config->interfaces));
+	return config->interfaces ? eb_yaml_read_list(value, read_interface, config) : -ENOMEM;
+}
+
+/* --- the other settings --- */
+
+static int read_attach(const struct eb_yaml_value *value, void *into)
+{
+	static const char *const names[] = {
+		[EB_ATTACH_AUTO] = "auto", [EB_ATTACH_NATIVE] = "native", [EB_ATTACH_GENERIC] = "generic",
+	};
+	struct eb_config *config = into;
+	unsigned int choice;
+	int err = eb_yaml_choice(value, names, ARRAY_SIZE(names), &choice);
+
+	if (!err)
+		config->attach = choice;
+	return err;
+}
+
+static int read_on_exit(const struct eb_yaml_value *value, void *into)
+{
+	static const char *const names[] = { "keep", "detach" };
+	struct eb_config *config = into;
+	unsigned int choice;
+	int err = eb_yaml_choice(value, names, ARRAY_SIZE(names), &choice);
+
+	if (!err)
+		config->detach_on_exit = choice;
+	return err;
+}
+
+static int read_malformed(const struct eb_yaml_value *value, void *into)
+{
+	static const char *const names[] = { "pass", "drop" };
+	struct eb_config *config = into;
+	unsigned int choice;
+	int err = eb_yaml_choice(value, names, ARRAY_SIZE(names), &choice);
+
+	if (!err)
+		config->malformed_drop = choice;
+	return err;
+}
+
+static bool is_directory_path(const char *text, size_t len_max)
+{
+	for (const char *c = text; *c; c++)
+		if ((unsigned char)*c < ' ' || *c == 0x7f)
+			return false;
+	return *text == '/' && text[strspn(text, "/")] && strlen(text) <= len_max;
+}
+
+static int read_directory(const struct eb_yaml_value *value, size_t len_max, char **out)
+{
+	const char *text;
+	char *path;
+	int err = eb_yaml_text(value, &text);
+
+	if (err)
+		return err;
+	if (!is_directory_path(text, len_max))
+		return eb_yaml_fail(value, "%s is not an absolute path below / of at most %zu characters",
+				    eb_input_quote(text).text, len_max);
+	err = eb_yaml_string(value, &path);
+	if (err)
+		return err;
+	for (size_t len = strlen(path); path[len - 1] == '/'; len--)
+		path[len - 1] = '\0';
+	free(*out);
+	*out = path;
+	return 0;
+}
+
+static int read_pin_dir(const struct eb_yaml_value *value, void *into)
+{
+	return read_directory(value, DIR_LEN_MAX, &((struct eb_config *)into)->pin_dir);
+}
+
+static int read_run_dir(const struct eb_yaml_value *value, void *into)
+{
+	return read_directory(value, RUN_DIR_LEN_MAX, &((struct eb_config *)into)->run_dir);
+}
+
+static int read_state_dir(const struct eb_yaml_value *value, void *into)
+{
+	struct eb_config *config = into;
+	const char *text;
+	int err = eb_yaml_text(value, &text);
+
+	if (err)
+		return err;
+	if (*text)
+		return read_directory(value, DIR_LEN_MAX, &config->state_dir);
+	config->state_dir[0] = '\0';
+	return 0;
+}
+
+static int read_table_size(const struct eb_yaml_value *value, void *into)
+{
+	struct eb_config *config = into;
+	const char *text, *reason;
+	uint64_t size;
+	int err = eb_yaml_text(value, &text);
+
+	if (err)
+		return err;
+	if (eb_quantity_count(text, &size, &reason))
+		return eb_yaml_fail(value, "%s %s", eb_input_quote(text).text, reason);
+	if (size < TABLE_SIZE_MIN || size > TABLE_SIZE_MAX)
+		return eb_yaml_fail(value, "%s is out of range; from %d to %d", eb_input_quote(text).text,
+				    TABLE_SIZE_MIN, TABLE_SIZE_MAX);
+	config->table_size = size;
+	return 0;
+}
+
+/* Returns 0, -EINVAL or -ENOMEM. */
+static int check_metrics(const char *text)
+{
+	struct eb_endpoint endpoint;
+	int err;
+
+	if (!strncmp(text, "unix:", 5))
+		return is_directory_path(text + 5, SOCKET_PATH_MAX) ? 0 : -EINVAL;
+	err = eb_endpoint_parse(text, 0, &endpoint);
+	if (!err)
+		eb_endpoint_done(&endpoint);
+	return err;
+}
+
+static int read_metrics(const struct eb_yaml_value *value, void *into)
+{
+	struct eb_config *config = into;
+	const char *text;
+	bool is_on;
+	int err = eb_yaml_text(value, &text);
+
+	if (err)
+		return err;
+	/* Tools that rewrite YAML 1.1 turn off into false. */
+	if (!eb_quantity_bool(text, &is_on) && !is_on) {
+		free(config->metrics);
+		config->metrics = NULL;
+		return 0;
+	}
+	err = check_metrics(text);
+	if (err == -EINVAL)
+		return eb_yaml_fail(value, "%s is not an address with a port; write it like 127.0.0.1:9464, "
+					   "[::1]:9464, unix:/run/metrics.sock, or off", eb_input_quote(text).text);
+	if (err)
+		return err;
+	free(config->metrics);
+	config->metrics = NULL;
+	return eb_yaml_string(value, &config->metrics);
+}
+
+static int read_redis(const struct eb_yaml_value *value, void *into)
+{
+	return eb_redis_config_read(value, &((struct eb_config *)into)->redis);
+}
+
+/* Rules are checked against interfaces and table_size, so they come behind them. */
+static const struct eb_yaml_key root_keys[] = {
+	{ "interfaces", read_interfaces, true },
+	{ "node", read_node, false },
+	{ "attach", read_attach, false },
+	{ "on_exit", read_on_exit, false },
+	{ "pin_dir", read_pin_dir, false },
+	{ "run_dir", read_run_dir, false },
+	{ "state_dir", read_state_dir, false },
+	{ "table_size", read_table_size, false },
+	{ "malformed", read_malformed, false },
+	{ "metrics", read_metrics, false },
+	{ "rules", eb_config_rules_read, false },
+	{ "redis", read_redis, false },
+};
+
+/* --- the whole --- */
+
+static struct eb_config *new_config(const char *path)
+{
+	struct eb_config *config = calloc(1, sizeof(*config));
+
+	if (!config)
+		return NULL;
+	*config = (struct eb_config){
+		.path = strdup(path),
+		.attach = EB_ATTACH_AUTO,
+		.pin_dir = strdup(EB_DEFAULT_PIN_DIR),
+		.run_dir = strdup(EB_DEFAULT_RUN_DIR),
+		.state_dir = strdup(EB_DEFAULT_STATE_DIR),
+		.table_size = 1048576,
+		.malformed_drop = true,
+		.metrics = strdup("127.0.0.1:9464"),
+	};
+	if (config->path && config->pin_dir && config->run_dir && config->state_dir && config->metrics)
+		return config;
+	eb_config_free(config);
+	return NULL;
+}
+
+static int use_redis_file(struct eb_config *config, const char *redis_path, struct eb_report *report)
+{
+	struct eb_redis_config *redis;
+	int err;
+
+	if (!redis_path)
+		return 0;
+	err = eb_redis_config_read_file(redis_path, report, &redis);
+	if (!err && config->redis)
+		err = eb_report_warn(report, "%s: redis: has no effect; %s takes its place", config->path,
+				     redis_path);
+	if (err)
+		return err;
+	eb_redis_config_free(config->redis);
+	config->redis = redis;
+	return 0;
+}
+
+/* Each of them charges a packet that passes both. */
+static int warn_of_layers(const struct eb_config *config, struct eb_report *report)
+{
+	struct eb_layers *layers = NULL;
+	int err = config->interface_count > 1 ? eb_layers_read(&layers) : 0;
+
+	if (err) /* as in a sandbox that has no netlink: then nobody attaches either */
+		return err == -ENOMEM ? err : 0;
+	for (size_t i = 0; i < config->interface_count && !err; i++) {
+		for (size_t k = 0; k < config->interface_count && !err; k++) {
+			const char *upper = config->interfaces[i], *lower = config->interfaces[k];
+
+			if (eb_layers_is_on(layers, if_nametoindex(upper), if_nametoindex(lower)))
+				err = eb_report_warn(report, "%s: interfaces: %s lies on %s: its packets are charged "
+							     "on both, twice where both see the same source and rule",
+						     config->path, upper, lower);
+		}
+	}
+	eb_layers_free(layers);
+	return err;
+}
+
+/* As `sed -i` or an editor does on the other side of a mount. */
+static int warn_of_replaced(struct eb_report *report)
+{
+	const struct eb_inputs *inputs = report->inputs;
+	int err = 0;
+
+	for (size_t i = 0; !err && i < inputs->count && !inputs->is_kept; i++)
+		if (eb_input_is_replaced(inputs->items[i].path))
+			err = eb_report_warn(report, "%s: is mounted by itself, and where it comes from another file "
+					     "took its place: this was read from the one before; mount its directory",
+					     inputs->items[i].path);
+	return err;
+}
+
+static int warn_of_whole(const struct eb_config *config, struct eb_report *report)
+{
+	int err = warn_of_replaced(report);
+
+	if (!err && !config->rule_count)
+		err = eb_report_warn(report, "%s: there are no rules: everything passes", config->path);
+	if (!err && !config->redis && !*config->state_dir)
+		err = eb_report_warn(report, "%s: neither redis nor state_dir: a reboot gives every source a full "
+					     "bucket", config->path);
+	return err;
+}
+
+static int fill_config(struct eb_config *config, struct eb_yaml *yaml, const char *redis_path)
+{
+	struct eb_yaml_value root = eb_yaml_root(yaml);
+	struct eb_report *report = yaml->report;
+	int err;
+
+	err = eb_yaml_read_map(&root, root_keys, ARRAY_SIZE(root_keys), config, NULL);
+	if (!err)
+		err = apply_node_env(config, report);
+	if (!err)
+		err = use_redis_file(config, redis_path, report);
+	if (!err)
+		err = eb_redis_config_apply_env(&config->redis, report);
+	if (!err)
+		err = check_own_name(config, report);
+	if (!err)
+		err = warn_of_layers(config, report);
+	return err ? err : warn_of_whole(config, report);
+}
+
+/* Owns `yaml` from here on. */
+static int read_yaml(struct eb_yaml *yaml, const char *redis_path, struct eb_config **out)
+{
+	struct eb_config *config = new_config(yaml->file);
+	int err = config ? fill_config(config, yaml, redis_path) : -ENOMEM;
+
+	eb_yaml_done(yaml);
+	if (err) {
+		eb_config_free(config);
+		return err;
+	}
+	config->warnings = yaml->report->warnings;
+	config->warning_count = yaml->report->warning_count;
+	config->inputs = yaml->report->inputs;
+	*yaml->report = (struct eb_report){ 0 };
+	*out = config;
+	return 0;
+}
+
+/* Hands out the error, which may be missing for want of memory alone. */
+static int finish_report(struct eb_report *report, int err, const char *path, char **error)
+{
+	if (err) {
+		if (!report->error)
+			(void)eb_report_fail(report, "%s: %s", path, strerror(-err));
+		*error = report->error;
+		report->error = NULL;
+		eb_inputs_free(report->inputs);
+	}
+	eb_report_done(report);
+	return err;
+}
+
+int eb_config_read(const char *path, const char *redis_path, struct eb_config **out, char **error)
+{
+	struct eb_report report = { .inputs = eb_inputs_new() };
+	struct eb_yaml yaml;
+	int err = report.inputs ? eb_yaml_open(&yaml, path, &report) : -ENOMEM;
+
+	if (!err)
+		err = read_yaml(&yaml, redis_path, out);
+	return finish_report(&report, err, path, error);
+}
+
+int eb_config_parse_for(const char *home, const char *text, size_t size, const char *path, const char *redis_path,
+			struct eb_inputs *inputs, struct eb_config **out, char **error)
+{
+	struct eb_report report = { .inputs = inputs ? inputs : eb_inputs_new() };
+	struct eb_yaml yaml;
+	int err = report.inputs ? eb_yaml_init(&yaml, path, text, size, &report) : -ENOMEM;
+
+	if (!err) {
+		yaml.home = home;
+		err = read_yaml(&yaml, redis_path, out);
+	}
+	return finish_report(&report, err, path, error);
+}
+
+int eb_config_parse(const char *text, size_t size, const char *path, const char *redis_path, struct eb_config **out,
+		    char **error)
+{
+	return eb_config_parse_for(path, text, size, path, redis_path, NULL, out, error);
+}
+
+int eb_config_warn(struct eb_config *config, const char *format, ...)
+{
+	struct eb_report report = { .warnings = config->warnings, .warning_count = config->warning_count };
+	va_list args;
+	char *text;
+	int err;
+
+	va_start(args, format);
+	if (vasprintf(&text, format, args) < 0)
+		text = NULL;
+	va_end(args);
+	err = eb_report_warn_text(&report, text);
+	config->warnings = report.warnings;
+	config->warning_count = report.warning_count;
+	return err;
+}
+
+void eb_config_free(struct eb_config *config)
+{
+	if (!config)
+		return;
+	for (size_t i = 0; i < config->warning_count; i++)
+		free(config->warnings[i]);
+	free(config->warnings);
+	free(config->path);
+	free(config->node);
+	free(config->interfaces);
+	free(config->pin_dir);
+	free(config->run_dir);
+	free(config->state_dir);
+	free(config->metrics);
+	eb_config_rules_free(config->rules, config->rule_count);
+	eb_redis_config_free(config->redis);
+	eb_inputs_free(config->inputs);
+	free(config);
+}

@@ -1,0 +1,754 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/input.h"
+#include "config/config_rules.h"
+#include "config/inputs.h"
+#include "config/limit.h"
+#include "config/prefix.h"
+#include "config/prefix_list.h"
+#include "config/protocol.h"
+#include "config/quantity.h"
+
+#define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
+
+#define ETHERNET_HEADER 14
+#define LIST_FILES_MAX 32 /* of a rule */
+#define DEFAULT_MTU 1500 /* of an interface that is not there yet */
+
+struct rule_reader {
+	struct eb_config *config;
+	struct eb_rule_config *rule;
+};
+
+/* --- match --- */
+
+/* A list, or one item in its place. */
+static int read_items(const struct eb_yaml_value *value,
+		      int (*read)(const struct eb_yaml_value *item, void *into), void *into)
+{
+	if (!eb_yaml_is_list(value))
+		return read(value, into);
+	if (!eb_yaml_list_size(value))
+		return eb_yaml_fail(value, "is empty; leave the key out to match any");
+	return eb_yaml_read_list(value, read, into);
+}
+
+static int read_protocol(const struct eb_yaml_value *value, void *into)
+{
+	struct eb_match *match = into;
+	const char *text;
+	int err = eb_yaml_text(value, &text), proto;
+
+	if (err)
+		return err;
+	proto = eb_protocol_parse(text);
+	if (proto < 0)
+		return eb_yaml_fail(value, "%s is not a protocol; write a name like udp or a number from 0 to 255",
+				    eb_input_quote(text).text);
+	match->has_proto = true;
+	eb_protocols_add(&match->protos, proto);
+	return 0;
+}
+
+static int read_proto(const struct eb_yaml_value *value, void *into)
+{
+	return read_items(value, read_protocol, into);
+}
+
+static int parse_ports(const char *text, struct eb_port_range *out)
+{
+	const char *dash = strchr(text, '-');
+	uint64_t first, last;
+	char start[8];
+
+	if (dash) {
+		if ((size_t)(dash - text) >= sizeof(start))
+			return -EINVAL;
+		memcpy(start, text, dash - text);
+		start[dash - text] = '\0';
+	}
+	if (eb_quantity_integer(dash ? start : text, &first) || eb_quantity_integer(dash ? dash + 1 : text, &last))
+		return -EINVAL;
+	if (first > last || last > UINT16_MAX)
+		return -ERANGE;
+	*out = (struct eb_port_range){ .first = first, .last = last };
+	return 0;
+}
+
+/* The room is the power of two that holds the count. */
+static int add_ports(struct eb_match *match, struct eb_port_range range)
+{
+	struct eb_port_range *grown;
+	size_t count = match->dport_count;
+
+	if (!(count & (count - 1))) {
+		grown = reallocarray(match->dports, count ? 2 * count : 1, sizeof(*grown));
+		if (!grown)
+			return -ENOMEM;
+		match->dports = grown;
+	}
+	match->dports[match->dport_count++] = range;
+	return 0;
+}
+
+static int read_port(const struct eb_yaml_value *value, void *into)
+{
+	struct eb_match *match = into;
+	struct eb_port_range range;
+	const char *text;
+	int err = eb_yaml_text(value, &text);
+
+	if (err)
+		return err;
+	err = parse_ports(text, &range);
+	if (err == -ERANGE)
+		return eb_yaml_fail(value, "%s is not within 0 to 65535, the lower port first",
+				    eb_input_quote(text).text);
+	if (err)
+		return eb_yaml_fail(value, "%s is not a port; write a number, or a range like \"1000-2000\"",
+				    eb_input_quote(text).text);
+	return add_ports(match, range);
+}
+
+static int read_dport(const struct eb_yaml_value *value, void *into)
+{
+	struct eb_match *match = into;
+
+	for (int proto = 0; proto < 256; proto++)
+		if (eb_protocols_have(&match->protos, proto) && !eb_protocol_has_port(proto))
+			return eb_yaml_fail(value, "protocol %d has no ports; use tcp, udp, sctp, dccp or udplite",
+					    proto);
+	return read_items(value, read_port, match);
+}
+
+static int read_prefix(const struct eb_yaml_value *value, void *into)
+{
+	struct eb_prefix_list *list = into;
+	struct eb_prefix_error error;
+	const char *text;
+	int err = eb_yaml_text(value, &text);
+
+	if (err)
+		return err;
+	err = eb_prefix_list_parse(list, text, &error);
+	return err == -EINVAL ? eb_yaml_fail(value, "%s %s", eb_input_quote(text).text, error.text) : err;
+}
+
+static int read_src(const struct eb_yaml_value *value, void *into)
+{
+	struct eb_match *match = into;
+
+	match->has_src = true;
+	return read_items(value, read_prefix, &match->src);
+}
+
+static int read_dst(const struct eb_yaml_value *value, void *into)
+{
+	struct eb_match *match = into;
+
+	match->has_dst = true;
+	return read_items(value, read_prefix, &match->dst);
+}
+
+/* --- list files --- */
+
+/* Where the files of one key belong. */
+struct list_reader {
+	struct eb_match *match;
+	enum eb_list_role role;
+};
+
+static int load_list(const struct eb_yaml_value *value, struct eb_match *match, struct eb_list_file *file)
+{
+	struct eb_prefix_list *list = eb_list_of(match, file->role);
+	const struct eb_input_file *input;
+	int err = eb_inputs_list(value->yaml->report->inputs, file->path, &input);
+
+	file->first = list->count;
+	file->is_busy = err == -EBUSY;
+	if (file->is_busy)
+		return 0;
+	if (err)
+		return eb_yaml_fail(value, "%s cannot be read: %s", eb_input_quote(file->path).text,
+				    eb_input_strerror(err));
+	file->mark = input->mark;
+	err = eb_list_parse(list, input->text, input->size, file->path, match->skip_bad, &file->skipped,
+			    value->yaml->report);
+	file->count = list->count - file->first;
+	return err;
+}
+
+static int read_list_file(const struct eb_yaml_value *value, void *into)
+{
+	struct list_reader *reader = into;
+	struct eb_match *match = reader->match;
+	struct eb_list_file *files, *file;
+	int err;
+
+	if (match->file_count >= LIST_FILES_MAX)
+		return eb_yaml_fail(value, "more than %d files in one rule", LIST_FILES_MAX);
+	files = reallocarray(match->files, match->file_count + 1, sizeof(*files));
+	if (!files)
+		return -ENOMEM;
+	match->files = files;
+	file = &files[match->file_count];
+	*file = (struct eb_list_file){ .role = reader->role };
+	err = eb_yaml_path(value, &file->path);
+	if (err)
+		return err;
+	match->file_count++;
+	for (const struct eb_list_file *other = files; other < file; other++)
+		if (other->role == file->role && !strcmp(other->path, file->path))
+			return eb_yaml_fail(value, "%s is there twice", eb_input_quote(file->path).text);
+	return load_list(value, match, file);
+}
+
+static int read_files(const struct eb_yaml_value *value, struct eb_match *match, enum eb_list_role role)
+{
+	struct list_reader reader = { .match = match, .role = role };
+
+	if (role == EB_LIST_SRC)
+		match->has_src = true;
+	if (role == EB_LIST_DST)
+		match->has_dst = true;
+	return read_items(value, read_list_file, &reader);
+}
+
+static int read_src_file(const struct eb_yaml_value *value, void *into)
+{
+	return read_files(value, into, EB_LIST_SRC);
+}
+
+static int read_dst_file(const struct eb_yaml_value *value, void *into)
+{
+	return read_files(value, into, EB_LIST_DST);
+}
+
+/* --- exceptions --- */
+
+static int read_src_except(const struct eb_yaml_value *value, void *into)
+{
+	return read_items(value, read_prefix, &((struct eb_match *)into)->src_except);
+}
+
+static int read_dst_except(const struct eb_yaml_value *value, void *into)
+{
+	return read_items(value, read_prefix, &((struct eb_match *)into)->dst_except);
+}
+
+static int read_src_except_file(const struct eb_yaml_value *value, void *into)
+{
+	return read_files(value, into, EB_LIST_SRC_EXCEPT);
+}
+
+static int read_dst_except_file(const struct eb_yaml_value *value, void *into)
+{
+	return read_files(value, into, EB_LIST_DST_EXCEPT);
+}
+
+/* Without a side it is that of the addresses that the rule asks for, or the source where it asks for none. */
+static int check_one_side(const struct eb_yaml_value *value, const struct eb_match *match)
+{
+	if (!match->has_src || !match->has_dst)
+		return 0;
+	return eb_yaml_fail(value, "which side? The rule asks for src and dst; write src_%s or dst_%s", value->key,
+			    value->key);
+}
+
+static int read_except(const struct eb_yaml_value *value, void *into)
+{
+	struct eb_match *match = into;
+	int err = check_one_side(value, match);
+
+	if (err)
+		return err;
+	return match->has_dst ? read_dst_except(value, into) : read_src_except(value, into);
+}
+
+static int read_except_file(const struct eb_yaml_value *value, void *into)
+{
+	struct eb_match *match = into;
+	int err = check_one_side(value, match);
+
+	if (err)
+		return err;
+	return match->has_dst ? read_dst_except_file(value, into) : read_src_except_file(value, into);
+}
+
+static int read_on_bad_line(const struct eb_yaml_value *value, void *into)
+{
+	static const char *const names[] = { "refuse", "skip" };
+	struct eb_match *match = into;
+	unsigned int choice;
+	int err = eb_yaml_choice(value, names, ARRAY_SIZE(names), &choice);
+
+	if (!err)
+		match->skip_bad = choice;
+	return err;
+}
+
+static int read_watch(const struct eb_yaml_value *value, void *into)
+{
+	return eb_yaml_bool(value, &((struct eb_match *)into)->watch);
+}
+
+/* --- limits --- */
+
+static int refuse_unless_limit(const struct eb_yaml_value *value, const struct eb_rule_config *rule)
+{
+	return rule->action == EB_LIMIT ? 0 : eb_yaml_fail(value, "only for rules with action: limit");
+}
+
+static int read_rate_with(const struct eb_yaml_value *value, struct eb_rate *rate,
+			  int (*parse)(const char *text, struct eb_rate *out, const char **reason))
+{
+	const char *text, *reason;
+	int err = eb_yaml_text(value, &text);
+
+	if (err)
+		return err;
+	return parse(text, rate, &reason) ? eb_yaml_fail(value, "%s %s", eb_input_quote(text).text, reason) : 0;
+}
+
+static int read_packet_rate(const struct eb_yaml_value *value, void *into)
+{
+	return read_rate_with(value, into, eb_quantity_packet_rate);
+}
+
+static int read_byte_rate(const struct eb_yaml_value *value, void *into)
+{
+	return read_rate_with(value, into, eb_quantity_byte_rate);
+}
+
+/* The rate has been read by now: whether the two go together shows here. */
+static int read_burst_with(const struct eb_yaml_value *value, struct eb_rate *rate, bool is_bytes)
+{
+	const char *text, *reason;
+	struct eb_limit limit;
+	int err = eb_yaml_text(value, &text);
+
+	if (err)
+		return err;
+	if ((is_bytes ? eb_quantity_size : eb_quantity_count)(text, &rate->burst, &reason))
+		return eb_yaml_fail(value, "%s %s", eb_input_quote(text).text, reason);
+	if (!rate->burst)
+		return eb_yaml_fail(value, "%s would pass nothing; use at least 1, or action: deny",
+				    eb_input_quote(text).text);
+	err = eb_limit_compile(rate, is_bytes, &limit);
+	if (err == -ERANGE)
+		return eb_yaml_fail(value, "%s would take more than 52 days to refill; lower it or raise the rate",
+				    eb_input_quote(text).text);
+	if (err)
+		return eb_yaml_fail(value, "%s is less than two nanoseconds of the rate; raise it",
+				    eb_input_quote(text).text);
+	return 0;
+}
+
+static int read_packet_burst(const struct eb_yaml_value *value, void *into)
+{
+	return read_burst_with(value, into, false);
+}
+
+static int read_byte_burst(const struct eb_yaml_value *value, void *into)
+{
+	return read_burst_with(value, into, true);
+}
+
+static const struct eb_yaml_key packet_keys[] = {
+	{ "rate", read_packet_rate, true },
+	{ "burst", read_packet_burst, true },
+};
+
+static const struct eb_yaml_key byte_keys[] = {
+	{ "rate", read_byte_rate, true },
+	{ "burst", read_byte_burst, true },
+};
+
+static int read_packets(const struct eb_yaml_value *value, void *into)
+{
+	struct eb_rule_config *rule = ((struct rule_reader *)into)->rule;
+	int err = refuse_unless_limit(value, rule);
+
+	return err ? err : eb_yaml_read_map(value, packet_keys, ARRAY_SIZE(packet_keys), &rule->packets, NULL);
+}
+
+static unsigned int mtu_of(const char *interface)
+{
+	struct ifreq request = { 0 };
+	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	unsigned int mtu = DEFAULT_MTU;
+
+	if (fd < 0)
+		return mtu;
+	strcpy(request.ifr_name, interface);
+	if (!ioctl(fd, SIOCGIFMTU, &request) && request.ifr_mtu > 0)
+		mtu = request.ifr_mtu;
+	close(fd);
+	return mtu;
+}
+
+static int warn_of_small_burst(const struct eb_yaml_value *value, const struct eb_config *config, uint64_t burst)
+{
+	const char *interface = NULL;
+	unsigned int largest = 0;
+
+	for (size_t i = 0; i < config->interface_count; i++) {
+		unsigned int frame = mtu_of(config->interfaces[i]) + ETHERNET_HEADER;
+
+		if (frame > largest) {
+			largest = frame;
+			interface = config->interfaces[i];
+		}
+	}
+	if (burst >= largest)
+		return 0;
+	return eb_yaml_warn(value, "a burst of %llu bytes never passes a full frame of %s, %u bytes (VLAN tags add "
+				   "up to 8)", (unsigned long long)burst, interface, largest);
+}
+
+static int read_bytes(const struct eb_yaml_value *value, void *into)
+{
+	struct rule_reader *reader = into;
+	struct eb_rule_config *rule = reader->rule;
+	int err = refuse_unless_limit(value, rule);
+
+	if (!err)
+		err = eb_yaml_read_map(value, byte_keys, ARRAY_SIZE(byte_keys), &rule->bytes, NULL);
+	return err ? err : warn_of_small_burst(value, reader->config, rule->bytes.burst);
+}
+
+static int read_new_sources(const struct eb_yaml_value *value, void *into)
+{
+	struct rule_reader *reader = into;
+	struct eb_rate *rate = &reader->rule->new_sources;
+	int err = refuse_unless_limit(value, reader->rule);
+
+	if (!err)
+		err = eb_yaml_read_map(value, packet_keys, ARRAY_SIZE(packet_keys), rate, NULL);
+	if (err || rate->burst <= reader->config->table_size)
+		return err;
+	return eb_yaml_warn(value, "a burst of %llu new sources is more than the table holds (table_size: %u)",
+			    (unsigned long long)rate->burst, reader->config->table_size);
+}
+
+static void default_new_sources(const struct eb_config *config, struct eb_rate *rate)
+{
+	if (rate->tokens)
+		return;
+	*rate = (struct eb_rate){
+		.tokens = config->table_size / 10, .period_ns = 1000000000, .burst = config->table_size / 5,
+	};
+}
+
+/* --- a rule --- */
+
+/* What a list's files are read by comes before them, the addresses before their exceptions, and the protocol before the
+ * ports, which not every protocol has. */
+static const struct eb_yaml_key match_keys[] = {
+	{ "src", read_src, false },
+	{ "dst", read_dst, false },
+	{ "on_bad_line", read_on_bad_line, false },
+	{ "watch", read_watch, false },
+	{ "src_file", read_src_file, false },
+	{ "dst_file", read_dst_file, false },
+	{ "except", read_except, false },
+	{ "except_file", read_except_file, false },
+	{ "src_except", read_src_except, false },
+	{ "src_except_file", read_src_except_file, false },
+	{ "dst_except", read_dst_except, false },
+	{ "dst_except_file", read_dst_except_file, false },
+	{ "proto", read_proto, false },
+	{ "dport", read_dport, false },
+};
+
+static int read_match(const struct eb_yaml_value *value, void *into)
+{
+	struct eb_match *match = &((struct rule_reader *)into)->rule->match;
+	int err = eb_yaml_read_map(value, match_keys, ARRAY_SIZE(match_keys), match, NULL);
+
+	if (!err && (match->watch || match->skip_bad) && !match->file_count)
+		return eb_yaml_fail(value, "watch and on_bad_line are about files, and there is none; as in src_file: "
+				    "list.txt");
+	return err;
+}
+
+static bool is_rule_name(const char *text)
+{
+	size_t len = strlen(text);
+
+	return len && len <= EB_RULE_NAME_MAX && strspn(text, "abcdefghijklmnopqrstuvwxyz0123456789-_") == len;
+}
+
+static int read_name(const struct eb_yaml_value *value, void *into)
+{
+	struct rule_reader *reader = into;
+	const char *text;
+	int err = eb_yaml_text(value, &text);
+
+	if (err)
+		return err;
+	if (!is_rule_name(text))
+		return eb_yaml_fail(value, "%s is not a rule's name; 1 to %d characters of a-z 0-9 - _",
+				    eb_input_quote(text).text, EB_RULE_NAME_MAX);
+	for (const struct eb_rule_config *other = reader->config->rules; other < reader->rule; other++)
+		if (!strcmp(other->name, text))
+			return eb_yaml_fail(value, "\"%s\" is the name of the rule in line %u already", text,
+					    other->line);
+	strcpy(reader->rule->name, text);
+	return 0;
+}
+
+static int read_action(const struct eb_yaml_value *value, void *into)
+{
+	static const char *const names[] = { [EB_ALLOW] = "allow", [EB_DENY] = "deny", [EB_LIMIT] = "limit" };
+	struct rule_reader *reader = into;
+	unsigned int action;
+	int err = eb_yaml_choice(value, names, ARRAY_SIZE(names), &action);
+
+	if (!err)
+		reader->rule->action = action;
+	return err;
+}
+
+static int read_mode(const struct eb_yaml_value *value, void *into)
+{
+	static const char *const names[] = { "enforce", "monitor" };
+	struct rule_reader *reader = into;
+	unsigned int mode;
+	int err;
+
+	if (reader->rule->action == EB_ALLOW)
+		return eb_yaml_fail(value, "only for rules with action: limit or deny");
+	err = eb_yaml_choice(value, names, ARRAY_SIZE(names), &mode);
+	if (!err)
+		reader->rule->monitor = mode;
+	return err;
+}
+
+static int read_when_crowded(const struct eb_yaml_value *value, void *into)
+{
+	static const char *const names[] = { "drop", "pass" };
+	struct eb_rule_config *rule = ((struct rule_reader *)into)->rule;
+	unsigned int choice;
+	int err = refuse_unless_limit(value, rule);
+
+	if (!err)
+		err = eb_yaml_choice(value, names, ARRAY_SIZE(names), &choice);
+	if (!err)
+		rule->crowded_pass = choice;
+	return err;
+}
+
+static int read_per_with(const struct eb_yaml_value *value, unsigned int max, uint8_t *out)
+{
+	uint64_t len;
+	int err = eb_yaml_number(value, 0, max, &len);
+
+	if (!err)
+		*out = len;
+	return err;
+}
+
+static int read_per_ipv4(const struct eb_yaml_value *value, void *into)
+{
+	return read_per_with(value, 32, &((struct eb_rule_config *)into)->per_ipv4);
+}
+
+static int read_per_ipv6(const struct eb_yaml_value *value, void *into)
+{
+	return read_per_with(value, 128, &((struct eb_rule_config *)into)->per_ipv6);
+}
+
+static const struct eb_yaml_key per_keys[] = {
+	{ "ipv4", read_per_ipv4, false },
+	{ "ipv6", read_per_ipv6, false },
+};
+
+static int read_per(const struct eb_yaml_value *value, void *into)
+{
+	struct rule_reader *reader = into;
+	int err = refuse_unless_limit(value, reader->rule);
+
+	return err ? err : eb_yaml_read_map(value, per_keys, ARRAY_SIZE(per_keys), reader->rule, NULL);
+}
+
+/* The action comes before the keys that depend on it. */
+static const struct eb_yaml_key rule_keys[] = {
+	{ "name", read_name, true },
+	{ "action", read_action, true },
+	{ "match", read_match, false },
+	{ "per", read_per, false },
+	{ "packets", read_packets, false },
+	{ "bytes", read_bytes, false },
+	{ "new_sources", read_new_sources, false },
+	{ "when_crowded", read_when_crowded, false },
+	{ "mode", read_mode, false },
+};
+
+static void init_rule(struct eb_rule_config *rule, unsigned int line)
+{
+	*rule = (struct eb_rule_config){
+		.per_ipv4 = 32,
+		.per_ipv6 = 64,
+		.line = line,
+	};
+}
+
+static bool matches_all(const struct eb_match *match)
+{
+	return !match->has_src && !match->has_dst && !match->has_proto && !match->dport_count &&
+	       !match->src_except.count && !match->dst_except.count;
+}
+
+/* What an enforced rule denies of all packets, in words; NULL where that depends. */
+static const char *denied_by(const struct eb_rule_config *rule)
+{
+	static const char *const words[] = { NULL, "all of IPv4", "all of IPv6", "everything" };
+	struct eb_match match = rule->match;
+	unsigned int families = 0;
+
+	if (rule->action != EB_DENY || rule->monitor)
+		return NULL;
+	match.has_src = false;
+	if (!matches_all(&match))
+		return NULL;
+	for (size_t i = 0; i < match.src.count; i++)
+		if (match.src.items[i].len == 0)
+			families |= match.src.items[i].family == 4 ? 1 : 2;
+	return words[rule->match.has_src ? families : 3];
+}
+
+static int finish_rule(const struct eb_yaml_value *value, struct rule_reader *reader)
+{
+	struct eb_rule_config *rule = reader->rule;
+
+	if (denied_by(rule))
+		return eb_yaml_warn(value, "denies %s that no rule before it takes, also your own session; "
+				    "\"edgebucket apply FILE --confirm 60s\" takes it back unless you confirm it",
+				    denied_by(rule));
+	if (rule->action != EB_LIMIT)
+		return 0;
+	if (!rule->packets.tokens && !rule->bytes.tokens)
+		return eb_yaml_fail(value, "action: limit needs at least one of packets and bytes");
+	default_new_sources(reader->config, &rule->new_sources);
+	return 0;
+}
+
+static int read_rule(const struct eb_yaml_value *value, void *into)
+{
+	struct eb_config *config = into;
+	struct rule_reader reader = { .config = config, .rule = &config->rules[config->rule_count] };
+	const char *name = eb_yaml_peek(value, "name");
+	struct eb_yaml_value named = *value;
+	int err;
+
+	if (config->rule_count >= EB_RULES_MAX)
+		return eb_yaml_fail(value, "more than %d rules", EB_RULES_MAX);
+	init_rule(reader.rule, eb_yaml_line(value));
+	config->rule_count++;
+	if (name && is_rule_name(name))
+		snprintf(named.label, sizeof(named.label), "rule \"%s\"", name);
+	err = eb_yaml_read_map(&named, rule_keys, ARRAY_SIZE(rule_keys), &reader, NULL);
+	return err ? err : finish_rule(&named, &reader);
+}
+
+static int warn_of_unreachable(const struct eb_yaml_value *value, const struct eb_config *config)
+{
+	for (size_t i = 0; i + 1 < config->rule_count; i++)
+		if (matches_all(&config->rules[i].match))
+			return eb_yaml_warn(value, "rule \"%s\" matches everything; the rules after it, from \"%s\" "
+						   "on, never decide", config->rules[i].name,
+					    config->rules[i + 1].name);
+	return 0;
+}
+
+static bool is_half_written(const struct eb_match *match)
+{
+	for (size_t i = 0; i < match->file_count; i++)
+		if (match->files[i].is_busy)
+			return true;
+	return false;
+}
+
+/* The first rule behind `rule` that drops whom this lets through; NULL for none. */
+static const struct eb_rule_config *find_deny(const struct eb_config *config, const struct eb_rule_config *rule)
+{
+	if (rule->action != EB_ALLOW)
+		return NULL;
+	for (const struct eb_rule_config *later = rule + 1; later < config->rules + config->rule_count; later++)
+		if (later->action == EB_DENY && !later->monitor)
+			return later;
+	return NULL;
+}
+
+/* Files without a prefix, as one has that was cut. */
+static int warn_of_empty(const struct eb_yaml_value *value, const struct eb_config *config,
+			 const struct eb_rule_config *rule)
+{
+	const struct eb_match *match = &rule->match;
+	const struct eb_rule_config *deny = find_deny(config, rule);
+	bool no_src = match->has_src && !match->src.count, no_dst = match->has_dst && !match->dst.count;
+	struct eb_report *report = value->yaml->report;
+
+	if ((!no_src && !no_dst) || is_half_written(match))
+		return 0;
+	if (deny)
+		return eb_report_warn(report, "%s:%u: rule \"%s\": no prefix is in its %s: it lets nobody through, and "
+				      "rule \"%s\" after it denies", value->yaml->file, rule->line, rule->name,
+				      no_src ? "src_file" : "dst_file", deny->name);
+	return eb_report_warn(report, "%s:%u: rule \"%s\": no prefix is in its %s: it matches nobody",
+			      value->yaml->file, rule->line, rule->name, no_src ? "src_file" : "dst_file");
+}
+
+static int warn_of_empty_lists(const struct eb_yaml_value *value, const struct eb_config *config)
+{
+	int err = 0;
+
+	for (size_t i = 0; !err && i < config->rule_count; i++)
+		err = warn_of_empty(value, config, &config->rules[i]);
+	return err;
+}
+
+int eb_config_rules_read(const struct eb_yaml_value *value, void *into)
+{
+	struct eb_config *config = into;
+	int err;
+
+	if (eb_yaml_is_null(value))
+		return 0; /* a section whose rules are all commented out */
+	config->rules = calloc(EB_RULES_MAX, sizeof(*config->rules));
+	if (!config->rules)
+		return -ENOMEM;
+	err = eb_yaml_read_list(value, read_rule, config);
+	if (!err)
+		err = warn_of_empty_lists(value, config);
+	return err ? err : warn_of_unreachable(value, config);
+}
+
+static void free_match(struct eb_match *match)
+{
+	for (size_t i = 0; i < match->file_count; i++) {
+		free(match->files[i].path);
+		free(match->files[i].problem);
+	}
+	free(match->files);
+	eb_prefix_list_done(&match->src);
+	eb_prefix_list_done(&match->dst);
+	eb_prefix_list_done(&match->src_except);
+	eb_prefix_list_done(&match->dst_except);
+	free(match->dports);
+}
+
+void eb_config_rules_free(struct eb_rule_config *rules, size_t count)
+{
+	for (size_t i = 0; i < count; i++) {
+		free_match(&rules[i].match);
+	}
+	free(rules);
+}

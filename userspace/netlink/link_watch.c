@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/epoll.h>
+#include <sys/socket.h> /* before linux/rtnetlink.h, which needs its types */
+
+#include <libmnl/libmnl.h>
+#include <linux/if.h>
+#include <linux/if_link.h>
+#include <linux/rtnetlink.h>
+
+#include "netlink/link_watch.h"
+
+struct eb_links {
+	struct mnl_socket *socket;
+	sd_event_source *source;
+	void (*changed)(const char *name, int ifindex, bool running, void *arg);
+	void *arg;
+};
+
+static int read_name(const struct nlattr *attribute, void *arg)
+{
+	const char **name = arg;
+
+	if (mnl_attr_get_type(attribute) == IFLA_IFNAME && mnl_attr_validate(attribute, MNL_TYPE_NUL_STRING) == 0)
+		*name = mnl_attr_get_str(attribute);
+	return MNL_CB_OK;
+}
+
+static int on_message(const struct nlmsghdr *message, void *arg)
+{
+	const struct ifinfomsg *info = mnl_nlmsg_get_payload(message);
+	struct eb_links *links = arg;
+	const char *name = NULL;
+
+	if (message->nlmsg_type != RTM_NEWLINK && message->nlmsg_type != RTM_DELLINK)
+		return MNL_CB_OK;
+	mnl_attr_parse(message, sizeof(struct ifinfomsg), read_name, &name);
+	if (name)
+		links->changed(name, info->ifi_index,
+			       message->nlmsg_type == RTM_NEWLINK && (info->ifi_flags & IFF_RUNNING), links->arg);
+	return MNL_CB_OK;
+}
+
+static int on_readable(sd_event_source *source, int fd, uint32_t events, void *arg)
+{
+	char buffer[32 * 1024];
+	struct eb_links *links = arg;
+	ssize_t len;
+
+	(void)source;
+	(void)fd;
+	(void)events;
+	len = mnl_socket_recvfrom(links->socket, buffer, sizeof(buffer));
+	if (len < 0 && (errno == ENOBUFS || errno == ENOSPC))
+		links->changed(NULL, 0, false, links->arg);
+	if (len > 0)
+		(void)mnl_cb_run(buffer, len, 0, 0, on_message, links);
+	return 0;
+}
+
+int eb_links_open(sd_event *loop, void (*changed)(const char *name, int ifindex, bool running, void *arg), void *arg,
+		  struct eb_links **out)
+{
+	struct eb_links *links = calloc(1, sizeof(*links));
+	int err;
+
+	if (!links)
+		return -ENOMEM;
+	links->changed = changed;
+	links->arg = arg;
+	links->socket = mnl_socket_open2(NETLINK_ROUTE, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	if (!links->socket || mnl_socket_bind(links->socket, RTMGRP_LINK, MNL_SOCKET_AUTOPID) < 0)
+		err = -errno;
+	else
+		err = sd_event_add_io(loop, &links->source, mnl_socket_get_fd(links->socket), EPOLLIN, on_readable,
+				      links);
+	if (err < 0) {
+		eb_links_close(links);
+		return err;
+	}
+	*out = links;
+	return 0;
+}
+
+void eb_links_close(struct eb_links *links)
+{
+	if (!links)
+		return;
+	sd_event_source_unref(links->source);
+	if (links->socket)
+		mnl_socket_close(links->socket);
+	free(links);
+}

@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * How commands find their server: what single.c (one server, or the master that Sentinels name) and cluster.c have in
+ * common towards redis.c.
+ */
+#ifndef EB_ROUTE_H
+#define EB_ROUTE_H
+
+#include "redis/settings.h"
+
+struct eb_route_ops {
+	int (*command)(void *route, const char *key, int argc, const char *const *argv, const size_t *lens,
+		       eb_redis_done done, void *arg);
+	bool (*is_up)(const void *route);
+	size_t (*room)(const void *route);
+	const char *(*peer)(const void *route);
+	void (*free)(void *route);
+};
+
+extern const struct eb_route_ops eb_single_ops;
+extern const struct eb_route_ops eb_cluster_ops;
+
+/* Both start at once, and call `events` (all set, with their `arg`) from the loop only. `settings` must
+ * outlive the route: free() may be called inside a callback, and what is left to do then does without them. 0 or
+ * -ENOMEM. */
+int eb_single_new(sd_event *event, const struct eb_settings *settings, const struct eb_redis_events *events,
+		  void **out);
+int eb_cluster_new(sd_event *event, const struct eb_settings *settings, const char *const *keys, size_t key_count,
+		   const struct eb_redis_events *events, void **out);
+
+#endif

@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Fetches the agent's metrics, as a monitoring system would.
+ */
+#ifndef EB_FETCH_METRICS_H
+#define EB_FETCH_METRICS_H
+
+#include <stddef.h>
+
+/* `address` as in the configuration: host:port, [IPv6]:port or unix:/path. Returns 0 with the whole answer, its header
+ * included, malloc'ed; or negative errno. */
+int scrape_metrics(const char *address, int timeout_ms, char **out, size_t *size);
+
+#endif
