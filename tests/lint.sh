@@ -105,7 +105,13 @@ check_licence() {
 		xargs grep -L 'SPDX-License-Identifier: GPL-2.0-only' | grep .
 }
 
+# Includes point one way, and say which room they mean.
+check_rooms() {
+	files 'userspace/*.[ch]' | xargs awk -f tests/rooms.awk
+}
+
 run "line length" check_lines
+run rooms check_rooms
 run "licence" check_licence
 have mandoc && run mandoc check_man
 have shellcheck && run shellcheck check_scripts
