@@ -637,11 +637,11 @@ static void test_places(void **state)
 		{ "- a list\n", EB_DEFAULT_PIN_DIR, EB_DEFAULT_RUN_DIR },
 		{ "{", NULL, NULL },
 	};
-	struct eb_places places;
+	struct eb_paths places;
 	char path[256], *error = NULL;
 
 	snprintf(path, sizeof(path), "%s/config", (char *)*state);
-	assert_int_equal(eb_places_read(path, &places, &error), -ENOENT);
+	assert_int_equal(eb_paths_read(path, &places, &error), -ENOENT);
 	free(error);
 	for (size_t i = 0; i < ARRAY_SIZE(configs); i++) {
 		FILE *file = fopen(path, "w");
@@ -650,18 +650,18 @@ static void test_places(void **state)
 		fputs(configs[i].text, file);
 		assert_int_equal(fclose(file), 0);
 		if (!configs[i].pin_dir) {
-			assert_int_equal(eb_places_read(path, &places, &error), -EINVAL);
+			assert_int_equal(eb_paths_read(path, &places, &error), -EINVAL);
 			free(error);
 			continue;
 		}
-		assert_int_equal(eb_places_read(path, &places, &error), 0);
+		assert_int_equal(eb_paths_read(path, &places, &error), 0);
 		assert_string_equal(places.pin_dir, configs[i].pin_dir);
 		assert_string_equal(places.run_dir, configs[i].run_dir);
-		eb_places_done(&places);
+		eb_paths_done(&places);
 	}
-	assert_int_equal(eb_places_read(NULL, &places, &error), 0);
+	assert_int_equal(eb_paths_read(NULL, &places, &error), 0);
 	assert_string_equal(places.pin_dir, EB_DEFAULT_PIN_DIR);
-	eb_places_done(&places);
+	eb_paths_done(&places);
 }
 
 /* Answers one request in a process of its own: `reply` with the request in place of "%s"; NULL says nothing. */

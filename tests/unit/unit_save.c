@@ -68,7 +68,7 @@ static void replace(const char *path, const char *text)
 {
 	char *error = NULL;
 
-	if (eb_save_check(path, &error) || eb_save_replace(path, text, strlen(text), &error))
+	if (eb_replace_file_check(path, &error) || eb_replace_file(path, text, strlen(text), &error))
 		fail_msg("%s", error);
 }
 
@@ -125,11 +125,11 @@ static void assert_refused(const char *path, int err, const char *expected)
 {
 	char *error = NULL;
 
-	assert_int_equal(eb_save_check(path, &error), err);
+	assert_int_equal(eb_replace_file_check(path, &error), err);
 	assert_string_equal(error, expected);
 	free(error);
 	error = NULL;
-	assert_int_equal(eb_save_replace(path, "text", 4, &error), err);
+	assert_int_equal(eb_replace_file(path, "text", 4, &error), err);
 	assert_string_equal(error, expected);
 	free(error);
 }
@@ -151,7 +151,7 @@ static void test_failure(void **state)
 	(void)state;
 	put("file", "one", 0600);
 	assert_int_equal(mkdir("file.previous", 0755), 0);
-	assert_int_equal(eb_save_replace("file", "two", 3, &error), -EISDIR);
+	assert_int_equal(eb_replace_file("file", "two", 3, &error), -EISDIR);
 	assert_string_equal(error, "file cannot be replaced: Is a directory");
 	free(error);
 	assert_holds("file", "one", 0600);
@@ -173,7 +173,7 @@ static void test_no_room(void **state)
 	little = (struct rlimit){ .rlim_cur = sizeof(text) / 2, .rlim_max = before.rlim_max };
 	signal(SIGXFSZ, SIG_IGN);
 	assert_int_equal(setrlimit(RLIMIT_FSIZE, &little), 0);
-	err = eb_save_replace("file", text, sizeof(text), &error);
+	err = eb_replace_file("file", text, sizeof(text), &error);
 	assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
 	assert_int_equal(err, -EFBIG);
 	assert_string_equal(error, "file cannot be replaced: File too large");

@@ -561,7 +561,7 @@ int eb_agent_detach_all(struct eb_agent *agent, bool pause, char **error)
 
 int eb_agent_stay(struct eb_agent *agent, char **error)
 {
-	int err = eb_stay_set(agent->config->state_dir, agent->config->run_dir, error);
+	int err = eb_detach_note_set(agent->config->state_dir, agent->config->run_dir, error);
 
 	agent->stays |= !err;
 	return err;
@@ -571,7 +571,7 @@ void eb_agent_stay_no_more(struct eb_agent *agent)
 {
 	char *error = NULL;
 
-	if (eb_stay_clear(agent->config->state_dir, agent->config->run_dir, &error))
+	if (eb_detach_note_clear(agent->config->state_dir, agent->config->run_dir, &error))
 		eb_error("cannot end a detach that holds over restarts", eb_str("error", error));
 	free(error);
 	agent->stays = false;
@@ -716,7 +716,7 @@ int eb_agent_start(struct eb_agent *agent, struct eb_config *config, char **erro
 	eb_info("starting", eb_str("version", EB_VERSION), eb_str("node", config->node),
 		eb_str("config", config->path));
 	log_warnings(config);
-	agent->stays = agent->detached = eb_stay_is_set(config->state_dir, config->run_dir);
+	agent->stays = agent->detached = eb_detach_note_is_set(config->state_dir, config->run_dir);
 	if (agent->detached)
 		eb_warning("an operator took the limits off to stay off: nothing is limited",
 			   eb_str("hint", "edgebucket attach, or reload, puts them on"));

@@ -22,7 +22,7 @@
 /* When rules could not be put back, for want of memory say, it is tried again after this long. */
 #define RETRY_US (5 * 1000000ULL)
 
-#define SAVED ", saved in %s; what it said before is in %s" EB_SAVE_PREVIOUS
+#define SAVED ", saved in %s; what it said before is in %s" EB_REPLACE_FILE_PREVIOUS
 
 struct eb_apply {
 	struct eb_agent *agent;
@@ -195,7 +195,7 @@ json_t *eb_apply_confirm(struct eb_apply *apply)
 
 	if (!apply->before)
 		return refuse(nothing_pending(apply));
-	if (eb_save_replace(agent->config_path, apply->text, apply->size, &error)) {
+	if (eb_replace_file(agent->config_path, apply->text, apply->size, &error)) {
 		eb_error("not confirmed, the file cannot be replaced", eb_str("config", agent->config_path),
 			 eb_str("error", error ? error : "out of memory"));
 		return refuse(error);
@@ -256,7 +256,7 @@ static int check_own(const struct eb_agent *agent, struct order *order, char **e
 {
 	size_t size;
 	char *own;
-	int err = eb_save_check(agent->config_path, error);
+	int err = eb_replace_file_check(agent->config_path, error);
 
 	if (err)
 		return err;
@@ -336,7 +336,7 @@ static int begin_trial(struct eb_apply *apply, struct order *order, struct eb_co
 static int make_permanent(struct eb_apply *apply, const struct order *order, struct eb_config *before, char **error)
 {
 	struct eb_agent *agent = apply->agent;
-	int err = order->is_own ? 0 : eb_save_replace(agent->config_path, order->text, order->size, error);
+	int err = order->is_own ? 0 : eb_replace_file(agent->config_path, order->text, order->size, error);
 
 	if (err)
 		return err;

@@ -165,7 +165,7 @@ static void note_problem(const struct eb_rule_config *rule, struct eb_list_file 
 	file->problem = problem;
 }
 
-static void log_list_warnings(const struct eb_report *report)
+static void log_list_warnings(const struct eb_findings *report)
 {
 	for (size_t i = 0; i < report->warning_count; i++)
 		eb_warning("a list is valid, but perhaps not as it was meant", eb_str("reason", report->warnings[i]));
@@ -176,7 +176,7 @@ static void log_list_warnings(const struct eb_report *report)
 static int read_slice(const struct eb_match *match, struct eb_list_file *file, struct eb_inputs *read,
 		      struct eb_prefix_list *slice, size_t *skipped, char **problem)
 {
-	struct eb_report report = { 0 };
+	struct eb_findings report = { 0 };
 	size_t size;
 	char *text;
 	int err = eb_list_read(file->path, &text, &size, &file->mark);
@@ -197,7 +197,7 @@ static int read_slice(const struct eb_match *match, struct eb_list_file *file, s
 	if (!err)
 		err = eb_inputs_add(read, file->path, 0, text, size);
 	log_list_warnings(&report);
-	eb_report_done(&report);
+	eb_findings_done(&report);
 	free(text);
 	return err;
 }

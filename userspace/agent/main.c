@@ -471,7 +471,7 @@ static int on_flush_signal(sd_event_source *source, const struct signalfd_siginf
 	return 0;
 }
 
-static int again(sd_event_source *source, uint64_t after_us)
+static int rearm(sd_event_source *source, uint64_t after_us)
 {
 	(void)sd_event_source_set_time_relative(source, after_us);
 	return sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
@@ -484,7 +484,7 @@ static int on_sweep(sd_event_source *source, uint64_t usec, void *arg)
 	(void)usec;
 	eb_debug("cleared buckets that were full for a day",
 		 eb_num("buckets", eb_buckets_sweep(eb_dataplane_buckets(program->agent.dataplane))));
-	return again(source, SWEEP_US);
+	return rearm(source, SWEEP_US);
 }
 
 static int on_check_timer(sd_event_source *source, uint64_t usec, void *arg)
@@ -496,7 +496,7 @@ static int on_check_timer(sd_event_source *source, uint64_t usec, void *arg)
 	eb_agent_check_pins(&program->agent);
 	eb_agent_check_intake(&program->agent);
 	eb_log_catch_up();
-	return again(source, CHECK_US);
+	return rearm(source, CHECK_US);
 }
 
 /* ---- life ---- */
@@ -549,10 +549,10 @@ static int start_persistence(struct program *program, char **error)
 }
 
 /* Listening comes before attaching: what changes meanwhile is not missed. */
-static int run_loop(struct program *program, struct eb_links **links, char **error)
+static int run_loop(struct program *program, struct eb_link_watch **links, char **error)
 {
 	struct eb_agent *agent = &program->agent;
-	int err = eb_links_open(agent->loop, on_link, program, links);
+	int err = eb_link_watch_open(agent->loop, on_link, program, links);
 
 	if (err)
 		return eb_fail(err, error, "cannot listen for changes of interfaces: %s", strerror(-err));
@@ -620,7 +620,7 @@ static int take_lock(const char *run_dir, int *out, char **error)
 static int run(struct program *program, struct eb_config *config)
 {
 	struct eb_agent *agent = &program->agent;
-	struct eb_links *links = NULL;
+	struct eb_link_watch *links = NULL;
 	char *error = NULL;
 	int err = block_signals();
 
@@ -638,7 +638,7 @@ static int run(struct program *program, struct eb_config *config)
 		eb_apply_free(program->apply);
 		eb_metrics_close(program->metrics);
 		eb_control_server_close(program->control);
-		eb_links_close(links);
+		eb_link_watch_close(links);
 		eb_agent_done(agent);
 		sd_event_unref(agent->loop);
 	}

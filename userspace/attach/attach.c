@@ -47,7 +47,7 @@ struct eb_programs {
 	struct alone alone[2]; /* by `ethernet` */
 	bool no_dispatcher; /* this kernel cannot chain programs */
 	struct place *places;
-	struct eb_chain_job *job; /* libxdp at work; NULL for none */
+	struct eb_dispatcher_job *job; /* libxdp at work; NULL for none */
 	int job_ifindex;
 	struct alone *job_alone; /* where to note what it attaches; NULL when it detaches */
 	int patience_ms;
@@ -149,8 +149,8 @@ static bool is_linked(const struct eb_programs *programs, int ifindex)
 /* Notes what is behind a dispatcher, or that there is none. */
 static int look_behind(int ifindex, uint32_t dispatcher_id, const struct identity *identity, struct eb_attachment *out)
 {
-	int fds[EB_CHAIN_MAX];
-	int count = eb_chain_open(ifindex, dispatcher_id, fds);
+	int fds[EB_DISPATCHER_MAX];
+	int count = eb_dispatcher_open(ifindex, dispatcher_id, fds);
 
 	for (int i = 0; i < count; i++) {
 		uint32_t id = id_of_fd(fds[i]);
@@ -227,7 +227,7 @@ static int open_program(const struct eb_programs *programs, bool ethernet, bool 
 	int err = bpf_obj_get_info_by_fd(programs->maps->fd[EB_MAP_BUCKETS_V4], &info, &len);
 
 	if (!err)
-		err = eb_object_open(programs->maps, info.max_entries, out);
+		err = eb_bpf_object_open(programs->maps, info.max_entries, out);
 	if (err)
 		return err;
 	(*out)->rodata->ethernet = ethernet;
@@ -352,7 +352,7 @@ static void log_fallback(int ifindex, int err)
 /* ---- libxdp, in a child ---- */
 
 /* libxdp attached a program: behind a dispatcher, or alone where the kernel cannot chain programs. */
-static int note_program(struct eb_programs *programs, int ifindex, const struct eb_chain_result *result)
+static int note_program(struct eb_programs *programs, int ifindex, const struct eb_dispatcher_result *result)
 {
 	struct alone *alone = programs->job_alone;
 	struct eb_attachment now;
@@ -374,15 +374,15 @@ static int note_program(struct eb_programs *programs, int ifindex, const struct 
 
 static void end_job(struct eb_programs *programs)
 {
-	eb_chain_end(programs->job);
+	eb_dispatcher_end(programs->job);
 	programs->job = NULL;
 }
 
 /* -EINPROGRESS when it takes longer. */
 static int wait_for_job(struct eb_programs *programs, int timeout_ms)
 {
-	struct eb_chain_result result;
-	int err = eb_chain_wait(programs->job, timeout_ms, &result);
+	struct eb_dispatcher_result result;
+	int err = eb_dispatcher_wait(programs->job, timeout_ms, &result);
 
 	if (err == -EINPROGRESS)
 		return err;
@@ -402,7 +402,7 @@ static int open_in_child(void *arg, bool multi_buffer, struct edgebucket_bpf **o
 static int attach_with_libxdp(struct eb_programs *programs, struct alone *alone, int ifindex, bool native,
 			      bool generic)
 {
-	const struct eb_chain_order order = {
+	const struct eb_dispatcher_order order = {
 		.ifindex = ifindex,
 		.native = native,
 		.generic = generic,
@@ -415,7 +415,7 @@ static int attach_with_libxdp(struct eb_programs *programs, struct alone *alone,
 		return -EINPROGRESS;
 	programs->job_ifindex = ifindex;
 	programs->job_alone = alone;
-	err = eb_chain_attach(&order, &programs->job);
+	err = eb_dispatcher_attach(&order, &programs->job);
 	if (err)
 		return err;
 	return wait_for_job(programs, programs->patience_ms);
@@ -425,7 +425,7 @@ static int attach_with_libxdp(struct eb_programs *programs, struct alone *alone,
 static int detach_behind(struct eb_programs *programs, int ifindex, const struct eb_attachment *now,
 			 const struct alone *current)
 {
-	uint32_t ids[EB_CHAIN_MAX];
+	uint32_t ids[EB_DISPATCHER_MAX];
 	size_t count = 0;
 	int err;
 
@@ -434,7 +434,7 @@ static int detach_behind(struct eb_programs *programs, int ifindex, const struct
 			ids[count++] = now->prog_ids[i];
 	if (!count)
 		return 0;
-	err = programs->job ? -EINPROGRESS : eb_chain_detach(ifindex, ids, count, &programs->job);
+	err = programs->job ? -EINPROGRESS : eb_dispatcher_detach(ifindex, ids, count, &programs->job);
 	if (err)
 		return err;
 	programs->job_ifindex = ifindex;
@@ -444,7 +444,7 @@ static int detach_behind(struct eb_programs *programs, int ifindex, const struct
 
 int eb_programs_job(const struct eb_programs *programs)
 {
-	return programs->job ? eb_chain_fd(programs->job) : -1;
+	return programs->job ? eb_dispatcher_fd(programs->job) : -1;
 }
 
 int eb_programs_finish(struct eb_programs *programs, int *ifindex)
@@ -736,7 +736,7 @@ void eb_programs_free(struct eb_programs *programs)
 {
 	if (!programs)
 		return;
-	eb_chain_end(programs->job);
+	eb_dispatcher_end(programs->job);
 	while (programs->places) {
 		struct place *next = programs->places->next;
 

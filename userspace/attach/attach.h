@@ -55,7 +55,7 @@ struct eb_attachment {
 	bool linked;         /* ours is there by a link of ours (xdp_link.h) */
 	bool dispatcher;     /* libxdp's dispatcher is there; our program, if attached, behind it */
 	unsigned int copies; /* of our program: more than one only while they are exchanged behind a dispatcher */
-	uint32_t prog_ids[EB_CHAIN_MAX]; /* theirs */
+	uint32_t prog_ids[EB_DISPATCHER_MAX]; /* theirs */
 	unsigned int others; /* programs of other owners behind the dispatcher */
 	bool foreign;        /* a program of another owner is there that does not share the interface */
 	bool unseen;         /* so it seems, but looking at it takes CAP_SYS_ADMIN */

@@ -19,7 +19,7 @@ static struct bpf_map *skeleton_map(const struct edgebucket_bpf *skeleton, enum 
 	return bpf_object__find_map_by_name(skeleton->obj, eb_map_name(map));
 }
 
-int eb_object_open(const struct eb_maps *maps, __u32 sets, struct edgebucket_bpf **out)
+int eb_bpf_object_open(const struct eb_maps *maps, __u32 sets, struct edgebucket_bpf **out)
 {
 	struct edgebucket_bpf *skeleton = edgebucket_bpf__open();
 	int err = skeleton ? 0 : -errno;
@@ -45,10 +45,10 @@ int eb_object_open(const struct eb_maps *maps, __u32 sets, struct edgebucket_bpf
 	return 0;
 }
 
-int eb_object_make_maps(struct eb_maps *maps, __u32 sets)
+int eb_bpf_object_make_maps(struct eb_maps *maps, __u32 sets)
 {
 	struct edgebucket_bpf *skeleton;
-	int err = eb_object_open(maps, sets, &skeleton);
+	int err = eb_bpf_object_open(maps, sets, &skeleton);
 
 	if (err)
 		return err;
@@ -80,7 +80,7 @@ static bool fits(const struct bpf_map *map, int fd, __u32 *btf_id)
 	       (!info.btf_id || info.btf_id == *btf_id);
 }
 
-bool eb_object_fits(const struct eb_maps *maps, __u32 sets)
+bool eb_bpf_object_fits(const struct eb_maps *maps, __u32 sets)
 {
 	struct edgebucket_bpf *skeleton = NULL;
 	struct eb_maps none;
@@ -88,14 +88,14 @@ bool eb_object_fits(const struct eb_maps *maps, __u32 sets)
 	bool does_fit;
 
 	eb_maps_init(&none);
-	does_fit = eb_object_open(&none, sets, &skeleton) == 0;
+	does_fit = eb_bpf_object_open(&none, sets, &skeleton) == 0;
 	for (int i = 0; i < EB_MAPS && does_fit; i++)
 		does_fit = fits(skeleton_map(skeleton, i), maps->fd[i], &btf_id);
 	edgebucket_bpf__destroy(skeleton);
 	return does_fit;
 }
 
-int eb_object_types(struct btf **out)
+int eb_bpf_object_types(struct btf **out)
 {
 	struct edgebucket_bpf *skeleton = edgebucket_bpf__open();
 	const void *raw;
@@ -146,7 +146,7 @@ static int quiet_libxdp(enum libxdp_print_level level, const char *format, va_li
 	return 0;
 }
 
-void eb_object_quiet(void)
+void eb_bpf_object_quiet(void)
 {
 	libbpf_set_print(quiet_libbpf);
 	libxdp_set_print(quiet_libxdp);

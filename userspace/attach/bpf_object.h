@@ -15,19 +15,19 @@ struct edgebucket_bpf;
 
 /* Opens the object. Maps that are open in *maps are reused, others will be made, with bucket tables of `sets` sets.
  * Returns 0 and a skeleton for edgebucket_bpf__destroy(), or negative errno. */
-int eb_object_open(const struct eb_maps *maps, __u32 sets, struct edgebucket_bpf **out);
+int eb_bpf_object_open(const struct eb_maps *maps, __u32 sets, struct edgebucket_bpf **out);
 
 /* Makes those of *maps that are not open. Returns 0 or negative errno; what was made by then is open. */
-int eb_object_make_maps(struct eb_maps *maps, __u32 sets);
+int eb_bpf_object_make_maps(struct eb_maps *maps, __u32 sets);
 
-/* Whether these maps are what eb_object_make_maps() would make, and of one set: made together. */
-bool eb_object_fits(const struct eb_maps *maps, __u32 sets);
+/* Whether these maps are what eb_bpf_object_make_maps() would make, and of one set: made together. */
+bool eb_bpf_object_fits(const struct eb_maps *maps, __u32 sets);
 
 /* The object's types, loaded into the kernel, so that bpftool shows names in maps made by hand. Returns 0 and an object
  * for btf__free(), or negative errno. */
-int eb_object_types(struct btf **out);
+int eb_bpf_object_types(struct btf **out);
 
 /* Sends what libbpf and libxdp have to say to the debug log: it is detail behind the one line that we log ourselves. */
-void eb_object_quiet(void);
+void eb_bpf_object_quiet(void);
 
 #endif

@@ -43,7 +43,7 @@ struct eb_dataplane {
 	bool is_pinned;
 	bool is_private; /* the pins end with a mount namespace of this agent's own */
 	char *pins_problem; /* why what somebody removed cannot be pinned again; NULL */
-	struct eb_legacy *legacy; /* maps of another layout or size that were there, until eb_dataplane_settle() */
+	struct eb_foreign *legacy; /* maps of another layout or size that were there, until eb_dataplane_settle() */
 	struct eb_convert *carry;
 	struct eb_programs *programs;
 };
@@ -73,7 +73,7 @@ static int map_state(struct eb_dataplane *dataplane)
 /* Makes maps that nobody knows of yet: eb_dataplane_commit() pins them. */
 static int make_new(struct eb_dataplane *dataplane, uint32_t table_size, char **error)
 {
-	int err = eb_object_make_maps(&dataplane->maps, sets_of(table_size));
+	int err = eb_bpf_object_make_maps(&dataplane->maps, sets_of(table_size));
 
 	if (!err)
 		err = map_state(dataplane);
@@ -102,7 +102,7 @@ static void open_legacy(struct eb_dataplane *dataplane, const char *dir)
 {
 	char *why = NULL;
 
-	if (eb_legacy_open(dir, &dataplane->legacy, &why))
+	if (eb_foreign_open(dir, &dataplane->legacy, &why))
 		eb_warning("cannot carry the buckets over to new maps, sources begin with full ones",
 			   eb_str("pin_dir", dir), eb_str("error", why ? why : "out of memory"));
 	free(why);
@@ -122,7 +122,7 @@ static int replace_maps(struct eb_dataplane *dataplane, uint32_t table_size, cha
 	err = make_new(dataplane, table_size, error);
 	if (err)
 		return err;
-	dataplane->state->predecessor = eb_legacy_state_id(dataplane->legacy);
+	dataplane->state->predecessor = eb_foreign_state_id(dataplane->legacy);
 	dataplane->is_new = false;
 	return 0;
 }
@@ -172,7 +172,7 @@ static int adopt(struct eb_dataplane *dataplane, uint32_t table_size, char **err
 	bool is_interrupted = eb_pins_before(dataplane->pin_dir, before);
 	uint32_t sets = is_interrupted ? info.max_entries : sets_of(table_size);
 
-	if (!err && !eb_object_fits(&dataplane->maps, info.max_entries))
+	if (!err && !eb_bpf_object_fits(&dataplane->maps, info.max_entries))
 		return replace_maps(dataplane, table_size, error);
 	if (!err)
 		err = map_state(dataplane);
@@ -218,7 +218,7 @@ int eb_dataplane_open(const struct eb_config *config, struct eb_dataplane **out,
 	if (!dataplane)
 		return eb_fail(-ENOMEM, error, "out of memory");
 	dataplane->filter_fd = -1;
-	eb_object_quiet();
+	eb_bpf_object_quiet();
 	eb_maps_init(&dataplane->maps);
 	dataplane->pin_dir = strdup(config->pin_dir);
 	dataplane->run_dir = strdup(config->run_dir);
@@ -241,7 +241,7 @@ int eb_dataplane_open(const struct eb_config *config, struct eb_dataplane **out,
 			eb_fail(err, error, "cannot map the buckets: %s", strerror(-err));
 	}
 	if (!err) {
-		err = eb_object_types(&dataplane->btf);
+		err = eb_bpf_object_types(&dataplane->btf);
 		if (err)
 			eb_fail(err, error, "cannot read the program's types: %s", strerror(-err));
 	}
@@ -260,7 +260,7 @@ int eb_dataplane_open(const struct eb_config *config, struct eb_dataplane **out,
 
 static void close_legacy(struct eb_dataplane *dataplane)
 {
-	eb_legacy_close(dataplane->legacy);
+	eb_foreign_close(dataplane->legacy);
 	eb_convert_free(dataplane->carry);
 	dataplane->legacy = NULL;
 	dataplane->carry = NULL;
@@ -634,7 +634,7 @@ static int carry_over(struct eb_dataplane *dataplane, const struct eb_policy *po
 
 	if (!dataplane->legacy)
 		return 0;
-	carry = eb_convert_new(eb_legacy_policy(dataplane->legacy), policy, false);
+	carry = eb_convert_new(eb_foreign_policy(dataplane->legacy), policy, false);
 	err = carry ? eb_convert_copy(carry, dataplane->legacy, dataplane->carry ? NULL : dataplane->buckets, &lost)
 		    : -ENOMEM;
 	if (!err && dataplane->carry)

@@ -19,13 +19,13 @@
 /* ---- reading ---- */
 
 /* The layout is libxdp's, see "Attaching programs" in its description of the protocol. */
-int eb_chain_open(int ifindex, uint32_t dispatcher_id, int out[EB_CHAIN_MAX])
+int eb_dispatcher_open(int ifindex, uint32_t dispatcher_id, int out[EB_DISPATCHER_MAX])
 {
 	const char *bpffs = secure_getenv("LIBXDP_BPFFS");
 	char path[4096];
 	int count = 0;
 
-	while (count < EB_CHAIN_MAX) {
+	while (count < EB_DISPATCHER_MAX) {
 		int len = snprintf(path, sizeof(path), "%s/xdp/dispatch-%d-%u/prog%d-prog",
 				   bpffs ? bpffs : "/sys/fs/bpf", ifindex, dispatcher_id, count);
 		int fd = len < (int)sizeof(path) ? bpf_obj_get(path) : -ENAMETOOLONG;
@@ -41,14 +41,14 @@ int eb_chain_open(int ifindex, uint32_t dispatcher_id, int out[EB_CHAIN_MAX])
 
 /* What a child does. */
 struct task {
-	void (*work)(const struct task *task, struct eb_chain_result *result);
+	void (*work)(const struct task *task, struct eb_dispatcher_result *result);
 	int ifindex;
-	const struct eb_chain_order *order; /* to attach */
+	const struct eb_dispatcher_order *order; /* to attach */
 	const uint32_t *ids;                /* to detach */
 	size_t count;
 };
 
-struct eb_chain_job {
+struct eb_dispatcher_job {
 	pid_t child;
 	int result; /* a pipe; at its end, with or without a result, the child is done */
 };
@@ -57,7 +57,7 @@ struct eb_chain_job {
  * stdio. Dies with the agent, whose lock it holds. */
 static _Noreturn void be_child(const struct task *task, pid_t parent, int pipe)
 {
-	struct eb_chain_result result = {};
+	struct eb_dispatcher_result result = {};
 
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	if (getppid() != parent)
@@ -66,9 +66,9 @@ static _Noreturn void be_child(const struct task *task, pid_t parent, int pipe)
 	_exit(write(pipe, &result, sizeof(result)) != sizeof(result));
 }
 
-static int start(const struct task *task, struct eb_chain_job **out)
+static int start(const struct task *task, struct eb_dispatcher_job **out)
 {
-	struct eb_chain_job *job = calloc(1, sizeof(*job));
+	struct eb_dispatcher_job *job = calloc(1, sizeof(*job));
 	pid_t parent = getpid();
 	int ends[2];
 
@@ -94,12 +94,12 @@ static int start(const struct task *task, struct eb_chain_job **out)
 	return 0;
 }
 
-int eb_chain_fd(const struct eb_chain_job *job)
+int eb_dispatcher_fd(const struct eb_dispatcher_job *job)
 {
 	return job->result;
 }
 
-int eb_chain_wait(struct eb_chain_job *job, int timeout_ms, struct eb_chain_result *out)
+int eb_dispatcher_wait(struct eb_dispatcher_job *job, int timeout_ms, struct eb_dispatcher_result *out)
 {
 	struct pollfd pollfd = { .fd = job->result, .events = POLLIN };
 	ssize_t len;
@@ -116,7 +116,7 @@ int eb_chain_wait(struct eb_chain_job *job, int timeout_ms, struct eb_chain_resu
 	return len == sizeof(*out) ? 0 : -EIO;
 }
 
-void eb_chain_end(struct eb_chain_job *job)
+void eb_dispatcher_end(struct eb_dispatcher_job *job)
 {
 	if (!job)
 		return;
@@ -127,7 +127,7 @@ void eb_chain_end(struct eb_chain_job *job)
 	free(job);
 }
 
-static int attach_once(const struct eb_chain_order *order, bool generic, bool multi_buffer, uint32_t *id)
+static int attach_once(const struct eb_dispatcher_order *order, bool generic, bool multi_buffer, uint32_t *id)
 {
 	struct edgebucket_bpf *skeleton;
 	struct xdp_program *program;
@@ -151,16 +151,16 @@ static bool is_taken(int err)
 }
 
 /* A kernel before 5.18 knows no multi-buffer frames. */
-static int attach_in_mode(const struct eb_chain_order *order, bool generic, uint32_t *id)
+static int attach_in_mode(const struct eb_dispatcher_order *order, bool generic, uint32_t *id)
 {
 	int err = attach_once(order, generic, true, id);
 
 	return err && !is_taken(err) ? attach_once(order, generic, false, id) : err;
 }
 
-static void attach(const struct task *task, struct eb_chain_result *result)
+static void attach(const struct task *task, struct eb_dispatcher_result *result)
 {
-	const struct eb_chain_order *order = task->order;
+	const struct eb_dispatcher_order *order = task->order;
 
 	if (order->native)
 		result->err = attach_in_mode(order, false, &result->id);
@@ -170,7 +170,7 @@ static void attach(const struct task *task, struct eb_chain_result *result)
 	result->err = attach_in_mode(order, true, &result->id);
 }
 
-int eb_chain_attach(const struct eb_chain_order *order, struct eb_chain_job **out)
+int eb_dispatcher_attach(const struct eb_dispatcher_order *order, struct eb_dispatcher_job **out)
 {
 	const struct task task = { .work = attach, .ifindex = order->ifindex, .order = order };
 
@@ -185,16 +185,16 @@ static bool is_among(uint32_t id, const uint32_t *ids, size_t count)
 	return false;
 }
 
-static void detach(const struct task *task, struct eb_chain_result *result)
+static void detach(const struct task *task, struct eb_dispatcher_result *result)
 {
 	struct xdp_multiprog *chain = xdp_multiprog__get_from_ifindex(task->ifindex);
-	struct xdp_program *programs[EB_CHAIN_MAX], *program = NULL;
+	struct xdp_program *programs[EB_DISPATCHER_MAX], *program = NULL;
 	size_t count = 0;
 
 	result->err = libxdp_get_error(chain);
 	if (result->err)
 		return;
-	while (count < EB_CHAIN_MAX && (program = xdp_multiprog__next_prog(program, chain)))
+	while (count < EB_DISPATCHER_MAX && (program = xdp_multiprog__next_prog(program, chain)))
 		if (is_among(xdp_program__id(program), task->ids, task->count))
 			programs[count++] = program;
 	if (count)
@@ -202,7 +202,7 @@ static void detach(const struct task *task, struct eb_chain_result *result)
 							xdp_multiprog__attach_mode(chain), 0);
 }
 
-int eb_chain_detach(int ifindex, const uint32_t *ids, size_t count, struct eb_chain_job **out)
+int eb_dispatcher_detach(int ifindex, const uint32_t *ids, size_t count, struct eb_dispatcher_job **out)
 {
 	const struct task task = { .work = detach, .ifindex = ifindex, .ids = ids, .count = count };
 

@@ -40,7 +40,7 @@ static int find_place(const char *path, struct place *place)
 	strcpy(place->dir, place->file);
 	strrchr(place->dir, '/')[1] = '\0';
 	snprintf(place->fresh, sizeof(place->fresh), "%s.XXXXXX", place->file);
-	snprintf(place->previous, sizeof(place->previous), "%s" EB_SAVE_PREVIOUS, place->file);
+	snprintf(place->previous, sizeof(place->previous), "%s" EB_REPLACE_FILE_PREVIOUS, place->file);
 	return 0;
 }
 
@@ -123,7 +123,7 @@ static int check_place(struct place *place)
 	return faccessat(AT_FDCWD, place->file, W_OK, AT_EACCESS) && errno == EROFS ? -EROFS : 0;
 }
 
-int eb_save_check(const char *path, char **error)
+int eb_replace_file_check(const char *path, char **error)
 {
 	struct place place;
 	int err = find_place(path, &place);
@@ -135,11 +135,11 @@ int eb_save_check(const char *path, char **error)
 
 static int put_in_place(const struct place *place)
 {
-	char second[sizeof(place->fresh) + sizeof(EB_SAVE_PREVIOUS)];
+	char second[sizeof(place->fresh) + sizeof(EB_REPLACE_FILE_PREVIOUS)];
 	int err = 0;
 
 	/* A second name, not a new name: there is a file of each name at any moment. */
-	snprintf(second, sizeof(second), "%s" EB_SAVE_PREVIOUS, place->fresh);
+	snprintf(second, sizeof(second), "%s" EB_REPLACE_FILE_PREVIOUS, place->fresh);
 	if (link(place->file, second))
 		return -errno;
 	if (rename(second, place->previous))
@@ -148,7 +148,7 @@ static int put_in_place(const struct place *place)
 	return !err && rename(place->fresh, place->file) ? -errno : err;
 }
 
-void eb_save_sync_dir(const char *dir)
+void eb_replace_file_sync_dir(const char *dir)
 {
 	int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
@@ -158,7 +158,7 @@ void eb_save_sync_dir(const char *dir)
 	close(fd);
 }
 
-int eb_save_replace(const char *path, const char *text, size_t size, char **error)
+int eb_replace_file(const char *path, const char *text, size_t size, char **error)
 {
 	struct place place;
 	int err = find_place(path, &place);
@@ -172,6 +172,6 @@ int eb_save_replace(const char *path, const char *text, size_t size, char **erro
 		(void)unlink(place.fresh);
 		return fail(err, path, error);
 	}
-	eb_save_sync_dir(place.dir);
+	eb_replace_file_sync_dir(place.dir);
 	return 0;
 }

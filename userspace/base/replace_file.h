@@ -9,20 +9,20 @@
 #include <stddef.h>
 
 /* What the name of the file before ends with. */
-#define EB_SAVE_PREVIOUS ".previous"
+#define EB_REPLACE_FILE_PREVIOUS ".previous"
 
 /* Whether a file can be replaced, as far as that is known beforehand. Returns 0, or negative errno with a malloc'ed
  * line in *error. */
-int eb_save_check(const char *path, char **error);
+int eb_replace_file_check(const char *path, char **error);
 
 /*
  * Gives the file `path` another text, with owner, group and mode as they were, and the file before the name
  * `path`.previous. Where `path` is a symbolic link, what it points to is replaced. Returns likewise; on failure the
  * file is as it was.
  */
-int eb_save_replace(const char *path, const char *text, size_t size, char **error);
+int eb_replace_file(const char *path, const char *text, size_t size, char **error);
 
 /* So that a new name in a directory, too, survives a power cut. What it cannot change is that the file is replaced. */
-void eb_save_sync_dir(const char *dir);
+void eb_replace_file_sync_dir(const char *dir);
 
 #endif

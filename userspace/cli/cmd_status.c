@@ -187,10 +187,10 @@ static const char *refused_config(const struct status *status)
 /* Out of the note, where no agent tells. */
 static bool stays_off(const struct status *status)
 {
-	const struct eb_places *places = &status->session->places;
+	const struct eb_paths *places = &status->session->places;
 
 	return status->reply ? json_is_true(json_object_get(status->reply, "stays"))
-			     : eb_stay_is_set(places->state_dir, places->run_dir);
+			     : eb_detach_note_is_set(places->state_dir, places->run_dir);
 }
 
 static bool is_detached(const struct status *status)

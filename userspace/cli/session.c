@@ -18,7 +18,7 @@ static enum cli_result read_places(const struct cli *cli, struct session *sessio
 	int err;
 
 	session->config_path = cli->config_path ? cli->config_path : EB_DEFAULT_CONFIG_PATH;
-	err = eb_places_read(session->config_path, &session->places, &error);
+	err = eb_paths_read(session->config_path, &session->places, &error);
 	if (!err)
 		return CLI_DONE;
 	if (cli->config_path)
@@ -29,7 +29,7 @@ static enum cli_result read_places(const struct cli *cli, struct session *sessio
 	free(error);
 	error = NULL;
 	session->config_path = NULL;
-	return eb_places_read(NULL, &session->places, &error) ? cli_fail_text(error) : CLI_DONE;
+	return eb_paths_read(NULL, &session->places, &error) ? cli_fail_text(error) : CLI_DONE;
 }
 
 enum cli_result session_open_maps(struct session *session, unsigned int what)
@@ -76,7 +76,7 @@ void session_close(struct session *session)
 	eb_buckets_close(session->buckets);
 	eb_programs_free(session->programs);
 	eb_maps_close(&session->maps);
-	eb_places_done(&session->places);
+	eb_paths_done(&session->places);
 }
 
 int session_rule_count(const struct session *session)

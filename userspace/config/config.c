@@ -56,29 +56,29 @@ static int read_node(const struct eb_yaml_value *value, void *into)
 	return eb_yaml_string(value, &config->node);
 }
 
-static int use_host_name(struct eb_config *config, struct eb_report *report)
+static int use_host_name(struct eb_config *config, struct eb_findings *report)
 {
 	char name[HOST_NAME_MAX + 1] = "";
 
 	if (gethostname(name, sizeof(name) - 1) || !*name || !is_node_name(name))
-		return eb_report_fail(report, "%s: node: the host name %s will not do; set node", config->path,
-				      eb_input_quote(name).text);
+		return eb_findings_fail(report, "%s: node: the host name %s will not do; set node", config->path,
+					eb_input_quote(name).text);
 	config->node = strdup(name);
 	config->node_is_host = true;
 	return config->node ? 0 : -ENOMEM;
 }
 
-static int apply_node_env(struct eb_config *config, struct eb_report *report)
+static int apply_node_env(struct eb_config *config, struct eb_findings *report)
 {
 	const char *name = eb_input_env("EDGEBUCKET_NODE");
 
 	if (!name)
 		return config->node ? 0 : use_host_name(config, report);
 	if (!is_node_name(name))
-		return eb_report_fail(report,
-				      "environment variable EDGEBUCKET_NODE: %s is not a node's name; up to %d "
-				      "letters, digits and . _ : @ / + -",
-				      eb_input_quote(name).text, NODE_LEN_MAX);
+		return eb_findings_fail(report,
+					"environment variable EDGEBUCKET_NODE: %s is not a node's name; up to %d "
+					"letters, digits and . _ : @ / + -",
+					eb_input_quote(name).text, NODE_LEN_MAX);
 	free(config->node);
 	config->node = strdup(name);
 	return config->node ? 0 : -ENOMEM;
@@ -96,14 +96,14 @@ static bool is_no_host_name(const char *name)
 }
 
 /* All that have no name would be one in Redis, and none would find what it wrote once it has a name. */
-static int check_own_name(const struct eb_config *config, struct eb_report *report)
+static int check_own_name(const struct eb_config *config, struct eb_findings *report)
 {
 	if (!config->node_is_host || !config->redis || !is_no_host_name(config->node))
 		return 0;
-	return eb_report_fail(report,
-			      "%s: node: the host name is %s, as of every host that has none yet: their buckets would be "
-			      "one in Redis; set node, EDGEBUCKET_NODE or the host name",
-			      config->path, eb_input_quote(config->node).text);
+	return eb_findings_fail(report,
+				"%s: node: the host name is %s, as of every host that has none yet: their buckets would be "
+				"one in Redis; set node, EDGEBUCKET_NODE or the host name",
+				config->path, eb_input_quote(config->node).text);
 }
 
 /* --- interfaces --- */
@@ -389,7 +389,7 @@ static struct eb_config *new_config(const char *path)
 	return NULL;
 }
 
-static int use_redis_file(struct eb_config *config, const char *redis_path, struct eb_report *report)
+static int use_redis_file(struct eb_config *config, const char *redis_path, struct eb_findings *report)
 {
 	struct eb_redis_config *redis;
 	int err;
@@ -398,8 +398,8 @@ static int use_redis_file(struct eb_config *config, const char *redis_path, stru
 		return 0;
 	err = eb_redis_config_read_file(redis_path, report, &redis);
 	if (!err && config->redis)
-		err = eb_report_warn(report, "%s: redis: has no effect; %s takes its place", config->path,
-				     redis_path);
+		err = eb_findings_warn(report, "%s: redis: has no effect; %s takes its place", config->path,
+				       redis_path);
 	if (err)
 		return err;
 	eb_redis_config_free(config->redis);
@@ -408,7 +408,7 @@ static int use_redis_file(struct eb_config *config, const char *redis_path, stru
 }
 
 /* Each of them charges a packet that passes both. */
-static int warn_of_layers(const struct eb_config *config, struct eb_report *report)
+static int warn_of_layers(const struct eb_config *config, struct eb_findings *report)
 {
 	struct eb_layers *layers = NULL;
 	int err = config->interface_count > 1 ? eb_layers_read(&layers) : 0;
@@ -420,7 +420,7 @@ static int warn_of_layers(const struct eb_config *config, struct eb_report *repo
 			const char *upper = config->interfaces[i], *lower = config->interfaces[k];
 
 			if (eb_layers_is_on(layers, if_nametoindex(upper), if_nametoindex(lower)))
-				err = eb_report_warn(report, "%s: interfaces: %s lies on %s: its packets are charged "
+				err = eb_findings_warn(report, "%s: interfaces: %s lies on %s: its packets are charged "
 							     "on both, twice where both see the same source and rule",
 						     config->path, upper, lower);
 		}
@@ -430,27 +430,27 @@ static int warn_of_layers(const struct eb_config *config, struct eb_report *repo
 }
 
 /* As `sed -i` or an editor does on the other side of a mount. */
-static int warn_of_replaced(struct eb_report *report)
+static int warn_of_replaced(struct eb_findings *report)
 {
 	const struct eb_inputs *inputs = report->inputs;
 	int err = 0;
 
 	for (size_t i = 0; !err && i < inputs->count && !inputs->is_kept; i++)
 		if (eb_input_is_replaced(inputs->items[i].path))
-			err = eb_report_warn(report, "%s: is mounted by itself, and where it comes from another file "
-					     "took its place: this was read from the one before; mount its directory",
-					     inputs->items[i].path);
+			err = eb_findings_warn(report, "%s: is mounted by itself, and where it comes from another file "
+					       "took its place: this was read from the one before; mount its directory",
+					       inputs->items[i].path);
 	return err;
 }
 
-static int warn_of_whole(const struct eb_config *config, struct eb_report *report)
+static int warn_of_whole(const struct eb_config *config, struct eb_findings *report)
 {
 	int err = warn_of_replaced(report);
 
 	if (!err && !config->rule_count)
-		err = eb_report_warn(report, "%s: there are no rules: everything passes", config->path);
+		err = eb_findings_warn(report, "%s: there are no rules: everything passes", config->path);
 	if (!err && !config->redis && !*config->state_dir)
-		err = eb_report_warn(report, "%s: neither redis nor state_dir: a reboot gives every source a full "
+		err = eb_findings_warn(report, "%s: neither redis nor state_dir: a reboot gives every source a full "
 					     "bucket", config->path);
 	return err;
 }
@@ -458,7 +458,7 @@ static int warn_of_whole(const struct eb_config *config, struct eb_report *repor
 static int fill_config(struct eb_config *config, struct eb_yaml *yaml, const char *redis_path)
 {
 	struct eb_yaml_value root = eb_yaml_root(yaml);
-	struct eb_report *report = yaml->report;
+	struct eb_findings *report = yaml->report;
 	int err;
 
 	err = eb_yaml_read_map(&root, root_keys, ARRAY_SIZE(root_keys), config, NULL);
@@ -489,28 +489,28 @@ static int read_yaml(struct eb_yaml *yaml, const char *redis_path, struct eb_con
 	config->warnings = yaml->report->warnings;
 	config->warning_count = yaml->report->warning_count;
 	config->inputs = yaml->report->inputs;
-	*yaml->report = (struct eb_report){ 0 };
+	*yaml->report = (struct eb_findings){ 0 };
 	*out = config;
 	return 0;
 }
 
 /* Hands out the error, which may be missing for want of memory alone. */
-static int finish_report(struct eb_report *report, int err, const char *path, char **error)
+static int finish_report(struct eb_findings *report, int err, const char *path, char **error)
 {
 	if (err) {
 		if (!report->error)
-			(void)eb_report_fail(report, "%s: %s", path, strerror(-err));
+			(void)eb_findings_fail(report, "%s: %s", path, strerror(-err));
 		*error = report->error;
 		report->error = NULL;
 		eb_inputs_free(report->inputs);
 	}
-	eb_report_done(report);
+	eb_findings_done(report);
 	return err;
 }
 
 int eb_config_read(const char *path, const char *redis_path, struct eb_config **out, char **error)
 {
-	struct eb_report report = { .inputs = eb_inputs_new() };
+	struct eb_findings report = { .inputs = eb_inputs_new() };
 	struct eb_yaml yaml;
 	int err = report.inputs ? eb_yaml_open(&yaml, path, &report) : -ENOMEM;
 
@@ -522,7 +522,7 @@ int eb_config_read(const char *path, const char *redis_path, struct eb_config **
 int eb_config_parse_for(const char *home, const char *text, size_t size, const char *path, const char *redis_path,
 			struct eb_inputs *inputs, struct eb_config **out, char **error)
 {
-	struct eb_report report = { .inputs = inputs ? inputs : eb_inputs_new() };
+	struct eb_findings report = { .inputs = inputs ? inputs : eb_inputs_new() };
 	struct eb_yaml yaml;
 	int err = report.inputs ? eb_yaml_init(&yaml, path, text, size, &report) : -ENOMEM;
 
@@ -541,7 +541,7 @@ int eb_config_parse(const char *text, size_t size, const char *path, const char 
 
 int eb_config_warn(struct eb_config *config, const char *format, ...)
 {
-	struct eb_report report = { .warnings = config->warnings, .warning_count = config->warning_count };
+	struct eb_findings report = { .warnings = config->warnings, .warning_count = config->warning_count };
 	va_list args;
 	char *text;
 	int err;
@@ -550,7 +550,7 @@ int eb_config_warn(struct eb_config *config, const char *format, ...)
 	if (vasprintf(&text, format, args) < 0)
 		text = NULL;
 	va_end(args);
-	err = eb_report_warn_text(&report, text);
+	err = eb_findings_warn_text(&report, text);
 	config->warnings = report.warnings;
 	config->warning_count = report.warning_count;
 	return err;

@@ -488,7 +488,7 @@ int eb_redis_config_read(const struct eb_yaml_value *value, void *into)
 	return 0;
 }
 
-int eb_redis_config_read_file(const char *path, struct eb_report *report, struct eb_redis_config **out)
+int eb_redis_config_read_file(const char *path, struct eb_findings *report, struct eb_redis_config **out)
 {
 	struct eb_yaml_value root;
 	struct eb_yaml yaml;
@@ -504,9 +504,9 @@ int eb_redis_config_read_file(const char *path, struct eb_report *report, struct
 
 /* --- the environment --- */
 
-static int fail_env(struct eb_report *report, const char *name, const char *text)
+static int fail_env(struct eb_findings *report, const char *name, const char *text)
 {
-	return eb_report_fail(report, "environment variable %s: %s", name, text);
+	return eb_findings_fail(report, "environment variable %s: %s", name, text);
 }
 
 static int use_host(struct eb_redis_config *redis, const char *host)
@@ -523,7 +523,7 @@ static int use_host(struct eb_redis_config *redis, const char *host)
 	return 0;
 }
 
-static int apply_host(struct eb_redis_config *redis, struct eb_report *report)
+static int apply_host(struct eb_redis_config *redis, struct eb_findings *report)
 {
 	const char *host = eb_input_env("REDIS_HOST");
 	int err = 0;
@@ -533,12 +533,12 @@ static int apply_host(struct eb_redis_config *redis, struct eb_report *report)
 	if (!eb_endpoint_is_host(host))
 		return fail_env(report, "REDIS_HOST", "not a host name or an address");
 	if (redis->kind != EB_REDIS_HOST)
-		err = eb_report_warn(report, "environment variable REDIS_HOST: takes the place of the configured "
+		err = eb_findings_warn(report, "environment variable REDIS_HOST: takes the place of the configured "
 					     "socket, sentinel or cluster");
 	return err ? err : use_host(redis, host);
 }
 
-static int apply_port(struct eb_redis_config *redis, struct eb_report *report)
+static int apply_port(struct eb_redis_config *redis, struct eb_findings *report)
 {
 	const char *text = eb_input_env("REDIS_PORT");
 	uint64_t port;
@@ -551,13 +551,13 @@ static int apply_port(struct eb_redis_config *redis, struct eb_report *report)
 				"not a port; from 1 to 65535" :
 				"not a port; looks like a service link of Kubernetes, see enableServiceLinks");
 	if (redis->kind != EB_REDIS_HOST)
-		return eb_report_warn(report, "environment variable REDIS_PORT: has no effect with a socket, sentinel "
-					      "or cluster");
+		return eb_findings_warn(report, "environment variable REDIS_PORT: has no effect with a socket, "
+						"sentinel or cluster");
 	redis->nodes[0].port = port;
 	return 0;
 }
 
-static int apply_password(struct eb_redis_config *redis, struct eb_report *report)
+static int apply_password(struct eb_redis_config *redis, struct eb_findings *report)
 {
 	const char *password = eb_input_env("REDIS_PASSWORD");
 	char *reason = NULL;
@@ -575,7 +575,7 @@ static int apply_password(struct eb_redis_config *redis, struct eb_report *repor
 	return err;
 }
 
-static int apply_username(struct eb_redis_config *redis, struct eb_report *report)
+static int apply_username(struct eb_redis_config *redis, struct eb_findings *report)
 {
 	const char *username = eb_input_env("REDIS_USERNAME");
 
@@ -589,7 +589,7 @@ static int apply_username(struct eb_redis_config *redis, struct eb_report *repor
 	return replace(&redis->username, username);
 }
 
-static int apply_tls(struct eb_redis_config *redis, struct eb_report *report)
+static int apply_tls(struct eb_redis_config *redis, struct eb_findings *report)
 {
 	const char *text = eb_input_env("REDIS_TLS");
 
@@ -602,13 +602,13 @@ static int apply_tls(struct eb_redis_config *redis, struct eb_report *report)
 	return 0;
 }
 
-int eb_redis_config_apply_env(struct eb_redis_config **redis, struct eb_report *report)
+int eb_redis_config_apply_env(struct eb_redis_config **redis, struct eb_findings *report)
 {
 	int err;
 
 	if (!*redis && !eb_input_env("REDIS_HOST")) {
 		if (eb_input_env("REDIS_PASSWORD"))
-			return eb_report_warn(report, "environment variable REDIS_PASSWORD: has no effect without a "
+			return eb_findings_warn(report, "environment variable REDIS_PASSWORD: has no effect without a "
 						      "section redis or REDIS_HOST");
 		return 0;
 	}

@@ -47,11 +47,11 @@ struct eb_redis_config {
 int eb_redis_config_read(const struct eb_yaml_value *value, void *into);
 
 /* Reads a file that holds nothing else, YAML or JSON. Returns 0 or negative errno. */
-int eb_redis_config_read_file(const char *path, struct eb_report *report, struct eb_redis_config **out);
+int eb_redis_config_read_file(const char *path, struct eb_findings *report, struct eb_redis_config **out);
 
 /* Applies REDIS_HOST and the others to *redis, which is made if it is NULL and REDIS_HOST is set. What belongs to the
  * combination of file and environment is checked here. Returns 0 or negative errno. */
-int eb_redis_config_apply_env(struct eb_redis_config **redis, struct eb_report *report);
+int eb_redis_config_apply_env(struct eb_redis_config **redis, struct eb_findings *report);
 
 /* Either may be NULL. */
 bool eb_redis_config_equal(const struct eb_redis_config *a, const struct eb_redis_config *b);

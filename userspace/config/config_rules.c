@@ -694,16 +694,16 @@ static int warn_of_empty(const struct eb_yaml_value *value, const struct eb_conf
 	const struct eb_match *match = &rule->match;
 	const struct eb_rule_config *deny = find_deny(config, rule);
 	bool no_src = match->has_src && !match->src.count, no_dst = match->has_dst && !match->dst.count;
-	struct eb_report *report = value->yaml->report;
+	struct eb_findings *report = value->yaml->report;
 
 	if ((!no_src && !no_dst) || is_half_written(match))
 		return 0;
 	if (deny)
-		return eb_report_warn(report, "%s:%u: rule \"%s\": no prefix is in its %s: it lets nobody through, and "
-				      "rule \"%s\" after it denies", value->yaml->file, rule->line, rule->name,
-				      no_src ? "src_file" : "dst_file", deny->name);
-	return eb_report_warn(report, "%s:%u: rule \"%s\": no prefix is in its %s: it matches nobody",
-			      value->yaml->file, rule->line, rule->name, no_src ? "src_file" : "dst_file");
+		return eb_findings_warn(report, "%s:%u: rule \"%s\": no prefix is in its %s: it lets nobody through, "
+					"and rule \"%s\" after it denies", value->yaml->file, rule->line, rule->name,
+					no_src ? "src_file" : "dst_file", deny->name);
+	return eb_findings_warn(report, "%s:%u: rule \"%s\": no prefix is in its %s: it matches nobody",
+				value->yaml->file, rule->line, rule->name, no_src ? "src_file" : "dst_file");
 }
 
 static int warn_of_empty_lists(const struct eb_yaml_value *value, const struct eb_config *config)

@@ -12,7 +12,7 @@ static char *format_text(const char *format, va_list args)
 	return vasprintf(&text, format, args) < 0 ? NULL : text;
 }
 
-int eb_report_fail_text(struct eb_report *report, char *message)
+int eb_findings_fail_text(struct eb_findings *report, char *message)
 {
 	if (!message)
 		return -ENOMEM;
@@ -23,7 +23,7 @@ int eb_report_fail_text(struct eb_report *report, char *message)
 	return -EINVAL;
 }
 
-int eb_report_fail(struct eb_report *report, const char *format, ...)
+int eb_findings_fail(struct eb_findings *report, const char *format, ...)
 {
 	va_list args;
 	char *text;
@@ -31,10 +31,10 @@ int eb_report_fail(struct eb_report *report, const char *format, ...)
 	va_start(args, format);
 	text = format_text(format, args);
 	va_end(args);
-	return eb_report_fail_text(report, text);
+	return eb_findings_fail_text(report, text);
 }
 
-int eb_report_warn_text(struct eb_report *report, char *message)
+int eb_findings_warn_text(struct eb_findings *report, char *message)
 {
 	char **warnings;
 
@@ -50,7 +50,7 @@ int eb_report_warn_text(struct eb_report *report, char *message)
 	return 0;
 }
 
-int eb_report_warn(struct eb_report *report, const char *format, ...)
+int eb_findings_warn(struct eb_findings *report, const char *format, ...)
 {
 	va_list args;
 	char *text;
@@ -58,14 +58,14 @@ int eb_report_warn(struct eb_report *report, const char *format, ...)
 	va_start(args, format);
 	text = format_text(format, args);
 	va_end(args);
-	return eb_report_warn_text(report, text);
+	return eb_findings_warn_text(report, text);
 }
 
-void eb_report_done(struct eb_report *report)
+void eb_findings_done(struct eb_findings *report)
 {
 	for (size_t i = 0; i < report->warning_count; i++)
 		free(report->warnings[i]);
 	free(report->warnings);
 	free(report->error);
-	*report = (struct eb_report){ 0 };
+	*report = (struct eb_findings){ 0 };
 }

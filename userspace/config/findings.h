@@ -12,24 +12,24 @@
 
 struct eb_inputs;
 
-struct eb_report {
+struct eb_findings {
 	struct eb_inputs *inputs; /* what files are read through in this reading, see inputs.h; NULL for just reading */
 	char *error; /* NULL so far, or when memory ran out */
 	char **warnings;
 	size_t warning_count;
 };
 
-/* Keeps the message unless there is one already. Returns -EINVAL, for `return eb_report_fail(...)`. */
-int eb_report_fail(struct eb_report *report, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* Keeps the message unless there is one already. Returns -EINVAL, for `return eb_findings_fail(...)`. */
+int eb_findings_fail(struct eb_findings *report, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* Takes over `message`, malloc'ed; NULL stands for "out of memory". Returns -EINVAL or -ENOMEM. */
-int eb_report_fail_text(struct eb_report *report, char *message);
+int eb_findings_fail_text(struct eb_findings *report, char *message);
 
 /* Returns 0, or -ENOMEM. */
-int eb_report_warn(struct eb_report *report, const char *format, ...) __attribute__((format(printf, 2, 3)));
-int eb_report_warn_text(struct eb_report *report, char *message);
+int eb_findings_warn(struct eb_findings *report, const char *format, ...) __attribute__((format(printf, 2, 3)));
+int eb_findings_warn_text(struct eb_findings *report, char *message);
 
 /* Frees what nobody took out of it. */
-void eb_report_done(struct eb_report *report);
+void eb_findings_done(struct eb_findings *report);
 
 #endif

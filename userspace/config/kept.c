@@ -171,7 +171,7 @@ static int read_from(const char *state_dir, const char *path, const char *redis_
 
 int eb_kept_read(const char *path, const char *redis_path, struct eb_config **out, char **error)
 {
-	char *state_dir = eb_places_state_dir(path);
+	char *state_dir = eb_paths_state_dir(path);
 	int err = state_dir ? -ENOENT : -ENOMEM;
 
 	if (state_dir && *state_dir)
@@ -245,7 +245,7 @@ static int replace(const char *state_dir, const struct eb_inputs *inputs)
 	if (err)
 		(void)unlink(place.fresh);
 	if (!err)
-		eb_save_sync_dir(state_dir);
+		eb_replace_file_sync_dir(state_dir);
 	return err;
 }
 

@@ -21,25 +21,25 @@ static char *read_place(const struct eb_yaml_value *root, const char *key, const
 	return place;
 }
 
-static int read_places(const struct eb_yaml_value *root, struct eb_places *out)
+static int read_places(const struct eb_yaml_value *root, struct eb_paths *out)
 {
-	struct eb_places places = {
+	struct eb_paths places = {
 		.pin_dir = read_place(root, "pin_dir", EB_DEFAULT_PIN_DIR),
 		.run_dir = read_place(root, "run_dir", EB_DEFAULT_RUN_DIR),
 		.state_dir = read_place(root, "state_dir", EB_DEFAULT_STATE_DIR),
 	};
 
 	if (!places.pin_dir || !places.run_dir || !places.state_dir) {
-		eb_places_done(&places);
+		eb_paths_done(&places);
 		return -ENOMEM;
 	}
 	*out = places;
 	return 0;
 }
 
-int eb_places_read(const char *path, struct eb_places *out, char **error)
+int eb_paths_read(const char *path, struct eb_paths *out, char **error)
 {
-	struct eb_report report = { 0 };
+	struct eb_findings report = { 0 };
 	struct eb_yaml_value root;
 	struct eb_yaml yaml;
 	int err;
@@ -56,16 +56,16 @@ int eb_places_read(const char *path, struct eb_places *out, char **error)
 	} else if (err) {
 		(void)eb_fail(err, error, "%s: %s", path ? path : "defaults", strerror(-err));
 	}
-	eb_report_done(&report);
+	eb_findings_done(&report);
 	return err;
 }
 
-void eb_places_done(struct eb_places *places)
+void eb_paths_done(struct eb_paths *places)
 {
 	free(places->pin_dir);
 	free(places->run_dir);
 	free(places->state_dir);
-	*places = (struct eb_places){ 0 };
+	*places = (struct eb_paths){ 0 };
 }
 
 /* What the line says that begins with the key; NULL where none does. In a file that is no YAML it is the best there is. */
@@ -100,7 +100,7 @@ static char *scan_state_dir(const char *path)
 
 static char *peek_state_dir(const char *path)
 {
-	struct eb_report report = { 0 };
+	struct eb_findings report = { 0 };
 	struct eb_yaml_value root;
 	const char *text = NULL;
 	struct eb_yaml yaml;
@@ -112,11 +112,11 @@ static char *peek_state_dir(const char *path)
 		dir = text ? strdup(text) : NULL;
 		eb_yaml_done(&yaml);
 	}
-	eb_report_done(&report);
+	eb_findings_done(&report);
 	return dir;
 }
 
-char *eb_places_state_dir(const char *path)
+char *eb_paths_state_dir(const char *path)
 {
 	char *dir = peek_state_dir(path);
 

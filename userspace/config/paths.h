@@ -10,7 +10,7 @@
 #define EB_DEFAULT_RUN_DIR "/run/edgebucket"
 #define EB_DEFAULT_STATE_DIR "/var/lib/edgebucket"
 
-struct eb_places {
+struct eb_paths {
 	char *pin_dir;
 	char *run_dir;
 	char *state_dir; /* "" for none */
@@ -18,14 +18,14 @@ struct eb_places {
 
 /*
  * Reads them from a configuration, the defaults where it has none; `path` NULL is for the defaults alone. Returns 0 and
- * places for eb_places_done(); -EINVAL when the file is no YAML, the open or read error otherwise, with a malloc'ed
+ * places for eb_paths_done(); -EINVAL when the file is no YAML, the open or read error otherwise, with a malloc'ed
  * line in *error.
  */
-int eb_places_read(const char *path, struct eb_places *out, char **error);
-void eb_places_done(struct eb_places *places);
+int eb_paths_read(const char *path, struct eb_paths *out, char **error);
+void eb_paths_done(struct eb_paths *places);
 
 /* The state_dir of a configuration that may be no YAML, or not be there: as one of its lines says, or the default. "" for
  * none. malloc'ed; NULL when out of memory. */
-char *eb_places_state_dir(const char *path);
+char *eb_paths_state_dir(const char *path);
 
 #endif

@@ -45,7 +45,7 @@ static int make_note(const char *dir, const char *path)
 	return sync_dir(dir);
 }
 
-int eb_stay_set(const char *state_dir, const char *run_dir, char **error)
+int eb_detach_note_set(const char *state_dir, const char *run_dir, char **error)
 {
 	char path[PATH_MAX];
 	int err;
@@ -57,7 +57,7 @@ int eb_stay_set(const char *state_dir, const char *run_dir, char **error)
 		   : 0;
 }
 
-int eb_stay_clear(const char *state_dir, const char *run_dir, char **error)
+int eb_detach_note_clear(const char *state_dir, const char *run_dir, char **error)
 {
 	char path[PATH_MAX];
 
@@ -68,7 +68,7 @@ int eb_stay_clear(const char *state_dir, const char *run_dir, char **error)
 	return 0;
 }
 
-bool eb_stay_is_set(const char *state_dir, const char *run_dir)
+bool eb_detach_note_is_set(const char *state_dir, const char *run_dir)
 {
 	char path[PATH_MAX];
 

@@ -10,9 +10,9 @@
 #include <stdbool.h>
 
 /* Make and remove the note, which may be there already or not. 0, or negative errno with a malloc'ed line in *error. */
-int eb_stay_set(const char *state_dir, const char *run_dir, char **error);
-int eb_stay_clear(const char *state_dir, const char *run_dir, char **error);
+int eb_detach_note_set(const char *state_dir, const char *run_dir, char **error);
+int eb_detach_note_clear(const char *state_dir, const char *run_dir, char **error);
 
-bool eb_stay_is_set(const char *state_dir, const char *run_dir);
+bool eb_detach_note_is_set(const char *state_dir, const char *run_dir);
 
 #endif

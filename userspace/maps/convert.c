@@ -94,7 +94,7 @@ static void mask_source(struct eb_source *source, const struct eb_rule *rule)
 	memcpy(source->addr, words, sizeof(words));
 }
 
-static uint64_t worth(uint64_t full_at, uint64_t now, const struct eb_limit *from, const struct eb_limit *to)
+static uint64_t convert_time(uint64_t full_at, uint64_t now, const struct eb_limit *from, const struct eb_limit *to)
 {
 	bool is_same = from->mult == to->mult && from->burst == to->burst && from->shift == to->shift;
 
@@ -126,8 +126,8 @@ static bool convert_view(const struct eb_convert *convert, const struct eb_bucke
 		return false;
 	*out = (struct eb_bucket_view){
 		.source = view->source,
-		.packets_full_at = worth(view->packets_full_at, now, &pair->from->packets, &pair->to->packets),
-		.bytes_full_at = worth(view->bytes_full_at, now, &pair->from->bytes, &pair->to->bytes),
+		.packets_full_at = convert_time(view->packets_full_at, now, &pair->from->packets, &pair->to->packets),
+		.bytes_full_at = convert_time(view->bytes_full_at, now, &pair->from->bytes, &pair->to->bytes),
 	};
 	out->source.rule_id = is_v4 ? pair->to->id4 : pair->to->id6;
 	mask_source(&out->source, pair->to);
@@ -251,12 +251,12 @@ static int collect_one(const struct eb_bucket_view *view, void *arg)
 }
 
 /* What each new bucket owes by what the old ones say at `now`, sorted: where sources become coarser, the largest. */
-static int collect_debts(const struct eb_convert *convert, const struct eb_legacy *legacy, uint64_t now,
+static int collect_debts(const struct eb_convert *convert, const struct eb_foreign *legacy, uint64_t now,
 			 struct debts *out)
 {
 	struct collect collect = { convert, out, now };
 	size_t kept = 0;
-	int err = convert->count ? eb_legacy_each(legacy, collect_one, &collect) : 0;
+	int err = convert->count ? eb_foreign_each(legacy, collect_one, &collect) : 0;
 
 	if (err || !out->count)
 		return err;
@@ -293,7 +293,7 @@ static int merge_debt(struct eb_buckets *into, const struct debt *debt, enum eb_
 	return eb_buckets_merge(into, &view, merge, now);
 }
 
-int eb_convert_copy(struct eb_convert *convert, const struct eb_legacy *legacy, struct eb_buckets *into, size_t *lost)
+int eb_convert_copy(struct eb_convert *convert, const struct eb_foreign *legacy, struct eb_buckets *into, size_t *lost)
 {
 	struct debts *given = &convert->given;
 	uint32_t *order;
@@ -303,7 +303,7 @@ int eb_convert_copy(struct eb_convert *convert, const struct eb_legacy *legacy, 
 	err = collect_debts(convert, legacy, convert->given_at, given);
 	if (err || !into)
 		return err;
-	order = eb_longest_first(given->count, length_of, given);
+	order = eb_debt_order(given->count, length_of, given);
 	if (!order)
 		return -ENOMEM;
 	for (size_t i = 0; i < given->count; i++)
@@ -313,7 +313,7 @@ int eb_convert_copy(struct eb_convert *convert, const struct eb_legacy *legacy, 
 }
 
 /* What is left of a debt after `ticks`. */
-static uint64_t rest(uint64_t debt, uint64_t ticks)
+static uint64_t debt_less(uint64_t debt, uint64_t ticks)
 {
 	return debt > ticks ? debt - ticks : 0;
 }
@@ -327,11 +327,11 @@ static void subtract_given(const struct eb_convert *convert, struct debt *debt, 
 		given = bsearch(debt, convert->given.items, convert->given.count, sizeof(*debt), compare_debts);
 	if (!given)
 		return;
-	debt->packets = rest(debt->packets, rest(given->packets, now - convert->given_at));
-	debt->bytes = rest(debt->bytes, rest(given->bytes, now - convert->given_at));
+	debt->packets = debt_less(debt->packets, debt_less(given->packets, now - convert->given_at));
+	debt->bytes = debt_less(debt->bytes, debt_less(given->bytes, now - convert->given_at));
 }
 
-int eb_convert_catch_up(struct eb_convert *convert, const struct eb_legacy *legacy, struct eb_buckets *into,
+int eb_convert_catch_up(struct eb_convert *convert, const struct eb_foreign *legacy, struct eb_buckets *into,
 			size_t *lost)
 {
 	uint64_t now = eb_buckets_now();

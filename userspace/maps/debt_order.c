@@ -8,7 +8,7 @@ static int magnitude(uint64_t length)
 	return 64 - __builtin_clzll(length | 1);
 }
 
-uint32_t *eb_longest_first(size_t count, uint64_t (*length)(size_t number, const void *arg), const void *arg)
+uint32_t *eb_debt_order(size_t count, uint64_t (*length)(size_t number, const void *arg), const void *arg)
 {
 	uint32_t *order = calloc(count + 1, sizeof(*order));
 	size_t starts[65] = {}, next = 0;

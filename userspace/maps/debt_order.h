@@ -13,6 +13,6 @@
  * Numbers below `count`, those first for which `length` is largest, to a factor of two: sorting a million debts exactly
  * would take longer than it is worth. The caller frees them; NULL when out of memory.
  */
-uint32_t *eb_longest_first(size_t count, uint64_t (*length)(size_t number, const void *arg), const void *arg);
+uint32_t *eb_debt_order(size_t count, uint64_t (*length)(size_t number, const void *arg), const void *arg);
 
 #endif

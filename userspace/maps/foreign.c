@@ -35,7 +35,7 @@ struct old_table {
 	struct field way, addr, rule_id, packets, bytes;
 };
 
-struct eb_legacy {
+struct eb_foreign {
 	struct old_map state, policy_map;
 	struct old_table tables[2];
 	struct eb_policy policy;
@@ -209,7 +209,7 @@ static int read_rule(const struct btf *btf, __u32 type, const char *value, struc
 	return err ? err : read_limit(btf, type, "bytes", value, &out->bytes);
 }
 
-static int parse_policy(struct eb_legacy *legacy, const char *value)
+static int parse_policy(struct eb_foreign *legacy, const char *value)
 {
 	const struct btf *btf = legacy->policy_map.btf;
 	__u32 type = legacy->policy_map.info.btf_value_type_id;
@@ -249,7 +249,7 @@ static int read_value(const struct old_map *map, __u32 key, char **out)
 	return 0;
 }
 
-static int read_policy(struct eb_legacy *legacy)
+static int read_policy(struct eb_foreign *legacy)
 {
 	struct old_map *state = &legacy->state;
 	struct field active, ticks;
@@ -278,9 +278,9 @@ static int read_policy(struct eb_legacy *legacy)
 
 /* ---- life ---- */
 
-int eb_legacy_open(const char *pin_dir, struct eb_legacy **out, char **error)
+int eb_foreign_open(const char *pin_dir, struct eb_foreign **out, char **error)
 {
-	struct eb_legacy *legacy = calloc(1, sizeof(*legacy));
+	struct eb_foreign *legacy = calloc(1, sizeof(*legacy));
 	int err;
 
 	if (!legacy)
@@ -296,7 +296,7 @@ int eb_legacy_open(const char *pin_dir, struct eb_legacy **out, char **error)
 	if (!err)
 		err = read_policy(legacy);
 	if (err) {
-		eb_legacy_close(legacy);
+		eb_foreign_close(legacy);
 		return eb_fail(err, error, "the maps in %s are of a layout that cannot be carried over: %s", pin_dir,
 			       strerror(-err));
 	}
@@ -304,7 +304,7 @@ int eb_legacy_open(const char *pin_dir, struct eb_legacy **out, char **error)
 	return 0;
 }
 
-void eb_legacy_close(struct eb_legacy *legacy)
+void eb_foreign_close(struct eb_foreign *legacy)
 {
 	if (!legacy)
 		return;
@@ -315,12 +315,12 @@ void eb_legacy_close(struct eb_legacy *legacy)
 	free(legacy);
 }
 
-const struct eb_policy *eb_legacy_policy(const struct eb_legacy *legacy)
+const struct eb_policy *eb_foreign_policy(const struct eb_foreign *legacy)
 {
 	return &legacy->policy;
 }
 
-uint32_t eb_legacy_state_id(const struct eb_legacy *legacy)
+uint32_t eb_foreign_state_id(const struct eb_foreign *legacy)
 {
 	return legacy->state.info.id;
 }
@@ -356,8 +356,8 @@ static int visit_table(const struct old_table *table, int (*visit)(const struct 
 	return ret;
 }
 
-int eb_legacy_each(const struct eb_legacy *legacy, int (*visit)(const struct eb_bucket_view *view, void *arg),
-		   void *arg)
+int eb_foreign_each(const struct eb_foreign *legacy, int (*visit)(const struct eb_bucket_view *view, void *arg),
+		    void *arg)
 {
 	int ret = visit_table(&legacy->tables[0], visit, arg);
 

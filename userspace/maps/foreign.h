@@ -12,22 +12,22 @@
 
 #include "maps/buckets.h"
 
-struct eb_legacy; /* opaque */
+struct eb_foreign; /* opaque */
 
 /* Opens the maps pinned in `pin_dir`. Returns 0, or negative errno with a malloc'ed line in *error. */
-int eb_legacy_open(const char *pin_dir, struct eb_legacy **out, char **error);
+int eb_foreign_open(const char *pin_dir, struct eb_foreign **out, char **error);
 
 /* Accepts NULL. */
-void eb_legacy_close(struct eb_legacy *legacy);
+void eb_foreign_close(struct eb_foreign *legacy);
 
 /* The rules in force there: names, ids, prefix lengths, masks and limits; nothing else is filled in. */
-const struct eb_policy *eb_legacy_policy(const struct eb_legacy *legacy);
+const struct eb_policy *eb_foreign_policy(const struct eb_foreign *legacy);
 
 /* The id of the map `state`, which tells the programs that use these maps. */
-uint32_t eb_legacy_state_id(const struct eb_legacy *legacy);
+uint32_t eb_foreign_state_id(const struct eb_foreign *legacy);
 
 /* As eb_buckets_each(), without refusals. Programs may go on charging meanwhile. */
-int eb_legacy_each(const struct eb_legacy *legacy, int (*visit)(const struct eb_bucket_view *view, void *arg),
-		   void *arg);
+int eb_foreign_each(const struct eb_foreign *legacy, int (*visit)(const struct eb_bucket_view *view, void *arg),
+		    void *arg);
 
 #endif

@@ -11,7 +11,7 @@
 
 #include "netlink/link_watch.h"
 
-struct eb_links {
+struct eb_link_watch {
 	struct mnl_socket *socket;
 	sd_event_source *source;
 	void (*changed)(const char *name, int ifindex, bool running, void *arg);
@@ -30,7 +30,7 @@ static int read_name(const struct nlattr *attribute, void *arg)
 static int on_message(const struct nlmsghdr *message, void *arg)
 {
 	const struct ifinfomsg *info = mnl_nlmsg_get_payload(message);
-	struct eb_links *links = arg;
+	struct eb_link_watch *links = arg;
 	const char *name = NULL;
 
 	if (message->nlmsg_type != RTM_NEWLINK && message->nlmsg_type != RTM_DELLINK)
@@ -45,7 +45,7 @@ static int on_message(const struct nlmsghdr *message, void *arg)
 static int on_readable(sd_event_source *source, int fd, uint32_t events, void *arg)
 {
 	char buffer[32 * 1024];
-	struct eb_links *links = arg;
+	struct eb_link_watch *links = arg;
 	ssize_t len;
 
 	(void)source;
@@ -59,10 +59,10 @@ static int on_readable(sd_event_source *source, int fd, uint32_t events, void *a
 	return 0;
 }
 
-int eb_links_open(sd_event *loop, void (*changed)(const char *name, int ifindex, bool running, void *arg), void *arg,
-		  struct eb_links **out)
+int eb_link_watch_open(sd_event *loop, void (*changed)(const char *name, int ifindex, bool running, void *arg),
+		       void *arg, struct eb_link_watch **out)
 {
-	struct eb_links *links = calloc(1, sizeof(*links));
+	struct eb_link_watch *links = calloc(1, sizeof(*links));
 	int err;
 
 	if (!links)
@@ -76,14 +76,14 @@ int eb_links_open(sd_event *loop, void (*changed)(const char *name, int ifindex,
 		err = sd_event_add_io(loop, &links->source, mnl_socket_get_fd(links->socket), EPOLLIN, on_readable,
 				      links);
 	if (err < 0) {
-		eb_links_close(links);
+		eb_link_watch_close(links);
 		return err;
 	}
 	*out = links;
 	return 0;
 }
 
-void eb_links_close(struct eb_links *links)
+void eb_link_watch_close(struct eb_link_watch *links)
 {
 	if (!links)
 		return;

@@ -6,14 +6,14 @@
 #include <stdbool.h>
 #include <systemd/sd-event.h>
 
-struct eb_links; /* opaque */
+struct eb_link_watch; /* opaque */
 
 /* `changed` is called with the name and index of the interface, and whether it is there and running; with NULL when
- * notifications were lost and all need a look. Returns 0 and an object for eb_links_close(), or negative errno. */
-int eb_links_open(sd_event *loop, void (*changed)(const char *name, int ifindex, bool running, void *arg), void *arg,
-		  struct eb_links **out);
+ * notifications were lost and all need a look. Returns 0 and an object for eb_link_watch_close(), or negative errno. */
+int eb_link_watch_open(sd_event *loop, void (*changed)(const char *name, int ifindex, bool running, void *arg),
+		       void *arg, struct eb_link_watch **out);
 
 /* Accepts NULL. */
-void eb_links_close(struct eb_links *links);
+void eb_link_watch_close(struct eb_link_watch *links);
 
 #endif

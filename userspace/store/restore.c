@@ -236,7 +236,7 @@ void eb_restore_each(struct eb_restore *restore, void (*visit)(const struct eb_r
 }
 
 /* What is left of `debt` after `less` of it. */
-static uint64_t rest(uint64_t debt, uint64_t less)
+static uint64_t debt_less(uint64_t debt, uint64_t less)
 {
 	return debt > less ? debt - less : 0;
 }
@@ -245,7 +245,7 @@ static uint64_t rest(uint64_t debt, uint64_t less)
 static uint64_t debt_at(uint64_t debt, uint64_t of, uint64_t at)
 {
 	if ((int64_t)(at - of) >= 0)
-		return rest(debt, at - of);
+		return debt_less(debt, at - of);
 	return debt ? debt + (of - at) : 0;
 }
 
@@ -376,8 +376,8 @@ static void apply_one(struct eb_restore *restore, struct eb_buckets *buckets, st
 	debt.packets = debt_at(debt.packets, restore->at, now);
 	debt.bytes = debt_at(debt.bytes, restore->at, now);
 	if (given) {
-		debt.packets = rest(debt.packets, debt_at(given->packets, before->at, now) + CLOCKS_APART);
-		debt.bytes = rest(debt.bytes, debt_at(given->bytes, before->at, now) + CLOCKS_APART);
+		debt.packets = debt_less(debt.packets, debt_at(given->packets, before->at, now) + CLOCKS_APART);
+		debt.bytes = debt_less(debt.bytes, debt_at(given->bytes, before->at, now) + CLOCKS_APART);
 	}
 	if (debt.packets || debt.bytes)
 		apply_debt(restore, buckets, &debt, late ? EB_MERGE_ADD : EB_MERGE_LATER, now);
@@ -395,7 +395,7 @@ void eb_restore_apply(struct eb_restore *restore, struct eb_buckets *buckets, bo
 		sort_debts(restore);
 	if (before)
 		sort_debts(before);
-	order = eb_longest_first(restore->count, length_of, restore); /* a flood may have left little room */
+	order = eb_debt_order(restore->count, length_of, restore); /* a flood may have left little room */
 	for (size_t i = 0; i < restore->count; i++)
 		apply_one(restore, buckets, restore->debts[order ? order[i] : i], late, before);
 	free(order);

@@ -182,7 +182,8 @@ static void on_deleted(const struct eb_redis_result *result, void *arg)
 	on_written(result, arg);
 }
 
-static int send(struct operation *operation, const char *key, int argc, const char *const *argv, eb_redis_done answered)
+static int send_command(struct operation *operation, const char *key, int argc, const char *const *argv,
+			eb_redis_done answered)
 {
 	struct store_redis *store = operation->store;
 	int err = eb_redis_command(store->redis, key, argc, argv, NULL, answered, operation);
@@ -257,9 +258,9 @@ static int write_batch(struct eb_store *base, const struct eb_store_batch *batch
 	operation->fields_set = (set_count - 2) / 2;
 	operation->fields_deleted = del_count - 2;
 	if (set_count > 2)
-		err = send(operation, store->key, set_count, set, on_set);
+		err = send_command(operation, store->key, set_count, set, on_set);
 	if (!err && del_count > 2)
-		err = send(operation, store->key, del_count, del, on_deleted);
+		err = send_command(operation, store->key, del_count, del, on_deleted);
 	return settle_operation(operation, err);
 }
 
@@ -284,13 +285,13 @@ static int write_meta(struct eb_store *base, const struct eb_store_meta *meta, u
 	/* Not a point in time: the server's clock may be another one than ours. */
 	snprintf(expire_in, sizeof(expire_in), "%" PRIu64, expire_in_ns / NS_PER_MS);
 	expire[2] = expire_in;
-	err = send(operation, store->meta_key, 2 + 2 * EB_STORE_META_FIELDS, set, on_written);
+	err = send_command(operation, store->meta_key, 2 + 2 * EB_STORE_META_FIELDS, set, on_written);
 	expire[1] = store->key;
 	if (!err)
-		err = send(operation, store->key, 3, expire, on_written);
+		err = send_command(operation, store->key, 3, expire, on_written);
 	expire[1] = store->meta_key;
 	if (!err)
-		err = send(operation, store->meta_key, 3, expire, on_written);
+		err = send_command(operation, store->meta_key, 3, expire, on_written);
 	return settle_operation(operation, err);
 }
 
@@ -355,7 +356,7 @@ static int count_fields(struct eb_store *base, eb_store_done done, void *arg)
 	struct operation *operation;
 	int err = new_operation(store, 1, done, arg, &operation);
 
-	return err ? err : settle_operation(operation, send(operation, store->key, 2, argv, on_counted));
+	return err ? err : settle_operation(operation, send_command(operation, store->key, 2, argv, on_counted));
 }
 
 static void finish_scan(struct scan *scan, int error, const char *text)

@@ -208,7 +208,7 @@ static void add_metrics(struct bundle *bundle)
 								       : "not fetched without a good configuration");
 		return;
 	}
-	err = scrape_metrics(address, SCRAPE_TIMEOUT_MS, &text, &size);
+	err = fetch_metrics(address, SCRAPE_TIMEOUT_MS, &text, &size);
 	if (err)
 		add_note(bundle, "metrics.txt", "%s: %s\n", address, strerror(-err));
 	else

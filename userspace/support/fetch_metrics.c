@@ -57,7 +57,7 @@ static int connect_tcp(const char *text, int timeout_ms)
 	return fd;
 }
 
-int scrape_metrics(const char *address, int timeout_ms, char **out, size_t *size)
+int fetch_metrics(const char *address, int timeout_ms, char **out, size_t *size)
 {
 	static const char request[] = "GET /metrics HTTP/1.0\r\nHost: localhost\r\n\r\n";
 	int fd = strncmp(address, "unix:", 5) ? connect_tcp(address, timeout_ms) :

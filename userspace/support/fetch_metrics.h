@@ -9,6 +9,6 @@
 
 /* `address` as in the configuration: host:port, [IPv6]:port or unix:/path. Returns 0 with the whole answer, its header
  * included, malloc'ed; or negative errno. */
-int scrape_metrics(const char *address, int timeout_ms, char **out, size_t *size);
+int fetch_metrics(const char *address, int timeout_ms, char **out, size_t *size);
 
 #endif
