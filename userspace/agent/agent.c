@@ -346,20 +346,25 @@ static bool is_everywhere(const struct eb_agent *agent)
 	return true;
 }
 
-/*
- * Once it is everywhere, no program of the agent before charges other maps. If none shares its interface either, nothing
- * is looked for by its number any more, and libxdp is not asked again.
- */
+/* Whether no program of the agent before charges other maps any more. Tries again by itself. */
+static bool settle_buckets(struct eb_agent *agent)
+{
+	int err = agent->job ? -EINPROGRESS : eb_dataplane_settle(agent->dataplane);
+
+	if (err && err != -EINPROGRESS && err != -EBUSY)
+		eb_error("cannot take over what the program before admitted last, trying again", eb_err(err));
+	if (err && err != -EINPROGRESS)
+		schedule_retry(agent);
+	return !err;
+}
+
+/* Once it is everywhere, and no program of the agent before anywhere, nor another one beside it, nothing is looked for
+ * by its number any more, and libxdp is not asked again. */
 static void settle(struct eb_agent *agent)
 {
-	bool everywhere = !agent->job && is_everywhere(agent);
-	int err = everywhere ? eb_dataplane_settle(agent->dataplane) : 0;
+	bool is_settled = settle_buckets(agent) && is_everywhere(agent);
 
-	if (err) {
-		eb_error("cannot take over what the program before admitted last, trying again", eb_err(err));
-		schedule_retry(agent);
-	}
-	eb_privileges_settle(!everywhere || !eb_programs_are_alone(eb_dataplane_programs(agent->dataplane)));
+	eb_privileges_settle(!is_settled || !eb_programs_are_alone(eb_dataplane_programs(agent->dataplane)));
 }
 
 void eb_agent_attach_all(struct eb_agent *agent)
@@ -368,8 +373,12 @@ void eb_agent_attach_all(struct eb_agent *agent)
 	struct eb_layers *layers;
 
 	find_all(agent);
-	if (agent->detached || !agent->enforcing)
+	if (!agent->enforcing)
 		return;
+	if (agent->detached) {
+		(void)settle_buckets(agent);
+		return;
+	}
 	layers = read_layers();
 	count = list_present(agent, layers, order);
 	for (int i = 0; i < count; i++)
@@ -447,7 +456,6 @@ static void stay_off(struct eb_agent *agent)
 	if (err && err != -EINPROGRESS)
 		eb_error("cannot detach, its packets are still limited; try edgebucket detach", eb_str("error", error));
 	free(error);
-	eb_dataplane_settle(agent->dataplane);
 }
 
 void eb_agent_enforce(struct eb_agent *agent)
@@ -556,6 +564,7 @@ int eb_agent_detach_all(struct eb_agent *agent, bool pause, char **error)
 	}
 	eb_layers_free(layers);
 	watch_job(agent);
+	(void)settle_buckets(agent);
 	return ret;
 }
 
@@ -686,17 +695,11 @@ static void log_warnings(const struct eb_config *config)
 
 static void log_adopted(struct eb_agent *agent)
 {
-	struct eb_buckets *buckets = eb_dataplane_buckets(agent->dataplane);
-	struct eb_policy *policy = calloc(1, sizeof(*policy));
 	struct eb_bucket_count count;
-	uint64_t mended = 0;
 
-	if (policy && eb_maps_policy(eb_dataplane_maps(agent->dataplane), policy) == 0)
-		mended = eb_buckets_mend(buckets, policy);
-	free(policy);
-	eb_buckets_count(buckets, 0, &count);
+	eb_buckets_count(eb_dataplane_buckets(agent->dataplane), 0, &count);
 	eb_info("adopted the pinned maps", eb_str("pin_dir", agent->config->pin_dir), eb_num("buckets", count.in_use),
-		eb_num("in_debt", count.in_debt), eb_num("mended", mended));
+		eb_num("in_debt", count.in_debt));
 }
 
 static void log_carried(struct eb_agent *agent)

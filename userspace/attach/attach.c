@@ -194,6 +194,16 @@ static int look_once(int ifindex, const struct eb_programs *programs, const stru
 	return err;
 }
 
+static int look(int ifindex, const struct eb_programs *programs, const struct identity *identity,
+		struct eb_attachment *out)
+{
+	int err = -EAGAIN;
+
+	for (int attempt = 0; attempt < 10 && err == -EAGAIN; attempt++)
+		err = look_once(ifindex, programs, identity, out);
+	return err;
+}
+
 static int read_status(int ifindex, const struct eb_programs *programs, struct eb_attachment *out)
 {
 	struct identity identity;
@@ -203,19 +213,34 @@ static int read_status(int ifindex, const struct eb_programs *programs, struct e
 	if (!ifindex)
 		return -ENODEV;
 	err = read_identity(programs->maps, &identity);
-	if (err)
-		return err;
-	for (int attempt = 0; attempt < 10; attempt++) {
-		err = look_once(ifindex, programs, &identity, out);
-		if (err != -EAGAIN)
-			break;
-	}
-	return err;
+	return err ? err : look(ifindex, programs, &identity, out);
 }
 
 int eb_attach_status(const char *ifname, const struct eb_programs *programs, struct eb_attachment *out)
 {
 	return read_status(if_nametoindex(ifname), programs, out);
+}
+
+int eb_programs_find_before(const struct eb_programs *programs, char ifname[IF_NAMESIZE])
+{
+	struct if_nameindex *all = if_nameindex();
+	struct eb_attachment now;
+	struct identity before;
+	int err = all ? read_identity(programs->maps, &before) : -errno, found = 0;
+
+	before.state = before.predecessor;
+	for (struct if_nameindex *one = all; !err && !found && one->if_index; one++) {
+		err = look(one->if_index, programs, &before, &now);
+		if (err == -ENODEV)
+			err = 0;
+		else if (!err && (now.attached || now.unseen))
+			found = 1;
+		if (found)
+			strcpy(ifname, one->if_name);
+	}
+	if (all)
+		if_freenameindex(all);
+	return err ? err : found;
 }
 
 /* Opens the program, ready to be loaded: on kernels before 5.18 without what they do not know. */

@@ -6,6 +6,7 @@
 #ifndef EB_ATTACH_H
 #define EB_ATTACH_H
 
+#include <net/if.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -46,6 +47,12 @@ void eb_programs_sweep(const struct eb_programs *programs);
  * a dispatcher again, and finds its programs without CAP_SYS_ADMIN.
  */
 bool eb_programs_are_alone(const struct eb_programs *programs);
+
+/*
+ * Looks for an interface, configured or not, that still has the program of the maps before, or one that takes
+ * CAP_SYS_ADMIN to look at. Returns 1 with its name, 0 when there is none, or negative errno.
+ */
+int eb_programs_find_before(const struct eb_programs *programs, char ifname[IF_NAMESIZE]);
 
 /* What is on an interface. */
 struct eb_attachment {

@@ -46,6 +46,7 @@ struct eb_dataplane {
 	struct eb_foreign *legacy; /* maps of another layout or size that were there, until eb_dataplane_settle() */
 	struct eb_convert *carry;
 	struct eb_programs *programs;
+	char held_by[IF_NAMESIZE]; /* the interface whose program eb_dataplane_settle() waited for last */
 };
 
 /* ---- opening ---- */
@@ -144,6 +145,22 @@ static void resume(struct eb_dataplane *dataplane, const char *before, uint32_t 
 
 static int finish_interrupted(struct eb_dataplane *dataplane);
 
+/* The tables before are not mended: they are read here only when an agent was killed in a replacement, or with an
+ * upgrade of the layout. No agent for months after such a kill, or until such an upgrade, refuses who was not seen
+ * since for some weeks at worst. */
+static int mend(struct eb_dataplane *dataplane)
+{
+	struct eb_policy *policy = calloc(1, sizeof(*policy));
+	int err = policy ? eb_maps_policy(&dataplane->maps, policy) : -ENOMEM;
+	uint64_t mended = err ? 0 : eb_buckets_mend(dataplane->buckets, policy);
+
+	if (mended)
+		eb_warning("no agent ran for months: debts of more than a burst are set back to one",
+			   eb_num("buckets", mended));
+	free(policy);
+	return err;
+}
+
 /* Brings to an end what an agent before was killed in. */
 static int finish_before(struct eb_dataplane *dataplane)
 {
@@ -151,6 +168,8 @@ static int finish_before(struct eb_dataplane *dataplane)
 
 	if (!err)
 		err = eb_buckets_recover(dataplane->buckets);
+	if (!err)
+		err = mend(dataplane);
 	return err ? err : finish_interrupted(dataplane);
 }
 
@@ -670,6 +689,22 @@ int eb_dataplane_apply(struct eb_dataplane *dataplane, const struct eb_ruleset *
 	return err ? eb_fail(err, error, "cannot write the rules: %s", strerror(-err)) : 0;
 }
 
+/* -EBUSY while a program charges the maps before. */
+static int look_for_before(struct eb_dataplane *dataplane)
+{
+	char ifname[IF_NAMESIZE];
+	int found = eb_programs_find_before(dataplane->programs, ifname);
+
+	if (found <= 0)
+		return found;
+	if (strcmp(ifname, dataplane->held_by) != 0)
+		eb_warning("the program before is still on an interface: what it admits counts here once it is off, and "
+			   "its maps stay until then",
+			   eb_str("interface", ifname));
+	strcpy(dataplane->held_by, ifname);
+	return -EBUSY;
+}
+
 int eb_dataplane_settle(struct eb_dataplane *dataplane)
 {
 	size_t lost = 0;
@@ -677,7 +712,9 @@ int eb_dataplane_settle(struct eb_dataplane *dataplane)
 
 	if (!dataplane->carry)
 		return 0;
-	err = wait_for_packets(dataplane);
+	err = look_for_before(dataplane);
+	if (!err)
+		err = wait_for_packets(dataplane);
 	if (!err)
 		err = eb_convert_catch_up(dataplane->carry, dataplane->legacy, dataplane->buckets, &lost);
 	eb_buckets_unmap(dataplane->buckets);

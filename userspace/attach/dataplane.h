@@ -58,8 +58,11 @@ const char *eb_dataplane_pins_problem(const struct eb_dataplane *dataplane);
  */
 int eb_dataplane_apply(struct eb_dataplane *dataplane, const struct eb_ruleset *ruleset, char **error);
 
-/* After the program was attached to all interfaces: takes over what the old one charged to the old maps meanwhile,
- * and lets those go. Returns 0, or negative errno: to be called again then. */
+/*
+ * Takes over what the program before charged to the maps before since eb_dataplane_apply(), and lets those go. Returns 0;
+ * -EBUSY while an interface still has that program, logged once; or other negative errno. To be called again until it
+ * is 0.
+ */
 int eb_dataplane_settle(struct eb_dataplane *dataplane);
 
 #endif
