@@ -4,8 +4,8 @@
 # behind. Exit code 1 when a number is not the expected one.
 #
 #   far (the sources) --- veth pair, as the card and its cable --- card (the protected node)
-# shellcheck source=net/lib.sh
-. "$(dirname "$0")/net/lib.sh"
+# shellcheck source=lib/network.sh
+. "$(dirname "$0")/lib/network.sh"
 
 bold='' green='' red='' dim='' plain=''
 if [ -t 1 ] && [ -z "${NO_COLOR:-}" ] && [ "${TERM:-dumb}" != dumb ]; then

@@ -33,8 +33,8 @@ hide_dir() {
 hide_dir /sys/fs/bpf bpf
 for hidden in /run/edgebucket /var/lib/edgebucket /run/netns; do hide_dir $hidden tmpfs; done
 
-# shellcheck source=../persist/servers.sh
-. "$(dirname "${BASH_SOURCE[0]}")/../persist/servers.sh"
+# shellcheck source=../lib/redis_servers.sh
+. "$(dirname "${BASH_SOURCE[0]}")/../lib/redis_servers.sh"
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 store=$BUILD/deploy

@@ -2,14 +2,14 @@
 # shellcheck shell=bash
 #
 # What the scripts that need a machine of their own share: a container of the host's Debian release with systemd as pid 1
-# and the network namespace "card" of ../net/lib.sh, which also sends and counts. Its files are in $root, over a base that
+# and the network namespace "card" of ../lib/network.sh, which also sends and counts. Its files are in $root, over a base that
 # debootstrap makes once in $BUILD/deploy; its bpf file system is its own. It has the libraries that the programs need,
 # and nothing of edgebucket.
 #
 # The container is podman's with runc, privileged. Of systemd, what it cannot show is a boot of the host: bpffs is there
 # before, and network.target is reached without a network manager.
-# shellcheck source=../net/lib.sh
-. "$(dirname "${BASH_SOURCE[0]}")/../net/lib.sh"
+# shellcheck source=../lib/network.sh
+. "$(dirname "${BASH_SOURCE[0]}")/../lib/network.sh"
 
 source_dir=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 base=$BUILD/deploy/base

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # allow, deny, limit and monitor; the first rule that matches decides; nothing matches: pass. With pings, whose answers
 # show what passed.
-# shellcheck source=lib.sh
-. "$(dirname "$0")/lib.sh"
+# shellcheck source=../lib/network.sh
+. "$(dirname "$0")/../lib/network.sh"
 
 # pings SOURCE COUNT: how many of them were answered.
 pings() {

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # An interface by another name of its own (altname): the same card, whatever it is called. Restarts leave nothing
 # unlimited, and two names of one card are an error, also when they become that later.
-# shellcheck source=lib.sh
-. "$(dirname "$0")/lib.sh"
+# shellcheck source=../lib/network.sh
+. "$(dirname "$0")/../lib/network.sh"
 
 rules() {
 	write_config <<- END

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # A configuration on trial: it takes itself back unless it is confirmed, is gone with the agent, and leaves the agent's
 # file alone until then; no bucket is refilled by any of that.
-# shellcheck source=lib.sh
-. "$(dirname "$0")/lib.sh"
+# shellcheck source=../lib/network.sh
+. "$(dirname "$0")/../lib/network.sh"
 
 limited() {
 	cat <<- END

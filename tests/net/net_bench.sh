@@ -1,8 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only
 # The benchmark still runs, all of its parts in the shortest form, and what it writes is complete. No figure is judged.
-# shellcheck source=lib.sh
-. "$(dirname "$0")/lib.sh"
+# shellcheck source=../lib/network.sh
+. "$(dirname "$0")/../lib/network.sh"
 
 # What a part must have measured: everything that its rows name is there, and no figure is missing.
 expect() {

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # Where bpffs is not mounted, the agent mounts it, and says so where that mount ends with a mount namespace of its own:
 # there, the maps are gone at the next start. A bpffs that was there is fine wherever it is.
-# shellcheck source=lib.sh
-. "$(dirname "$0")/lib.sh"
+# shellcheck source=../lib/network.sh
+. "$(dirname "$0")/../lib/network.sh"
 
 # launch_in MOUNTS OPTION...: an agent in other namespaces, in which a shell line sets up the mounts.
 launch_in() {

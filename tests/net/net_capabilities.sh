@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # What the agent gives up, and that all it does later works with the rest: reload, interfaces that go and come, a program
 # that somebody took off, flush, detach. First as root, then as another user with ambient capabilities.
-# shellcheck source=lib.sh
-. "$(dirname "$0")/lib.sh"
+# shellcheck source=../lib/network.sh
+. "$(dirname "$0")/../lib/network.sh"
 
 run_dir=$dir/run state_dir=$dir/state
 

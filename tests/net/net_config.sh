@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # A configuration that cannot be: the agent does not start, says why with file and line, and touches nothing. The two
 # checks say the same.
-# shellcheck source=lib.sh
-. "$(dirname "$0")/lib.sh"
+# shellcheck source=../lib/network.sh
+. "$(dirname "$0")/../lib/network.sh"
 
 # says WHAT PATTERN CODE COMMAND...
 says() {

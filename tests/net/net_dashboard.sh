@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # The Grafana dashboard before a real Prometheus that scrapes two agents to which all happens that it shows: every panel
 # has something to show, of all nodes, of one, and of one rule, and shows what happened.
-# shellcheck source=prometheus.sh
-. "$(dirname "$0")/prometheus.sh"
+# shellcheck source=../lib/prometheus.sh
+. "$(dirname "$0")/../lib/prometheus.sh"
 need curl prometheus redis-server python3
 
 other_config=$dir/other.yaml

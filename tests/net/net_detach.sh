@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # edgebucket detach: a running agent leaves the program off until the next reload; without an agent it is taken off
 # directly. The buckets stay, unless the maps are to go too.
-# shellcheck source=lib.sh
-. "$(dirname "$0")/lib.sh"
+# shellcheck source=../lib/network.sh
+. "$(dirname "$0")/../lib/network.sh"
 
 is_protected() { [ -n "$(prog_on card0)" ]; }
 

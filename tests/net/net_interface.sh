@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # An interface that is not there yet is waited for; one that goes and comes back, by whatever name it had meanwhile, is
 # protected again, by the same buckets.
-# shellcheck source=lib.sh
-. "$(dirname "$0")/lib.sh"
+# shellcheck source=../lib/network.sh
+. "$(dirname "$0")/../lib/network.sh"
 
 is_protected() { [ -n "$(prog_on card0)" ]; }
 

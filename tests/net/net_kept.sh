@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # A start whose configuration is refused: what was in force last is, lists and redis part included, and everybody is told
 # until the file is good again. Nothing else takes its place: no trial, no other configuration, no half of one.
-# shellcheck source=prometheus.sh
-. "$(dirname "$0")/prometheus.sh"
+# shellcheck source=../lib/prometheus.sh
+. "$(dirname "$0")/../lib/prometheus.sh"
 need curl strace
 
 kept=

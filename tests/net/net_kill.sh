@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # An agent that is killed takes nothing with it: the program goes on, the next agent adopts the maps and replaces the
 # program without a gap. Killed at any moment of its start, it leaves nothing that the next one cannot use.
-# shellcheck source=lib.sh
-. "$(dirname "$0")/lib.sh"
+# shellcheck source=../lib/network.sh
+. "$(dirname "$0")/../lib/network.sh"
 
 map_id() { bpftool -j map show pinned "$pin_dir/$1" | jq .id; }
 

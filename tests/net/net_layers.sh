@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # Interfaces that lie on one another, which the kernel protects from below: attached in any order, replaced without a
 # gap, left one by one, and taken off at once. Others' programs among them are told of.
-# shellcheck source=lib.sh
-. "$(dirname "$0")/lib.sh"
+# shellcheck source=../lib/network.sh
+. "$(dirname "$0")/../lib/network.sh"
 
 rules() {
 	write_config <<- END

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # Attaching to several interfaces that lie on one another, replacing there and detaching take many steps: killed before
 # any of them, the next start has its program on all of them, and one detach takes it off all of them.
-# shellcheck source=lib.sh
-. "$(dirname "$0")/lib.sh"
+# shellcheck source=../lib/network.sh
+. "$(dirname "$0")/../lib/network.sh"
 
 on_card() { prog_on card0; prog_on mv0; prog_on vx0; }
 

@@ -3,8 +3,8 @@
 # libxdp does not get on, as when another process holds its lock: the agent goes on all the same. It answers, stops,
 # detaches and reloads, and attaches once libxdp is through. A kernel that cannot chain programs asks libxdp once, for
 # which it opens its dispatcher: here that is a pipe.
-# shellcheck source=lib.sh
-. "$(dirname "$0")/lib.sh"
+# shellcheck source=../lib/network.sh
+. "$(dirname "$0")/../lib/network.sh"
 
 # hold: from here on libxdp waits, until somebody opens the pipe for writing.
 hold() {

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # Lists of prefixes in files: what is excepted, what a reload says of them, and files that are watched: replaced,
 # written in place, swapped as a ConfigMap is, half-written, cut and spoilt.
-# shellcheck source=lib.sh
-. "$(dirname "$0")/lib.sh"
+# shellcheck source=../lib/network.sh
+. "$(dirname "$0")/../lib/network.sh"
 
 rules() {
 	write_config <<- END

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # One agent at a time: a second one is refused, says who is there, and disturbs nothing. Another agent with places of
 # its own is welcome.
-# shellcheck source=lib.sh
-. "$(dirname "$0")/lib.sh"
+# shellcheck source=../lib/network.sh
+. "$(dirname "$0")/../lib/network.sh"
 
 rules() {
 	write_config <<- END

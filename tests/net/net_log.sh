@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # The agent's log: every line is one JSON object or one of logfmt, with the priority for the journal and a time for
 # everybody else; what repeats is limited and counted; and nobody who does not read it can stop the agent.
-# shellcheck source=lib.sh
-. "$(dirname "$0")/lib.sh"
+# shellcheck source=../lib/network.sh
+. "$(dirname "$0")/../lib/network.sh"
 
 good() { write_config <<< '  - { name: open, action: allow }'; }
 bad() { write_config <<< $'  - { name: open, action: "a\\tb\\u20ac", colour: "\\x1b[31m" }'; }

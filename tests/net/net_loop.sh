@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # What must not stop or spin the agent's loop: a name that does not resolve, and connections for which there is no
 # descriptor left.
-# shellcheck source=lib.sh
-. "$(dirname "$0")/lib.sh"
+# shellcheck source=../lib/network.sh
+. "$(dirname "$0")/../lib/network.sh"
 
 # reach SOCKET: a connection that stays, with half a request. Sets reach_pid.
 reach() {

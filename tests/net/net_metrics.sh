@@ -3,8 +3,8 @@
 # Metrics as curl and a real Prometheus see them: what promtool says of them, values equal to what the command line
 # shows, health and readiness, the addresses that can be listened at; and that slow, many and malformed clients hurt
 # nobody.
-# shellcheck source=prometheus.sh
-. "$(dirname "$0")/prometheus.sh"
+# shellcheck source=../lib/prometheus.sh
+. "$(dirname "$0")/../lib/prometheus.sh"
 need curl prometheus promtool redis-server python3
 
 code() { get -o /dev/null -w '%{http_code}' "$@" || true; }

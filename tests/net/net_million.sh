@@ -1,8 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only
 # A src_file of a million prefixes loads, decides, is exchanged under fire and costs the rest of the rules nothing.
-# shellcheck source=lib.sh
-. "$(dirname "$0")/lib.sh"
+# shellcheck source=../lib/network.sh
+. "$(dirname "$0")/../lib/network.sh"
 
 # 900,000 addresses from 11.0.0.0 on, and 100,000 IPv6 networks.
 make_prefixes() {

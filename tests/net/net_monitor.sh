@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # edgebucketd --monitor: nothing is dropped, and what would be is counted as it is dropped without it; over reloads and
 # trials, from the first packet on, until an agent without it takes over.
-# shellcheck source=lib.sh
-. "$(dirname "$0")/lib.sh"
+# shellcheck source=../lib/network.sh
+. "$(dirname "$0")/../lib/network.sh"
 
 rules() {
 	write_config <<- END

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # A rule that denies everything does not cut the node off: ARP, neighbour discovery, and what hosts say of the groups
 # that they are members of go on, both ways.
-# shellcheck source=lib.sh
-. "$(dirname "$0")/lib.sh"
+# shellcheck source=../lib/network.sh
+. "$(dirname "$0")/../lib/network.sh"
 
 # known NAMESPACE ADDRESS: the link-layer address that the neighbour table has for it.
 known() { ip -n "$1" -j neighbour show to "$2" | jq -r '.[0].lladdr // empty'; }

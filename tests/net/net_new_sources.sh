@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # A flood of new sources: as many get a bucket as the rule lets in, the others go by when_crowded, and who has a bucket
 # goes on undisturbed.
-# shellcheck source=lib.sh
-. "$(dirname "$0")/lib.sh"
+# shellcheck source=../lib/network.sh
+. "$(dirname "$0")/../lib/network.sh"
 
 rule_value() { eb --json rules | jq --arg rule "$1" ".[] | select(.name == \$rule) | $2"; }
 in_use() { eb --json status | jq .buckets.ipv4; }

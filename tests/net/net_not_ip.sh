@@ -1,8 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only
 # An interface on which nearly nothing is IP is not limited, and status and metrics say so, of this interface alone.
-# shellcheck source=lib.sh
-. "$(dirname "$0")/lib.sh"
+# shellcheck source=../lib/network.sh
+. "$(dirname "$0")/../lib/network.sh"
 
 # mpls COUNT: frames that are not IP, no faster than veth takes them.
 mpls() {

@@ -3,8 +3,8 @@
 # Somebody removes pins under a live agent: it goes on, and pins the maps again. Somebody removes them while none runs:
 # the next one replaces the program, which it knows by a note in run_dir. Without one, or by that of another pin_dir or boot, the program is somebody else's and left alone:
 # the agent stays away, or gets a place beside it where the kernel chains programs.
-# shellcheck source=lib.sh
-. "$(dirname "$0")/lib.sh"
+# shellcheck source=../lib/network.sh
+. "$(dirname "$0")/../lib/network.sh"
 
 rules() {
 	write_config <<- END

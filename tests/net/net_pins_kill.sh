@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # An agent that replaces the pinned maps by larger or smaller ones, and is killed before any of the steps of it: the
 # next one starts, and no source has got back a token, whether it spent them before, or after the agent was killed.
-# shellcheck source=lib.sh
-. "$(dirname "$0")/lib.sh"
+# shellcheck source=../lib/network.sh
+. "$(dirname "$0")/../lib/network.sh"
 
 rules() {
 	write_config <<- END

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # Reloads while frames arrive: rules that stay keep their buckets, new limits take the debts over, nothing is refilled,
 # and no frame goes by no rule at all.
-# shellcheck source=lib.sh
-. "$(dirname "$0")/lib.sh"
+# shellcheck source=../lib/network.sh
+. "$(dirname "$0")/../lib/network.sh"
 
 # rules OTHER: the rule that stays, and another before it or not.
 rules() {

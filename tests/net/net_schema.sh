@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # An upgrade to a build whose maps have another schema and layout, and back, under fire: the buckets are carried over,
 # what is charged meanwhile included, and the program is replaced without a gap.
-# shellcheck source=lib.sh
-. "$(dirname "$0")/lib.sh"
+# shellcheck source=../lib/network.sh
+. "$(dirname "$0")/../lib/network.sh"
 
 schema=$(sed -n 's/^#define EB_SCHEMA //p' "$(dirname "$0")/../../include/edgebucket.h")
 

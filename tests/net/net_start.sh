@@ -1,8 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only
 # A start with an ordinary configuration, and how long it takes until the rules are enforced: printed, not judged.
-# shellcheck source=lib.sh
-. "$(dirname "$0")/lib.sh"
+# shellcheck source=../lib/network.sh
+. "$(dirname "$0")/../lib/network.sh"
 
 milliseconds() { echo $((${EPOCHREALTIME/[.,]/} / 1000)); }
 

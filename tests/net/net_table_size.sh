@@ -1,8 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only
 # Another table_size at a restart keeps the buckets, also those charged meanwhile.
-# shellcheck source=lib.sh
-. "$(dirname "$0")/lib.sh"
+# shellcheck source=../lib/network.sh
+. "$(dirname "$0")/../lib/network.sh"
 
 restart_with() {
 	table_size=$1

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # Somebody takes the program off: it is put back. Somebody puts another one there: it is left alone, the agent says so,
 # and gets in once that is gone.
-# shellcheck source=lib.sh
-. "$(dirname "$0")/lib.sh"
+# shellcheck source=../lib/network.sh
+. "$(dirname "$0")/../lib/network.sh"
 
 make_foreign() {
 	echo '__attribute__((section("xdp"), used)) int foreign(void *ctx) { return 2; }' > "$dir/foreign.c"

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # A TUN device, whose frames begin with the IP header: limited like an Ethernet one beside it, refused with the reason
 # when its type says that nobody knows what they begin with, and found again when it was made anew.
-# shellcheck source=lib.sh
-. "$(dirname "$0")/lib.sh"
+# shellcheck source=../lib/network.sh
+. "$(dirname "$0")/../lib/network.sh"
 
 # Both are read when the process that holds tun0 has done what it was told.
 tun() {

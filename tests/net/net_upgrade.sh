@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # on_exit: keep leaves the program at work, and a new version of the agent replaces it atomically; on_exit: detach takes
 # it off. Either way the buckets stay.
-# shellcheck source=lib.sh
-. "$(dirname "$0")/lib.sh"
+# shellcheck source=../lib/network.sh
+. "$(dirname "$0")/../lib/network.sh"
 
 rules() {
 	settings="on_exit: $1"

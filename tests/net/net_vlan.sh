@@ -1,8 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only
 # VLAN tags, one or two, in the frame or beside it, do not carry a packet past its rule.
-# shellcheck source=lib.sh
-. "$(dirname "$0")/lib.sh"
+# shellcheck source=../lib/network.sh
+. "$(dirname "$0")/../lib/network.sh"
 
 # The kernel takes the outer tag off before nftables looks. Frames with a second one are counted here, whatever their
 # source; by their bytes, as "meta protocol" is what lies behind both tags in newer kernels (7.3, not 6.18).

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # The agent with exactly the rights that deploy/redis/edgebucket.acl gives, and nobody else let in but the test. Its
 # password shows up nowhere. One right missing is reported, and made up for when it is granted.
-# shellcheck source=lib.sh
-. "$(dirname "$0")/lib.sh"
+# shellcheck source=../lib/persistence.sh
+. "$(dirname "$0")/../lib/persistence.sh"
 
 password=sesame-$RANDOM$RANDOM
 acl=$(dirname "$0")/../../deploy/redis/edgebucket.acl

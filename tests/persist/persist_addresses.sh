@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # A name with several addresses, where the first ones do not take writes: a server that loads, a replica. The agent goes
 # on to the one that does, says which, begins with it from then on, and follows when the roles change.
-# shellcheck source=servers.sh
-. "$(dirname "$0")/servers.sh"
+# shellcheck source=../lib/redis_servers.sh
+. "$(dirname "$0")/../lib/redis_servers.sh"
 
 # ask ADDRESS COMMAND...
 ask() {

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # What the command line says of the stores is what they hold: buckets --redis, restore --dry-run, status, flush; and a
 # rehearsed restore is the one that comes. Real redis-server on a unix socket, and the embedded store.
-# shellcheck source=lib.sh
-. "$(dirname "$0")/lib.sh"
+# shellcheck source=../lib/persistence.sh
+. "$(dirname "$0")/../lib/persistence.sh"
 
 password=not-for-any-output
 acl="on >$password resetchannels -@all ~token_bucket_fallback:* +hset +hdel +hscan +hlen +hgetall +pexpire +ping +select"

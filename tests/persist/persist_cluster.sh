@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # A cluster under fire: the slot of the hash moves to another node while it is written, and a node that has nothing to
 # do with it dies. Packets are limited exactly all the time, and Redis soon holds what the maps hold.
-# shellcheck source=servers.sh
-. "$(dirname "$0")/servers.sh"
+# shellcheck source=../lib/redis_servers.sh
+. "$(dirname "$0")/../lib/redis_servers.sh"
 
 nodes=(7001 7002 7003)
 at() { local port=$1; shift; redis "$@"; }

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # The embedded store: alone where there is no redis part, the second line while Redis is away. Restored is the later
 # record of each bucket.
-# shellcheck source=lib.sh
-. "$(dirname "$0")/lib.sh"
+# shellcheck source=../lib/persistence.sh
+. "$(dirname "$0")/../lib/persistence.sh"
 
 embedded=1
 held() { eb --json status | jq ".embedded.fields"; }

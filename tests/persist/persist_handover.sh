@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # An agent that is started while another one is still stopping waits for it, and goes on with its buckets: no frame
 # beyond the bound passes meanwhile, and the limits are never off. One that is told to stop while it waits does.
-# shellcheck source=lib.sh
-. "$(dirname "$0")/lib.sh"
+# shellcheck source=../lib/persistence.sh
+. "$(dirname "$0")/../lib/persistence.sh"
 
 # The agent has something to write that Redis does not take, and is held up while it waits for that. Sets first.
 start_stopping() {

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # An agent that is killed loses nothing: the next one adopts the maps and reads nothing from Redis. Killed in the middle
 # of a restore, it leaves no half of it behind.
-# shellcheck source=lib.sh
-. "$(dirname "$0")/lib.sh"
+# shellcheck source=../lib/persistence.sh
+. "$(dirname "$0")/../lib/persistence.sh"
 
 start_redis
 slow_rules | persist_config

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # A store that lost what was written to it, while the agent stays connected, has all of it again a tick later, though
 # no packet comes. A connection that the server closes while it is idle is no loss, and no fault.
-# shellcheck source=lib.sh
-. "$(dirname "$0")/lib.sh"
+# shellcheck source=../lib/persistence.sh
+. "$(dirname "$0")/../lib/persistence.sh"
 
 start_redis
 slow_rules | persist_config

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # A tick leaves in Redis exactly what the maps hold: what is in debt, with the time at which it is full again. What
 # became full is removed, only what changed is sent, and nothing when nothing did.
-# shellcheck source=lib.sh
-. "$(dirname "$0")/lib.sh"
+# shellcheck source=../lib/persistence.sh
+. "$(dirname "$0")/../lib/persistence.sh"
 
 start_redis
 slow_rules | persist_config

@@ -5,8 +5,8 @@
 # than it should have had, and what a power cut loses was consumed within tick + write time.
 #
 # EB_SEED repeats a run as far as time lets it be repeated; EB_MODEL_SECONDS is how long it takes.
-# shellcheck source=lib.sh
-. "$(dirname "$0")/lib.sh"
+# shellcheck source=../lib/persistence.sh
+. "$(dirname "$0")/../lib/persistence.sh"
 
 seed=${EB_SEED:-$((SRANDOM % 32768))}
 RANDOM=$seed

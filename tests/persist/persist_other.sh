@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # A reload changes where Redis is and how it is used: the other one gets everything, and the one before is written to
 # until it has. Limits hold all the while, and no counter goes back.
-# shellcheck source=servers.sh
-. "$(dirname "$0")/servers.sh"
+# shellcheck source=../lib/redis_servers.sh
+. "$(dirname "$0")/../lib/redis_servers.sh"
 
 metrics=127.0.0.1:9499
 settings="metrics: $metrics"

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # Redis is there, but takes nothing: out of memory, a replica, unable to save, loading, too many clients. It is written
 # again until it is taken, the embedded store is the second line meanwhile, and the agent does not grow.
-# shellcheck source=lib.sh
-. "$(dirname "$0")/lib.sh"
+# shellcheck source=../lib/persistence.sh
+. "$(dirname "$0")/../lib/persistence.sh"
 
 embedded=1
 rss() { awk '/^VmRSS/ { print $2 }' "/proc/$agent_pid/status"; }

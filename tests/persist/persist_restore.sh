@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # After a reboot no source has more than it had: what Redis holds is restored before the first packet is let through,
 # the time that passed counts, and what is not to be trusted is refused one by one.
-# shellcheck source=lib.sh
-. "$(dirname "$0")/lib.sh"
+# shellcheck source=../lib/persistence.sh
+. "$(dirname "$0")/../lib/persistence.sh"
 
 start_redis
 rules() {

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # A master dies under fire, and Sentinel makes its replica the master: packets are limited exactly all the time, and the
 # new master soon holds what the maps hold, even if the old one had not told it everything.
-# shellcheck source=servers.sh
-. "$(dirname "$0")/servers.sh"
+# shellcheck source=../lib/redis_servers.sh
+. "$(dirname "$0")/../lib/redis_servers.sh"
 
 master=7001 replica=7002 sentinels=(7101 7102 7103)
 

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # Redis behind a link of 500 kbit/s, which both directions share: what takes ten seconds to come is restored, and as
 # much is written, over one connection.
-# shellcheck source=servers.sh
-. "$(dirname "$0")/servers.sh"
+# shellcheck source=../lib/redis_servers.sh
+. "$(dirname "$0")/../lib/redis_servers.sh"
 
 sources=8000
 

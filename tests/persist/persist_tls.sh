@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # Redis with TLS and a password: what it holds comes back after program and maps are lost. A server whose certificate is
 # from somebody else gets no command; packets are limited all the same, and the status says why.
-# shellcheck source=servers.sh
-. "$(dirname "$0")/servers.sh"
+# shellcheck source=../lib/redis_servers.sh
+. "$(dirname "$0")/../lib/redis_servers.sh"
 
 password=sesame-$RANDOM$RANDOM
 redis() {

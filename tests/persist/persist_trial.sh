@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # No trial while Redis is still to be read: what it has of rules that the trial leaves out would be lost to those that
 # come back. And nothing is applied to an agent that is stopping, which could not take it back.
-# shellcheck source=lib.sh
-. "$(dirname "$0")/lib.sh"
+# shellcheck source=../lib/persistence.sh
+. "$(dirname "$0")/../lib/persistence.sh"
 
 # try PATTERN [OPTION]...: applying is refused.
 try() {

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # Two hosts with one node name: it is noticed, and reported in log and status. The other host is a boot_id that is not
 # ours in the meta record: what a second agent on this machine could not have.
-# shellcheck source=lib.sh
-. "$(dirname "$0")/lib.sh"
+# shellcheck source=../lib/persistence.sh
+. "$(dirname "$0")/../lib/persistence.sh"
 
 other=01234567-89ab-cdef-0123-456789abcdef
 noticed() { status_is ".other_writer == \"$other\""; }

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # Beside programs of other owners, behind libxdp's dispatcher: attached in both orders, each survives the other's coming
 # and going, edgebucket is replaced, and never does a frame of a drained source get past it.
-# shellcheck source=../net/lib.sh
-. "$(dirname "$0")/../net/lib.sh"
+# shellcheck source=../lib/network.sh
+. "$(dirname "$0")/../lib/network.sh"
 
 other_pins=$pin_dir-other
 object=$BUILD/tests/other.bpf.o

@@ -5,8 +5,8 @@
 # rate, and what may be lost, rate x (tick + time to write). Redis is outside, at 10.0.2.2.
 #
 # Runs once for every boot; what must outlive one is in $kept.
-# shellcheck source=../persist/lib.sh
-. "$(dirname "$0")/../persist/lib.sh"
+# shellcheck source=../lib/persistence.sh
+. "$(dirname "$0")/../lib/persistence.sh"
 
 kept=/run/vm
 rate=2

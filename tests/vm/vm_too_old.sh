@@ -1,8 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only
 # On a kernel that lacks what the buckets need, the agent says so in one line, and touches nothing.
-# shellcheck source=../net/lib.sh
-. "$(dirname "$0")/../net/lib.sh"
+# shellcheck source=../lib/network.sh
+. "$(dirname "$0")/../lib/network.sh"
 
 make_network
 write_config <<< '  - { name: limited, match: { src: [10.8.0.0/16] }, action: limit, packets: { rate: 1/h, burst: 30 } }'

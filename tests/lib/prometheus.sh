@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # shellcheck shell=bash
 #
-# For tests of what is scraped: lib.sh, a Redis and a Prometheus in the card's namespace, and asking them and the agent.
+# For tests of what is scraped: network.sh, a Redis and a Prometheus in the card's namespace, and asking them and the
+# agent.
 # Redis listens on port 6379 of localhost, Prometheus on 9090, with the rules that are shipped.
-# shellcheck source=lib.sh
-. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+# shellcheck source=network.sh
+. "$(dirname "${BASH_SOURCE[0]}")/network.sh"
 
 url=http://127.0.0.1:9464
 prometheus=http://127.0.0.1:9090

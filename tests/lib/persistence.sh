@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # shellcheck shell=bash
 #
-# What the scripts of this directory share: the network and the agent of ../net/lib.sh, real Redis servers on unix
-# sockets in the test's directory, and a reboot, which is what is lost by one: the program, the maps and run_dir.
-# shellcheck source=../net/lib.sh
-. "$(dirname "${BASH_SOURCE[0]}")/../net/lib.sh"
+# For tests of what outlives the maps: the network and the agent of network.sh, real Redis servers on unix sockets
+# in the test's directory, and a reboot, which is what is lost by one: the program, the maps and run_dir.
+# shellcheck source=network.sh
+. "$(dirname "${BASH_SOURCE[0]}")/network.sh"
 
 redis_pid= redis_socket=$dir/redis.sock
 key='token_bucket_fallback:{test}'

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # shellcheck shell=bash
 #
-# What the scripts of this directory share. A script sources it first; it then has two private namespaces, "card" with
-# the interface card0 that edgebucket protects and "far" with its other end far0, and nothing of them is left behind.
+# What all scripts share. A script sources it first, or a neighbour that builds on it. It then has two private
+# namespaces, "card" with the interface card0 that edgebucket protects and "far" with its other end far0, and
+# nothing of them is left behind.
 #
 #   card0  10.7.0.1/16  2001:db8:7::1/64  02:00:00:00:00:01
 #   far0   10.7.0.2/16  2001:db8:7::2/64  02:00:00:00:00:02

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # shellcheck shell=bash
 #
-# What the scripts share that need Redis servers on ports: in the agent's namespace, on its loopback, so that no port is
+# For tests that need Redis servers on ports: in the agent's namespace, on its loopback, so that no port is
 # anybody else's. redis, and what is built on it, asks the server on $port.
-# shellcheck source=lib.sh
-. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+# shellcheck source=persistence.sh
+. "$(dirname "${BASH_SOURCE[0]}")/persistence.sh"
 
 declare -A servers=() # port: process
 port=7000
