@@ -46,9 +46,10 @@ full_at=$(field 'minute|10.10.0.1/32' | cut -d ' ' -f 1)
 power_cut
 sleep 1
 start_agent
-now=$(date +%s.%N)
-within "tokens after some time" "1000 - ($full_at / 1e9 - $now) * 20 - 10" "1000 - ($full_at / 1e9 - $now) * 20 + 10" \
-	"$(tokens 10.10.0.1/32)"
+before=$(date +%s.%N)
+left=$(tokens 10.10.0.1/32)
+within "tokens after some time" "1000 - ($full_at / 1e9 - $before) * 20 - 10" \
+	"1000 - ($full_at / 1e9 - $(date +%s.%N)) * 20 + 10" "$left"
 
 # A shutdown writes what the last tick did not.
 sed -i 's/tick: .*/tick: 1h/' "$config"
