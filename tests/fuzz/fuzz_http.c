@@ -36,7 +36,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	char address[80], *error;
 
 	snprintf(address, sizeof(address), "unix:%s/http.sock", endpoint_dir());
-	if (!server && eb_http_server_open(endpoint_loop(), address, on_request, NULL, &server, &error))
+	if (!server && eb_http_server_open(endpoint_loop(), address, NULL, on_request, NULL, &server, &error))
 		abort();
 	endpoint_run("http.sock", SOCK_STREAM, data, size, on_received);
 	return 0;

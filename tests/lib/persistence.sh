@@ -3,7 +3,7 @@
 #
 # For tests of what outlives the maps: the network and the agent of network.sh, real Redis servers on unix sockets
 # in the test's directory, and a reboot, which is what is lost by one: the program, the maps and run_dir.
-# shellcheck source=network.sh
+# shellcheck source=../lib/network.sh
 . "$(dirname "${BASH_SOURCE[0]}")/network.sh"
 
 redis_pid= redis_socket=$dir/redis.sock

@@ -4,7 +4,7 @@
 # For tests of what is scraped: network.sh, a Redis and a Prometheus in the card's namespace, and asking them and the
 # agent.
 # Redis listens on port 6379 of localhost, Prometheus on 9090, with the rules that are shipped.
-# shellcheck source=network.sh
+# shellcheck source=../lib/network.sh
 . "$(dirname "${BASH_SOURCE[0]}")/network.sh"
 
 url=http://127.0.0.1:9464

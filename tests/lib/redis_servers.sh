@@ -3,7 +3,7 @@
 #
 # For tests that need Redis servers on ports: in the agent's namespace, on its loopback, so that no port is
 # anybody else's. redis, and what is built on it, asks the server on $port.
-# shellcheck source=persistence.sh
+# shellcheck source=../lib/persistence.sh
 . "$(dirname "${BASH_SOURCE[0]}")/persistence.sh"
 
 declare -A servers=() # port: process

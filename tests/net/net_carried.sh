@@ -3,8 +3,8 @@
 # Maps of another table_size while an interface keeps the program of the ones before: what that admits counts once it is
 # off, however long it takes, and the maps before stay until then. Interfaces that are missing, refused, or another
 # owner's do not hold that up.
-# shellcheck source=lib.sh
-. "$(dirname "$0")/lib.sh"
+# shellcheck source=../lib/network.sh
+. "$(dirname "$0")/../lib/network.sh"
 
 rules() {
 	write_config <<- END
