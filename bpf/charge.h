@@ -29,69 +29,88 @@ enum outcome {
 	OUTCOME_MOVED,      /* a reload is under way, and the source belongs to the next rule: see charge_next() */
 };
 
+/* A family's maps. Constants, once everything is inlined: each look-up knows its map. */
+struct table {
+	void *buckets, *tags;
+	__u32 sets;
+	int words; /* of a key */
+	__u8 family;
+};
+
+static __always_inline struct table table4(void)
+{
+	return (struct table){ &buckets_v4, &tags_v4, sets_v4, EB_WORDS4, 4 };
+}
+
+static __always_inline struct table table6(void)
+{
+	return (struct table){ &buckets_v6, &tags_v6, sets_v6, EB_WORDS6, 6 };
+}
+
 /* One bucket for each rule says how fast new sources may appear: a flood of invented sources stops here, and touches
  * no more than this one line and the two sets that were searched. */
+static __always_inline struct eb_bucket *gate_of(struct eb_state *state, const struct eb_rule *rule)
+{
+	return &state->gates[rule->slot & (EB_SLOTS - 1)];
+}
+
 __noinline int gate_admits(struct eb_state *state, const struct eb_rule *rule, __u64 now)
 {
-	struct eb_bucket *gate;
-
 	if (!state || !rule)
 		return 0;
-	gate = &state->gates[rule->slot & (EB_SLOTS - 1)];
-	if (eb_limit_charge(&gate->packets_full_at, &rule->new_sources, 1, now) != EB_ADMITTED)
+	if (eb_limit_charge(&gate_of(state, rule)->packets_full_at, &rule->new_sources, 1, now) != EB_ADMITTED)
 		return 0;
 	count_new_source(rule);
 	return 1;
 }
 
 /* The sets of a hash. False when the maps are smaller than the program was told, which cannot be. */
-static __always_inline int find_sets4(__u64 hash, struct eb_sets *out)
+static __always_inline int find_sets(const struct table *table, __u64 hash, struct eb_sets *out)
 {
-	__u32 a = eb_first_set(hash, sets_v4), b = eb_second_set(hash, sets_v4);
+	__u32 a = eb_first_set(hash, table->sets), b = eb_second_set(hash, table->sets);
 
-	out->first_tags = bpf_map_lookup_elem(&tags_v4, &a);
-	out->second_tags = bpf_map_lookup_elem(&tags_v4, &b);
-	out->first = bpf_map_lookup_elem(&buckets_v4, &a);
-	out->second = bpf_map_lookup_elem(&buckets_v4, &b);
+	out->first_tags = bpf_map_lookup_elem(table->tags, &a);
+	out->second_tags = bpf_map_lookup_elem(table->tags, &b);
+	out->first = bpf_map_lookup_elem(table->buckets, &a);
+	out->second = bpf_map_lookup_elem(table->buckets, &b);
 	return out->first && out->second && out->first_tags && out->second_tags;
 }
 
-static __always_inline int find_sets6(__u64 hash, struct eb_sets *out)
-{
-	__u32 a = eb_first_set(hash, sets_v6), b = eb_second_set(hash, sets_v6);
-
-	out->first_tags = bpf_map_lookup_elem(&tags_v6, &a);
-	out->second_tags = bpf_map_lookup_elem(&tags_v6, &b);
-	out->first = bpf_map_lookup_elem(&buckets_v6, &a);
-	out->second = bpf_map_lookup_elem(&buckets_v6, &b);
-	return out->first && out->second && out->first_tags && out->second_tags;
-}
-
-/* eb_table_insert() of each family. */
-__noinline int insert4(struct eb_state *state, const struct eb_key4 *key, __u64 hash, __u64 now)
+static __always_inline int insert_key(const struct table *table, struct eb_state *state, const __u64 *key, __u64 hash,
+				      __u64 now)
 {
 	struct eb_sets sets;
 
-	if (!state || !key || !find_sets4(hash, &sets))
+	if (!find_sets(table, hash, &sets))
 		return EB_PLACE_BUSY;
-	return eb_table_insert(&sets, (const __u64 *)key, EB_WORDS4, eb_tag(hash), eb_key_lock(state, hash), now);
+	return eb_table_insert(&sets, key, table->words, eb_tag(hash), eb_key_lock(state, hash), now);
+}
+
+__noinline int insert4(struct eb_state *state, const struct eb_key4 *key, __u64 hash, __u64 now)
+{
+	struct table table = table4();
+
+	return state && key ? insert_key(&table, state, (const __u64 *)key, hash, now) : EB_PLACE_BUSY;
 }
 
 __noinline int insert6(struct eb_state *state, const struct eb_key6 *key, __u64 hash, __u64 now)
 {
-	struct eb_sets sets;
+	struct table table = table6();
 
-	if (!state || !key || !find_sets6(hash, &sets))
-		return EB_PLACE_BUSY;
-	return eb_table_insert(&sets, (const __u64 *)key, EB_WORDS6, eb_tag(hash), eb_key_lock(state, hash), now);
+	return state && key ? insert_key(&table, state, (const __u64 *)key, hash, now) : EB_PLACE_BUSY;
 }
 
-/* Charges the bucket at a place, if it still is the key's afterwards. */
-static __always_inline enum outcome charge_place(const struct eb_sets *sets, const __u64 *key, int words, int place,
-						 const struct eb_rule *rule, __u64 len, __u64 now)
+static __always_inline int insert(const struct table *table, struct eb_state *state, const __u64 *key, __u64 hash,
+				  __u64 now)
 {
-	__u64 *entry = eb_place_key(sets, words, place);
+	return table->family == 4 ? insert4(state, (const struct eb_key4 *)key, hash, now)
+				  : insert6(state, (const struct eb_key6 *)key, hash, now);
+}
 
+/* Charges the bucket of an entry, if it still is the key's afterwards. */
+static __always_inline enum outcome charge_entry(__u64 *entry, const __u64 *key, int words, const struct eb_rule *rule,
+						 __u64 len, __u64 now)
+{
 	switch (eb_bucket_charge(eb_key_bucket(entry, words), rule, len, now)) {
 	case EB_ADMITTED:
 		return eb_key_equal(entry, key, words) ? OUTCOME_ADMIT : OUTCOME_CONTENDED;
@@ -107,85 +126,91 @@ static __always_inline enum outcome outcome_of_no_place(int place)
 	return place == EB_PLACE_FULL ? OUTCOME_TABLE_FULL : OUTCOME_CONTENDED;
 }
 
-/* Charges an IPv4 packet's source. *tally says whose bucket it was, for count_refusal(). */
-static __always_inline enum outcome charge_source4(struct eb_state *state, const struct eb_rule *rule,
-						   const struct eb_packet *packet, struct eb_tally *tally, __u64 now)
+/*
+ * Charges a key's bucket. The CPU's last reading of the clock tells most refusals; the exact time is read where that
+ * does not. *tally says whose bucket it was, for count_refusal().
+ */
+static __always_inline enum outcome charge_key(const struct table *table, struct eb_cpu *cpu, struct eb_state *state,
+					       const struct eb_rule *rule, const __u64 *key, __u64 len,
+					       struct eb_tally *tally)
+{
+	__u64 hash = eb_key_hash(key, table->words, state->seed), early = eb_gcra_now(cpu->clock_ns), now, *entry;
+	struct eb_sets sets;
+	int place, is_new;
+
+	if (!find_sets(table, hash, &sets))
+		return OUTCOME_CONTENDED;
+	place = eb_table_find(&sets, key, table->words, eb_tag(hash));
+	is_new = place < 0;
+	if (is_new) {
+		if (EB_READ(rule->next))
+			return OUTCOME_MOVED;
+		if (eb_limit_refuses_early(&gate_of(state, rule)->packets_full_at, &rule->new_sources, 1, early))
+			return OUTCOME_CROWDED;
+		now = read_exact(cpu);
+		if (!gate_admits(state, rule, now))
+			return OUTCOME_CROWDED;
+		place = insert(table, state, key, hash, now);
+		if (place < 0)
+			return outcome_of_no_place(place);
+	}
+	tally->tag = hash;
+	tally->set = place < EB_WAYS ? eb_first_set(hash, table->sets) : eb_second_set(hash, table->sets);
+	tally->way = place & (EB_WAYS - 1);
+	tally->family = table->family;
+	entry = eb_place_key(&sets, table->words, place);
+	if (!is_new) {
+		if (eb_bucket_refuses_early(eb_key_bucket(entry, table->words), rule, len, early))
+			return OUTCOME_REFUSE;
+		now = read_exact(cpu);
+	}
+	return charge_entry(entry, key, table->words, rule, len, now);
+}
+
+static __always_inline enum outcome charge_source4(struct eb_cpu *cpu, struct eb_state *state,
+						   const struct eb_rule *rule, const struct eb_packet *packet,
+						   struct eb_tally *tally)
 {
 	struct eb_key4 key = {
 		.addr = *(const __be32 *)packet->saddr & rule->mask4,
 		.rule_id = rule->id4,
 	};
-	__u64 hash = eb_key_hash((__u64 *)&key, EB_WORDS4, state->seed);
-	struct eb_sets sets;
-	int place;
+	struct table table = table4();
 
-	if (!find_sets4(hash, &sets))
-		return OUTCOME_CONTENDED;
-	place = eb_table_find(&sets, (__u64 *)&key, EB_WORDS4, eb_tag(hash));
-	if (place < 0) {
-		if (EB_READ(rule->next))
-			return OUTCOME_MOVED;
-		if (!gate_admits(state, rule, now))
-			return OUTCOME_CROWDED;
-		place = insert4(state, &key, hash, now);
-		if (place < 0)
-			return outcome_of_no_place(place);
-	}
-	tally->tag = hash;
-	tally->set = place < EB_WAYS ? eb_first_set(hash, sets_v4) : eb_second_set(hash, sets_v4);
-	tally->way = place & (EB_WAYS - 1);
-	tally->family = 4;
-	return charge_place(&sets, (__u64 *)&key, EB_WORDS4, place, rule, packet->len, now);
+	return charge_key(&table, cpu, state, rule, (__u64 *)&key, packet->len, tally);
 }
 
-/* The same for IPv6. */
-static __always_inline enum outcome charge_source6(struct eb_state *state, const struct eb_rule *rule,
-						   const struct eb_packet *packet, struct eb_tally *tally, __u64 now)
+static __always_inline enum outcome charge_source6(struct eb_cpu *cpu, struct eb_state *state,
+						   const struct eb_rule *rule, const struct eb_packet *packet,
+						   struct eb_tally *tally)
 {
 	struct eb_key6 key = { .rule_id = rule->id6 };
-	__u64 hash, *words = (__u64 *)&key;
-	struct eb_sets sets;
-	int place;
+	struct table table = table6();
+	__u64 *words = (__u64 *)&key;
 
 	words[0] = packet->saddr[0] & rule->mask6[0];
 	words[1] = packet->saddr[1] & rule->mask6[1];
-	hash = eb_key_hash(words, EB_WORDS6, state->seed);
-	if (!find_sets6(hash, &sets))
-		return OUTCOME_CONTENDED;
-	place = eb_table_find(&sets, words, EB_WORDS6, eb_tag(hash));
-	if (place < 0) {
-		if (EB_READ(rule->next))
-			return OUTCOME_MOVED;
-		if (!gate_admits(state, rule, now))
-			return OUTCOME_CROWDED;
-		place = insert6(state, &key, hash, now);
-		if (place < 0)
-			return outcome_of_no_place(place);
-	}
-	tally->tag = hash;
-	tally->set = place < EB_WAYS ? eb_first_set(hash, sets_v6) : eb_second_set(hash, sets_v6);
-	tally->way = place & (EB_WAYS - 1);
-	tally->family = 6;
-	return charge_place(&sets, words, EB_WORDS6, place, rule, packet->len, now);
+	return charge_key(&table, cpu, state, rule, words, packet->len, tally);
 }
 
-static __always_inline enum outcome charge_source(struct eb_state *state, const struct eb_rule *rule,
-						  const struct eb_packet *packet, struct eb_tally *tally, __u64 now)
+static __always_inline enum outcome charge_source(struct eb_cpu *cpu, struct eb_state *state,
+						  const struct eb_rule *rule, const struct eb_packet *packet,
+						  struct eb_tally *tally)
 {
-	return packet->family == 4 ? charge_source4(state, rule, packet, tally, now)
-				   : charge_source6(state, rule, packet, tally, now);
+	return packet->family == 4 ? charge_source4(cpu, state, rule, packet, tally)
+				   : charge_source6(cpu, state, rule, packet, tally);
 }
 
 /*
  * Charges a packet under the rule that takes the buckets of its own over, while a reload that changes the limits is
  * under way: what convert.h says of a source without a bucket in the old rule.
  */
-__noinline int charge_next(struct eb_state *state, const struct eb_rule *next, const struct eb_packet *packet,
-			   struct eb_tally *tally, __u64 now)
+__noinline int charge_next(struct eb_cpu *cpu, struct eb_state *state, const struct eb_rule *next,
+			   const struct eb_packet *packet, struct eb_tally *tally)
 {
-	if (!state || !next || !packet || !tally)
+	if (!cpu || !state || !next || !packet || !tally)
 		return OUTCOME_CONTENDED;
-	return charge_source(state, next, packet, tally, now);
+	return charge_source(cpu, state, next, packet, tally);
 }
 
 /* The rule in the other policy than `index` that takes over, or NULL. */

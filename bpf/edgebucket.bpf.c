@@ -65,39 +65,38 @@ static __always_inline int crowded_action(const struct eb_rule *rule)
 }
 
 static __always_inline int finish(struct eb_cpu *cpu, const struct eb_rule *rule, const struct eb_packet *packet,
-				  enum eb_verdict verdict, __u64 ns)
+				  enum eb_verdict verdict)
 {
 	count_verdict(rule, verdict, packet->len);
 	if (verdict != EB_PASS)
-		sample_event(cpu, rule, packet, verdict, ns);
+		sample_event(cpu, rule, packet, verdict);
 	if (verdict == EB_CROWDED)
 		return crowded_action(rule);
 	return verdict == EB_DROP ? XDP_DROP : XDP_PASS;
 }
 
 static __always_inline int limit(struct eb_cpu *cpu, struct eb_state *state, const struct eb_rule *rule, __u32 index,
-				 const struct eb_packet *packet, __u64 ns)
+				 const struct eb_packet *packet)
 {
-	__u64 now = eb_gcra_now(ns);
 	struct eb_tally tally = {};
-	enum outcome outcome = charge_source(state, rule, packet, &tally, now);
+	enum outcome outcome = charge_source(cpu, state, rule, packet, &tally);
 
 	if (outcome == OUTCOME_MOVED)
-		outcome = charge_next(state, next_rule(rule, index), packet, &tally, now);
+		outcome = charge_next(cpu, state, next_rule(rule, index), packet, &tally);
 	switch (outcome) {
 	case OUTCOME_ADMIT:
-		return finish(cpu, rule, packet, EB_PASS, ns);
+		return finish(cpu, rule, packet, EB_PASS);
 	case OUTCOME_REFUSE:
 		count_refusal(cpu, &tally, state->seed);
-		return finish(cpu, rule, packet, refuse(rule), ns);
+		return finish(cpu, rule, packet, refuse(rule));
 	case OUTCOME_TABLE_FULL:
 		count_frame(EB_TABLE_FULL, packet->len);
-		return finish(cpu, rule, packet, EB_CROWDED, ns);
+		return finish(cpu, rule, packet, EB_CROWDED);
 	case OUTCOME_CROWDED:
-		return finish(cpu, rule, packet, EB_CROWDED, ns);
+		return finish(cpu, rule, packet, EB_CROWDED);
 	default:
 		count_frame(EB_CONTENDED, packet->len);
-		return finish(cpu, rule, packet, refuse(rule), ns);
+		return finish(cpu, rule, packet, refuse(rule));
 	}
 }
 
@@ -155,7 +154,6 @@ int edgebucket(struct xdp_md *ctx)
 	const struct eb_policy *current;
 	const struct eb_rule *rule;
 	struct eb_cpu *cpu;
-	__u64 ns = 0;
 	__u32 index;
 
 	if (!state)
@@ -165,11 +163,7 @@ int edgebucket(struct xdp_md *ctx)
 	cpu = this_cpu();
 	if (!current || !cpu)
 		return XDP_PASS;
-	/* Before the frame is touched: reading the clock waits for all loads before it, and the frame may still be in
-	 * the cache of another CPU. Measured 430 against 390 ns a packet where that CPU is far, no difference where it
-	 * is near. */
-	if (!(current->uses & EB_CLOCKLESS))
-		ns = bpf_ktime_get_ns();
+	read_early(cpu);
 
 	switch (parse(ctx, &packet)) {
 	case EB_PARSED_IP:
@@ -190,11 +184,11 @@ int edgebucket(struct xdp_md *ctx)
 		return pass_frame(EB_UNMATCHED, packet.len);
 	switch (rule->action) {
 	case EB_ALLOW:
-		return finish(cpu, rule, &packet, EB_PASS, ns);
+		return finish(cpu, rule, &packet, EB_PASS);
 	case EB_DENY:
-		return finish(cpu, rule, &packet, refuse(rule), ns);
+		return finish(cpu, rule, &packet, refuse(rule));
 	default:
-		return limit(cpu, state, rule, index, &packet, ns);
+		return limit(cpu, state, rule, index, &packet);
 	}
 }
 

@@ -129,7 +129,6 @@ _Static_assert(sizeof(struct eb_rule) == 128, "a rule is two cache lines");
 #define EB_USES_DST4 (1 << 2)
 #define EB_USES_DST6 (1 << 3)
 #define EB_USES_PORT (1 << 4)
-#define EB_CLOCKLESS (1 << 5) /* no rule limits or denies: nobody asks for the time */
 
 /* How a filter in front of a trie is asked, see filter.h. */
 struct eb_filter {
@@ -203,6 +202,8 @@ struct eb_tally {
 
 /* The one per-CPU value of the map `cpus`. */
 struct eb_cpu {
+	__u64 clock_ns;      /* when it last read the clock, ns since boot */
+	__u64 jiffy;         /* of the kernel's, before which it last had to */
 	__u64 next_event_at; /* ns since boot; no event before */
 	__u64 events_lost;   /* no room in the ring */
 	struct eb_tally tallies[EB_TALLIES];

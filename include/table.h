@@ -48,6 +48,10 @@
 /* Sets that a key's second one is chosen from: the tags of so many fill a page. A power of two. */
 #define EB_NEIGHBOURS 512u
 
+/* How old an early time can be, see eb_limit_refuses_early(): a tick of the kernel's timer takes 1 to 10 ms, and the
+ * kernel notices after five of them when no CPU counts them. */
+#define EB_EARLY_MAX (100000000ULL * EB_TICKS_PER_NS)
+
 enum eb_charge { EB_ADMITTED, EB_REFUSED, EB_BUSY };
 
 static __always_inline __u64 eb_rotate(__u64 x, int bits)
@@ -350,6 +354,31 @@ static __always_inline int eb_table_insert(const struct eb_sets *sets, const __u
 	}
 	eb_unlock(lock);
 	return place;
+}
+
+/*
+ * Whether `tokens` can be refused by `early`, a time up to EB_EARLY_MAX ago, without asking for the exact one:
+ *  - when they would be refused at any time up to now;
+ *  - when a token takes less than EB_EARLY_MAX: what has become due since `early` comes in one portion with the next
+ *    reading. The bucket must have room for it, as what a full bucket lets run over is lost.
+ */
+static __always_inline int eb_limit_refuses_early(const __u64 *full_at, const struct eb_limit *limit, __u64 tokens,
+						  __u64 early)
+{
+	__u64 cost = eb_gcra_cost(limit, tokens), needed = eb_gcra_debt(EB_READ(*full_at), early) + cost;
+
+	if (needed <= limit->burst)
+		return 0;
+	return needed > limit->burst + EB_EARLY_MAX ||
+	       (cost < EB_EARLY_MAX && cost + EB_EARLY_MAX <= limit->burst);
+}
+
+/* The same for a packet of `len` bytes. */
+static __always_inline int eb_bucket_refuses_early(const struct eb_bucket *bucket, const struct eb_rule *rule,
+						   __u64 len, __u64 early)
+{
+	return (rule->packets.mult && eb_limit_refuses_early(&bucket->packets_full_at, &rule->packets, 1, early)) ||
+	       (rule->bytes.mult && eb_limit_refuses_early(&bucket->bytes_full_at, &rule->bytes, len, early));
 }
 
 /* Charges `tokens` to one limit of a bucket: all or nothing. */

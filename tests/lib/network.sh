@@ -274,8 +274,9 @@ equal() {
 }
 
 # least RATE BURST SINCE: tokens that the last send, with -t RATE -e SINCE, must have used up, of a bucket that was empty
-# or better at the time SINCE. None where this machine stood still so long that the bucket may have been full.
-least() { jq -n "if $most < $2 then $1 * ($last_low - $3) - $left - 1 | ceil else 0 end"; }
+# or better at the time SINCE. The tokens of the last five ticks of the timer, of 10 ms at most, might not have been
+# given out yet. None where this machine stood still so long that the bucket may have been full.
+least() { jq -n "if $most < $2 then [0, $1 * ($last_low - $3 - 0.05) - $left - 1 | ceil] | max else 0 end"; }
 
 # within WHAT LOW HIGH NUMBER: the bounds may be expressions.
 within() {

@@ -612,26 +612,6 @@ static void assert_trie_empty(const struct eb_trie *trie)
 	assert_null(trie->items);
 }
 
-static void test_clock(void **state)
-{
-	static const enum eb_action actions[] = { EB_ALLOW, EB_DENY, EB_LIMIT };
-
-	(void)state;
-	for (size_t i = 0; i < 3; i++) {
-		struct eb_config *config = config_new(2);
-		struct eb_ruleset *ruleset;
-
-		config->rules[0].action = EB_ALLOW;
-		config->rules[1].action = actions[i];
-		if (actions[i] == EB_LIMIT)
-			config->rules[1].packets = (struct eb_rate){ .tokens = 1, .period_ns = 1000000000, .burst = 1 };
-		ruleset = compile(config, NULL);
-		assert_int_equal(!!(ruleset->policy.uses & EB_CLOCKLESS), actions[i] == EB_ALLOW);
-		eb_rules_free(ruleset);
-		config_free(config);
-	}
-}
-
 static void test_dimensions_not_used(void **state)
 {
 	struct eb_config *config = config_new(2);
@@ -688,7 +668,7 @@ static void test_no_rules(void **state)
 {
 	struct eb_config *config = config_new(0);
 	struct eb_ruleset *ruleset;
-	struct eb_policy empty = { .uses = EB_CLOCKLESS, .malformed_drop = 1 };
+	struct eb_policy empty = { .malformed_drop = 1 };
 
 	(void)state;
 	ruleset = compile(config, NULL);
@@ -1255,7 +1235,6 @@ int main(void)
 		cmocka_unit_test_setup(test_random_rules, restart_random),
 		cmocka_unit_test_setup(test_unknown_l4, restart_random),
 		cmocka_unit_test_setup(test_proto_sets, restart_random),
-		cmocka_unit_test_setup(test_clock, restart_random),
 		cmocka_unit_test_setup(test_dimensions_not_used, restart_random),
 		cmocka_unit_test_setup(test_monitor, restart_random),
 		cmocka_unit_test_setup(test_no_rules, restart_random),

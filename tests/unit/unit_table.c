@@ -452,6 +452,99 @@ static void test_model(void **state)
 	check_model(EB_WORDS6, true);
 }
 
+/* --- Refusals by an early time --- */
+
+/* What the CPUs read of a clock: one reading in each jiffy, and jiffies that stand still for up to five ticks. */
+struct timer {
+	uint64_t now, tick, jiffy, jiffy_ends;
+	struct {
+		uint64_t jiffy, reading;
+	} cpus[2];
+};
+
+static void timer_advance(struct timer *timer, uint64_t ticks)
+{
+	timer->now += ticks;
+	while (timer->jiffy_ends <= timer->now) {
+		timer->jiffy++;
+		timer->jiffy_ends += timer->tick * (one_in(20) ? 1 + draw() % 5 : 1);
+	}
+}
+
+/* As the XDP program does it: on either CPU, which keeps its readings. */
+static enum eb_charge charge_early(struct eb_bucket *bucket, const struct eb_rule *rule, struct timer *timer)
+{
+	int cpu = draw() % 2;
+
+	if (timer->cpus[cpu].jiffy != timer->jiffy) {
+		timer->cpus[cpu].jiffy = timer->jiffy;
+		timer->cpus[cpu].reading = timer->now;
+	}
+	if (eb_bucket_refuses_early(bucket, rule, 60, timer->cpus[cpu].reading))
+		return EB_REFUSED;
+	timer->cpus[cpu].reading = timer->now;
+	return eb_bucket_charge(bucket, rule, 60, timer->now);
+}
+
+struct early_row {
+	uint64_t cost_ns, burst; /* of a token; tokens */
+	bool is_bytes;           /* a packet is 60 of them */
+};
+
+/*
+ * A source that always wants more, beginning with nothing. What it is charged with is what it was admitted and what it
+ * lost because the bucket was full: the former is never more than the time that passed, the latter at most 0.1 % of
+ * that.
+ */
+static void check_early(const struct early_row *row, uint64_t tick)
+{
+	const struct eb_limit limit = {
+		.mult = row->cost_ns * EB_TICKS_PER_NS, .burst = row->cost_ns * EB_TICKS_PER_NS * row->burst,
+	};
+	const struct eb_rule rule = { .packets = row->is_bytes ? (struct eb_limit){ 0 } : limit,
+				      .bytes = row->is_bytes ? limit : (struct eb_limit){ 0 } };
+	uint64_t cost = limit.mult * (row->is_bytes ? 60 : 1), room = limit.burst - cost;
+	uint64_t gap = room ? room / 4 : cost / 5000;
+	struct timer timer = { .now = draw(), .tick = tick, .jiffy = 1 };
+	uint64_t start = timer.now, charged, admitted = 0;
+	struct eb_bucket bucket = { 0 };
+	__u64 *full_at = row->is_bytes ? &bucket.bytes_full_at : &bucket.packets_full_at;
+
+	gap = gap < SECOND / 10000 ? gap : SECOND / 10000;
+	timer.jiffy_ends = timer.now + draw() % tick;
+	*full_at = eb_gcra_full_at(timer.now, limit.burst);
+	for (int i = 0; i < 200000 && admitted < 3000000; i++) {
+		timer_advance(&timer, 1 + draw() % (2 * gap));
+		while (charge_early(&bucket, &rule, &timer) == EB_ADMITTED)
+			admitted++;
+	}
+	charged = *full_at - (start + limit.burst);
+	if (admitted * cost > timer.now - start || charged - admitted * cost > (timer.now - start) / 1000)
+		fail_msg("%llu ns a token, burst %llu, tick %llu: %llu ticks admitted, %llu lost, in %llu",
+			 (unsigned long long)row->cost_ns, (unsigned long long)row->burst, (unsigned long long)tick,
+			 (unsigned long long)(admitted * cost), (unsigned long long)(charged - admitted * cost),
+			 (unsigned long long)(timer.now - start));
+}
+
+static void test_early(void **state)
+{
+	static const struct early_row rows[] = {
+		{ 3600000000000, 1, false }, { 3600000000000, 3, false }, { 60000000000, 1, false },
+		{ 60000000000, 2, false }, { 1000000000, 1, false }, { 1000000000, 2, false },
+		{ 90000000, 2, false }, { 110000000, 2, false }, { 20000000, 2, false }, { 1000000, 1, false },
+		{ 1000000, 10, false }, { 1000000, 50, false }, { 1000000, 100, false }, { 1000000, 101, false },
+		{ 1000000, 102, false }, { 1000000, 1000, false }, { 1000, 2, false }, { 1000, 1000, false },
+		{ 1000, 100000, false }, { 1000, 100001, false }, { 10, 100, false }, { 10, 1000000, false },
+		{ 10, 10000000, false }, { 10, 10000001, false }, { 10, 100000000, false }, { 1000, 120, true },
+		{ 1000000, 60, true }, { 1000000, 159, true }, { 1000000, 160, true },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
+		for (uint64_t tick = SECOND / 1000; tick <= SECOND / 100; tick = tick * 5 / 2)
+			check_early(&rows[i], tick);
+}
+
 /* --- Several threads --- */
 
 enum { THREADS = 4, RIVALS = 40, OPERATIONS = 300000 };
@@ -636,6 +729,7 @@ int main(void)
 		cmocka_unit_test(test_only_one),
 		cmocka_unit_test(test_locked),
 		cmocka_unit_test(test_model),
+		cmocka_unit_test(test_early),
 		cmocka_unit_test(test_hammer),
 	};
 

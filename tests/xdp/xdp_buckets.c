@@ -94,6 +94,119 @@ static void test_refill(void **state)
 	}
 }
 
+/* --- The clock --- */
+
+/* Limits on both sides of what eb_limit_refuses_early() says of portions. */
+static const struct clock_row {
+	const char *limit;
+	bool in_portions;
+} clock_rows[] = {
+	{ "packets: { rate: 1/h, burst: 1 }", false },	    { "packets: { rate: 1/h, burst: 5 }", false },
+	{ "packets: { rate: 1/min, burst: 1 }", false },    { "packets: { rate: 9/s, burst: 20 }", false },
+	{ "packets: { rate: 11/s, burst: 2 }", false },	    { "packets: { rate: 11/s, burst: 3 }", true },
+	{ "packets: { rate: 1000/s, burst: 1 }", false },   { "packets: { rate: 1000/s, burst: 50 }", false },
+	{ "packets: { rate: 1000/s, burst: 100 }", false }, { "packets: { rate: 1000/s, burst: 102 }", true },
+	{ "packets: { rate: 1M/s, burst: 100 }", false },   { "packets: { rate: 1M/s, burst: 200k }", true },
+	{ "packets: { rate: 100M/s, burst: 1 }", false },   { "packets: { rate: 100M/s, burst: 20M }", true },
+	{ "bytes: { rate: 60kB/s, burst: 600 }", false },   { "bytes: { rate: 60kB/s, burst: 60kB }", true },
+	{ "bytes: { rate: 1Gbit/s, burst: 1MB }", false },  { "bytes: { rate: 1Gbit/s, burst: 20MB }", true },
+};
+
+/*
+ * A packet is never admitted before its bucket can pay for it; and from then on it is admitted at once where the exact
+ * time judges, else as soon as the timer has ticked.
+ */
+static void check_due(struct rig *rig, const struct clock_row *row, struct eb_bucket *bucket)
+{
+	const struct eb_rule *rule = rig_rule(rig, "a");
+	bool is_bytes = rule->bytes.mult;
+	const struct eb_limit *limit = is_bytes ? &rule->bytes : &rule->packets;
+	uint64_t room = limit->burst - eb_gcra_cost(limit, is_bytes ? 60 : 1);
+	__u64 *full_at = is_bytes ? &bucket->bytes_full_at : &bucket->packets_full_at;
+
+	for (int i = 0; i < 20; i++) {
+		uint64_t due = ticks() + random() % (TICKS_PER_S / 200), before, after;
+		int verdict;
+
+		*full_at = eb_gcra_full_at(due, room);
+		do {
+			before = ticks();
+			verdict = rig_send_text(rig, "ip4 udp:1 raw:18");
+			after = ticks();
+			if (verdict == XDP_PASS ? after < due : before > due + (row->in_portions ? EB_EARLY_MAX : 0))
+				fail_msg("%s: verdict %d, %lld ticks after it was due", row->limit, verdict,
+					 (long long)(before - due));
+		} while (verdict != XDP_PASS);
+	}
+}
+
+static void test_due(void **state)
+{
+	struct rig *rig = *state;
+
+	for (size_t i = 0; i < sizeof(clock_rows) / sizeof(clock_rows[0]); i++) {
+		char config[160];
+
+		snprintf(config, sizeof(config), "rules: [{ name: a, action: limit, %s }]\n", clock_rows[i].limit);
+		rig_apply(rig, config);
+		rig_clear(rig);
+		assert_int_equal(rig_send_text(rig, "ip4 udp:1 raw:18"), XDP_PASS);
+		check_due(rig, &clock_rows[i], rig_bucket_of(rig, "a", FRAME_SRC4));
+	}
+}
+
+/*
+ * A source that always wants more. What its bucket was charged with is what was admitted and what it lost while it was
+ * full: nothing, as long as it is asked often enough. A refusal says that it was empty, 50 ms before at most (five
+ * ticks of 10 ms).
+ */
+static void check_long_run(struct rig *rig, uint64_t rate, uint64_t burst)
+{
+	uint64_t start, now, before, refused, charged, cost, room, idle = 0, admitted = 0;
+	struct eb_bucket *bucket;
+	char config[160];
+
+	snprintf(config, sizeof(config), "rules: [{ name: a, action: limit, packets: { rate: %d/s, burst: %d } }]\n",
+		 (int)rate, (int)burst);
+	rig_apply(rig, config);
+	rig_clear(rig);
+	rig_send_text(rig, "ip4 udp:1");
+	bucket = rig_bucket_of(rig, "a", FRAME_SRC4);
+	cost = rig_rule(rig, "a")->packets.mult;
+	room = (burst - 1) * cost >= EB_EARLY_MAX ? (burst - 1) * cost - EB_EARLY_MAX / 2 : (burst - 1) * cost;
+	start = refused = now = ticks();
+	bucket->packets_full_at = start + burst * cost;
+	while (now < start + TICKS_PER_S / 2) {
+		int verdict;
+
+		before = now;
+		verdict = rig_send_text(rig, "ip4 udp:1");
+		now = ticks();
+		admitted += verdict == XDP_PASS;
+		if (verdict == XDP_PASS)
+			continue;
+		idle += now - refused > room ? now - refused - room : 0;
+		refused = before;
+	}
+	idle += now - refused > room ? now - refused - room : 0;
+	charged = bucket->packets_full_at - (start + burst * cost);
+	assert_true(admitted * cost <= now - start);
+	if (charged - admitted * cost > (now - start) / 1000 + idle)
+		fail_msg("%d/s, burst %d: %llu admitted, %llu ticks lost, idle for %llu", (int)rate, (int)burst,
+			 (unsigned long long)admitted, (unsigned long long)(charged - admitted * cost),
+			 (unsigned long long)idle);
+}
+
+static void test_long_run(void **state)
+{
+	static const uint64_t rows[][2] = {
+		{ 1000, 50 }, { 1000, 102 }, { 1000, 1000 }, { 20000, 200 }, { 20000, 3000 },
+	};
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
+		check_long_run(*state, rows[i][0], rows[i][1]);
+}
+
 static void test_bytes(void **state)
 {
 	struct rig *rig = *state;
@@ -578,6 +691,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_burst),
 		cmocka_unit_test(test_refill),
+		cmocka_unit_test(test_due),
+		cmocka_unit_test(test_long_run),
 		cmocka_unit_test(test_bytes),
 		cmocka_unit_test(test_both_limits),
 		cmocka_unit_test(test_prefixes),

@@ -440,14 +440,6 @@ static int compile_tries(const struct eb_config *config, struct eb_ruleset *rule
 	return 0;
 }
 
-static bool is_clockless(const struct eb_policy *policy)
-{
-	for (__u32 i = 0; i < policy->rule_count; i++)
-		if (policy->rules[i].action != EB_ALLOW)
-			return false;
-	return true;
-}
-
 /* The ruleset as a whole */
 
 /* Files that were half-written, and of which no earlier content is there to go on with. */
@@ -491,7 +483,6 @@ static int compile_ruleset(const struct eb_config *config, const struct eb_polic
 		return err;
 	assign_slots(&ruleset->policy, previous);
 	fill_sets(config, &ruleset->policy);
-	ruleset->policy.uses |= is_clockless(&ruleset->policy) ? EB_CLOCKLESS : 0;
 	err = compile_ports(config, ruleset);
 	if (!err)
 		err = compile_tries(config, ruleset);
