@@ -16,7 +16,8 @@
 struct place {
 	char file[PATH_MAX];
 	char dir[PATH_MAX];
-	char fresh[PATH_MAX + 16]; /* template of mkostemp(3), then the new file */
+	char fresh[PATH_MAX + 16];  /* the new file, until it has the name */
+	char second[PATH_MAX + 16]; /* the one before, until it has its name */
 	char previous[PATH_MAX + 16];
 	struct stat before;
 };
@@ -31,15 +32,18 @@ static bool is_mount(const char *path)
 
 static int find_place(const char *path, struct place *place)
 {
+	const char *name;
+
 	if (!realpath(path, place->file) || stat(place->file, &place->before))
 		return -errno;
 	if (!S_ISREG(place->before.st_mode))
 		return -EINVAL;
 	if (is_mount(place->file))
 		return -EBUSY;
-	strcpy(place->dir, place->file);
-	strrchr(place->dir, '/')[1] = '\0';
-	snprintf(place->fresh, sizeof(place->fresh), "%s.XXXXXX", place->file);
+	name = strrchr(place->file, '/') + 1;
+	snprintf(place->dir, sizeof(place->dir), "%.*s", (int)(name - place->file), place->file);
+	snprintf(place->fresh, sizeof(place->fresh), "%s.%s.replacing", place->dir, name);
+	snprintf(place->second, sizeof(place->second), "%s.%s.replaced", place->dir, name);
 	snprintf(place->previous, sizeof(place->previous), "%s" EB_REPLACE_FILE_PREVIOUS, place->file);
 	return 0;
 }
@@ -96,11 +100,21 @@ static int fill(int fd, const struct stat *like, const char *text, size_t size)
 	return err;
 }
 
-/* Leaves no file behind on failure. */
+static int remove_left(const char *path)
+{
+	return unlink(path) && errno != ENOENT ? -errno : 0;
+}
+
+/* Leaves no file behind on failure, nor what was left by a process that was killed. */
 static int make_fresh(struct place *place, const char *text, size_t size)
 {
-	int fd = mkostemp(place->fresh, O_CLOEXEC), err;
+	int err = remove_left(place->fresh), fd;
 
+	if (!err)
+		err = remove_left(place->second);
+	if (err)
+		return err;
+	fd = open(place->fresh, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 	if (fd < 0)
 		return -errno;
 	err = fill(fd, &place->before, text, size);
@@ -135,16 +149,14 @@ int eb_replace_file_check(const char *path, char **error)
 
 static int put_in_place(const struct place *place)
 {
-	char second[sizeof(place->fresh) + sizeof(EB_REPLACE_FILE_PREVIOUS)];
 	int err = 0;
 
 	/* A second name, not a new name: there is a file of each name at any moment. */
-	snprintf(second, sizeof(second), "%s" EB_REPLACE_FILE_PREVIOUS, place->fresh);
-	if (link(place->file, second))
+	if (link(place->file, place->second))
 		return -errno;
-	if (rename(second, place->previous))
+	if (rename(place->second, place->previous))
 		err = -errno;
-	(void)unlink(second); /* of one file by both names, rename() leaves both */
+	(void)unlink(place->second); /* of one file by both names, rename() leaves both */
 	return !err && rename(place->fresh, place->file) ? -errno : err;
 }
 
