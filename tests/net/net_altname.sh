@@ -49,7 +49,7 @@ interfaces=card0
 rules
 eb reload > /dev/null || fail "reload"
 equal "the program after a reload by another name" "$program" prog_on card0
-log_has "somebody took the program off" && fail "the agent takes itself for somebody"
+log_has "another process detached the program" && fail "the agent takes itself for somebody"
 
 interfaces=card0,wan0
 rules

@@ -58,7 +58,7 @@ counted limited 10.8.0.1 20 10
 start_fire 10.8.0.1
 until_true "refusals" is_empty 10.8.0.1/32
 done_well apply "$dir/new/open.yaml" --confirm 2s
-wait_log "taken back.* reason=\"not confirmed in time\" file=[^ ]*open.yaml rules=1 config=$config"
+wait_log "rolled back.* reason=\"not confirmed in time\" file=[^ ]*open.yaml rules=1 config=$config"
 passed_before=$(passed 10.8.0.1)
 stop_fire
 [ "$passed_before" -gt 20 ] || fail "the configuration on trial was not in force"
@@ -72,7 +72,7 @@ refused 1 "nothing awaits a confirmation; $dir/new/open.yaml was not confirmed i
 done_well apply --confirm 10m "$dir/new/open.yaml"
 grep -q 'open.yaml: 1 rules in force for 600s' "$dir/out" || fail "apply said: $(cat "$dir/out")"
 pending "$dir/new/open.yaml" || fail "status does not show it: $(eb --json status)"
-eb status | grep -q 'Pending:.*open.yaml awaits "edgebucket confirm", else taken back in [0-9]*s' ||
+eb status | grep -q 'Pending:.*open.yaml awaits "edgebucket confirm", else rolled back in [0-9]*s' ||
 	fail "status does not say it: $(eb status)"
 refused 1 "no reload while $dir/new/open.yaml awaits its confirmation, for another [0-9]*s" reload
 kill -HUP "$agent_pid"
@@ -85,7 +85,7 @@ pending "$dir/new/open.yaml" || fail "a refused apply ended the trial"
 done_well apply --confirm 10m "$dir/new/shut.yaml"
 in_force shut
 done_well rollback
-grep -q "taken back: 1 rules of $config in force again" "$dir/out" || fail "rollback said: $(cat "$dir/out")"
+grep -q "rolled back: 1 rules of $config in force again" "$dir/out" || fail "rollback said: $(cat "$dir/out")"
 in_force limited
 untouched "a rollback"
 send 10.8.0.1 -n 5
@@ -199,7 +199,7 @@ try "$dir/new/lockout.yaml" <<- 'END'
 	  - { name: office, match: { src: [10.9.1.0/24] }, action: allow }
 	  - { name: shut, match: { src: [10.9.0.0/16, "2001:db8:9::/48"], proto: [tcp, udp], dport: 22 }, action: deny }
 END
-warns() { grep -q "lockout.yaml:[0-9]*: rule \"shut\" denies $1, where this session comes from; .*--confirm" "$dir/error"; }
+warns() { grep -q "lockout.yaml:[0-9]*: rule \"shut\" denies $1, the address of this session; .*--confirm" "$dir/error"; }
 export SSH_CONNECTION="10.9.0.7 50022 10.7.0.1 22"
 eb check "$dir/new/lockout.yaml" > /dev/null 2> "$dir/error"
 warns 10.9.0.7 || fail "check does not warn: $(cat "$dir/error")"

@@ -48,7 +48,7 @@ refused_start() {
 
 # fallen_back PATTERN: says why, everywhere.
 fallen_back() {
-	log_has "level=error msg=\"the configuration is refused, the last one that was in force takes its place\".*$1" ||
+	log_has "level=error msg=\"the configuration is refused, enforcing the last one that was in force\".*$1" ||
 		fail "the log does not say \"$1\""
 	until_true "/readyz" ready_is 503
 	get "$url/readyz" > "$dir/out" || true
@@ -178,7 +178,7 @@ start_agent
 echo 10.12.0.0/16 > "$dir/lists/bad.txt"
 until_true "a watched list to be kept" is_kept 10.12.0.0/16
 echo 192.0.2.858 > "$dir/lists/bad.txt"
-log=$dir/agent.log wait_log 'a list changed, and what was in force of it stays.*192.0.2.858'
+log=$dir/agent.log wait_log 'a list changed but cannot come into force, its previous content stays.*192.0.2.858'
 reboot
 start_agent
 fallen_back "bad.txt:1: .*192.0.2.858"

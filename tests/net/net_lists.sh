@@ -112,7 +112,7 @@ touch -d '1 hour ago' "$dir/feed.txt"
 eb reload > "$dir/out" 2>&1 || fail "reload: $(cat "$dir/out")"
 for line in '  blocked: 103 prefixes, 99 more than before' '  own: 0 prefixes, 1 fewer than before' \
 	'feed.txt: left out lines that are not understood: 1; the first, line 101: "oops"' \
-	'no prefix is in its src_file: it lets nobody through, and rule "blocked" after it denies'; do
+	'no prefix is in its src_file: it allows no packet, and rule "blocked" after it denies'; do
 	grep -q -- "$line" "$dir/out" || fail "reload does not say \"$line\": $(cat "$dir/out")"
 done
 echo '10.20.0.1' > "$dir/feed.txt"

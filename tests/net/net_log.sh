@@ -31,7 +31,7 @@ start() {
 	until_true "the agent to attach" is_up
 }
 
-messages='starting,made new maps,rules in force,attached,reload refused,reloaded,somebody took the program off,stopping'
+messages='starting,made new maps,rules in force,attached,reload refused,reloaded,another process detached the program,stopping'
 
 # has_messages COMMAND...: its output has one of each.
 has_messages() {
@@ -82,7 +82,7 @@ live --log-format json
 ! grep -vE '^<[3-7]>\{"level":' "$log" || fail "lines without a priority"
 sed 's/^<[3-7]>//' "$log" | jq -e '.level and (has("time") | not)' > /dev/null || fail "what follows is not JSON"
 grep -q '^<3>.*reload refused' "$log" || fail "an error has not the priority of one"
-grep -q '^<4>.*somebody took' "$log" || fail "a warning has not the priority of one"
+grep -q '^<4>.*another process detached' "$log" || fail "a warning has not the priority of one"
 grep -q '^<6>.*"reloaded"' "$log" || fail "information has not the priority of it"
 JOURNAL_STREAM=${JOURNAL_STREAM}0
 good

@@ -62,7 +62,7 @@ send 10.8.0.1 -n 40
 pinned=$(map_ids)
 comes_back "$pin_dir"
 comes_back "$pin_dir/tags_v4"
-log_has "somebody removed pins of the maps, pinned again" || fail "nothing is said of it"
+log_has "pins of the maps were removed, pinned them again" || fail "nothing is said of it"
 lose_pins
 equal "passed in all" 30 passed 10.8.0.1
 start_agent

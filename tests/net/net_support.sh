@@ -65,7 +65,7 @@ says configuration.yaml 'host: 127.0.0.1, port: 1, username: "\[removed\]", pass
 says configuration.yaml 'name: limited'
 says check.txt 'good, 1 rule'
 says metrics.txt 'metrics: off'
-says README 'Look through it before you send it'
+says README 'Read it before you send it'
 holds_none 7f3a 10.8.0.77 10.8.0.78
 grep -q 'passwords removed' "$dir/out" || fail "it says: $(cat "$dir/out")"
 

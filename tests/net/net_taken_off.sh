@@ -30,7 +30,7 @@ counted limited 10.8.0.1 30 10
 
 ip -n "$card" link set dev card0 xdp off
 until_true "the program to be put back" is_protected
-log_has "somebody took the program off.* interface=card0" || fail "the log does not say who or what"
+log_has "another process detached the program.* interface=card0" || fail "the log does not say who or what"
 send 10.8.0.1 -n 40
 counted limited 10.8.0.1 30 50
 

@@ -64,7 +64,7 @@ printf '127.0.0.%d redis.test\n' 2 3 4 > "$dir/hosts"
 start_agent
 until_true "the master to be found" is_at 127.0.0.4
 eb status | grep -q "^Redis: *connected to 127.0.0.4:$port, " || fail "$(eb status)"
-! log_has "the store is away" || fail "an address that is passed over counts as a fault"
+! log_has "the store cannot be reached" || fail "an address that is passed over counts as a fault"
 start_counted_fire
 send 10.8.0.1 -n 40
 wait_mirrored

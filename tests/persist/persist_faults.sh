@@ -127,5 +127,5 @@ done
 # Without an agent nobody tells Redis, and the operator is told.
 charge
 kill_agent
-eb reset --all 2>&1 | grep -q "would come back after a reboot" || fail "a reset without an agent does not say so"
+eb reset --all 2>&1 | grep -q "a reboot would restore" || fail "a reset without an agent does not say so"
 eb reset --all 2> /dev/null | grep -q "nothing to fill" || fail "a reset without an agent did nothing"

@@ -50,7 +50,7 @@ lost "FLUSHALL" redis flushall
 lost "expiry" redis pexpire "$key" 1
 lost "a snapshot put back" put_back
 equal "losses in all" "$times" written store_lost
-equal "messages of losses" "$times" grep -c "the store had lost buckets, all were written anew.* store=redis" "$log"
+equal "messages of losses" "$times" grep -c "the store had lost buckets, wrote all again.* store=redis" "$log"
 equal "recoveries" 0 written redis_recovered
 
 # What belongs to no bucket is no loss when it goes, and does not stay: full since, or none in the maps at all.
@@ -113,7 +113,7 @@ for files in buckets.mdb buckets.mdb-lock 'buckets.mdb*' ''; do
 	until_true "locks anew after the removal of '$files'" [ -e "$dir/state/buckets.mdb-lock" ]
 done
 eb flush > /dev/null || fail "flush to the embedded store"
-log_has "the store had lost buckets, all were written anew.* store=embedded" || fail "a removed file is not reported"
+log_has "the store had lost buckets, wrote all again.* store=embedded" || fail "a removed file is not reported"
 power_cut
 start_agent
 log_has "store=embedded restored=4 " || fail "$(grep restored "$log")"

@@ -217,7 +217,7 @@ static void password_without_need_is_named(void **state)
 	open_quick(&watch, &config);
 	RUN_UNTIL(watch.event, watch.downs);
 	assert_int_equal(watch.error, EB_REDIS_AUTH);
-	assert_non_null(strstr(watch.text, "the server has none"));
+	assert_non_null(strstr(watch.text, "the server requires none"));
 	watch_close(&watch);
 }
 

@@ -1350,7 +1350,7 @@ static void test_forms_of_lists(void **state)
 		  "192.0.2.1/32 192.0.2.0/24 ::ffff:0.0.0.0/96 0.0.0.0/1", NULL },
 		{ "::ffff:192.0.2.0-192.0.2.1\n", "192.0.2.0/31", NULL },
 		{ "# old\r192.0.2.1\r192.0.2.2\r", "192.0.2.1/32 192.0.2.2/32",
-		  ": lines end in a carriage return alone; taken as lines" },
+		  ": lines end in a carriage return alone; read as lines" },
 		{ "192.0.2.1\n192.0.2.2", "192.0.2.1/32 192.0.2.2/32",
 		  ":2: the last line has no newline at its end; was the list cut?" },
 		{ "# old\n192.0.2.1\n<html>\n192.0.2.1000\n", NULL, NULL },
@@ -1423,7 +1423,7 @@ static void test_bad_lines_skipped(void **state)
 	eb_config_free(config);
 	/* Not a list at all, as a portal's page that was downloaded in its place. */
 	write_file("list.txt", "<html>\n<body>\n", 0644);
-	expect_files_refused(path, NULL, -EINVAL, "%s/list.txt: none of its 2 lines is understood; the first, line 1: "
+	expect_files_refused(path, NULL, -EINVAL, "%s/list.txt: none of its 2 lines is valid; the first, line 1: "
 						  "\"<html>\" is not a prefix; write it like 192.0.2.0/24, "
 						  "192.0.2.1 or 2001:db8::/32", directory);
 }
@@ -1527,7 +1527,7 @@ static void test_empty_src_file(void **state)
 	assert_int_equal(config->rules[0].match.src.count, 0);
 	assert_int_equal(config->warning_count, 1);
 	assert_non_null(strstr(config->warnings[0], "a.yaml:3: rule \"dns\": no prefix is in its src_file: it matches "
-						    "nobody"));
+						    "no packet"));
 	eb_config_free(config);
 }
 
@@ -1543,8 +1543,8 @@ static void test_empty_allow_list(void **state)
 	(void)state;
 	write_file("list.txt", "# nobody\n", 0644);
 	config = read_files(write_file("a.yaml", text, 0644), NULL);
-	assert_non_null(strstr(config->warnings[0], "a.yaml:3: rule \"a\": no prefix is in its src_file: it lets "
-						    "nobody through, and rule \"d\" after it denies"));
+	assert_non_null(strstr(config->warnings[0], "a.yaml:3: rule \"a\": no prefix is in its src_file: it allows no "
+						    "packet, and rule \"d\" after it denies"));
 	eb_config_free(config);
 }
 

@@ -352,7 +352,7 @@ static bool settle_buckets(struct eb_agent *agent)
 	int err = agent->job ? -EINPROGRESS : eb_dataplane_settle(agent->dataplane);
 
 	if (err && err != -EINPROGRESS && err != -EBUSY)
-		eb_error("cannot take over what the program before admitted last, trying again", eb_err(err));
+		eb_error("cannot copy what the old program charged last, trying again", eb_err(err));
 	if (err && err != -EINPROGRESS)
 		schedule_retry(agent);
 	return !err;

@@ -104,7 +104,7 @@ static int take_back(struct eb_apply *apply, const char *why, char **error)
 	attach(agent);
 	apply->before = NULL; /* the agent's again */
 	settle(apply);
-	eb_warning("taken back, the rules before are in force again", eb_str("reason", why),
+	eb_warning("rolled back, the previous rules are in force again", eb_str("reason", why),
 		   eb_str("file", tried->path), eb_num("rules", agent->config->rule_count),
 		   eb_str("config", agent->config->path));
 	eb_config_free(tried);
@@ -125,7 +125,7 @@ static int on_deadline(sd_event_source *source, uint64_t usec, void *arg)
 		return 0;
 	}
 	free(path);
-	eb_error("the rules before cannot be put back, trying again",
+	eb_error("cannot put the previous rules into force, trying again",
 		 eb_str("error", apply->problem ? apply->problem : "out of memory"));
 	(void)sd_event_source_set_time_relative(source, RETRY_US);
 	return sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
@@ -136,7 +136,7 @@ void eb_apply_stop(struct eb_apply *apply)
 	char *error = NULL;
 
 	if (apply->before && take_back(apply, "as the agent stops", &error))
-		eb_error("the rules before cannot be put back, the next agent will do it",
+		eb_error("cannot put the previous rules into force, the next agent will",
 			 eb_str("error", error ? error : "out of memory"));
 	free(error);
 }
@@ -146,7 +146,7 @@ static char *nothing_pending(const struct eb_apply *apply)
 	char *error = NULL;
 
 	if (apply->expired)
-		eb_fail(0, &error, "nothing awaits a confirmation; %s was not confirmed in time and taken back",
+		eb_fail(0, &error, "nothing awaits a confirmation; %s was not confirmed in time and was rolled back",
 			apply->expired);
 	else
 		eb_fail(0, &error, "nothing awaits a confirmation");
@@ -164,7 +164,7 @@ json_t *eb_apply_rollback(struct eb_apply *apply)
 	if (take_back(apply, "as asked", &error))
 		return refuse(error);
 	config = apply->agent->config;
-	eb_fail(0, &message, "taken back: %zu rules of %s in force again", config->rule_count, config->path);
+	eb_fail(0, &message, "rolled back: %zu rules of %s in force again", config->rule_count, config->path);
 	reply = json_pack("{s:b, s:i, s:o, s:o}", "ok", 1, "rules", (int)config->rule_count, "config",
 			  eb_printable_json(config->path), "message", eb_printable_json(message));
 	free(message);
@@ -374,7 +374,7 @@ static int put_into_force(struct eb_apply *apply, struct order *order, struct eb
 	if (!*error)
 		eb_fail(err, error, "%s", strerror(-err));
 	if (eb_agent_replace(agent, before, &tried, &nested)) {
-		eb_error("the rules before cannot be put back; reload, or restart the agent",
+		eb_error("cannot put the previous rules into force; reload, or restart the agent",
 			 eb_str("error", nested ? nested : "out of memory"));
 		tried = before;
 	}
@@ -404,7 +404,7 @@ static json_t *report(const struct eb_apply *apply, const struct order *order)
 	json_t *reply;
 
 	if (order->confirm_ns)
-		eb_fail(0, &message, "%s: %zu rules in force for %" PRIu64 "s, then taken back, unless \"edgebucket "
+		eb_fail(0, &message, "%s: %zu rules in force for %" PRIu64 "s, then rolled back, unless \"edgebucket "
 			"confirm\" comes before", order->path, config->rule_count, seconds);
 	else
 		eb_fail(0, &message, order->is_own ? "%s: %zu rules in force" : "%s: %zu rules in force" SAVED,

@@ -32,7 +32,7 @@ bool eb_health_is_ready(const struct eb_agent *agent, FILE *out)
 {
 	fputs(agent->enforcing ? "the restore was decided\n" : "still restoring\n", out);
 	if (agent->refused)
-		fprintf(out, "the configuration is refused, the last one that was in force takes its place: %s\n",
+		fprintf(out, "the configuration is refused, enforcing the last one that was in force: %s\n",
 			agent->refused);
 	return agent->enforcing && !agent->refused;
 }

@@ -49,8 +49,8 @@ static int start_thread(struct eb_keep *keep)
 
 static void tell(const char *error)
 {
-	eb_error("what is in force is not kept for a start whose configuration is refused", eb_str("error", error),
-		 eb_str("hint", "until a reload can keep it, such a start takes what was kept before"));
+	eb_error("cannot keep the configuration in force for a start whose file is refused", eb_str("error", error),
+		 eb_str("hint", "until a reload can keep it, such a start uses the one kept before"));
 }
 
 static void start(struct eb_keep *keep, struct eb_inputs *inputs)

@@ -159,8 +159,9 @@ bool eb_lists_is_watched(const struct eb_match *match, const struct eb_list_file
 static void note_problem(const struct eb_rule_config *rule, struct eb_list_file *file, char *problem)
 {
 	if (problem && (!file->problem || strcmp(file->problem, problem)))
-		eb_error("a list changed, and what was in force of it stays", eb_str("rule", rule->name),
-			 eb_str("file", file->path), eb_num("prefixes", file->count), eb_str("error", problem));
+		eb_error("a list changed but cannot come into force, its previous content stays",
+			 eb_str("rule", rule->name), eb_str("file", file->path), eb_num("prefixes", file->count),
+			 eb_str("error", problem));
 	free(file->problem);
 	file->problem = problem;
 }

@@ -335,7 +335,7 @@ static json_t *answer(struct program *program, const char *request, int file)
 	if (strcmp(request, "reload") == 0)
 		return answer_reload(program);
 	if (strncmp(request, EB_CONTROL_APPLY, strlen(EB_CONTROL_APPLY)) == 0 && program->stopping)
-		return reply_error("the agent is stopping: nobody would take it back; apply it to the next one");
+		return reply_error("the agent is stopping and could not roll it back; apply it to the next agent");
 	if (strncmp(request, EB_CONTROL_APPLY, strlen(EB_CONTROL_APPLY)) == 0)
 		return eb_apply_request(program->apply, request + strlen(EB_CONTROL_APPLY), file);
 	if (strcmp(request, "confirm") == 0)
@@ -657,7 +657,7 @@ static int take_kept(struct eb_agent *agent, char *refused, struct eb_config **o
 	int err = eb_kept_read(agent->config_path, agent->redis_path, out, &error);
 
 	if (!err) {
-		eb_error("the configuration is refused, the last one that was in force takes its place",
+		eb_error("the configuration is refused, enforcing the last one that was in force",
 			 eb_str("config", agent->config_path), eb_str("error", refused), eb_str("kept", (*out)->path),
 			 eb_str("hint", "correct it and reload; edgebucketd --check checks it"));
 		agent->refused = refused;

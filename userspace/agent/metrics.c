@@ -61,10 +61,10 @@ static void expose_verdicts(const struct eb_metrics *metrics, FILE *out, const c
 static void expose_rules(const struct eb_metrics *metrics, FILE *out)
 {
 	eb_expose_family(out, "edgebucket_packets_total", "counter",
-			 "Packets by the rule that decided and what became of them.");
+			 "Packets by the rule that decided and its verdict.");
 	expose_verdicts(metrics, out, "edgebucket_packets_total", false);
 	eb_expose_family(out, "edgebucket_bytes_total", "counter",
-			 "Bytes of frames by the rule that decided and what became of them.");
+			 "Bytes of frames by the rule that decided and its verdict.");
 	expose_verdicts(metrics, out, "edgebucket_bytes_total", true);
 }
 
@@ -77,7 +77,7 @@ static void expose_lists(const struct eb_agent *agent, FILE *out)
 	} families[] = {
 		{ "edgebucket_list_prefixes", "Prefixes of a rule's lists, by the file they came from.", "prefixes" },
 		{ "edgebucket_list_skipped_lines", "Lines of a file that are not understood and left out.", "skipped" },
-		{ "edgebucket_list_stale", "1 while a file changed and what it says now is not in force.", "problem" },
+		{ "edgebucket_list_stale", "1 while a file has changed and its new content is not in force.", "problem" },
 	};
 
 	for (size_t i = 0; i < sizeof(families) / sizeof(families[0]); i++) {
@@ -132,11 +132,11 @@ static void expose_buckets(const struct eb_metrics *metrics, FILE *out)
 	for (int i = 0; i < 2; i++)
 		eb_census_read(metrics->census, numbers[i], &counts[i]);
 	eb_expose_family(out, "edgebucket_buckets", "gauge",
-			 "Sources in the table. One whose bucket is full makes room for another when needed.");
+			 "Sources in the table. A full bucket is given to another source when needed.");
 	for (int i = 0; i < 2; i++)
 		eb_expose(out, "edgebucket_buckets", EB_LABELS({ "family", families[i] }), counts[i].in_use);
 	eb_expose_family(out, "edgebucket_buckets_in_debt", "gauge",
-			 "Sources in the table whose bucket is not full, and who therefore keep their place.");
+			 "Sources in the table whose bucket is not full, and that therefore keep their place.");
 	for (int i = 0; i < 2; i++)
 		eb_expose(out, "edgebucket_buckets_in_debt", EB_LABELS({ "family", families[i] }), counts[i].in_debt);
 	eb_expose_family(out, "edgebucket_table_size", "gauge",
@@ -164,7 +164,7 @@ static void expose_interfaces(const struct eb_agent *agent, FILE *out)
 static void expose_detached(const struct eb_agent *agent, FILE *out)
 {
 	eb_expose_family(out, "edgebucket_detached", "gauge",
-			 "1 while an operator keeps the program off all interfaces (edgebucket detach).");
+			 "1 while the program is detached from all interfaces by edgebucket detach.");
 	eb_expose(out, "edgebucket_detached", EB_NO_LABELS, agent->detached);
 }
 
@@ -193,7 +193,7 @@ static void expose_agent(const struct eb_metrics *metrics, FILE *out)
 	eb_expose_family(out, "edgebucket_reload_ok", "gauge", "0 after a refused reload, until one succeeds.");
 	eb_expose(out, "edgebucket_reload_ok", EB_NO_LABELS, !agent->reload_error);
 	eb_expose_family(out, "edgebucket_config_refused", "gauge",
-			 "1 while the configuration that was kept is in force, as the start found none that is good.");
+			 "1 while the kept configuration is in force because the file was refused at the start.");
 	eb_expose(out, "edgebucket_config_refused", EB_NO_LABELS, agent->refused != NULL);
 	eb_expose_family(out, "edgebucket_config_pending", "gauge",
 			 "1 while a configuration that was applied on trial awaits its confirmation.");
@@ -212,7 +212,7 @@ static void expose_agent(const struct eb_metrics *metrics, FILE *out)
 static void expose_redis(const struct eb_persist_figures *figures, FILE *out)
 {
 	eb_expose_family(out, "redis_latency_seconds", "histogram",
-			 "From sending a command to Redis to its reply, of those that got one.");
+			 "Time from a command to Redis to its reply, without commands that got none.");
 	eb_expose_histogram(out, "redis_latency_seconds", EB_LABELS({ "op", "write" }),
 			    &figures->redis_latency[EB_STORE_WRITE]);
 	eb_expose_histogram(out, "redis_latency_seconds", EB_LABELS({ "op", "read" }),
@@ -240,7 +240,7 @@ static void expose_fallbacks(const struct eb_persist_figures *figures, FILE *out
 			  figures->passes[i]);
 	}
 	eb_expose_family(out, "openclaw_fallback_reads_seconds", "histogram",
-			 "Time to read the buckets back, of one store, before a restore.");
+			 "Time to read the buckets from one store before a restore.");
 	eb_expose_histogram(out, "openclaw_fallback_reads_seconds", EB_NO_LABELS, &figures->recovery_reads);
 	eb_expose_family(out, "edgebucket_mirror_writes_total", "counter",
 			 "Times that the buckets were written, on a tick or because of a fault.");

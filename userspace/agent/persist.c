@@ -114,7 +114,7 @@ static void choose_mirrors(struct eb_persist *persist)
 static void note_other_writer(struct eb_persist *persist, const struct eb_store_meta *other)
 {
 	if (!other && persist->other_boot_id[0])
-		eb_info("nobody else writes the buckets of this node any more",
+		eb_info("no other host writes the buckets of this node any more",
 			eb_str("store", persist->redis.name), eb_str("node", persist->config->node));
 	if (other && strcmp(other->boot_id, persist->other_boot_id) != 0)
 		eb_error("another host writes the buckets of this node too", eb_str("store", persist->redis.name),
@@ -132,7 +132,7 @@ static bool is_fault(enum eb_pass_reason reason)
 static void log_pass(const struct backend *backend, const struct eb_pass_result *result)
 {
 	if (result->reason == EB_PASS_STORE_LOST)
-		eb_warning("the store had lost buckets, all were written anew", eb_str("store", backend->name),
+		eb_warning("the store had lost buckets, wrote all again", eb_str("store", backend->name),
 			   eb_str("address", backend->address), eb_num("set", result->fields_set),
 			   eb_str("hint", "see that it evicts nothing, and who else writes there"));
 	else if (is_fault(result->reason))
@@ -476,10 +476,10 @@ static int on_read_limit(sd_event_source *source, uint64_t usec, void *arg)
 		return 0; /* begins anew when it is back */
 	if (redis->restore)
 		eb_restore_counts(redis->restore, &counts);
-	eb_error("Redis cannot be read to its end, writing to it from now on; what was read is restored",
+	eb_error("Redis cannot be read to the end, writing to it from now on; what was read is restored",
 		 eb_str("store", redis->name), eb_str("address", redis->address), eb_num("fields", counts.fields),
 		 eb_str("error", eb_store_last_error(redis->store)),
-		 eb_str("hint", "look at the rights of its user and the link to it, or raise restore_timeout"));
+		 eb_str("hint", "check the rights of its user and the link to it, or raise restore_timeout"));
 	redis->wanted = redis->reading = false;
 	finish_late(persist, RESTORE_PARTIAL);
 	return 0;
@@ -509,7 +509,7 @@ static int on_timeout(sd_event_source *source, uint64_t usec, void *arg)
 		return 0;
 	}
 	if (persist->redis.wanted)
-		eb_warning("no answer in time, enforcing without; the buckets are added when it comes",
+		eb_warning("no answer in time, enforcing without the stored buckets; they are added when it answers",
 			   eb_str("store", persist->redis.name), eb_str("address", persist->redis.address),
 			   eb_str("error", eb_store_last_error(persist->redis.store)));
 	if (persist->embedded.wanted) {
@@ -579,7 +579,7 @@ static void on_down(const char *text, void *arg)
 	backend->is_closed = is_closed;
 	if (!is_closed) {
 		if (!backend->down_logged)
-			eb_warning("the store is away, trying again; packets are limited as before",
+			eb_warning("the store cannot be reached, trying again; packets are limited as before",
 				   eb_str("store", backend->name), eb_str("address", backend->address),
 				   eb_str("error", text),
 				   eb_str("hint", "see that it runs there and lets this node in"));

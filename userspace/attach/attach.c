@@ -370,7 +370,7 @@ static void log_fallback(int ifindex, int err)
 	char name[IF_NAMESIZE];
 
 	if (if_indextoname(ifindex, name))
-		eb_info("no native mode, trying the generic one, which is slower", eb_str("interface", name),
+		eb_info("native mode does not work, trying generic mode, which is slower", eb_str("interface", name),
 			eb_err(err));
 }
 

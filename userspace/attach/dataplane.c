@@ -104,7 +104,7 @@ static void open_legacy(struct eb_dataplane *dataplane, const char *dir)
 	char *why = NULL;
 
 	if (eb_foreign_open(dir, &dataplane->legacy, &why))
-		eb_warning("cannot carry the buckets over to new maps, sources begin with full ones",
+		eb_warning("cannot copy the buckets to the new maps, sources start with full ones",
 			   eb_str("pin_dir", dir), eb_str("error", why ? why : "out of memory"));
 	free(why);
 }
@@ -139,7 +139,7 @@ static void resume(struct eb_dataplane *dataplane, const char *before, uint32_t 
 		(void)eb_pins_settle(dataplane->pin_dir);
 	if (sets != sets_of(table_size))
 		eb_warning("a change of table_size was interrupted and is completed now; the size that is configured "
-			   "comes with the next restart",
+			   "comes into force at the next restart",
 			   eb_num("table_size", sets * (EB_WAYS / 2)), eb_num("configured", table_size));
 }
 

@@ -64,7 +64,7 @@ enum cli_result cmd_confirm(struct cli *cli, int argc, char **argv)
 
 enum cli_result cmd_rollback(struct cli *cli, int argc, char **argv)
 {
-	return run(cli, argc, argv, "rollback", AGENT_RELOAD_TIMEOUT_MS, "taken back");
+	return run(cli, argc, argv, "rollback", AGENT_RELOAD_TIMEOUT_MS, "rolled back");
 }
 
 static const struct interface *find_interface(const struct interface_list *list, int ifindex)

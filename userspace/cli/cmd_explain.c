@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* edgebucket explain: what would become of a packet now, and why. */
+/* edgebucket explain: what would happen to a packet now, and why. */
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -110,7 +110,7 @@ static void explain_refusal(struct explanation *explanation, const struct explai
 static void explain_admission(struct explanation *explanation)
 {
 	if (!explanation->has_bucket)
-		because(explanation, "the source has no bucket yet, which is as good as a full one");
+		because(explanation, "the source has no bucket yet, which counts as a full one");
 	else
 		because(explanation, "the bucket has enough tokens for a frame of %llu bytes",
 			(unsigned long long)explanation->length);
@@ -307,7 +307,7 @@ static void print_bucket(const struct explanation *explanation)
 
 	print_field("Source:", source_text(explanation).s);
 	if (!explanation->has_bucket)
-		print_field("Bucket:", "none yet, as good as full");
+		print_field("Bucket:", "none yet, counts as full");
 	print_limit_left("Packets:", &explanation->packets, false);
 	print_limit_left("Bytes:", &explanation->bytes, true);
 	snprintf(text, sizeof(text), "%.40s packets so far", print_count(explanation->bucket.dropped).s);

@@ -67,11 +67,11 @@ static void tell_store(const struct session *session)
 	json_t *reply;
 
 	if (!agent_is_running(session))
-		cli_note("no agent is running: what the store holds of these buckets would come back after a reboot");
+		cli_note("no agent is running: a reboot would restore the debts that the store holds of these buckets");
 	else if (agent_ask(session, "reset", AGENT_TIMEOUT_MS, &reply) == CLI_DONE)
 		json_decref(reply);
 	else
-		cli_note("the buckets are full, but the store has not been told: their debts would come back after a "
+		cli_note("the buckets are full, but the store still has their debts: they would come back after a "
 			 "reboot");
 }
 

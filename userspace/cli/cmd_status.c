@@ -261,7 +261,7 @@ static void print_refused(const struct status *status)
 	if (!reason)
 		return;
 	line("Config:", COLOUR_RED, "refused at the start: %s", reason);
-	line(NULL, COLOUR_RED, "the last one that was in force took its place; correct the file and reload");
+	line(NULL, COLOUR_RED, "the last one that was in force is enforced; correct the file and reload");
 }
 
 static void print_metrics(const struct status *status)
@@ -286,10 +286,10 @@ static void print_pending(const struct status *status)
 	if (!file)
 		return;
 	line("Pending:", COLOUR_YELLOW,
-	     "%s awaits \"edgebucket confirm\", else taken back in %" JSON_INTEGER_FORMAT "s", file,
+	     "%s awaits \"edgebucket confirm\", else rolled back in %" JSON_INTEGER_FORMAT "s", file,
 	     json_integer_value(json_object_get(pending, "seconds_left")));
 	if (problem)
-		line(NULL, COLOUR_RED, "cannot be taken back, trying again: %s", problem);
+		line(NULL, COLOUR_RED, "cannot be rolled back, trying again: %s", problem);
 }
 
 static void print_detached(const struct status *status)
@@ -404,7 +404,7 @@ static void print_embedded(const struct status *status)
 	else if (!json_is_true(json_object_get(embedded, "up")))
 		line("Embedded:", COLOUR_YELLOW, "cannot be used%s%s", error && *error ? ": " : "", error ? error : "");
 	else if (json_is_true(json_object_get(redis, "up")))
-		line("Embedded:", COLOUR_GREEN, "ready for when Redis is away, %s", store_text(embedded).s);
+		line("Embedded:", COLOUR_GREEN, "ready for times without Redis, %s", store_text(embedded).s);
 	else
 		line("Embedded:", COLOUR_GREEN, "in use, %s", store_text(embedded).s);
 	json_decref(embedded);
@@ -441,13 +441,13 @@ static void print_restore(const struct status *status)
 	if (!state || !strcmp(state, "none"))
 		line("Restore:", COLOUR_NONE, "none");
 	else if (!strcmp(state, "adopted"))
-		line("Restore:", COLOUR_NONE, "none needed: the maps were there");
+		line("Restore:", COLOUR_NONE, "none needed: the maps existed");
 	else if (!strcmp(state, "running"))
 		line("Restore:", COLOUR_YELLOW, "running, nothing is enforced yet");
 	else
 		print_restored(restore);
 	if (state && !strcmp(state, "waiting"))
-		line(NULL, COLOUR_YELLOW, "Redis has not answered yet: what it holds will be added");
+		line(NULL, COLOUR_YELLOW, "Redis has not answered yet: the debts that it holds will be added");
 	if (state && !strcmp(state, "partial"))
 		line(NULL, COLOUR_YELLOW, "Redis could not be read to its end: the rest is lost");
 	json_decref(restore);

@@ -209,7 +209,7 @@ static enum cli_result run_alone(struct watch *watch)
 	if (lock < 0)
 		return cli_fail("%s: %s", watch->session.places.pin_dir, strerror(errno));
 	if (flock(lock, LOCK_EX | LOCK_NB))
-		result = errno == EWOULDBLOCK ? cli_fail("somebody else is watching") :
+		result = errno == EWOULDBLOCK ? cli_fail("another watcher is connected") :
 						cli_fail("%s: %s", watch->session.places.pin_dir, strerror(errno));
 	else
 		result = run_ring(watch);

@@ -136,7 +136,7 @@ void lockout_warn(const struct eb_config *config)
 	eb_rules_free(ruleset);
 	rule = found < 0 ? NULL : &config->rules[found];
 	if (rule && rule->action == EB_DENY && !rule->monitor)
-		cli_note("warning: %s:%u: rule \"%s\" denies %s, where this session comes from; \"edgebucket apply FILE "
+		cli_note("warning: %s:%u: rule \"%s\" denies %s, the address of this session; \"edgebucket apply FILE "
 			 "--confirm 60s\" takes it back unless you confirm it", config->path, rule->line, rule->name,
 			 session);
 }

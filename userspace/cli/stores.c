@@ -165,7 +165,7 @@ static int wait_end(sd_event *loop, struct reading *reading)
 		before = reading->progress;
 		err = eb_redis_run_until(loop, &reading->ended, STALL_TIMEOUT_NS);
 	} while (err == -ETIMEDOUT && reading->progress != before);
-	return err ? fail(reading, err, "it stopped to answer") : reading->error;
+	return err ? fail(reading, err, "it stopped answering") : reading->error;
 }
 
 static int open_store(sd_event *loop, const struct eb_config *config, struct reading *reading)

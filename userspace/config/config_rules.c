@@ -699,10 +699,10 @@ static int warn_of_empty(const struct eb_yaml_value *value, const struct eb_conf
 	if ((!no_src && !no_dst) || is_half_written(match))
 		return 0;
 	if (deny)
-		return eb_findings_warn(report, "%s:%u: rule \"%s\": no prefix is in its %s: it lets nobody through, "
+		return eb_findings_warn(report, "%s:%u: rule \"%s\": no prefix is in its %s: it allows no packet, "
 					"and rule \"%s\" after it denies", value->yaml->file, rule->line, rule->name,
 					no_src ? "src_file" : "dst_file", deny->name);
-	return eb_findings_warn(report, "%s:%u: rule \"%s\": no prefix is in its %s: it matches nobody",
+	return eb_findings_warn(report, "%s:%u: rule \"%s\": no prefix is in its %s: it matches no packet",
 				value->yaml->file, rule->line, rule->name, no_src ? "src_file" : "dst_file");
 }
 

@@ -267,7 +267,7 @@ static int warn_of_skipped(const struct parser *parser)
 	if (!parser->skipped)
 		return 0;
 	if (!parser->good)
-		return eb_findings_fail(parser->report, "%s: none of its %zu lines is understood; the first, line %u: "
+		return eb_findings_fail(parser->report, "%s: none of its %zu lines is valid; the first, line %u: "
 					"%s", parser->path, parser->skipped, parser->first_bad_line, parser->first_bad);
 	return eb_findings_warn(parser->report, "%s: left out lines that are not understood: %zu; the first, line %u: "
 				"%s", parser->path, parser->skipped, parser->first_bad_line, parser->first_bad);
@@ -279,7 +279,7 @@ static int warn_of_whole(const struct parser *parser, const char *text, size_t s
 	int err = 0;
 
 	if (parser->has_lone_cr)
-		err = eb_findings_warn(parser->report, "%s: lines end in a carriage return alone; taken as lines",
+		err = eb_findings_warn(parser->report, "%s: lines end in a carriage return alone; read as lines",
 				       parser->path);
 	if (!err && size && !strchr("\r\n", text[size - 1]))
 		err = eb_findings_warn(parser->report, "%s:%u: the last line has no newline at its end; was the list "

@@ -52,7 +52,7 @@ int eb_detach_note_set(const char *state_dir, const char *run_dir, char **error)
 
 	note_path(state_dir, run_dir, path);
 	err = make_note(note_dir(state_dir, run_dir), path);
-	return err ? eb_fail(err, error, "%s: cannot note that limits are to stay off, a restart puts them on: %s",
+	return err ? eb_fail(err, error, "%s: cannot note that the limits stay off, a restart would restore them: %s",
 			     path, strerror(-err))
 		   : 0;
 }

@@ -84,7 +84,7 @@ static int open_all(const char *pin_dir, struct eb_maps *maps, char **error)
 		maps->fd[i] = eb_pins_open(pin_dir, names[i]);
 		if (maps->fd[i] == -ENOENT)
 			return eb_fail(-EPROTO, error,
-				       "%s/%s is missing: a restart of edgebucketd makes the maps anew", pin_dir,
+				       "%s/%s is missing: a restart of edgebucketd creates the maps again", pin_dir,
 				       names[i]);
 		if (maps->fd[i] < 0)
 			return eb_fail(maps->fd[i], error, "%s/%s: %s", pin_dir, names[i], strerror(-maps->fd[i]));

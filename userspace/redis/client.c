@@ -171,7 +171,7 @@ static void on_reply(struct eb_client *client, const struct eb_redis_reply *repl
 		eb_client_sanitize(*reply->str ? reply->str : "an error without a reason", text, sizeof(text));
 	}
 	if (!client->count) {
-		fail(client, error ? error : EB_REDIS_PROTOCOL, error ? text : "a reply that nobody asked for");
+		fail(client, error ? error : EB_REDIS_PROTOCOL, error ? text : "a reply to no command");
 		return;
 	}
 	request = pop(client);
@@ -225,7 +225,7 @@ static void on_received(const char *data, size_t len, void *arg)
 		fail(client, EB_REDIS_PROTOCOL,
 		     err == -EMSGSIZE ? "a reply is larger than what is read"
 		     : err == -ENOMEM ? "out of memory"
-				      : "what the server sent is no reply of Redis");
+				      : "the server sent something that is not a reply of Redis");
 	if (client->state != STATE_FAILED)
 		tell_writable(client);
 	leave(client);
@@ -304,7 +304,7 @@ static void on_auth(const struct eb_redis_result *result, void *arg)
 	else if (!strncmp(result->reply->str, "ERR wrong number", 16))
 		snprintf(text, sizeof(text), "the server knows no user names (Redis before 6)");
 	else if (strstr(result->reply->str, "without any password configured"))
-		snprintf(text, sizeof(text), "a password is configured here, but the server has none");
+		snprintf(text, sizeof(text), "a password is configured, but the server requires none");
 	else if (eb_resp_classify(result->reply->str) == EB_REDIS_MAX_CLIENTS)
 		snprintf(text, sizeof(text), "the server has its maximum number of clients");
 	else

@@ -305,7 +305,7 @@ static void retry_waiting(struct eb_cluster *cluster)
 		if (cluster->freed)
 			fail_request(request, EB_REDIS_CLOSED, "the connection was given up");
 		else if (eb_monotonic_ns() >= request->deadline_ns)
-			fail_request(request, EB_REDIS_TIMEOUT, "no node of the cluster took the command in time");
+			fail_request(request, EB_REDIS_TIMEOUT, "no node of the cluster accepted the command in time");
 		else
 			dispatch(request);
 	}

@@ -66,7 +66,7 @@ static void take_answer(struct watcher *watcher, const char *host, const char *p
 	unsigned long port = strtoul(port_text, NULL, 10);
 
 	if (!eb_endpoint_is_host(host) || !port || port > 65535) {
-		note(watcher, "named an address that is none");
+		note(watcher, "named an invalid address");
 	} else if (!strcmp(eb_endpoint_text(host, port).text, sentinel->rejected)) {
 		note(watcher, "names a server that is no master");
 	} else if (sentinel->is_querying) {

@@ -283,7 +283,7 @@ static void collect(struct bundle *bundle)
 }
 
 static const char readme[] =
-	"What edgebucket support has found on this machine. Look through it before you send it.\n"
+	"What edgebucket support has found on this machine. Read it before you send it.\n"
 	"\n"
 	"configuration.yaml  " "without comments, and " REDACT_MARK " in place of passwords and, in its redis part,\n"
 	"                    " "of user names and of what is not known to be harmless; so is redis-config.yaml\n"
@@ -366,7 +366,7 @@ static enum cli_result write_bundle(const struct bundle *bundle, const char *out
 	if (bundle->cli->json)
 		return print_json(json_pack("{s:o, s:I}", "file", eb_printable_json(output), "files",
 					    (json_int_t)bundle->count + 1));
-	printf("%s: %zu files, passwords removed; look through them before you send it\n", output, bundle->count + 1);
+	printf("%s: %zu files, passwords removed; read them before you send it\n", output, bundle->count + 1);
 	return CLI_DONE;
 }
 
