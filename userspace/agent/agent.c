@@ -209,7 +209,7 @@ static bool lift(struct eb_agent *agent, struct eb_interface *interface, const c
 
 	if (!err) {
 		interface->attachment = (struct eb_attachment){ .mode = "" };
-		eb_info("taken off for a moment, as the kernel changes nothing below an interface with a program",
+		eb_info("detached for a moment, because the kernel changes nothing below an interface with a program",
 			eb_str("interface", interface->name), eb_str("below", lower));
 	}
 	free(error);
@@ -246,7 +246,7 @@ static void attach_interface(struct eb_agent *agent, const struct eb_layers *lay
 	int err = eb_attach_status(interface->name, eb_dataplane_programs(agent->dataplane), &now);
 
 	if (!err && !now.attached && interface->attachment.attached) {
-		eb_warning("somebody took the program off, attaching again", eb_str("interface", interface->name),
+		eb_warning("another process detached the program, attaching again", eb_str("interface", interface->name),
 			   eb_str("hint", "edgebucket detach --stay takes it off for good"));
 		(void)eb_persist_fault(agent->persist, EB_PASS_DETACHED);
 	}
@@ -298,7 +298,7 @@ static void leave_interface(struct eb_agent *agent, const struct eb_layers *laye
 	else if (err == -EINPROGRESS)
 		agent->leaving = true;
 	else if (err != -ENODEV)
-		eb_warning("cannot detach from what is no longer configured, its packets are still limited",
+		eb_warning("cannot detach from an interface no longer configured, its packets are still limited",
 			   eb_str("interface", name), eb_str("error", error),
 			   eb_str("hint", "take the program off with ip link or xdp-loader"));
 	free(error);
@@ -537,7 +537,7 @@ void eb_agent_check_pins(struct eb_agent *agent)
 	const char *pin_dir = agent->config->pin_dir, *problem;
 
 	if (eb_dataplane_keep_pins(agent->dataplane))
-		eb_warning("somebody removed pins of the maps, pinned again", eb_str("pin_dir", pin_dir),
+		eb_warning("pins of the maps were removed, pinned them again", eb_str("pin_dir", pin_dir),
 			   eb_str("hint", "edgebucket detach --maps removes them, once the agent is stopped"));
 	problem = eb_dataplane_pins_problem(agent->dataplane);
 	if (problem && (!agent->pins_problem || strcmp(problem, agent->pins_problem) != 0))
@@ -592,7 +592,7 @@ int eb_agent_attach(struct eb_agent *agent, char **error)
 	eb_agent_stay_no_more(agent);
 	eb_agent_attach_all(agent);
 	if (!agent->enforcing)
-		return eb_fail(-EAGAIN, error, "still restoring: limits are put on after it");
+		return eb_fail(-EAGAIN, error, "still restoring: the limits come into force after it");
 	for (size_t i = 0; i < agent->interface_count; i++) {
 		const struct eb_interface *interface = &agent->interfaces[i];
 
@@ -721,8 +721,8 @@ int eb_agent_start(struct eb_agent *agent, struct eb_config *config, char **erro
 	log_warnings(config);
 	agent->stays = agent->detached = eb_detach_note_is_set(config->state_dir, config->run_dir);
 	if (agent->detached)
-		eb_warning("an operator took the limits off to stay off: nothing is limited",
-			   eb_str("hint", "edgebucket attach, or reload, puts them on"));
+		eb_warning("an operator detached with --stay: nothing is limited",
+			   eb_str("hint", "edgebucket attach, or reload, attaches again"));
 	if (agent->monitor)
 		eb_warning("--monitor: nothing is dropped; rules count what they would drop");
 	err = make_interfaces(config, &agent->interfaces);
