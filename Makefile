@@ -156,6 +156,7 @@ asan: asan-programs ## build and run all tests with AddressSanitizer, LeakSaniti
 
 soak: all tests asan-programs ## a thousand reloads and a hundred Redis connections, plain and with LeakSanitizer
 	$(Q)export SOAK_RELOADS=1000 SOAK_RECONNECTS=100; \
+		EB_KILL_EVERY=1 BUILD=$(abspath $(BUILD)) ./tests/net/net_layers_kill.sh && \
 		BUILD=$(abspath $(BUILD)) ./tests/persist/persist_soak.sh && \
 		BUILD=$(abspath $(BUILD)/asan) ./tests/persist/persist_soak.sh
 
