@@ -244,9 +244,10 @@ status_is() { eb --json status | jq -e "$1" > /dev/null; }
 
 frames() { eb --json status | jq ".frames.$1.packets"; }
 
-# until_true WHAT COMMAND...: waits for a condition.
+# until_true WHAT COMMAND...: waits for a condition. The bound ends a test that hangs: on a busy machine, loading a long
+# list or many programs takes half a minute.
 until_true() {
-	local what=$1 end=$((SECONDS + 30))
+	local what=$1 end=$((SECONDS + 120))
 	shift
 	until "$@"; do
 		[ $SECONDS -lt $end ] || fail "waited in vain for $what"
@@ -265,7 +266,7 @@ wait_log() {
 
 # equal WHAT WANT COMMAND...: its output must become this. Counts of packets lag by a moment, hence the wait.
 equal() {
-	local what=$1 want=$2 got end=$((SECONDS + 10))
+	local what=$1 want=$2 got end=$((SECONDS + 60))
 	shift 2
 	until got=$("$@") && [ "$got" = "$want" ]; do
 		[ $SECONDS -lt $end ] || fail "$what: ${got:-nothing}, expected $want"
