@@ -147,7 +147,7 @@ static void operate(struct run *run, char operation)
 	err = operation == 'w'	 ? write_batch(run)
 	      : operation == 'm' ? write_meta(run)
 	      : operation == 'g' ? eb_store_read_meta(run->store, on_meta, run)
-	      : operation == 'n' ? eb_store_count(run->store, on_done, run)
+	      : operation == 'c' ? eb_store_count(run->store, on_done, run)
 				 : eb_store_scan(run->store, on_field, on_done, run);
 	if (err)
 		run->taken--;
@@ -198,7 +198,7 @@ static void step(struct run *run, char letter, const char *rest, size_t len)
 	case 'w':
 	case 'm':
 	case 'g':
-	case 'n':
+	case 'c':
 	case 's':
 		operate(run, letter);
 		break;
