@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # An agent that is killed at any step of writing a configuration that was applied: the file has the text before or the
 # new one, whole, with the one before it in .previous; the next start takes it, and an apply that succeeds tidies up.
-# shellcheck source=lib.sh
-. "$(dirname "$0")/lib.sh"
+# shellcheck source=../lib/network.sh
+. "$(dirname "$0")/../lib/network.sh"
 
 rule_is() { [ "$(eb --json rules | jq -r .[].name)" = "$1" ]; }
 text_of() { sed -n 's/.*name: \([a-z0-9-]*\),.*/\1/p' "$1"; }

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # An agent that is killed in a step of writing to the embedded store, from making its file on: the next start restores
 # what was committed.
-# shellcheck source=lib.sh
-. "$(dirname "$0")/lib.sh"
+# shellcheck source=../lib/persistence.sh
+. "$(dirname "$0")/../lib/persistence.sh"
 
 is_settled() { log_has "msg=attached interface=card0 " || ! agent_runs; }
 flushed() { eb flush > /dev/null 2>&1; }
