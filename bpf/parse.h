@@ -135,7 +135,8 @@ static __always_inline int eb_is_tag(int type)
 }
 
 /* Reads a PPPoE header and the protocol behind it. Returns it as an EtherType, ETH_P_PPP_SES when it is not IP, -1 when
- * malformed: so is an IP packet whose protocol is compressed to one byte, which PPPoE advises against and few expect. */
+ * malformed: so is an IP packet whose protocol is compressed to one byte, which PPPoE advises against and few
+ * expect. */
 static __always_inline int eb_parse_pppoe(struct eb_cursor *cursor)
 {
 	struct eb_pppoe *pppoe = eb_cursor_take(cursor, sizeof(*pppoe));
@@ -215,9 +216,10 @@ static __always_inline enum eb_parsed eb_parse_transport(struct eb_cursor *curso
 }
 
 /*
- * RFC 3376, RFC 2236: IGMP has a TTL of 1 and the router alert option (RFC 2113), and goes to a group. Who is not on the
- * link can choose the TTL and the option, but his packet must arrive at a group's address: for that, multicast routers
- * would have to forward it to this link, which they do with no group of 224.0.0.0/24, and others only where asked to.
+ * RFC 3376, RFC 2236: IGMP has a TTL of 1 and the router alert option (RFC 2113), and goes to a group. Who is not on
+ * the link can choose the TTL and the option, but his packet must arrive at a group's address: for that, multicast
+ * routers would have to forward it to this link, which they do with no group of 224.0.0.0/24, and others only where
+ * asked to.
  */
 static __always_inline int eb_is_igmp(const struct eb_cursor *cursor, const struct iphdr *ip)
 {

@@ -262,17 +262,17 @@ static const struct refused refused[] = {
 	{ "node with braces", CONFIG("node: a{b}\n"),
 	  "2: node: \"a{b}\" is not a node's name; up to 255 letters, digits and . _ : @ / + -" },
 	{ "a no-break space in front of a value", CONFIG("node:\u00a0a\n"),
-	  "2: column 6 is a no-break space; write a plain character in its place, or put a text that is to have it into "
-	  "quotes" },
+	  "2: column 6 is a no-break space; write a plain character in its place, or put a text that "
+	  "is to have it into quotes" },
 	{ "typographic quotes", CONFIG("# “so”, it's\nmetrics: 'it''s' # ’\nnode: “a”\n"),
 	  "4: column 7 is a typographic quote; write a plain character in its place, or put a text that is to have it "
 	  "into quotes" },
 	{ "a zero width space in a key", CONFIG("no\u200bde: a\n"),
-	  "2: column 3 is a zero width space; write a plain character in its place, or put a text that is to have it into "
-	  "quotes" },
+	  "2: column 3 is a zero width space; write a plain character in its place, or put a text that "
+	  "is to have it into quotes" },
 	{ "a byte order mark further on", "\ufeff" CONFIG("node: a\ufeff\n"),
-	  "2: column 8 is a byte order mark; write a plain character in its place, or put a text that is to have it into "
-	  "quotes" },
+	  "2: column 8 is a byte order mark; write a plain character in its place, or put a text that "
+	  "is to have it into quotes" },
 	{ "a dash of an editor", RULE("    action: deny\n    match: { dport: 1000–2000 }\n"),
 	  "5: column 25 is a typographic dash; write a plain character in its place, or put a text that is to have it "
 	  "into quotes" },
@@ -1359,7 +1359,8 @@ static void test_forms_of_lists(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-		const char *path = write_file("a.yaml", RULE("    action: allow\n    match: { src_file: list.txt }\n"), 0644);
+		const char *path = write_file("a.yaml", RULE("    action: allow\n    match: { src_file: list.txt }\n"),
+					      0644);
 		struct eb_config *config = NULL;
 		char *error = NULL, text[1024] = "";
 

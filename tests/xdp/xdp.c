@@ -350,7 +350,8 @@ static void print_count(FILE *out, const char *rule, const char *what, uint64_t 
 
 const char *rig_counts(const struct rig *rig, size_t len)
 {
-	static const char *const kinds[] = { "not_ip", "malformed", "unmatched", "nd", "group", "contended", "table_full" };
+	static const char *const kinds[] = { "not_ip", "malformed", "unmatched", "nd",
+					     "group", "contended", "table_full" };
 	static char text[1024];
 	FILE *out = fmemopen(text, sizeof(text), "w");
 

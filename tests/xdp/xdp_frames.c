@@ -218,7 +218,7 @@ static const struct row rows[] = {
 	{ "listener report, version 2", PASSED("ip6:" LISTENER " hop:ra=1 icmp6:143", "group") },
 	{ "listener report in a VLAN", PASSED("tag ip6:" LISTENER " hop:ra=1 icmp6:143", "group") },
 	{ "listener report, padding first", PASSED("ip6:" LISTENER " hop:ra=2 icmp6:143", "group") },
-	{ "listener report without an address yet", PASSED("ip6:src=::,dst=ff02::16,hl=1 hop:ra=1 icmp6:143", "group") },
+	{ "listener report, no address yet", PASSED("ip6:src=::,dst=ff02::16,hl=1 hop:ra=1 icmp6:143", "group") },
 	{ "listener type below", CHARGED("ip6:" LISTENER " hop:ra=1 icmp6:129", "rest") },
 	{ "listener type above", CHARGED("ip6:" LISTENER " hop:ra=1 icmp6:144", "rest") },
 	{ "listener report, hop limit 2", CHARGED("ip6:src=fe80::7,dst=ff02::16,hl=2 hop:ra=1 icmp6:143", "rest") },

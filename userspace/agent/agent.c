@@ -246,7 +246,8 @@ static void attach_interface(struct eb_agent *agent, const struct eb_layers *lay
 	int err = eb_attach_status(interface->name, eb_dataplane_programs(agent->dataplane), &now);
 
 	if (!err && !now.attached && interface->attachment.attached) {
-		eb_warning("another process detached the program, attaching again", eb_str("interface", interface->name),
+		eb_warning("another process detached the program, attaching again",
+			   eb_str("interface", interface->name),
 			   eb_str("hint", "edgebucket detach --stay takes it off for good"));
 		(void)eb_persist_fault(agent->persist, EB_PASS_DETACHED);
 	}

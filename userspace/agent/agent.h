@@ -51,7 +51,7 @@ struct eb_agent {
 	uint64_t table_full;    /* packets so far whose source found no room */
 	struct eb_watch *watch; /* of the files of lists; NULL before it enforces */
 	char *reload_error;     /* of the last reload, NULL when it succeeded */
-	char *refused;          /* why the start took the configuration that was kept; until the file is in force, NULL */
+	char *refused; /* why the start took the configuration that was kept; NULL once the file is in force */
 	struct eb_keep *keep;   /* NULL without a state_dir */
 };
 
@@ -102,8 +102,8 @@ int eb_agent_attach(struct eb_agent *agent, char **error);
 int eb_agent_stay(struct eb_agent *agent, char **error);
 void eb_agent_stay_no_more(struct eb_agent *agent);
 
-/* Takes the program off all interfaces. `pause`: and leaves it off until a reload or `edgebucket attach`. -EINPROGRESS where that takes
- * longer: detach_done tells how it ended. */
+/* Takes the program off all interfaces. `pause`: and leaves it off until a reload or `edgebucket attach`. -EINPROGRESS
+ * where that takes longer: detach_done tells how it ended. */
 int eb_agent_detach_all(struct eb_agent *agent, bool pause, char **error);
 
 /* Frees everything; whether programs stay attached was decided before. */

@@ -292,8 +292,8 @@ static int check_redis(const struct eb_agent *agent, const struct order *order, 
 	if (!order->confirm_ns || eb_redis_config_equal(agent->config->redis, config->redis))
 		return 0;
 	return eb_fail(-EINVAL, error,
-		       "%s: redis cannot change on trial: apply without --confirm, or change it and the rules one after "
-		       "the other", order->path);
+		       "%s: redis cannot change on trial: apply without --confirm, or change it and the rules one "
+		       "after the other", order->path);
 }
 
 static int set_timer(struct eb_apply *apply, uint64_t confirm_ns)

@@ -28,7 +28,8 @@ typedef void (*eb_http_handler)(const char *path, struct eb_http_reply *reply, v
 
 /*
  * Listens at the first of the `resolved` addresses that can be had; where that is NULL, at "unix:/path", where a socket
- * that nobody listens at any more is replaced. `address` is what it is called. Returns 0 and an object for eb_http_server_close(), or negative errno with a malloc'ed line in *error.
+ * that nobody listens at any more is replaced. `address` is what it is called. Returns 0 and an object for
+ * eb_http_server_close(), or negative errno with a malloc'ed line in *error.
  */
 int eb_http_server_open(sd_event *loop, const char *address, const struct addrinfo *resolved, eb_http_handler handler,
 			void *arg, struct eb_http_server **out, char **error);

@@ -172,8 +172,8 @@ static void log_list_warnings(const struct eb_findings *report)
 		eb_warning("a list is valid, but perhaps not as it was meant", eb_str("reason", report->warnings[i]));
 }
 
-/* Returns 0 with the file's prefixes in *slice and its text among those `read`, or negative errno with a line in *problem; NULL where it is to be tried
- * again. */
+/* Returns 0 with the file's prefixes in *slice and its text among those `read`, or negative errno with a line in
+ * *problem; NULL where it is to be tried again. */
 static int read_slice(const struct eb_match *match, struct eb_list_file *file, struct eb_inputs *read,
 		      struct eb_prefix_list *slice, size_t *skipped, char **problem)
 {
@@ -301,8 +301,8 @@ static size_t count_files(const struct eb_config *config)
 	return count;
 }
 
-/* For a start whose configuration is refused, unless what is in force is on trial, or took another's place itself. Takes
- * over `read`. */
+/* For a start whose configuration is refused, unless what is in force is on trial, or took another's place itself.
+ * Takes over `read`. */
 static void keep_lists(struct eb_agent *agent, struct eb_inputs *read)
 {
 	if (agent->keep && !agent->pending && !agent->refused) {

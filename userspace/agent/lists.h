@@ -27,7 +27,8 @@ json_t *eb_lists_compare(const struct eb_config *config, const struct eb_list_si
 /*
  * To be called before `config` takes the place of `before`. Files that were half-written get what `before` has of them,
  * and are read again as soon as they are whole; one of which it has nothing stays half-written, which
- * eb_rules_compile() refuses. Warns of that, and of rules that lost more than half of their prefixes. Returns 0 or negative errno.
+ * eb_rules_compile() refuses. Warns of that, and of rules that lost more than half of their prefixes. Returns 0 or
+ * negative errno.
  */
 int eb_lists_inherit(struct eb_config *config, const struct eb_config *before);
 

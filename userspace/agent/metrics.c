@@ -77,7 +77,7 @@ static void expose_lists(const struct eb_agent *agent, FILE *out)
 	} families[] = {
 		{ "edgebucket_list_prefixes", "Prefixes of a rule's lists, by the file they came from.", "prefixes" },
 		{ "edgebucket_list_skipped_lines", "Lines of a file that are not understood and left out.", "skipped" },
-		{ "edgebucket_list_stale", "1 while a file has changed and its new content is not in force.", "problem" },
+		{ "edgebucket_list_stale", "1 while the new content of a changed file is not in force.", "problem" },
 	};
 
 	for (size_t i = 0; i < sizeof(families) / sizeof(families[0]); i++) {

@@ -5,8 +5,8 @@
  * waits whenever the store has enough to do.
  *
  * Each pass ends with a question to the store, in the round trip that writes the meta record: how many fields it has,
- * and whether the meta record is our last one. A store that lost its content, or had an earlier one put back, is written
- * anew by the same pass.
+ * and whether the meta record is our last one. A store that lost its content, or had an earlier one put back, is
+ * written anew by the same pass.
  *
  * Fields that no bucket stands for any more are removed by a cleaning, see cleaning.h.
  */

@@ -82,7 +82,7 @@ struct eb_persist {
 	struct eb_restore_counts counts; /* of everything restored */
 	uint64_t restored_age_ns;
 	bool has_age;
-	char other_boot_id[sizeof(((struct eb_store_meta *)NULL)->boot_id)]; /* of another writer; "" while there is none */
+	char other_boot_id[sizeof(((struct eb_store_meta *)NULL)->boot_id)]; /* of another writer, or "" */
 	struct eb_histogram recovery_reads;
 };
 
@@ -823,7 +823,8 @@ static json_t *store_status(const struct backend *backend)
 	if (stats.last_success_ns)
 		age = json_real((eb_monotonic_ns() - stats.last_success_ns) / 1e9);
 	return json_pack("{s:b, s:b, s:o, s:o, s:o, s:I, s:I, s:I}", "configured", backend->store != NULL, "up",
-			 is_up(backend), "address", eb_printable_json(*peer ? peer : NULL), "last_write_age_seconds", age, "last_error",
+			 is_up(backend), "address", eb_printable_json(*peer ? peer : NULL),
+			 "last_write_age_seconds", age, "last_error",
 			 eb_printable_json(backend->store ? eb_store_last_error(backend->store) : ""), "fields",
 			 (json_int_t)stats.fields_held, "fields_set", (json_int_t)stats.fields_set, "fields_deleted",
 			 (json_int_t)stats.fields_deleted);

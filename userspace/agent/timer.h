@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* Timers of the loop that are set again each time, some of them at a random moment, so that nodes do not act together. */
+/* Timers of the loop that are set again each time, some of them at a random moment, so that nodes do not act
+ * together. */
 #ifndef EB_TIMER_H
 #define EB_TIMER_H
 

@@ -70,8 +70,8 @@ struct eb_attachment {
 
 /*
  * Attaches the program to an interface, or replaces an older one of ours, or one for other frames, without a gap. Where
- * the interface is of a type whose frames the program cannot read, it is taken off: -EPROTONOSUPPORT. Other owners' programs stay:
- * where there is no place beside them, or only in another mode, -EBUSY. *out says what became of it.
+ * the interface is of a type whose frames the program cannot read, it is taken off: -EPROTONOSUPPORT. Other owners'
+ * programs stay: where there is no place beside them, or only in another mode, -EBUSY. *out says what became of it.
  *
  * `is_below` says that another interface that is to have the program lies on this one. Then a link holds it, which
  * takes a moment without a program where one was attached otherwise; beside other owners' programs there is none. Where

@@ -26,10 +26,10 @@
 #include "maps/pins.h"
 #include "table.h"
 
-#define PRIVATE_BPFFS                                                                                             \
-	"bpffs was not mounted at " EB_BPFFS ", and this agent mounted it in a mount namespace of its own: the maps end " \
-	"with that, and a start makes new ones, with full buckets. Before it starts, outside: mount -t bpf bpf " EB_BPFFS \
-	"; a container needs that directory as a volume"
+#define PRIVATE_BPFFS                                                                                                  \
+	"bpffs was not mounted at " EB_BPFFS ", and this agent mounted it in a mount namespace of its own: the maps "  \
+	"end with that, and a start makes new ones, with full buckets. Before it starts, outside: mount -t bpf bpf "   \
+	EB_BPFFS "; a container needs that directory as a volume"
 
 struct eb_dataplane {
 	char *pin_dir, *run_dir;
@@ -698,8 +698,8 @@ static int look_for_before(struct eb_dataplane *dataplane)
 	if (found <= 0)
 		return found;
 	if (strcmp(ifname, dataplane->held_by) != 0)
-		eb_warning("the program before is still on an interface: what it admits counts here once it is off, and "
-			   "its maps stay until then",
+		eb_warning("the program before is still on an interface: what it admits counts here once it is off, "
+			   "and its maps stay until then",
 			   eb_str("interface", ifname));
 	strcpy(dataplane->held_by, ifname);
 	return -EBUSY;

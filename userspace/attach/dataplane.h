@@ -18,8 +18,8 @@ struct eb_dataplane; /* opaque */
 
 /*
  * Adopts the maps pinned in config->pin_dir, or makes them: mounts bpffs at /sys/fs/bpf when nothing is. Maps of
- * another schema or table_size, or some that do not belong together, are replaced, with all buckets carried over. Returns 0 and an object for
- * eb_dataplane_close(), or negative errno with a malloc'ed line in *error.
+ * another schema or table_size, or some that do not belong together, are replaced, with all buckets carried over.
+ * Returns 0 and an object for eb_dataplane_close(), or negative errno with a malloc'ed line in *error.
  */
 int eb_dataplane_open(const struct eb_config *config, struct eb_dataplane **out, char **error);
 
@@ -39,8 +39,8 @@ bool eb_dataplane_is_carrying(const struct eb_dataplane *dataplane);
 
 /*
  * Pins new maps, once they have rules and what was restored or carried over, in place of those that were pinned before.
- * An agent that is killed earlier leaves those, or nothing, to the next one; one that is killed later leaves both, until
- * eb_dataplane_settle().
+ * An agent that is killed earlier leaves those, or nothing, to the next one; one that is killed later leaves both,
+ * until eb_dataplane_settle().
  * Notes in run_dir which maps they are. Returns 0 or negative errno with *error.
  */
 int eb_dataplane_commit(struct eb_dataplane *dataplane, char **error);
@@ -59,7 +59,8 @@ const char *eb_dataplane_pins_problem(const struct eb_dataplane *dataplane);
 int eb_dataplane_apply(struct eb_dataplane *dataplane, const struct eb_ruleset *ruleset, char **error);
 
 /*
- * Takes over what the program before charged to the maps before since eb_dataplane_apply(), and lets those go. Returns 0;
+ * Takes over what the program before charged to the maps before since eb_dataplane_apply(), and lets those go. Returns
+ * 0;
  * -EBUSY while an interface still has that program, logged once; or other negative errno. To be called again until it
  * is 0.
  */

@@ -40,8 +40,8 @@ struct eb_dispatcher_result {
 struct eb_dispatcher_job; /* opaque: a child at work. It may wait for libxdp's lock, so for another process. */
 
 /*
- * Begin to attach a program, behind a dispatcher if the kernel can, alone if not; and to take programs out from behind a
- * dispatcher, in one step. Both return 0 and a job for eb_dispatcher_end(), or negative errno. Arguments may go at
+ * Begin to attach a program, behind a dispatcher if the kernel can, alone if not; and to take programs out from behind
+ * a dispatcher, in one step. Both return 0 and a job for eb_dispatcher_end(), or negative errno. Arguments may go at
  * once.
  */
 int eb_dispatcher_attach(const struct eb_dispatcher_order *order, struct eb_dispatcher_job **out);
@@ -54,8 +54,8 @@ int eb_dispatcher_fd(const struct eb_dispatcher_job *job);
  * or other negative errno when it ended without a result. */
 int eb_dispatcher_wait(struct eb_dispatcher_job *job, int timeout_ms, struct eb_dispatcher_result *out);
 
-/* Ends the child if it is still at work. libxdp pins first, and then changes the interface in one step: pins may be left
- * of what was not done. Accepts NULL. */
+/* Ends the child if it is still at work. libxdp pins first, and then changes the interface in one step: pins may be
+ * left of what was not done. Accepts NULL. */
 void eb_dispatcher_end(struct eb_dispatcher_job *job);
 
 #endif

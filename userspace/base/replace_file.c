@@ -62,8 +62,8 @@ static int fail(int err, const char *path, char **error)
 			       path, strerror(-err));
 	if (err == -EBUSY)
 		return eb_fail(err, error,
-			       "%s cannot be replaced: it is mounted by itself, as a single file into a container; mount "
-			       "its directory instead",
+			       "%s cannot be replaced: it is mounted by itself, as a single file into a container; "
+			       "mount its directory instead",
 			       path);
 	return eb_fail(err, error, "%s cannot be replaced: %s", path,
 		       err == -EINVAL ? "not a regular file" : strerror(-err));

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * Replaces a file of configuration: whoever reads it, whenever power fails, finds the text before or the new one. The
- * one before stays beside it. Hidden files `.NAME.replacing` and `.NAME.replaced`, which a process that is killed leaves
- * there, are removed by the next replacement: one process at a time replaces a file.
+ * one before stays beside it. Hidden files `.NAME.replacing` and `.NAME.replaced`, which a process that is killed
+ * leaves there, are removed by the next replacement: one process at a time replaces a file.
  */
 #ifndef EB_REPLACE_FILE_H
 #define EB_REPLACE_FILE_H

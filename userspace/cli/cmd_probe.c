@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* edgebucket probe: the pages /healthz and /readyz from the agent itself, whoever listens at the port of its metrics. */
+/* edgebucket probe: the pages /healthz and /readyz from the agent itself, whoever listens at the port of its
+ * metrics. */
 #include <stdio.h>
 #include <string.h>
 

@@ -115,14 +115,14 @@ static json_t *interfaces_json(const struct status *status)
 		bool attached = attachment->attached;
 
 		json_array_append_new(
-		    list, json_pack("{s:s, s:o, s:b, s:b, s:o, s:b, s:i, s:b, s:I, s:b, s:s?}", "name", interface->name, "mode",
-				    attached ? json_string(attachment->mode) : json_null(), "attached", attached,
-				    "exists", interface->error != -ENODEV, "program",
-				    attached ? json_integer(attachment->prog_id) : json_null(), "dispatcher",
-				    attachment->dispatcher, "others", (int)attachment->others, "foreign",
-				    attachment->foreign, "not_ip", (json_int_t)count_not_ip(status, interface),
-				    "mostly_not_ip", interface->is_mostly_not_ip, "problem",
-				    interface->problem));
+			list,
+			json_pack("{s:s, s:o, s:b, s:b, s:o, s:b, s:i, s:b, s:I, s:b, s:s?}", "name", interface->name,
+				  "mode", attached ? json_string(attachment->mode) : json_null(), "attached", attached,
+				  "exists", interface->error != -ENODEV, "program",
+				  attached ? json_integer(attachment->prog_id) : json_null(), "dispatcher",
+				  attachment->dispatcher, "others", (int)attachment->others, "foreign",
+				  attachment->foreign, "not_ip", (json_int_t)count_not_ip(status, interface),
+				  "mostly_not_ip", interface->is_mostly_not_ip, "problem", interface->problem));
 	}
 	return list;
 }

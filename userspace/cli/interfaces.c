@@ -6,7 +6,8 @@
 
 #include "cli/interfaces.h"
 
-static int add(struct interface_list *list, const char *name, int ifindex, const struct eb_attachment *attachment, int error)
+static int add(struct interface_list *list, const char *name, int ifindex, const struct eb_attachment *attachment,
+	       int error)
 {
 	struct interface *items = reallocarray(list->items, list->count + 1, sizeof(*items));
 

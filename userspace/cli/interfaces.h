@@ -29,7 +29,8 @@ struct interface_list {
 
 /*
  * Both may be NULL. `agent_names` is what the agent says it serves: a JSON list of names, or of objects with "name".
- * Without maps, nothing is attached. It must outlive the list. Returns 0 or negative errno. To be freed with interfaces_done() in either case.
+ * Without maps, nothing is attached. It must outlive the list. Returns 0 or negative errno. To be freed with
+ * interfaces_done() in either case.
  */
 int interfaces_list(const struct session *session, const struct eb_config *config, const json_t *agent_names,
 		    struct interface_list *out);

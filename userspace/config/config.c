@@ -101,8 +101,8 @@ static int check_own_name(const struct eb_config *config, struct eb_findings *re
 	if (!config->node_is_host || !config->redis || !is_no_host_name(config->node))
 		return 0;
 	return eb_findings_fail(report,
-				"%s: node: the host name is %s, as of every host that has none yet: their buckets would be "
-				"one in Redis; set node, EDGEBUCKET_NODE or the host name",
+				"%s: node: the host name is %s, as of every host that has none yet: their buckets "
+				"would be one in Redis; set node, EDGEBUCKET_NODE or the host name",
 				config->path, eb_input_quote(config->node).text);
 }
 

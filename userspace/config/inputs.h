@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * The files that a configuration is made of: its own text, the redis part, lists of prefixes. All are read through here,
- * so that a configuration can be read once more as it was when the files say something else (kept.h). Those that are
- * read at each connection to Redis, as of passwords, are not among them.
+ * The files that a configuration is made of: its own text, the redis part, lists of prefixes. All are read through
+ * here, so that a configuration can be read once more as it was when the files say something else (kept.h). Those that
+ * are read at each connection to Redis, as of passwords, are not among them.
  */
 #ifndef EB_INPUTS_H
 #define EB_INPUTS_H

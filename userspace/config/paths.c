@@ -68,7 +68,8 @@ void eb_paths_done(struct eb_paths *places)
 	*places = (struct eb_paths){ 0 };
 }
 
-/* What the line says that begins with the key; NULL where none does. In a file that is no YAML it is the best there is. */
+/* What the line says that begins with the key; NULL where none does. In a file that is no YAML it is the best there
+ * is. */
 static char *find_line(const char *text, const char *key)
 {
 	const char *ends = " \t\r\n#";

@@ -24,8 +24,8 @@ struct eb_paths {
 int eb_paths_read(const char *path, struct eb_paths *out, char **error);
 void eb_paths_done(struct eb_paths *places);
 
-/* The state_dir of a configuration that may be no YAML, or not be there: as one of its lines says, or the default. "" for
- * none. malloc'ed; NULL when out of memory. */
+/* The state_dir of a configuration that may be no YAML, or not be there: as one of its lines says, or the default. ""
+ * for none. malloc'ed; NULL when out of memory. */
 char *eb_paths_state_dir(const char *path);
 
 #endif

@@ -30,8 +30,8 @@ struct eb_lock_holder {
 	bool is_stopping;
 };
 
-/* For everybody. Does not take the lock, so it cannot get in the way of an agent that starts. Returns 0; -ENOENT when no
- * agent runs; other negative errno. */
+/* For everybody. Does not take the lock, so it cannot get in the way of an agent that starts. Returns 0; -ENOENT when
+ * no agent runs; other negative errno. */
 int eb_lock_find_holder(const char *run_dir, struct eb_lock_holder *out);
 
 #endif

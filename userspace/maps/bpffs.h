@@ -12,9 +12,9 @@
 int eb_bpffs_prepare(const char *pin_dir, bool *mounted, char **error);
 
 /*
- * Whether what this process mounted at EB_BPFFS ends with a mount namespace of its own, as in a container, `unshare -m`,
- * `ip netns exec` or a service with private mounts: the first process of the machine does not see it, or, where that
- * one cannot be looked at for being inside a container, the mount was not passed on to others.
+ * Whether what this process mounted at EB_BPFFS ends with a mount namespace of its own, as in a container, `unshare
+ * -m`, `ip netns exec` or a service with private mounts: the first process of the machine does not see it, or, where
+ * that one cannot be looked at for being inside a container, the mount was not passed on to others.
  */
 bool eb_bpffs_is_private(void);
 

@@ -42,8 +42,8 @@ void eb_maps_init(struct eb_maps *maps);
 
 /*
  * Opens the maps pinned in `pin_dir`. Returns 0; -ENOENT when there are none or an agent never finished making them;
- * -EPROTO when they have another schema or some are missing; other negative errno. On failure nothing stays open and *error is a
- * malloc'ed line that says what is missing and what to do.
+ * -EPROTO when they have another schema or some are missing; other negative errno. On failure nothing stays open and
+ * *error is a malloc'ed line that says what is missing and what to do.
  */
 int eb_maps_open(const char *pin_dir, struct eb_maps *out, char **error);
 

@@ -75,7 +75,8 @@ void eb_restore_each(struct eb_restore *restore, void (*visit)(const struct eb_r
 
 /*
  * Puts what is left of the debts by now into the maps. With `late`, onto those that were made since: a bucket gets both
- * debts, more than a burst if it comes to that, less what `before` (NULL for none), a restore done earlier, gave it already.
+ * debts, more than a burst if it comes to that, less what `before` (NULL for none), a restore done earlier, gave it
+ * already.
  */
 void eb_restore_apply(struct eb_restore *restore, struct eb_buckets *buckets, bool late, struct eb_restore *before);
 
