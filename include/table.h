@@ -285,11 +285,18 @@ static __always_inline int eb_place_take(const struct eb_sets *sets, const __u64
 	struct eb_bucket *bucket = eb_key_bucket(entry, words);
 	__u64 packets = EB_READ(bucket->packets_full_at);
 	__u64 bytes = EB_READ(bucket->bytes_full_at);
+	int was_empty = eb_key_empty(entry, words);
 
-	if (!eb_time_idle(packets, now) || !eb_time_idle(bytes, now))
+	if (was_empty ? eb_gcra_is_locked(packets) || eb_gcra_is_locked(bytes)
+		      : !eb_time_idle(packets, now) || !eb_time_idle(bytes, now))
 		return 0;
 	if (!eb_bucket_lock(bucket, packets, bytes, mark))
 		return 0;
+	/* An empty entry may owe what a CPU charged that found it before it was emptied, and was refused then. */
+	if (was_empty && !eb_key_empty(entry, words)) {
+		eb_bucket_unlock(bucket, mark, packets, bytes);
+		return 0;
+	}
 	eb_entry_name(entry, &tags->way[place & (EB_WAYS - 1)], key, words, tag, mark);
 	if (!eb_set_has_other(sets->first, sets->first_tags, key, words, tag, entry) &&
 	    !eb_set_has_other(sets->second, sets->second_tags, key, words, tag, entry))

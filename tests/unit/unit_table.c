@@ -326,6 +326,36 @@ static void test_idle(void **state)
 	}
 }
 
+/* An empty entry is free whatever it owes: a CPU that found it before it was emptied charged it in vain. Not while it is
+ * being given away. */
+static void test_empty(void **state)
+{
+	static const struct {
+		uint64_t packets, bytes;
+		bool is_free;
+	} rows[] = {
+		{ EB_FULL, EB_FULL, true },    { SECOND, EB_FULL, true },     { EB_FULL, 9 * SECOND, true },
+		{ 9 * SECOND, SECOND, true },  { EB_LOCKED, SECOND, false },  { SECOND, EB_LOCKED, false },
+		{ EB_HELD, EB_FULL, false },   { EB_HELD, EB_HELD, false },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct eb_set4 set = { 0 };
+		struct eb_tags tags = { 0 };
+		const struct eb_sets sets = { &set, &set, &tags, &tags };
+		struct eb_bucket *bucket = &set.way[0].bucket;
+		const __u64 key = 77;
+
+		bucket->packets_full_at = rows[i].packets;
+		bucket->bytes_full_at = rows[i].bytes;
+		assert_int_equal(eb_place_take(&sets, &key, 1, 9, 0, EB_HELD, SECOND / 2), rows[i].is_free);
+		assert_int_equal(tags.way[0], rows[i].is_free ? 9 : 0);
+		assert_int_equal(bucket->packets_full_at, rows[i].is_free ? EB_HELD : rows[i].packets);
+		assert_int_equal(bucket->bytes_full_at, rows[i].is_free ? EB_HELD : rows[i].bytes);
+	}
+}
+
 /* Who sees that another one made an entry for the same key, finished or not, gives its own up. */
 static void test_only_one(void **state)
 {
@@ -726,6 +756,7 @@ int main(void)
 		cmocka_unit_test(test_ranges),
 		cmocka_unit_test(test_fill),
 		cmocka_unit_test(test_idle),
+		cmocka_unit_test(test_empty),
 		cmocka_unit_test(test_only_one),
 		cmocka_unit_test(test_locked),
 		cmocka_unit_test(test_model),

@@ -739,6 +739,11 @@ static int insert(const struct table *table, const struct location *location, co
 	return packets != EB_FULL || bytes != EB_FULL;
 }
 
+/* For how long a bucket is waited for that a CPU has locked to make it. That takes less than a microsecond, but a virtual
+ * CPU can be held up in the middle. */
+#define BUSY_NS 1000000000ULL
+#define BUSY_PAUSE_US 20
+
 static int try_merge(struct eb_buckets *buckets, const struct eb_bucket_view *view, enum eb_merge merge, __u64 now)
 {
 	const struct table *table = table_of(buckets, view->source.family);
@@ -763,10 +768,11 @@ static int try_merge(struct eb_buckets *buckets, const struct eb_bucket_view *vi
 
 int eb_buckets_merge(struct eb_buckets *buckets, const struct eb_bucket_view *view, enum eb_merge merge, uint64_t now)
 {
-	int err = -EBUSY;
+	uint64_t end = eb_monotonic_ns() + BUSY_NS;
+	int err;
 
-	for (int i = 0; i < 100 && err == -EBUSY; i++)
-		err = try_merge(buckets, view, merge, now);
+	while ((err = try_merge(buckets, view, merge, now)) == -EBUSY && eb_monotonic_ns() < end)
+		usleep(BUSY_PAUSE_US);
 	return err;
 }
 
