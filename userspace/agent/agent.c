@@ -390,20 +390,37 @@ void eb_agent_attach_all(struct eb_agent *agent)
 	settle(agent);
 }
 
+/* -EBUSY with *error where an interface that is there has no program. */
+static int check_attached(const struct eb_agent *agent, char **error)
+{
+	for (size_t i = 0; i < agent->interface_count; i++) {
+		const struct eb_interface *interface = &agent->interfaces[i];
+
+		if (interface->ifindex && !interface->attachment.attached)
+			return eb_fail(-EBUSY, error, "%s",
+				       interface->problem ? interface->problem : interface->name);
+	}
+	return 0;
+}
+
 /* Goes on where it stopped for libxdp. */
 static void go_on(struct eb_agent *agent)
 {
+	int attached = -ECANCELED, detached = -ECANCELED;
 	char *error = NULL;
-	int err = -ECANCELED;
 
 	if (agent->leaving)
 		leave_others(agent);
-	if (agent->detached)
-		err = eb_agent_detach_all(agent, true, &error);
-	else
+	if (agent->detached) {
+		detached = eb_agent_detach_all(agent, true, &error);
+	} else {
 		eb_agent_attach_all(agent);
-	if (err != -EINPROGRESS && agent->detach_done)
-		agent->detach_done(err, error, agent->detach_arg);
+		attached = agent->job ? -EINPROGRESS : check_attached(agent, &error);
+	}
+	if (attached != -EINPROGRESS && agent->attach_done)
+		agent->attach_done(attached, error, agent->done_arg);
+	if (detached != -EINPROGRESS && agent->detach_done)
+		agent->detach_done(detached, error, agent->done_arg);
 	free(error);
 }
 
@@ -554,6 +571,8 @@ int eb_agent_detach_all(struct eb_agent *agent, bool pause, char **error)
 	struct eb_layers *layers = read_layers();
 
 	agent->detached = pause;
+	if (agent->job && agent->attach_done)
+		agent->attach_done(-ECANCELED, NULL, agent->done_arg);
 	agent->job = sd_event_source_disable_unref(agent->job); /* before its descriptor may go */
 	eb_programs_cancel(eb_dataplane_programs(agent->dataplane));
 	find_all(agent);
@@ -594,14 +613,7 @@ int eb_agent_attach(struct eb_agent *agent, char **error)
 	eb_agent_attach_all(agent);
 	if (!agent->enforcing)
 		return eb_fail(-EAGAIN, error, "still restoring: the limits come into force after it");
-	for (size_t i = 0; i < agent->interface_count; i++) {
-		const struct eb_interface *interface = &agent->interfaces[i];
-
-		if (interface->ifindex && !interface->attachment.attached)
-			return eb_fail(-EBUSY, error, "%s",
-				       interface->problem ? interface->problem : interface->name);
-	}
-	return 0;
+	return agent->job ? -EINPROGRESS : check_attached(agent, error);
 }
 
 void eb_agent_check_intake(struct eb_agent *agent)

@@ -39,9 +39,11 @@ struct eb_agent {
 	sd_event_source *retry; /* runs while an interface could not be attached */
 	sd_event_source *job;   /* while libxdp is at work */
 	bool leaving;           /* an interface is still to be left, which waits for libxdp */
-	void (*detach_done)(int err, const char *error, void *arg); /* after eb_agent_detach_all() said -EINPROGRESS;
-								       -ECANCELED when it attached again instead */
-	void *detach_arg;
+	/* How it ended, after eb_agent_attach() or eb_agent_detach_all() said -EINPROGRESS; -ECANCELED when the agent
+	 * did the other one instead. */
+	void (*attach_done)(int err, const char *error, void *arg);
+	void (*detach_done)(int err, const char *error, void *arg);
+	void *done_arg;
 	bool detached;          /* an operator asked for it; until a reload or `edgebucket attach` */
 	bool stays;             /* and for restarts too (detach_note.h) */
 	bool pending;           /* what is in force awaits its confirmation, see apply.h */
@@ -94,7 +96,7 @@ int eb_agent_renew(struct eb_agent *agent, char **error);
 int eb_agent_replace(struct eb_agent *agent, struct eb_config *config, struct eb_config **before, char **error);
 
 /* Puts the program on again after an operator's detach. -EBUSY with *error where an interface that is there did not get
- * it, which is tried again. */
+ * it, which is tried again. -EINPROGRESS where that takes longer: attach_done tells how it ended. */
 int eb_agent_attach(struct eb_agent *agent, char **error);
 
 /* An operator's detach holds over restarts, or does not any more. The first returns 0 or negative errno with *error;

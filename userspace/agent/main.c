@@ -150,7 +150,7 @@ struct program {
 	struct eb_apply *apply;
 	int lock;
 	bool stopping;
-	struct waiting detaching;      /* who waits for libxdp to take programs off */
+	struct waiting attaching, detaching; /* who waits for libxdp */
 	struct waiting flushing, next; /* who waits for the flush under way, and for the one after it */
 };
 
@@ -201,16 +201,31 @@ static json_t *answer_reload(struct program *program)
 	return reply;
 }
 
-static json_t *answer_attach(struct eb_agent *agent)
+/* Keeps a client whose answer comes once libxdp is done. False where too many wait already. */
+static bool let_wait(struct waiting *waiting, eb_control_client client)
+{
+	if (waiting->count == WAITING_MAX)
+		return false;
+	waiting->clients[waiting->count++] = client;
+	return true;
+}
+
+static json_t *reply_outcome(int err, const char *error)
+{
+	return err ? reply_error(error) : json_pack("{s:b}", "ok", 1);
+}
+
+/* False where the answer comes later. */
+static bool answer_attach(struct program *program, eb_control_client client, json_t **reply)
 {
 	char *error = NULL;
-	json_t *reply;
+	int err = eb_agent_attach(&program->agent, &error);
 
-	if (eb_agent_attach(agent, &error) == 0)
-		return json_pack("{s:b}", "ok", 1);
-	reply = reply_error(error);
+	if (err == -EINPROGRESS && let_wait(&program->attaching, client))
+		return false;
+	*reply = reply_outcome(err, error);
 	free(error);
-	return reply;
+	return true;
 }
 
 /* False where the answer comes later. */
@@ -221,26 +236,36 @@ static bool answer_detach(struct program *program, bool stay, eb_control_client 
 	int err = eb_agent_detach_all(&program->agent, true, &error);
 
 	err = err ? err : noted;
-	if (err == -EINPROGRESS && program->detaching.count < WAITING_MAX) {
-		program->detaching.clients[program->detaching.count++] = client;
+	if (err == -EINPROGRESS && let_wait(&program->detaching, client)) {
 		free(error);
 		return false;
 	}
-	*reply = err ? reply_error(error) : json_pack("{s:b}", "ok", 1);
+	*reply = reply_outcome(err, error);
 	free(error);
 	return true;
+}
+
+static void tell_waiting(struct program *program, struct waiting *waiting, int err, const char *error)
+{
+	struct waiting told = *waiting;
+
+	waiting->count = 0;
+	for (size_t i = 0; i < told.count; i++)
+		eb_control_reply(program->control, told.clients[i], reply_outcome(err, error));
+}
+
+static void on_attach_done(int err, const char *error, void *arg)
+{
+	struct program *program = arg;
+
+	tell_waiting(program, &program->attaching, err, err == -ECANCELED ? "detached meanwhile" : error);
 }
 
 static void on_detach_done(int err, const char *error, void *arg)
 {
 	struct program *program = arg;
-	struct waiting waiting = program->detaching;
-	const char *text = err == -ECANCELED ? "attached again meanwhile" : error;
 
-	program->detaching.count = 0;
-	for (size_t i = 0; i < waiting.count; i++)
-		eb_control_reply(program->control, waiting.clients[i],
-				 err ? reply_error(text) : json_pack("{s:b}", "ok", 1));
+	tell_waiting(program, &program->detaching, err, err == -ECANCELED ? "attached again meanwhile" : error);
 }
 
 /* False where the answer comes later. A flush that is under way may have passed a bucket that changed since: who comes
@@ -342,8 +367,6 @@ static json_t *answer(struct program *program, const char *request, int file)
 		return eb_apply_confirm(program->apply);
 	if (strcmp(request, "rollback") == 0)
 		return eb_apply_rollback(program->apply);
-	if (strcmp(request, "attach") == 0)
-		return answer_attach(&program->agent);
 	return reply_error("unknown request");
 }
 
@@ -355,6 +378,8 @@ static bool on_request(const char *request, int file, eb_control_client client, 
 		return answer_flush(program, client, reply);
 	if (strcmp(request, "reset") == 0)
 		return answer_reset(program, client, reply);
+	if (strcmp(request, "attach") == 0)
+		return answer_attach(program, client, reply);
 	if (strcmp(request, "detach") == 0 || strcmp(request, EB_CONTROL_STAY) == 0)
 		return answer_detach(program, strcmp(request, EB_CONTROL_STAY) == 0, client, reply);
 	*reply = answer(program, request, file);
@@ -757,8 +782,9 @@ int main(int argc, char **argv)
 	program.agent.config_path = config_path;
 	program.agent.redis_path = options.redis_path;
 	program.agent.monitor = options.monitor;
+	program.agent.attach_done = on_attach_done;
 	program.agent.detach_done = on_detach_done;
-	program.agent.detach_arg = &program;
+	program.agent.done_arg = &program;
 	code = read_config(&program.agent, &config) || run(&program, config) < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
 	eb_log_close();
 	return code;

@@ -187,7 +187,7 @@ static enum cli_result attach(const struct cli *cli, const struct session *sessi
 	char *error = NULL;
 
 	if (agent_is_running(session) || !eb_detach_note_is_set(places->state_dir, places->run_dir))
-		return agent_command(cli, session, "attach", AGENT_TIMEOUT_MS, "attached");
+		return agent_command(cli, session, "attach", AGENT_RELOAD_TIMEOUT_MS, "attached");
 	if (eb_detach_note_clear(places->state_dir, places->run_dir, &error))
 		return cli_fail_text(error);
 	if (cli->json)
