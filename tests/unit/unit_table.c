@@ -326,8 +326,8 @@ static void test_idle(void **state)
 	}
 }
 
-/* An empty entry is free whatever it owes: a CPU that found it before it was emptied charged it in vain. Not while it is
- * being given away. */
+/* An empty entry is free whatever it owes: a CPU that found it before it was emptied charged it in vain. Not while it
+ * is being given away. */
 static void test_empty(void **state)
 {
 	static const struct {

@@ -739,8 +739,8 @@ static int insert(const struct table *table, const struct location *location, co
 	return packets != EB_FULL || bytes != EB_FULL;
 }
 
-/* For how long a bucket is waited for that a CPU has locked to make it. That takes less than a microsecond, but a virtual
- * CPU can be held up in the middle. */
+/* For how long a bucket is waited for that a CPU has locked to make it. That takes less than a microsecond, but a
+ * virtual CPU can be held up in the middle. */
 #define BUSY_NS 1000000000ULL
 #define BUSY_PAUSE_US 20
 
