@@ -201,7 +201,7 @@ static json_t *answer_reload(struct program *program)
 	return reply;
 }
 
-/* Keeps a client whose answer comes once libxdp is done. False where too many wait already. */
+/* Keeps a client whose answer comes later. False where too many wait already. */
 static bool let_wait(struct waiting *waiting, eb_control_client client)
 {
 	if (waiting->count == WAITING_MAX)
@@ -275,11 +275,11 @@ static bool answer_flush(struct program *program, eb_control_client client, json
 	bool first = program->flushing.count == 0;
 	struct waiting *waiting = first ? &program->flushing : &program->next;
 
-	if (waiting->count == WAITING_MAX) {
+	/* Before the pass, which may end at once. */
+	if (!let_wait(waiting, client)) {
 		*reply = reply_error("too many flushes at once");
 		return true;
 	}
-	waiting->clients[waiting->count++] = client; /* before the pass, which may end at once */
 	if (!first || eb_persist_fault(program->agent.persist, EB_PASS_FLUSH))
 		return false;
 	waiting->count = 0;
