@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-only
-# Builds the binary package from a copy of the tree in $BUILD/deb, where dpkg-buildpackage leaves it. As an argument: a
-# version for the changelog, for a package that is not released.
+# Builds the binary package in $BUILD/deb, from a copy of the tree. The optional argument is a version for the
+# changelog, for a package that is not a release.
 set -eu
 cd "$(dirname "$0")/.."
 command -v dh > /dev/null || { echo "$0: apt-get install debhelper dpkg-dev" >&2; exit 1; }
@@ -10,7 +10,7 @@ source=$(dpkg-parsechangelog -S Source)
 version=$(dpkg-parsechangelog -S Version)
 copy=$BUILD/deb/$source-${version%-*}
 
-unset BUILD MAKEFLAGS MFLAGS MAKELEVEL # those of the make that runs this
+unset BUILD MAKEFLAGS MFLAGS MAKELEVEL # set by the make that runs this script
 
 rm -rf "$copy"
 mkdir -p "$copy"
