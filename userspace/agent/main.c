@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* edgebucketd: options, the order of start and stop, signals. */
+/* edgebucketd: the order of start and stop, signals. */
 #include <errno.h>
-#include <getopt.h>
 #include <limits.h>
 #include <malloc.h>
 #include <signal.h>
@@ -17,6 +16,7 @@
 #include "agent/health.h"
 #include "agent/lists.h"
 #include "agent/metrics.h"
+#include "agent/options.h"
 #include "base/error.h"
 #include "base/log.h"
 #include "base/printable.h"
@@ -44,97 +44,6 @@
  * freed. glibc raises the limit (DEFAULT_MMAP_THRESHOLD, 128 KiB) to what was freed last, up to 32 MiB; then these are
  * of the heap, where one small block that outlives them keeps them all. */
 #define MAPPED_BLOCK (128 * 1024)
-
-struct options {
-	const char *config_path;
-	const char *redis_path;
-	bool check;
-	bool monitor;
-};
-
-static const char usage[] =
-	"Usage: edgebucketd [-c FILE] [--redis-config FILE] [--monitor] [--check]\n"
-	"                   [--log-level LEVEL] [--log-format FORMAT]\n"
-	"Limits traffic per source at the network card.\n"
-	"\n"
-	"  -c, --config FILE      configuration (default " EB_DEFAULT_CONFIG_PATH ")\n"
-	"      --redis-config F   the redis part of the configuration, JSON or YAML\n"
-	"      --monitor          drop nothing; rules count what they would drop\n"
-	"      --check            check the configuration and exit\n"
-	"      --log-level LEVEL  error, warning, info (default) or debug\n"
-	"      --log-format F     logfmt (default) or json\n"
-	"      --version          print the version and exit\n"
-	"      --help             print this and exit\n"
-	"\n"
-	"Signals: TERM, INT stop; HUP reloads; USR1 flushes. See edgebucketd(8).\n";
-
-enum { EXIT_MISUSE = 2 };
-enum { OPT_REDIS = 256, OPT_MONITOR, OPT_CHECK, OPT_LOG_LEVEL, OPT_LOG_FORMAT, OPT_VERSION, OPT_HELP };
-
-/* Returns -1 to go on, or the exit code. */
-static int parse_options(int argc, char **argv, struct options *out)
-{
-	static const struct option long_options[] = {
-		{ "config", required_argument, NULL, 'c' },
-		{ "redis-config", required_argument, NULL, OPT_REDIS },
-		{ "monitor", no_argument, NULL, OPT_MONITOR },
-		{ "check", no_argument, NULL, OPT_CHECK },
-		{ "log-level", required_argument, NULL, OPT_LOG_LEVEL },
-		{ "log-format", required_argument, NULL, OPT_LOG_FORMAT },
-		{ "version", no_argument, NULL, OPT_VERSION },
-		{ "help", no_argument, NULL, OPT_HELP },
-		{ NULL, 0, NULL, 0 },
-	};
-	enum eb_log_format format;
-	enum eb_log_level level;
-	int option;
-
-	*out = (struct options){ .config_path = EB_DEFAULT_CONFIG_PATH };
-	while ((option = getopt_long(argc, argv, "c:", long_options, NULL)) != -1) {
-		switch (option) {
-		case 'c':
-			out->config_path = optarg;
-			break;
-		case OPT_REDIS:
-			out->redis_path = optarg;
-			break;
-		case OPT_MONITOR:
-			out->monitor = true;
-			break;
-		case OPT_CHECK:
-			out->check = true;
-			break;
-		case OPT_LOG_LEVEL:
-			if (eb_log_parse_level(optarg, &level)) {
-				fprintf(stderr, "edgebucketd: no log level %s: error, warning, info or debug\n",
-					optarg);
-				return EXIT_MISUSE;
-			}
-			eb_log_set_level(level);
-			break;
-		case OPT_LOG_FORMAT:
-			if (eb_log_parse_format(optarg, &format)) {
-				fprintf(stderr, "edgebucketd: no log format %s: logfmt or json\n", optarg);
-				return EXIT_MISUSE;
-			}
-			eb_log_set_format(format);
-			break;
-		case OPT_VERSION:
-			puts("edgebucketd " EB_VERSION);
-			return EXIT_SUCCESS;
-		case OPT_HELP:
-			fputs(usage, stdout);
-			return EXIT_SUCCESS;
-		default:
-			fputs(usage, stderr);
-			return EXIT_MISUSE;
-		}
-	}
-	if (optind == argc)
-		return -1;
-	fprintf(stderr, "edgebucketd: unexpected argument %s\n", argv[optind]);
-	return EXIT_MISUSE;
-}
 
 /* Clients whose request is not done yet. */
 struct waiting {
@@ -726,7 +635,7 @@ static int check_rules(const struct eb_config *config, char **error)
 	return err;
 }
 
-static int check(const struct options *options)
+static int check(const struct eb_options *options)
 {
 	struct eb_config *config = NULL;
 	char *error = NULL;
@@ -760,9 +669,9 @@ int main(int argc, char **argv)
 	struct program program = {};
 	char config_path[PATH_MAX];
 	struct eb_config *config;
-	struct options options;
+	struct eb_options options;
 	char *error = NULL;
-	int code = parse_options(argc, argv, &options);
+	int code = eb_options_parse(argc, argv, &options);
 
 	if (code >= 0)
 		return code;

@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* The command line of edgebucketd. Only main.c calls it. */
+#ifndef EB_AGENT_OPTIONS_H
+#define EB_AGENT_OPTIONS_H
+
+#include <stdbool.h>
+
+struct eb_options {
+	const char *config_path; /* of `argv`, or the default */
+	const char *redis_path;  /* of `argv`, or NULL for none */
+	bool check;
+	bool monitor;
+};
+
+/* Reads the options, and sets level and format of the log. Returns -1 to go on, or the exit code of what was printed: a
+ * version, a help, an error. */
+int eb_options_parse(int argc, char **argv, struct eb_options *out);
+
+#endif
