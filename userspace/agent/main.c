@@ -12,17 +12,13 @@
 
 #include "agent/agent.h"
 #include "agent/apply.h"
-#include "agent/control_server.h"
-#include "agent/health.h"
-#include "agent/lists.h"
 #include "agent/metrics.h"
 #include "agent/options.h"
+#include "agent/requests.h"
 #include "base/error.h"
 #include "base/log.h"
-#include "base/printable.h"
 #include "base/privileges.h"
 #include "config/kept.h"
-#include "ipc/control.h"
 #include "ipc/lock.h"
 #include "netlink/link_watch.h"
 
@@ -38,262 +34,20 @@
 #define LOCK_PATIENCE_US (STOP_DEADLINE_US + 2 * 1000000ULL)
 #define LOCK_PAUSE_US 50000ULL
 
-#define WAITING_MAX 16
-
 /* Blocks of this size and more, of which a reload makes some for the rules, are mapped, and given back when they are
  * freed. glibc raises the limit (DEFAULT_MMAP_THRESHOLD, 128 KiB) to what was freed last, up to 32 MiB; then these are
  * of the heap, where one small block that outlives them keeps them all. */
 #define MAPPED_BLOCK (128 * 1024)
 
-/* Clients whose request is not done yet. */
-struct waiting {
-	eb_control_client clients[WAITING_MAX];
-	size_t count;
-};
-
 /* The agent with what main() alone needs. */
 struct program {
 	struct eb_agent agent;
-	struct eb_control_server *control;
-	struct eb_metrics *metrics;
 	struct eb_apply *apply;
+	struct eb_metrics *metrics;
+	struct eb_requests *requests;
 	int lock;
 	bool stopping;
-	struct waiting attaching, detaching; /* who waits for libxdp */
-	struct waiting flushing, next; /* who waits for the flush under way, and for the one after it */
 };
-
-/* ---- replies ---- */
-
-static json_t *reply_error(const char *text)
-{
-	return json_pack("{s:b, s:o}", "ok", 0, "error", eb_printable_json(text ? text : "out of memory"));
-}
-
-static int reload(struct program *program, char **error)
-{
-	int err = eb_apply_check_reload(program->apply, error);
-
-	if (err) {
-		eb_warning("reload refused", eb_str("error", *error ? *error : strerror(-err)));
-		return err;
-	}
-	(void)sd_notify(0, "RELOADING=1");
-	err = eb_agent_reload(&program->agent, error);
-	(void)sd_notify(0, "READY=1");
-	return err;
-}
-
-static json_t *warnings_json(const struct eb_config *config)
-{
-	json_t *list = json_array();
-
-	for (size_t i = 0; i < config->warning_count; i++)
-		json_array_append_new(list, eb_printable_json(config->warnings[i]));
-	return list;
-}
-
-static json_t *answer_reload(struct program *program)
-{
-	const struct eb_agent *agent = &program->agent;
-	struct eb_list_sizes before;
-	char *error = NULL;
-	json_t *reply;
-
-	eb_lists_measure(agent->config, &before);
-	if (reload(program, &error) == 0)
-		return json_pack("{s:b, s:i, s:o, s:o, s:o}", "ok", 1, "rules", (int)agent->config->rule_count,
-				 "config", eb_printable_json(agent->config->path), "warnings",
-				 warnings_json(agent->config), "prefixes", eb_lists_compare(agent->config, &before));
-	reply = reply_error(error);
-	free(error);
-	return reply;
-}
-
-/* Keeps a client whose answer comes later. False where too many wait already. */
-static bool let_wait(struct waiting *waiting, eb_control_client client)
-{
-	if (waiting->count == WAITING_MAX)
-		return false;
-	waiting->clients[waiting->count++] = client;
-	return true;
-}
-
-static json_t *reply_outcome(int err, const char *error)
-{
-	return err ? reply_error(error) : json_pack("{s:b}", "ok", 1);
-}
-
-/* False where the answer comes later. */
-static bool answer_attach(struct program *program, eb_control_client client, json_t **reply)
-{
-	char *error = NULL;
-	int err = eb_agent_attach(&program->agent, &error);
-
-	if (err == -EINPROGRESS && let_wait(&program->attaching, client))
-		return false;
-	*reply = reply_outcome(err, error);
-	free(error);
-	return true;
-}
-
-/* False where the answer comes later. */
-static bool answer_detach(struct program *program, bool stay, eb_control_client client, json_t **reply)
-{
-	char *error = NULL;
-	int noted = stay ? eb_agent_stay(&program->agent, &error) : 0;
-	int err = eb_agent_detach_all(&program->agent, true, &error);
-
-	err = err ? err : noted;
-	if (err == -EINPROGRESS && let_wait(&program->detaching, client)) {
-		free(error);
-		return false;
-	}
-	*reply = reply_outcome(err, error);
-	free(error);
-	return true;
-}
-
-static void tell_waiting(struct program *program, struct waiting *waiting, int err, const char *error)
-{
-	struct waiting told = *waiting;
-
-	waiting->count = 0;
-	for (size_t i = 0; i < told.count; i++)
-		eb_control_reply(program->control, told.clients[i], reply_outcome(err, error));
-}
-
-static void on_attach_done(int err, const char *error, void *arg)
-{
-	struct program *program = arg;
-
-	tell_waiting(program, &program->attaching, err, err == -ECANCELED ? "detached meanwhile" : error);
-}
-
-static void on_detach_done(int err, const char *error, void *arg)
-{
-	struct program *program = arg;
-
-	tell_waiting(program, &program->detaching, err, err == -ECANCELED ? "attached again meanwhile" : error);
-}
-
-/* False where the answer comes later. A flush that is under way may have passed a bucket that changed since: who comes
- * later waits for another one. */
-static bool answer_flush(struct program *program, eb_control_client client, json_t **reply)
-{
-	bool first = program->flushing.count == 0;
-	struct waiting *waiting = first ? &program->flushing : &program->next;
-
-	/* Before the pass, which may end at once. */
-	if (!let_wait(waiting, client)) {
-		*reply = reply_error("too many flushes at once");
-		return true;
-	}
-	if (!first || eb_persist_fault(program->agent.persist, EB_PASS_FLUSH))
-		return false;
-	waiting->count = 0;
-	*reply = reply_error(program->agent.enforcing ? "there is no store to write to" : "still restoring");
-	return true;
-}
-
-/* What was reset leaves the store at once: a reboot would bring its debt back. */
-static bool answer_reset(struct program *program, eb_control_client client, json_t **reply)
-{
-	const struct eb_config *config = program->agent.config;
-
-	if (config->redis || config->state_dir[0])
-		return answer_flush(program, client, reply);
-	*reply = json_pack("{s:b}", "ok", 1);
-	return true;
-}
-
-static json_t *answer_status(const struct program *program)
-{
-	const struct eb_agent *agent = &program->agent;
-	json_t *interfaces = json_array(), *status;
-
-	for (size_t i = 0; i < agent->interface_count; i++) {
-		const struct eb_interface *interface = &agent->interfaces[i];
-
-		json_array_append_new(interfaces,
-				      json_pack("{s:s, s:s, s:b, s:o, s:b}", "name", interface->name, "mode",
-						interface->attachment.mode, "attached", interface->attachment.attached,
-						"problem", eb_printable_json(interface->problem), "mostly_not_ip",
-						interface->intake.is_mostly_not_ip));
-	}
-	status = json_pack("{s:b, s:i, s:s, s:s, s:o, s:b, s:b, s:b, s:i, s:i, s:o, s:o}", "ok", 1, "pid",
-			   (int)getpid(), "version", EB_VERSION, "node", agent->config->node, "config",
-			   eb_printable_json(agent->config->path), "enforcing", agent->enforcing, "detached",
-			   agent->detached, "monitor", agent->monitor, "reloads", (int)agent->reloads,
-			   "reload_failures", (int)agent->reload_failures, "reload_error",
-			   eb_printable_json(agent->reload_error), "interfaces", interfaces);
-	json_object_set_new(status, "pins", json_pack("{s:o}", "problem", eb_printable_json(agent->pins_problem)));
-	json_object_set_new(status, "config_refused", eb_printable_json(agent->refused));
-	json_object_set_new(status, "stays", json_boolean(agent->stays));
-	json_object_set_new(status, "metrics", eb_metrics_status(program->metrics));
-	json_object_set_new(status, "pending", eb_apply_status(program->apply));
-	json_object_update_new(status, eb_persist_status(agent->persist));
-	return status;
-}
-
-/* As the page of this name, see metrics.c. */
-static json_t *answer_probe(const struct eb_agent *agent, bool (*is_well)(const struct eb_agent *agent, FILE *out))
-{
-	char *text = NULL, *rest;
-	size_t size;
-	FILE *out = open_memstream(&text, &size);
-	bool well = out && is_well(agent, out);
-	json_t *reasons = json_array();
-
-	if (out && fclose(out) == 0) {
-		rest = text;
-		for (char *line; (line = strsep(&rest, "\n"));)
-			if (*line)
-				json_array_append_new(reasons, eb_printable_json(line));
-	}
-	free(text);
-	return json_pack("{s:b, s:b, s:o}", "ok", 1, "well", well, "reasons", reasons);
-}
-
-/* What is answered at once. */
-static json_t *answer(struct program *program, const char *request, int file)
-{
-	if (strcmp(request, "status") == 0)
-		return answer_status(program);
-	if (strcmp(request, "lists") == 0)
-		return json_pack("{s:b, s:o}", "ok", 1, "lists", eb_lists_status(program->agent.config));
-	if (strcmp(request, "healthz") == 0)
-		return answer_probe(&program->agent, eb_health_is_enforced);
-	if (strcmp(request, "readyz") == 0)
-		return answer_probe(&program->agent, eb_health_is_ready);
-	if (strcmp(request, "reload") == 0)
-		return answer_reload(program);
-	if (strncmp(request, EB_CONTROL_APPLY, strlen(EB_CONTROL_APPLY)) == 0 && program->stopping)
-		return reply_error("the agent is stopping and could not roll it back; apply it to the next agent");
-	if (strncmp(request, EB_CONTROL_APPLY, strlen(EB_CONTROL_APPLY)) == 0)
-		return eb_apply_request(program->apply, request + strlen(EB_CONTROL_APPLY), file);
-	if (strcmp(request, "confirm") == 0)
-		return eb_apply_confirm(program->apply);
-	if (strcmp(request, "rollback") == 0)
-		return eb_apply_rollback(program->apply);
-	return reply_error("unknown request");
-}
-
-static bool on_request(const char *request, int file, eb_control_client client, void *arg, json_t **reply)
-{
-	struct program *program = arg;
-
-	if (strcmp(request, "flush") == 0)
-		return answer_flush(program, client, reply);
-	if (strcmp(request, "reset") == 0)
-		return answer_reset(program, client, reply);
-	if (strcmp(request, "attach") == 0)
-		return answer_attach(program, client, reply);
-	if (strcmp(request, "detach") == 0 || strcmp(request, EB_CONTROL_STAY) == 0)
-		return answer_detach(program, strcmp(request, EB_CONTROL_STAY) == 0, client, reply);
-	*reply = answer(program, request, file);
-	return true;
-}
 
 /* ---- what the loop calls ---- */
 
@@ -327,18 +81,6 @@ static void on_restored(void *arg)
 	(void)sd_notify(0, "READY=1");
 }
 
-static void reply_to_flushers(struct program *program, uint64_t fields_set, uint64_t fields_deleted, const char *text)
-{
-	struct waiting waiting = program->flushing;
-
-	program->flushing.count = 0;
-	for (size_t i = 0; i < waiting.count; i++)
-		eb_control_reply(program->control, waiting.clients[i],
-				 text[0] ? reply_error(text)
-					 : json_pack("{s:b, s:I, s:I}", "ok", 1, "set", (json_int_t)fields_set,
-						     "deleted", (json_int_t)fields_deleted));
-}
-
 static void on_fault_done(enum eb_pass_reason reason, uint64_t fields_set, uint64_t fields_deleted, const char *text,
 			  void *arg)
 {
@@ -348,11 +90,7 @@ static void on_fault_done(enum eb_pass_reason reason, uint64_t fields_set, uint6
 		(void)sd_event_exit(program->agent.loop, 0);
 	if (reason != EB_PASS_FLUSH)
 		return;
-	reply_to_flushers(program, fields_set, fields_deleted, text);
-	program->flushing = program->next;
-	program->next.count = 0;
-	if (program->flushing.count && !eb_persist_fault(program->agent.persist, EB_PASS_FLUSH))
-		reply_to_flushers(program, 0, 0, "there is no store to write to");
+	eb_requests_flush_done(program->requests, fields_set, fields_deleted, text);
 }
 
 static int on_stop_deadline(sd_event_source *source, uint64_t usec, void *arg)
@@ -375,6 +113,7 @@ static int on_stop(sd_event_source *source, const struct signalfd_siginfo *info,
 	if (program->stopping)
 		return sd_event_exit(loop, 0);
 	program->stopping = true;
+	eb_requests_refuse_trials(program->requests);
 	eb_apply_stop(program->apply);
 	if (!eb_persist_fault(program->agent.persist, EB_PASS_SHUTDOWN))
 		return sd_event_exit(loop, 0);
@@ -388,7 +127,7 @@ static int on_hangup(sd_event_source *source, const struct signalfd_siginfo *inf
 
 	(void)source;
 	(void)info;
-	(void)reload(program, &error);
+	(void)eb_requests_reload(program->requests, &error);
 	free(error);
 	return 0;
 }
@@ -496,12 +235,12 @@ static int run_loop(struct program *program, struct eb_link_watch **links, char 
 	program->apply = eb_apply_new(agent);
 	if (!program->apply)
 		return eb_fail(-ENOMEM, error, "out of memory");
-	err = eb_control_server_open(agent->loop, agent->config->run_dir, on_request, program, &program->control);
-	if (err)
-		return eb_fail(err, error, "cannot listen in %s: %s", agent->config->run_dir, strerror(-err));
 	err = eb_metrics_open(agent, &program->metrics);
 	if (err)
 		return eb_fail(err, error, "cannot set up metrics: %s", strerror(-err));
+	err = eb_requests_open(agent, program->apply, program->metrics, &program->requests);
+	if (err)
+		return eb_fail(err, error, "cannot listen in %s: %s", agent->config->run_dir, strerror(-err));
 	err = add_sources(program);
 	if (err)
 		return eb_fail(err, error, "cannot set up the event loop: %s", strerror(-err));
@@ -569,9 +308,9 @@ static int run(struct program *program, struct eb_config *config)
 			err = eb_agent_start(agent, config, &error);
 		if (!err)
 			err = run_loop(program, &links, &error);
-		eb_apply_free(program->apply);
+		eb_requests_close(program->requests);
 		eb_metrics_close(program->metrics);
-		eb_control_server_close(program->control);
+		eb_apply_free(program->apply);
 		eb_link_watch_close(links);
 		eb_agent_done(agent);
 		sd_event_unref(agent->loop);
@@ -691,9 +430,6 @@ int main(int argc, char **argv)
 	program.agent.config_path = config_path;
 	program.agent.redis_path = options.redis_path;
 	program.agent.monitor = options.monitor;
-	program.agent.attach_done = on_attach_done;
-	program.agent.detach_done = on_detach_done;
-	program.agent.done_arg = &program;
 	code = read_config(&program.agent, &config) || run(&program, config) < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
 	eb_log_close();
 	return code;
