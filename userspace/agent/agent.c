@@ -83,13 +83,16 @@ static bool note_problem(struct eb_interface *interface, char *problem)
 	return is_new;
 }
 
-static void note_attached(struct eb_interface *interface, const struct eb_attachment *now)
+static void note_attached(struct eb_agent *agent, struct eb_interface *interface, const struct eb_attachment *now)
 {
 	const struct eb_attachment *before = &interface->attachment;
 
-	if (!before->attached || before->prog_id != now->prog_id || strcmp(before->mode, now->mode) != 0)
+	if (!before->attached || before->prog_id != now->prog_id || strcmp(before->mode, now->mode) != 0) {
 		eb_info("attached", eb_str("interface", interface->name), eb_str("mode", now->mode),
 			eb_num("program", now->prog_id), eb_str("dispatcher", now->dispatcher ? "yes" : "no"));
+		eb_intake_begin(&interface->intake, eb_dataplane_maps(agent->dataplane), interface->ifindex,
+				eb_monotonic_ns());
+	}
 	interface->attachment = *now;
 	(void)note_problem(interface, NULL);
 }
@@ -260,7 +263,7 @@ static void attach_interface(struct eb_agent *agent, const struct eb_layers *lay
 		err = put_program(agent, layers, interface, &now, &error);
 	}
 	if (!err) {
-		note_attached(interface, &now);
+		note_attached(agent, interface, &now);
 		return;
 	}
 	if (err == -ENODEV) {

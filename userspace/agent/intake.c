@@ -28,15 +28,20 @@ static bool count(struct eb_intake *intake, const struct eb_maps *maps, int ifin
 	return true;
 }
 
+void eb_intake_begin(struct eb_intake *intake, const struct eb_maps *maps, int ifindex, uint64_t now_ns)
+{
+	*intake = (struct eb_intake){ .ifindex = ifindex, .not_ip = intake->not_ip, .received = intake->received };
+	(void)count(intake, maps, ifindex);
+	begin(intake, now_ns);
+}
+
 bool eb_intake_look(struct eb_intake *intake, const struct eb_maps *maps, int ifindex, uint64_t now_ns)
 {
 	bool was = intake->is_mostly_not_ip;
 	uint64_t not_ip, received;
 
-	if (!count(intake, maps, ifindex) || intake->ifindex != ifindex) {
-		*intake = (struct eb_intake){ .ifindex = ifindex, .not_ip = intake->not_ip,
-					      .received = intake->received };
-		begin(intake, now_ns);
+	if (intake->ifindex != ifindex || !count(intake, maps, ifindex)) {
+		eb_intake_begin(intake, maps, ifindex, now_ns);
 		return false;
 	}
 	not_ip = intake->not_ip - intake->not_ip_before;

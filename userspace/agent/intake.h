@@ -21,6 +21,9 @@ struct eb_intake {
 	uint64_t not_ip_before, received_before;
 };
 
+/* Begins a look: to be called when the program was attached, so that no frame is missed. `ifindex` 0 for none. */
+void eb_intake_begin(struct eb_intake *intake, const struct eb_maps *maps, int ifindex, uint64_t now_ns);
+
 /* Counts; to be called about every second. `ifindex` 0 for none. Returns true when is_mostly_not_ip became true. */
 bool eb_intake_look(struct eb_intake *intake, const struct eb_maps *maps, int ifindex, uint64_t now_ns);
 
