@@ -119,7 +119,7 @@ demo: deps ## show everything on a private network namespace with real traffic
 
 check: deps ## install what is missing, build, run all tests
 	$(Q)$(MAKE) all tests fuzzers
-	$(Q)BUILD=$(abspath $(BUILD)) ./tests/run.sh unit xdp net redis persist fuzz chaos vm
+	$(Q)BUILD=$(abspath $(BUILD)) ./tests/run.sh vm net persist redis chaos fuzz xdp unit
 
 check-unit check-xdp check-net check-redis check-persist check-chaos: check-%: all tests ## run one kind of test: check-unit, check-xdp, ...
 	$(Q)BUILD=$(abspath $(BUILD)) ./tests/run.sh $*
@@ -156,7 +156,7 @@ asan: asan-programs ## build and run all tests with AddressSanitizer, LeakSaniti
 
 soak: all tests asan-programs ## a thousand reloads and a hundred Redis connections, plain and with LeakSanitizer
 	$(Q)export SOAK_RELOADS=1000 SOAK_RECONNECTS=100; \
-		EB_KILL_EVERY=1 BUILD=$(abspath $(BUILD)) ./tests/net/net_layers_kill.sh && \
+		EB_KILL_EVERY=1 BUILD=$(abspath $(BUILD)) ./tests/run.sh net_layers_kill net_pins_kill && \
 		BUILD=$(abspath $(BUILD)) ./tests/persist/persist_soak.sh && \
 		BUILD=$(abspath $(BUILD)/asan) ./tests/persist/persist_soak.sh
 

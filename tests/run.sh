@@ -3,6 +3,8 @@
 # Runs tests by kind (unit, xdp, net, redis, persist, fuzz, chaos, vm, deploy) or name (net_rate) from $BUILD and closes
 # with "N passed, N failed, N skipped".
 # Every cmocka test and every script counts as one. A skip counts as a failure in a full run: EB_ALLOW_SKIP=1 allows it.
+# Tests wait more than they work: EB_JOBS of them run at a time, three for each CPU unless it says otherwise, each in a
+# network namespace of its own.
 # What is built with sanitizers reports to files, as a test may ignore how a program ends; any report fails its test.
 set -u
 cd "$(dirname "$0")/.." || exit 1
@@ -12,27 +14,39 @@ export BUILD EB_BPF_OBJECT="$BUILD/edgebucket.bpf.o"
 # shellcheck source=fuzz/options.sh
 . tests/fuzz/options.sh
 
-passed=0 failed=0 skipped=0
+: "${EB_JOBS:=$((3 * $(nproc)))}"
+begun=0
 logs=$(mktemp -d)
 trap 'rm -rf "$logs"' EXIT
+# What was begun ends with this script.
+trap 'trap - TERM && kill 0' INT TERM
 
 # Little of what was freed is kept back, so that tests of memory's bounds hold.
-export ASAN_OPTIONS="log_path=$logs/report:detect_stack_use_after_return=1:quarantine_size_mb=4:${ASAN_OPTIONS:-}"
-export UBSAN_OPTIONS="log_path=$logs/report:print_stacktrace=1:${UBSAN_OPTIONS:-}"
+export ASAN_OPTIONS="detect_stack_use_after_return=1:quarantine_size_mb=4:${ASAN_OPTIONS:-}"
+export UBSAN_OPTIONS="print_stacktrace=1:${UBSAN_OPTIONS:-}"
 
 mount_bpffs() {
 	[ "$(id -u)" = 0 ] || return 0
 	[ "$(stat -f -c %T /sys/fs/bpf)" = bpf_fs ] || mount -t bpf bpf /sys/fs/bpf
 }
 
+# alone LOG COMMAND...: its ports are nobody else's, and reports of sanitizers about it go to LOG.report.*.
+alone() {
+	local log=$1
+	shift
+	export ASAN_OPTIONS="log_path=$log.report:$ASAN_OPTIONS" UBSAN_OPTIONS="log_path=$log.report:$UBSAN_OPTIONS"
+	if [ "$(id -u)" = 0 ]; then
+		set -- unshare --net sh -c 'ip link set lo up && exec "$@"' sh "$@"
+	fi
+	"$@" > "$log" 2>&1
+}
+
 # One cmocka program: its lines "[       OK ]", "[  FAILED  ]" and "[  SKIPPED ]" are counted.
 run_program() {
-	local name=${1##*/} log=$logs/${1##*/} status ok bad skip
-	"$1" > "$log" 2>&1
+	local name=${1##*/} log=$2 status ok bad skip
+	alone "$log" "$1"
 	status=$?
 	ok=$(grep -c '^\[       OK \]' "$log")
-	bad=$(grep -c '^\[  FAILED  \] [a-z_0-9]*$' "$log")
-	skip=$(grep -c '^\[  SKIPPED \] [a-z_0-9]*$' "$log")
 	# cmocka repeats failures in its summary, so count names once.
 	bad=$(grep '^\[  FAILED  \] [a-z_0-9]*$' "$log" | sort -u | wc -l)
 	skip=$(grep '^\[  SKIPPED \] [a-z_0-9]*$' "$log" | sort -u | wc -l)
@@ -47,8 +61,8 @@ run_program() {
 }
 
 run_script() {
-	local name=${1##*/} log=$logs/${1##*/}
-	"$1" > "$log" 2>&1
+	local name=${1##*/} log=$2
+	alone "$log" "$1"
 	case $? in
 	0) report "$name" 1 0 0 "$log" ;;
 	77) report "$name" 0 0 1 "$log" ;;
@@ -58,7 +72,7 @@ run_script() {
 
 # One fuzzer, briefly and the same each time: its seeds and found cases, then inputs that are made of them.
 run_fuzzer() {
-	local name=${1##*/} log=$logs/${1##*/}
+	local name=${1##*/} log=$2
 	mkdir "$log.corpus"
 	# shellcheck disable=SC2046 # a list of words
 	"$1" -seed=1 -runs=10000 $(fuzz_options "${name#fuzz_}" "$BUILD/fuzz/found") "$log.corpus" \
@@ -69,16 +83,10 @@ run_fuzzer() {
 	esac
 }
 
-# take_reports LOG: moves what sanitizers reported to the log; fails when there is nothing.
-take_reports() {
-	ls "$logs"/report.* > /dev/null 2>&1 || return
-	cat "$logs"/report.* >> "$1"
-	rm "$logs"/report.*
-}
-
 # The short form of `make check-vm`. Where guests are not possible, that is said, and no reason to fail.
 run_guests() {
-	local log=$logs/vm
+	local log=$2
+	echo "0 passed, 0 failed, 0 skipped" > "$log.result"
 	if ! tests/install-deps.sh vm > "$log" 2>&1; then
 		echo "none  vm: $(tail -n 1 "$log")"
 		return
@@ -93,16 +101,18 @@ run_guests() {
 		return
 	fi
 	grep -v '^[0-9]* passed, ' "$log"
-	# shellcheck disable=SC2046 # "N passed, N failed, N skipped"
-	set -- $(tail -n 1 "$log" | tr -d ,)
-	passed=$((passed + $1)) failed=$((failed + $3)) skipped=$((skipped + $5))
+	tail -n 1 "$log" > "$log.result"
 }
 
 # report NAME PASSED FAILED SKIPPED LOG
 report() {
-	! take_reports "$5" || [ "$3" != 0 ] || set -- "$1" "$2" 1 "$4" "$5"
-	passed=$((passed + $2)) failed=$((failed + $3)) skipped=$((skipped + $4))
-	if [ "$3" != 0 ]; then
+	local bad=$3
+	if ls "$5".report.* > /dev/null 2>&1; then
+		cat "$5".report.* >> "$5"
+		[ "$bad" != 0 ] || bad=1
+	fi
+	echo "$2 passed, $bad failed, $4 skipped" > "$5.result"
+	if [ "$bad" != 0 ]; then
 		echo "FAIL  $1"
 		sed 's/^/      /' "$5" | tail -n 100
 	elif [ "$4" != 0 ]; then
@@ -112,23 +122,48 @@ report() {
 	fi
 }
 
+# begin RUN TEST: in the background, as soon as fewer than EB_JOBS run. What it says is printed at its end, in one piece.
+begin() {
+	local log=$logs/$((begun += 1))
+	while [ "$(jobs -rp | wc -l)" -ge "$EB_JOBS" ]; do
+		wait -n
+	done
+	{
+		"$@" "$log" > "$log.said"
+		[ -e "$log.result" ] || echo "FAIL  ${2##*/}: ended without a result" >> "$log.said"
+		flock "$logs" cat "$log.said"
+	} &
+}
+
+begin_each() {
+	local run=$1 test
+	shift
+	for test in "$@"; do
+		[ -f "$test" ] && [ -x "$test" ] && begin "$run" "$test"
+	done
+}
+
 mount_bpffs
 for kind in "$@"; do
 	case $kind in
-	unit | xdp | redis) for test in "$BUILD"/tests/"$kind"_*; do
-		[ -f "$test" ] && [ -x "$test" ] && run_program "$test"
-	done ;;
-	fuzz) for test in "$BUILD"/fuzz/tests/fuzz_*; do run_fuzzer "$test"; done ;;
-	net | persist | chaos | deploy) for test in tests/"$kind"/"$kind"_*.sh; do run_script "$test"; done ;;
-	unit_* | xdp_* | redis_*) run_program "$BUILD/tests/$kind" ;;
-	net_* | persist_* | vm_*) run_script "tests/${kind%%_*}/$kind.sh" ;;
-	vm) run_guests ;;
+	unit | xdp | redis) begin_each run_program "$BUILD/tests/${kind}_"* ;;
+	fuzz) begin_each run_fuzzer "$BUILD"/fuzz/tests/fuzz_* ;;
+	net | persist | chaos | deploy) begin_each run_script "tests/$kind/${kind}_"*.sh ;;
+	unit_* | xdp_* | redis_*) begin run_program "$BUILD/tests/$kind" ;;
+	net_* | persist_* | vm_*) begin run_script "tests/${kind%%_*}/$kind.sh" ;;
+	vm) begin run_guests vm ;;
 	*)
 		echo "no such kind of test: $kind" >&2
 		exit 2
 		;;
 	esac
 done
+wait
 
-echo "$passed passed, $failed failed, $skipped skipped"
-[ "$failed" = 0 ] && [ "$passed" != 0 ] && { [ "$skipped" = 0 ] || [ -n "${EB_ALLOW_SKIP:-}" ]; }
+# Each that was begun has said what came of it.
+cat "$logs"/*.result | awk -v begun=$begun '{ passed += $1; failed += $3; skipped += $5 }
+	END {
+		failed += begun - NR
+		printf "%d passed, %d failed, %d skipped\n", passed, failed, skipped
+		exit failed || !passed || (skipped && ENVIRON["EB_ALLOW_SKIP"] == "")
+	}'

@@ -244,14 +244,20 @@ status_is() { eb --json status | jq -e "$1" > /dev/null; }
 
 frames() { eb --json status | jq ".frames.$1.packets"; }
 
+# pause N: N hundredths of a second, a fifth of one at most. Waits grow, as what looks often takes its CPU from the agent.
+pause() {
+	local hundredths=$(($1 < 20 ? $1 : 20))
+	sleep "0.$((hundredths / 10))$((hundredths % 10))"
+}
+
 # until_true WHAT COMMAND...: waits for a condition. The bound ends a test that hangs: on a busy machine, loading a long
 # list or many programs takes half a minute.
 until_true() {
-	local what=$1 end=$((SECONDS + 120))
+	local what=$1 end=$((SECONDS + 120)) looks=0
 	shift
 	until "$@"; do
 		[ $SECONDS -lt $end ] || fail "waited in vain for $what"
-		sleep 0.02
+		pause $((looks += 2))
 	done
 }
 
@@ -266,11 +272,11 @@ wait_log() {
 
 # equal WHAT WANT COMMAND...: its output must become this. Counts of packets lag by a moment, hence the wait.
 equal() {
-	local what=$1 want=$2 got end=$((SECONDS + 60))
+	local what=$1 want=$2 got end=$((SECONDS + 60)) looks=0
 	shift 2
 	until got=$("$@") && [ "$got" = "$want" ]; do
 		[ $SECONDS -lt $end ] || fail "$what: ${got:-nothing}, expected $want"
-		sleep 0.02
+		pause $((looks += 2))
 	done
 }
 

@@ -44,7 +44,7 @@ is_too_old() { [ "$(printf '%s\n' "$1" $oldest | sort -V | head -n 1)" != $oldes
 # job VERSION: the program of each compiler is verified, then come the tests.
 job() {
 	local compiler
-	echo "cd '$top' && export BUILD='$BUILD' EB_ALLOW_SKIP=1"
+	echo "cd '$top' && export BUILD='$BUILD' EB_ALLOW_SKIP=1 EB_JOBS=1"
 	if is_too_old "$1"; then
 		echo "tests/run.sh vm_too_old"
 		return
