@@ -65,6 +65,8 @@ cleanup() {
 	for pid in $(jobs -p); do
 		{ kill -KILL "$pid" && wait "$pid"; } 2> /dev/null
 	done
+	# A tracer that was killed leaves its agent behind, which would pin its maps again.
+	[ -z "$dir" ] || pkill -KILL -f -- "edgebucketd -c $dir/"
 	remove_namespaces
 	rm -rf "$pin_dir" "$pin_dir-links" "$pin_dir-other"
 	[ -z "$dir" ] || rm -rf "$dir"
