@@ -3,8 +3,8 @@
 # Runs tests by kind (unit, xdp, net, redis, persist, fuzz, chaos, vm, deploy) or name (net_rate) from $BUILD and closes
 # with "N passed, N failed, N skipped".
 # Every cmocka test and every script counts as one. A skip counts as a failure in a full run: EB_ALLOW_SKIP=1 allows it.
-# Tests wait more than they work: EB_JOBS of them run at a time, three for each CPU unless it says otherwise, each in a
-# network namespace of its own.
+# Tests wait more than they work: EB_JOBS of them run at a time, three for each CPU unless it says otherwise, each in
+# namespaces of its own for network and mounts.
 # What is built with sanitizers reports to files, as a test may ignore how a program ends; any report fails its test.
 set -u
 cd "$(dirname "$0")/.." || exit 1
@@ -25,18 +25,16 @@ trap 'trap - TERM && kill 0' INT TERM
 export ASAN_OPTIONS="detect_stack_use_after_return=1:quarantine_size_mb=4:${ASAN_OPTIONS:-}"
 export UBSAN_OPTIONS="print_stacktrace=1:${UBSAN_OPTIONS:-}"
 
-mount_bpffs() {
-	[ "$(id -u)" = 0 ] || return 0
-	[ "$(stat -f -c %T /sys/fs/bpf)" = bpf_fs ] || mount -t bpf bpf /sys/fs/bpf
-}
-
-# alone LOG COMMAND...: its ports are nobody else's, and reports of sanitizers about it go to LOG.report.*.
+# alone LOG COMMAND...: its ports, its bpffs and the lock of libxdp there are nobody else's, and reports of sanitizers
+# about it go to LOG.report.*.
 alone() {
 	local log=$1
 	shift
 	export ASAN_OPTIONS="log_path=$log.report:$ASAN_OPTIONS" UBSAN_OPTIONS="log_path=$log.report:$UBSAN_OPTIONS"
 	if [ "$(id -u)" = 0 ]; then
-		set -- unshare --net sh -c 'ip link set lo up && exec "$@"' sh "$@"
+		set -- unshare --net --mount sh -c 'ip link set lo up
+			while umount --lazy /sys/fs/bpf 2> /dev/null; do :; done
+			mount -t bpf bpf /sys/fs/bpf && exec "$@"' sh "$@"
 	fi
 	"$@" > "$log" 2>&1
 }
@@ -143,7 +141,6 @@ begin_each() {
 	done
 }
 
-mount_bpffs
 for kind in "$@"; do
 	case $kind in
 	unit | xdp | redis) begin_each run_program "$BUILD/tests/${kind}_"* ;;
