@@ -2,16 +2,10 @@
 /*
  * Buckets in an LMDB environment, the file buckets.mdb.
  *
- * A commit waits for the disk, which may take seconds: a thread of its own does all work on the environment, job by
- * job, and the loop only hands over and takes back. Each commit is synced in full (no MDB_NOSYNC, no MDB_NOMETASYNC):
- * off the loop, and with all batches that wait in one transaction, that costs nothing that matters, and a power cut at
- * any moment leaves the last commit. No MDB_WRITEMAP: on a full disk it would raise SIGBUS where pwrite() fails.
+ * A commit waits for the disk, which may take seconds: a thread of its own does all work on the file (lmdb_file.h), job
+ * by job, and the loop only hands over and takes back.
  */
 #include <errno.h>
-#include <fcntl.h>
-#include <inttypes.h>
-#include <limits.h>
-#include <lmdb.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -19,18 +13,14 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
-#include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 #include "base/privileges.h"
+#include "store/lmdb_file.h"
 #include "store/store_ops.h"
 
 #define WINDOW 64 /* jobs that write; all of them make one transaction at most */
-#define CHUNK_SIZE (256 * 1024)
-#define TOUCHED_MAX 16384 /* items that may each have brought some pages into memory */
-#define EXPIRES_AT "expires_at"
 
 enum job_kind { JOB_OPEN, JOB_WRITE, JOB_WRITE_META, JOB_READ_META, JOB_COUNT, JOB_SCAN };
 
@@ -40,7 +30,7 @@ struct job {
 	uint64_t started_ns;
 	int error;
 	char text[300];
-	bool is_open; /* whether the environment was, at the end */
+	bool is_open; /* whether the file was, at the end */
 	eb_store_done done;
 	eb_store_meta_done meta_done;
 	void *arg;
@@ -49,13 +39,9 @@ struct job {
 	uint64_t fields;
 	struct eb_store_meta meta;
 	uint64_t expire_in_ns;
-	/* A scan goes in steps of one chunk, each a transaction of its own: a slow reader keeps no old pages. */
+	/* JOB_SCAN, chunk by chunk */
 	eb_store_visit visit;
-	char *chunk;
-	size_t chunk_len;
-	char last_field[EB_STORE_FIELD_MAX * 4];
-	size_t last_len;
-	bool is_last;
+	struct eb_lmdb_chunk *chunk;
 	/* JOB_WRITE */
 	size_t count;
 	struct eb_store_item items[];
@@ -67,8 +53,6 @@ struct queue {
 
 struct store_lmdb {
 	struct eb_store base;
-	char *dir, *path;
-	size_t max_bytes;
 	bool read_only;
 	sd_event_source *source;
 	int depth;
@@ -84,12 +68,7 @@ struct store_lmdb {
 	bool stop;
 	int fd; /* eventfd: written when done is not empty */
 
-	/* The thread's own. */
-	MDB_env *env;
-	struct stat file, lock_file; /* that are open */
-	MDB_dbi buckets, metas;
-	size_t touched; /* items, since it was opened */
-	bool has_dbs; /* false in a read-only environment that nobody has written to yet */
+	struct eb_lmdb_file *file; /* the thread's own, while it runs */
 };
 
 static struct store_lmdb *self(const struct eb_store *store)
@@ -121,251 +100,11 @@ static struct job *queue_take(struct queue *queue)
 
 static void free_job(struct job *job)
 {
-	free(job->chunk);
+	eb_lmdb_chunk_free(job->chunk);
 	free(job);
 }
 
-/* The thread: opening */
-
-static void close_env(struct store_lmdb *store)
-{
-	if (store->env)
-		mdb_env_close(store->env);
-	store->env = NULL;
-	store->has_dbs = false;
-}
-
-/* LMDB trusts its file: pages that a crash of the file system cut off would be SIGBUS when they are read. */
-static int check_size(struct store_lmdb *store)
-{
-	MDB_envinfo info;
-	MDB_stat stat;
-	struct stat st;
-	int fd, err;
-
-	err = mdb_env_get_fd(store->env, &fd);
-	if (err)
-		return err;
-	if (fstat(fd, &st) < 0)
-		return errno;
-	if ((err = mdb_env_info(store->env, &info)) || (err = mdb_env_stat(store->env, &stat)))
-		return err;
-	/* A new environment has two pages of meta data, and no others yet. */
-	return (uint64_t)st.st_size < (info.me_last_pgno + 1) * stat.ms_psize ? MDB_CORRUPTED : 0;
-}
-
-static int get_number(MDB_txn *txn, MDB_dbi dbi, const char *name, uint64_t *out)
-{
-	MDB_val key = { strlen(name), (void *)name }, value;
-	char text[24];
-	int err = mdb_get(txn, dbi, &key, &value);
-
-	if (err)
-		return err;
-	if (value.mv_size >= sizeof(text))
-		return MDB_CORRUPTED;
-	memcpy(text, value.mv_data, value.mv_size);
-	text[value.mv_size] = '\0';
-	*out = strtoull(text, NULL, 10);
-	return 0;
-}
-
-/* What every bucket has outlived is nothing any more. */
-static int drop_expired(struct store_lmdb *store, MDB_txn *txn)
-{
-	uint64_t expires_at;
-	int err = get_number(txn, store->metas, EXPIRES_AT, &expires_at);
-
-	if (err == MDB_NOTFOUND || (!err && eb_wallclock_ns() < expires_at))
-		return 0;
-	if (!err)
-		err = mdb_drop(txn, store->buckets, 0);
-	return err ? err : mdb_drop(txn, store->metas, 0);
-}
-
-static int open_dbs(struct store_lmdb *store)
-{
-	unsigned int flags = store->read_only ? 0 : MDB_CREATE;
-	MDB_txn *txn;
-	int err = mdb_txn_begin(store->env, NULL, store->read_only ? MDB_RDONLY : 0, &txn);
-
-	if (err)
-		return err;
-	err = mdb_dbi_open(txn, "buckets", flags, &store->buckets);
-	if (!err)
-		err = mdb_dbi_open(txn, "meta", flags, &store->metas);
-	if (!err && !store->read_only)
-		err = drop_expired(store, txn);
-	if (err) {
-		mdb_txn_abort(txn);
-		return err == MDB_NOTFOUND && store->read_only ? 0 : err;
-	}
-	err = mdb_txn_commit(txn);
-	store->has_dbs = !err;
-	return err;
-}
-
-static int open_file(struct store_lmdb *store)
-{
-	int dead, err = mdb_env_create(&store->env);
-
-	if (err)
-		return err;
-	if ((err = mdb_env_set_maxdbs(store->env, 2)) || (err = mdb_env_set_mapsize(store->env, store->max_bytes)))
-		return err;
-	err = mdb_env_open(store->env, store->path, MDB_NOSUBDIR | (store->read_only ? MDB_RDONLY : 0), 0600);
-	if (err)
-		return err;
-	err = check_size(store);
-	if (err)
-		return err;
-	/* Readers that were killed keep old pages from being used again. */
-	(void)mdb_reader_check(store->env, &dead);
-	return open_dbs(store);
-}
-
-static bool is_damage(int err)
-{
-	return err == MDB_CORRUPTED || err == MDB_PAGE_NOTFOUND || err == MDB_INVALID || err == MDB_VERSION_MISMATCH ||
-	       err == MDB_INCOMPATIBLE;
-}
-
-/* A damaged file is put aside: the store goes on with an empty one, and who wants to look, can. */
-static void put_aside(struct store_lmdb *store)
-{
-	size_t size = strlen(store->path) + sizeof(".damaged");
-	char *aside = malloc(size);
-
-	if (!aside)
-		return;
-	snprintf(aside, size, "%s.damaged", store->path);
-	(void)rename(store->path, aside);
-	free(aside);
-}
-
-/* A new file is only safe once its directory knows of it. */
-static void sync_directory(const struct store_lmdb *store)
-{
-	int fd = open(store->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-
-	if (fd < 0)
-		return;
-	(void)fsync(fd);
-	close(fd);
-}
-
-/* LMDB's name for the file of its locks. */
-static int stat_lock(const struct store_lmdb *store, struct stat *out)
-{
-	char path[PATH_MAX];
-
-	return snprintf(path, sizeof(path), "%s-lock", store->path) < (int)sizeof(path) ? stat(path, out) : -1;
-}
-
-static void note_files(struct store_lmdb *store)
-{
-	if (stat(store->path, &store->file) < 0)
-		memset(&store->file, 0, sizeof(store->file));
-	if (stat_lock(store, &store->lock_file) < 0)
-		memset(&store->lock_file, 0, sizeof(store->lock_file));
-}
-
-static bool is_same_file(const struct stat *a, const struct stat *b)
-{
-	return a->st_dev == b->st_dev && a->st_ino == b->st_ino;
-}
-
-/* Whether somebody removed the files that are open, or put others in their place: what is written then is lost. */
-static bool are_replaced(const struct store_lmdb *store)
-{
-	struct stat file, lock_file;
-
-	return stat(store->path, &file) < 0 || !is_same_file(&file, &store->file) ||
-	       stat_lock(store, &lock_file) < 0 || !is_same_file(&lock_file, &store->lock_file);
-}
-
-static int open_env(struct store_lmdb *store)
-{
-	bool is_new;
-	int err;
-
-	if (store->env && !store->read_only && are_replaced(store))
-		close_env(store);
-	if (store->env)
-		return 0;
-	is_new = access(store->path, F_OK) < 0;
-	if (!store->read_only && mkdir(store->dir, 0700) < 0 && errno != EEXIST)
-		return errno;
-	err = open_file(store);
-	if (is_damage(err) && !store->read_only) {
-		close_env(store);
-		put_aside(store);
-		is_new = true;
-		err = open_file(store);
-	}
-	if (err) {
-		close_env(store);
-		return err;
-	}
-	note_files(store);
-	if (is_new)
-		sync_directory(store);
-	return 0;
-}
-
-/* The thread: jobs. Each returns 0, errno, or an error of LMDB. */
-
-static int put(MDB_txn *txn, MDB_dbi dbi, const char *name, const char *text)
-{
-	MDB_val key = { strlen(name), (void *)name }, value = { strlen(text), (void *)text };
-
-	return mdb_put(txn, dbi, &key, &value, 0);
-}
-
-static int count_fields(MDB_txn *txn, MDB_dbi dbi, uint64_t *out)
-{
-	MDB_stat stat;
-	int err = mdb_stat(txn, dbi, &stat);
-
-	if (!err)
-		*out = stat.ms_entries;
-	return err;
-}
-
-static int write_items(struct store_lmdb *store, MDB_txn *txn, struct job *job)
-{
-	uint64_t before, after;
-	int err = count_fields(txn, store->buckets, &before);
-
-	for (size_t i = 0; !err && i < job->count; i++) {
-		const struct eb_store_item *item = &job->items[i];
-		MDB_val key = { strlen(item->field), (void *)item->field };
-
-		err = *item->value ? put(txn, store->buckets, item->field, item->value)
-				   : mdb_del(txn, store->buckets, &key, NULL);
-		if (err == MDB_NOTFOUND)
-			err = 0;
-	}
-	store->touched += job->count;
-	if (!err)
-		err = count_fields(txn, store->buckets, &after);
-	if (!err)
-		job->grown = (int64_t)(after - before);
-	return err;
-}
-
-static int write_meta_text(struct store_lmdb *store, MDB_txn *txn, const struct job *job)
-{
-	struct eb_store_meta_text text;
-	char expires_at[24];
-	int err = 0;
-
-	eb_store_meta_format(&job->meta, &text);
-	for (int i = 0; !err && i < EB_STORE_META_FIELDS; i++)
-		err = put(txn, store->metas, text.names[i], text.values[i]);
-	snprintf(expires_at, sizeof(expires_at), "%" PRIu64, eb_wallclock_ns() + job->expire_in_ns);
-	return err ? err : put(txn, store->metas, EXPIRES_AT, expires_at);
-}
+/* ---- the thread ---- */
 
 static bool is_write(const struct job *job)
 {
@@ -373,171 +112,27 @@ static bool is_write(const struct job *job)
 }
 
 /* All jobs of the list, which write, in one transaction. */
-static int write_jobs(struct store_lmdb *store, struct job *jobs)
+static int write_jobs(struct eb_lmdb_file *file, struct job *jobs)
 {
-	MDB_txn *txn;
-	int err = mdb_txn_begin(store->env, NULL, 0, &txn);
+	int err = eb_lmdb_file_begin(file);
 
 	if (err)
 		return err;
 	for (; !err && jobs; jobs = jobs->next)
-		err = jobs->kind == JOB_WRITE ? write_items(store, txn, jobs) : write_meta_text(store, txn, jobs);
-	if (err) {
-		mdb_txn_abort(txn);
-		return err;
-	}
-	return mdb_txn_commit(txn);
-}
-
-static int begin_read(struct store_lmdb *store, MDB_dbi dbi, MDB_txn **txn, MDB_cursor **cursor)
-{
-	int err = mdb_txn_begin(store->env, NULL, MDB_RDONLY, txn);
-
-	if (err)
-		return err;
-	err = mdb_cursor_open(*txn, dbi, cursor);
-	if (err)
-		mdb_txn_abort(*txn);
-	return err;
-}
-
-static void end_read(MDB_txn *txn, MDB_cursor *cursor)
-{
-	mdb_cursor_close(cursor);
-	mdb_txn_abort(txn);
-}
-
-static void copy_text(const MDB_val *value, char *out, size_t size)
-{
-	size_t len = value->mv_size < size ? value->mv_size : size - 1;
-
-	memcpy(out, value->mv_data, len);
-	out[len] = '\0';
-}
-
-static int read_meta_text(struct store_lmdb *store, struct job *job)
-{
-	MDB_val key, value;
-	MDB_cursor *cursor;
-	MDB_txn *txn;
-	int err;
-
-	if (!store->has_dbs)
-		return 0;
-	err = begin_read(store, store->metas, &txn, &cursor);
-	if (err)
-		return err;
-	while (!(err = mdb_cursor_get(cursor, &key, &value, MDB_NEXT))) {
-		char name[64], text[64];
-
-		copy_text(&key, name, sizeof(name));
-		copy_text(&value, text, sizeof(text));
-		eb_store_meta_take(&job->meta, name, text);
-	}
-	end_read(txn, cursor);
-	return err == MDB_NOTFOUND ? 0 : err;
-}
-
-/* In the chunk: two lengths, field, NUL, value, NUL. */
-static bool chunk_add(struct job *job, const MDB_val *field, const MDB_val *value)
-{
-	uint32_t lens[2] = { field->mv_size, value->mv_size };
-	size_t need = sizeof(lens) + field->mv_size + value->mv_size + 2;
-	char *out = job->chunk + job->chunk_len;
-
-	if (need > CHUNK_SIZE - job->chunk_len)
-		return false;
-	memcpy(out, lens, sizeof(lens));
-	out += sizeof(lens);
-	memcpy(out, field->mv_data, field->mv_size);
-	out += field->mv_size;
-	*out++ = '\0';
-	memcpy(out, value->mv_data, value->mv_size);
-	out[value->mv_size] = '\0';
-	job->chunk_len += need;
-	return true;
-}
-
-static int position(MDB_cursor *cursor, const struct job *job, MDB_val *key, MDB_val *value)
-{
-	int err;
-
-	if (!job->last_len)
-		return mdb_cursor_get(cursor, key, value, MDB_FIRST);
-	key->mv_size = job->last_len;
-	key->mv_data = (void *)job->last_field;
-	err = mdb_cursor_get(cursor, key, value, MDB_SET_RANGE);
-	if (!err && key->mv_size == job->last_len && !memcmp(key->mv_data, job->last_field, job->last_len))
-		err = mdb_cursor_get(cursor, key, value, MDB_NEXT);
-	return err;
-}
-
-static int scan_chunk(struct store_lmdb *store, struct job *job)
-{
-	MDB_val key, value;
-	MDB_cursor *cursor;
-	MDB_txn *txn;
-	int err;
-
-	job->chunk_len = 0;
-	job->is_last = true;
-	if (!store->has_dbs)
-		return 0;
-	err = begin_read(store, store->buckets, &txn, &cursor);
-	if (err)
-		return err;
-	for (err = position(cursor, job, &key, &value); !err; err = mdb_cursor_get(cursor, &key, &value, MDB_NEXT)) {
-		/* What is larger than any of ours is not ours. */
-		if (key.mv_size > sizeof(job->last_field) || value.mv_size > CHUNK_SIZE / 4)
-			continue;
-		if (!chunk_add(job, &key, &value)) {
-			job->is_last = false;
-			break;
-		}
-		memcpy(job->last_field, key.mv_data, key.mv_size);
-		job->last_len = key.mv_size;
-		store->touched++;
-	}
-	end_read(txn, cursor);
-	return err == MDB_NOTFOUND ? 0 : err;
-}
-
-static void set_error(const struct store_lmdb *store, struct job *job, int err)
-{
-	job->is_open = store->env;
-	job->error = 0;
-	job->text[0] = '\0';
-	if (!err)
-		return;
-	job->error = err == MDB_MAP_FULL ? -ENOSPC : err > 0 ? -err : -EIO;
-	snprintf(job->text, sizeof(job->text), "%s: %s", store->path,
-		 err == MDB_MAP_FULL ? "the embedded store has reached its size limit" : mdb_strerror(err));
-}
-
-static int count_all(struct store_lmdb *store, struct job *job)
-{
-	MDB_txn *txn;
-	int err;
-
-	if (!store->has_dbs)
-		return 0;
-	err = mdb_txn_begin(store->env, NULL, MDB_RDONLY, &txn);
-	if (err)
-		return err;
-	err = count_fields(txn, store->buckets, &job->fields);
-	mdb_txn_abort(txn);
-	return err;
+		err = jobs->kind == JOB_WRITE ? eb_lmdb_file_put(file, jobs->items, jobs->count, &jobs->grown)
+					      : eb_lmdb_file_put_meta(file, &jobs->meta, jobs->expire_in_ns);
+	return eb_lmdb_file_commit(file, err);
 }
 
 static int run_job(struct store_lmdb *store, struct job *job)
 {
 	switch (job->kind) {
 	case JOB_SCAN:
-		return scan_chunk(store, job);
+		return eb_lmdb_file_read(store->file, job->chunk);
 	case JOB_READ_META:
-		return read_meta_text(store, job);
+		return eb_lmdb_file_read_meta(store->file, &job->meta);
 	case JOB_COUNT:
-		return count_all(store, job);
+		return eb_lmdb_file_count(store->file, &job->fields);
 	default:
 		return 0;
 	}
@@ -546,28 +141,15 @@ static int run_job(struct store_lmdb *store, struct job *job)
 /* Runs `jobs`, a list of one, or of several that write. */
 static void run_group(struct store_lmdb *store, struct job *jobs)
 {
-	int err = open_env(store);
+	struct eb_lmdb_file *file = store->file;
+	int err = eb_lmdb_file_open(file);
 
 	if (!err)
-		err = is_write(jobs) ? write_jobs(store, jobs) : run_job(store, jobs);
-	/* An environment that failed at its roots is opened anew next time. */
-	if (err == MDB_PANIC || err == MDB_MAP_RESIZED || err == EIO || is_damage(err))
-		close_env(store);
-	for (; jobs; jobs = jobs->next)
-		set_error(store, jobs, err);
-}
-
-/*
- * Pages of the file that have been looked at count as the agent's memory, in the end the whole file, for as long as it
- * is mapped, though the page cache has them anyway. LMDB does not say where its map is; opening the environment again
- * takes less than a millisecond.
- */
-static void forget_pages(struct store_lmdb *store)
-{
-	if (store->touched < TOUCHED_MAX)
-		return;
-	close_env(store);
-	store->touched = 0;
+		err = is_write(jobs) ? write_jobs(file, jobs) : run_job(store, jobs);
+	for (; jobs; jobs = jobs->next) {
+		jobs->error = eb_lmdb_file_fail(file, err, jobs->text, sizeof(jobs->text));
+		jobs->is_open = eb_lmdb_file_is_open(file);
+	}
 }
 
 /* Under the lock. */
@@ -606,15 +188,15 @@ static void *run(void *arg)
 		}
 		(void)!write(store->fd, &one, sizeof(one)); /* cannot fail: the counter never comes near its end */
 		pthread_mutex_unlock(&store->lock);
-		forget_pages(store);
+		eb_lmdb_file_forget_pages(store->file);
 		pthread_mutex_lock(&store->lock);
 	}
 	pthread_mutex_unlock(&store->lock);
-	close_env(store);
+	eb_lmdb_file_close(store->file);
 	return NULL;
 }
 
-/* The loop */
+/* ---- the loop ---- */
 
 static void leave(struct store_lmdb *store)
 {
@@ -622,8 +204,7 @@ static void leave(struct store_lmdb *store)
 		return;
 	pthread_cond_destroy(&store->wake);
 	pthread_mutex_destroy(&store->lock);
-	free(store->dir);
-	free(store->path);
+	eb_lmdb_file_free(store->file);
 	free(store);
 }
 
@@ -669,19 +250,6 @@ static void tell_state(struct store_lmdb *store, const struct job *job)
 		store->base.events.up(store->base.events.arg);
 }
 
-static void visit_chunk(const struct job *job)
-{
-	const char *in = job->chunk, *end = in + job->chunk_len;
-	uint32_t lens[2];
-
-	while (in < end) {
-		memcpy(lens, in, sizeof(lens));
-		in += sizeof(lens);
-		job->visit(in, lens[0], in + lens[0] + 1, lens[1], job->arg);
-		in += lens[0] + lens[1] + 2;
-	}
-}
-
 static void finish_job(struct store_lmdb *store, struct job *job)
 {
 	struct eb_store_result result = {
@@ -719,8 +287,8 @@ static void take_back(struct store_lmdb *store, struct job *job)
 {
 	tell_state(store, job);
 	if (job->kind == JOB_SCAN && !job->error && !store->freed) {
-		visit_chunk(job);
-		if (!job->is_last) {
+		eb_lmdb_chunk_visit(job->chunk, job->visit, job->arg);
+		if (!eb_lmdb_chunk_is_last(job->chunk)) {
 			if (store->is_held)
 				store->held = job;
 			else
@@ -844,7 +412,7 @@ static int start_scan(struct eb_store *base, eb_store_visit visit, eb_store_done
 	err = new_job(store, JOB_SCAN, 0, arg, &job);
 	if (err)
 		return err;
-	job->chunk = malloc(CHUNK_SIZE);
+	job->chunk = eb_lmdb_chunk_new();
 	if (!job->chunk) {
 		free(job);
 		return -ENOMEM;
@@ -936,17 +504,11 @@ static int start_thread(struct store_lmdb *store)
 	return -err;
 }
 
-static int start(struct store_lmdb *store, sd_event *event, const char *state_dir)
+static int start(struct store_lmdb *store, sd_event *event)
 {
-	size_t size = strlen(state_dir) + sizeof("/buckets.mdb");
 	struct job *job;
 	int err;
 
-	store->dir = strdup(state_dir);
-	store->path = malloc(size);
-	if (!store->dir || !store->path)
-		return -ENOMEM;
-	snprintf(store->path, size, "%s/buckets.mdb", state_dir);
 	store->fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (store->fd < 0)
 		return -errno;
@@ -963,20 +525,20 @@ int eb_store_lmdb_new(sd_event *event, const char *state_dir, size_t max_bytes, 
 		      const struct eb_store_events *events, struct eb_store **out)
 {
 	struct store_lmdb *store = calloc(1, sizeof(*store));
-	size_t page = sysconf(_SC_PAGESIZE);
 	int err;
 
 	if (!store)
 		return -ENOMEM;
 	eb_store_init(&store->base, &ops, events);
 	store->fd = -1;
-	store->max_bytes = (max_bytes + page - 1) / page * page;
 	store->read_only = read_only;
 	pthread_mutex_init(&store->lock, NULL);
 	pthread_cond_init(&store->wake, NULL);
 	queue_init(&store->todo);
 	queue_init(&store->done);
-	err = start(store, event, state_dir);
+	err = eb_lmdb_file_new(state_dir, max_bytes, read_only, &store->file);
+	if (!err)
+		err = start(store, event);
 	if (err) {
 		free_store(&store->base);
 		return err;
