@@ -20,6 +20,7 @@
 #include "config/config_redis.h"
 #include "config/prefix.h"
 #include "config/prefix_list.h"
+#include "config/yaml.h"
 
 #define SECOND_NS 1000000000ULL
 

@@ -11,6 +11,8 @@
 #include "base/input.h"
 #include "config/config.h"
 #include "config/config_redis.h"
+#include "config/config_redis_env.h"
+#include "config/config_redis_section.h"
 #include "config/config_rules.h"
 #include "config/endpoint.h"
 #include "config/findings.h"
@@ -346,7 +348,7 @@ static int read_metrics(const struct eb_yaml_value *value, void *into)
 
 static int read_redis(const struct eb_yaml_value *value, void *into)
 {
-	return eb_redis_config_read(value, &((struct eb_config *)into)->redis);
+	return eb_redis_section_read(value, &((struct eb_config *)into)->redis);
 }
 
 /* Rules are checked against interfaces and table_size, so they come behind them. */
@@ -396,7 +398,7 @@ static int use_redis_file(struct eb_config *config, const char *redis_path, stru
 
 	if (!redis_path)
 		return 0;
-	err = eb_redis_config_read_file(redis_path, report, &redis);
+	err = eb_redis_section_read_file(redis_path, report, &redis);
 	if (!err && config->redis)
 		err = eb_findings_warn(report, "%s: redis: has no effect; %s takes its place", config->path,
 				       redis_path);
@@ -467,7 +469,7 @@ static int fill_config(struct eb_config *config, struct eb_yaml *yaml, const cha
 	if (!err)
 		err = use_redis_file(config, redis_path, report);
 	if (!err)
-		err = eb_redis_config_apply_env(&config->redis, report);
+		err = eb_redis_env_apply(&config->redis, report);
 	if (!err)
 		err = check_own_name(config, report);
 	if (!err)

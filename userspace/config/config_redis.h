@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * How to reach Redis: the section `redis` of the configuration, the file of --redis-config, and the environment.
- *
- * config.c reads it; the agent's redis/ uses what came out.
+ * How to reach Redis, as an object. config_redis_section.h fills it from a file, config_redis_env.h from the
+ * environment; redis/ uses it.
  */
 #ifndef EB_CONFIG_REDIS_H
 #define EB_CONFIG_REDIS_H
@@ -12,8 +11,10 @@
 #include <stdint.h>
 
 #include "config/endpoint.h"
-#include "config/findings.h"
-#include "config/yaml.h"
+
+#define EB_REDIS_NAME_MAX 255 /* characters of a user, a key or a Sentinel's master */
+#define EB_REDIS_NODES_MAX 64
+#define EB_REDIS_PORT 6379
 
 enum eb_redis_kind { EB_REDIS_HOST, EB_REDIS_SOCKET, EB_REDIS_SENTINEL, EB_REDIS_CLUSTER };
 
@@ -43,15 +44,11 @@ struct eb_redis_config {
 	uint64_t restore_timeout_ns; /* 0: do not wait */
 };
 
-/* Reads the section. `into` is a struct eb_redis_config *, to be freed with eb_redis_config_free(). */
-int eb_redis_config_read(const struct eb_yaml_value *value, void *into);
+/* The defaults: one server at 127.0.0.1:6379. `nodes` has room for EB_REDIS_NODES_MAX. NULL when memory is short. */
+struct eb_redis_config *eb_redis_config_new(void);
 
-/* Reads a file that holds nothing else, YAML or JSON. Returns 0 or negative errno. */
-int eb_redis_config_read_file(const char *path, struct eb_findings *report, struct eb_redis_config **out);
-
-/* Applies REDIS_HOST and the others to *redis, which is made if it is NULL and REDIS_HOST is set. What belongs to the
- * combination of file and environment is checked here. Returns 0 or negative errno. */
-int eb_redis_config_apply_env(struct eb_redis_config **redis, struct eb_findings *report);
+/* Leaves the configuration without nodes. */
+void eb_redis_config_free_nodes(struct eb_redis_config *redis);
 
 /* Either may be NULL. */
 bool eb_redis_config_equal(const struct eb_redis_config *a, const struct eb_redis_config *b);

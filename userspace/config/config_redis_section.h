@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The section `redis` of the configuration, and the file of --redis-config, which holds the same. config.c reads both.
+ */
+#ifndef EB_CONFIG_REDIS_SECTION_H
+#define EB_CONFIG_REDIS_SECTION_H
+
+#include "config/config_redis.h"
+#include "config/findings.h"
+#include "config/yaml.h"
+
+/* Reads the section. `into` is a struct eb_redis_config *, to be freed with eb_redis_config_free(). */
+int eb_redis_section_read(const struct eb_yaml_value *value, void *into);
+
+/* Reads a file that holds nothing else, YAML or JSON. Returns 0 or negative errno. */
+int eb_redis_section_read_file(const char *path, struct eb_findings *report, struct eb_redis_config **out);
+
+#endif
