@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * The agent's one object: the configuration in force, the kernel side, and what each interface is doing. main.c makes
- * it in the order that matters; link_watch.c and control_server.c call it when something happens.
+ * The agent's one object: the configuration in force, the kernel side, and the interfaces (interfaces.h). main.c makes
+ * it in the order that matters; link_watch.c and requests.c call it when something happens.
  */
 #ifndef EB_AGENT_H
 #define EB_AGENT_H
@@ -9,21 +9,11 @@
 #include <stdbool.h>
 #include <systemd/sd-event.h>
 
-#include "agent/intake.h"
+#include "agent/interfaces.h"
 #include "agent/keep.h"
 #include "agent/persist.h"
 #include "attach/dataplane.h"
 #include "config/config.h"
-
-struct eb_interface {
-	char name[IF_NAMESIZE];
-	struct eb_attachment attachment;
-	int ifindex;   /* 0 while there is none of that name */
-	bool running;  /* as last notified */
-	bool put_off;  /* libxdp took long and failed: until the next attempt */
-	char *problem; /* why it is not attached, as logged; NULL when it is */
-	struct eb_intake intake;
-};
 
 struct eb_agent {
 	const char *config_path;
@@ -34,18 +24,7 @@ struct eb_agent {
 	struct eb_dataplane *dataplane;
 	struct eb_persist *persist;
 	bool enforcing; /* the restore was decided */
-	struct eb_interface *interfaces;
-	size_t interface_count;
-	sd_event_source *retry; /* runs while an interface could not be attached */
-	sd_event_source *job;   /* while libxdp is at work */
-	bool leaving;           /* an interface is still to be left, which waits for libxdp */
-	/* How it ended, after eb_agent_attach() or eb_agent_detach_all() said -EINPROGRESS; -ECANCELED when the agent
-	 * did the other one instead. */
-	void (*attach_done)(int err, const char *error, void *arg);
-	void (*detach_done)(int err, const char *error, void *arg);
-	void *done_arg;
-	bool detached;          /* an operator asked for it; until a reload or `edgebucket attach` */
-	bool stays;             /* and for restarts too (detach_note.h) */
+	struct eb_interfaces interfaces;
 	bool pending;           /* what is in force awaits its confirmation, see apply.h */
 	unsigned int reloads, reload_failures;
 	char *pins_problem;     /* of eb_dataplane_pins_problem(), as logged; NULL */
@@ -64,16 +43,8 @@ int eb_agent_start(struct eb_agent *agent, struct eb_config *config, char **erro
 /* The restore was decided. Attaches from here on, and leaves the interfaces that only an agent before had. */
 void eb_agent_enforce(struct eb_agent *agent);
 
-/* Attaches to all interfaces that are there; the others are waited for. */
-void eb_agent_attach_all(struct eb_agent *agent);
-
-/* Looks at one interface, and attaches if it should be and is not. Name and index may be any interface's. */
-void eb_agent_check_interface(struct eb_agent *agent, const char *name, int ifindex, bool running);
-
-/* Looks whether new sources find no room / whether interfaces see anything to limit; to be called about every second.
- */
+/* Looks whether new sources find no room; to be called about every second. */
 void eb_agent_check_pressure(struct eb_agent *agent);
-void eb_agent_check_intake(struct eb_agent *agent);
 
 /* Looks whether the maps are pinned, and pins them again; to be called about every second. */
 void eb_agent_check_pins(struct eb_agent *agent);
@@ -94,19 +65,6 @@ int eb_agent_renew(struct eb_agent *agent, char **error);
  * to put back.
  */
 int eb_agent_replace(struct eb_agent *agent, struct eb_config *config, struct eb_config **before, char **error);
-
-/* Puts the program on again after an operator's detach. -EBUSY with *error where an interface that is there did not get
- * it, which is tried again. -EINPROGRESS where that takes longer: attach_done tells how it ended. */
-int eb_agent_attach(struct eb_agent *agent, char **error);
-
-/* An operator's detach holds over restarts, or does not any more. The first returns 0 or negative errno with *error;
- * the second logs a failure. */
-int eb_agent_stay(struct eb_agent *agent, char **error);
-void eb_agent_stay_no_more(struct eb_agent *agent);
-
-/* Takes the program off all interfaces. `pause`: and leaves it off until a reload or `edgebucket attach`. -EINPROGRESS
- * where that takes longer: detach_done tells how it ended. */
-int eb_agent_detach_all(struct eb_agent *agent, bool pause, char **error);
 
 /* Frees everything; whether programs stay attached was decided before. */
 void eb_agent_done(struct eb_agent *agent);

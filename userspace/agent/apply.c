@@ -81,11 +81,11 @@ static void attach(struct eb_agent *agent)
 {
 	char *error = NULL;
 
-	if (!agent->detached) {
-		eb_agent_attach_all(agent);
+	if (!agent->interfaces.detached) {
+		eb_interfaces_attach_all(agent);
 		return;
 	}
-	if (eb_agent_detach_all(agent, true, &error))
+	if (eb_interfaces_detach_all(agent, true, &error))
 		eb_error("cannot detach, its packets are still limited; try edgebucket detach",
 			 eb_str("error", error ? error : "out of memory"));
 	free(error);
@@ -100,7 +100,7 @@ static int take_back(struct eb_apply *apply, const char *why, char **error)
 
 	if (err)
 		return err;
-	agent->detached |= apply->was_detached;
+	agent->interfaces.detached |= apply->was_detached;
 	attach(agent);
 	apply->before = NULL; /* the agent's again */
 	settle(apply);
@@ -183,8 +183,8 @@ static void become_file(struct eb_agent *agent)
 		agent->config->path = path;
 	}
 	eb_agent_settle(agent);
-	if (!agent->detached)
-		eb_agent_stay_no_more(agent);
+	if (!agent->interfaces.detached)
+		eb_interfaces_stay_no_more(agent);
 }
 
 json_t *eb_apply_confirm(struct eb_apply *apply)
@@ -328,7 +328,7 @@ static int begin_trial(struct eb_apply *apply, struct order *order, struct eb_co
 		return 0;
 	}
 	apply->before = before;
-	apply->was_detached = apply->agent->detached;
+	apply->was_detached = apply->agent->interfaces.detached;
 	apply->agent->pending = true;
 	return 0;
 }
@@ -365,10 +365,10 @@ static int put_into_force(struct eb_apply *apply, struct order *order, struct eb
 	}
 	err = order->confirm_ns ? begin_trial(apply, order, before) : make_permanent(apply, order, before, error);
 	if (!err) {
-		agent->detached = false;
+		agent->interfaces.detached = false;
 		if (!order->confirm_ns)
-			eb_agent_stay_no_more(agent);
-		eb_agent_attach_all(agent);
+			eb_interfaces_stay_no_more(agent);
+		eb_interfaces_attach_all(agent);
 		return 0;
 	}
 	if (!*error)
@@ -380,7 +380,7 @@ static int put_into_force(struct eb_apply *apply, struct order *order, struct eb
 	}
 	eb_config_free(tried);
 	free(nested);
-	eb_agent_attach_all(agent);
+	eb_interfaces_attach_all(agent);
 	return err;
 }
 

@@ -6,9 +6,9 @@ static void tell_reason(const struct eb_agent *agent, const struct eb_interface 
 {
 	if (!agent->enforcing)
 		fprintf(out, "%s: not enforced, still restoring\n", interface->name);
-	else if (agent->detached)
+	else if (agent->interfaces.detached)
 		fprintf(out, "%s: not enforced, an operator detached it until edgebucket attach or %s\n",
-			interface->name, agent->stays ? "reload" : "reload, or a restart");
+			interface->name, agent->interfaces.stays ? "reload" : "reload, or a restart");
 	else
 		fprintf(out, "%s\n", interface->problem ? interface->problem : interface->name);
 }
@@ -17,11 +17,11 @@ bool eb_health_is_enforced(const struct eb_agent *agent, FILE *out)
 {
 	bool is_enforced = true;
 
-	for (size_t i = 0; i < agent->interface_count; i++) {
-		if (agent->interfaces[i].attachment.attached)
+	for (size_t i = 0; i < agent->interfaces.count; i++) {
+		if (agent->interfaces.list[i].attachment.attached)
 			continue;
 		is_enforced = false;
-		tell_reason(agent, &agent->interfaces[i], out);
+		tell_reason(agent, &agent->interfaces.list[i], out);
 	}
 	if (is_enforced)
 		fputs("every interface is enforced\n", out);

@@ -56,9 +56,9 @@ static void on_link(const char *name, int ifindex, bool running, void *arg)
 	struct program *program = arg;
 
 	if (name)
-		eb_agent_check_interface(&program->agent, name, ifindex, running);
+		eb_interfaces_check(&program->agent, name, ifindex, running);
 	else
-		eb_agent_attach_all(&program->agent);
+		eb_interfaces_attach_all(&program->agent);
 }
 
 static void on_restored(void *arg)
@@ -167,7 +167,7 @@ static int on_check_timer(sd_event_source *source, uint64_t usec, void *arg)
 	(void)usec;
 	eb_agent_check_pressure(&program->agent);
 	eb_agent_check_pins(&program->agent);
-	eb_agent_check_intake(&program->agent);
+	eb_interfaces_check_intake(&program->agent);
 	eb_log_catch_up();
 	return rearm(source, CHECK_US);
 }
@@ -248,7 +248,7 @@ static int run_loop(struct program *program, struct eb_link_watch **links, char 
 	err = sd_event_loop(agent->loop);
 	if (err == 0 && agent->config->detach_on_exit) {
 		eb_programs_set_patience(eb_dataplane_programs(agent->dataplane), STOP_DEADLINE_US / 1000);
-		err = eb_agent_detach_all(agent, true, error);
+		err = eb_interfaces_detach_all(agent, true, error);
 	}
 	return err;
 }

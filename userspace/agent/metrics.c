@@ -152,8 +152,8 @@ static void expose_interfaces(const struct eb_agent *agent, FILE *out)
 {
 	eb_expose_family(out, "edgebucket_attached", "gauge",
 			 "1 while the rules are enforced on the interface; 0, and no mode, while they are not.");
-	for (size_t i = 0; i < agent->interface_count; i++) {
-		const struct eb_interface *interface = &agent->interfaces[i];
+	for (size_t i = 0; i < agent->interfaces.count; i++) {
+		const struct eb_interface *interface = &agent->interfaces.list[i];
 
 		eb_expose(out, "edgebucket_attached",
 			  EB_LABELS({ "interface", interface->name }, { "mode", interface->attachment.mode }),
@@ -165,22 +165,24 @@ static void expose_detached(const struct eb_agent *agent, FILE *out)
 {
 	eb_expose_family(out, "edgebucket_detached", "gauge",
 			 "1 while the program is detached from all interfaces by edgebucket detach.");
-	eb_expose(out, "edgebucket_detached", EB_NO_LABELS, agent->detached);
+	eb_expose(out, "edgebucket_detached", EB_NO_LABELS, agent->interfaces.detached);
 }
 
 /* What an interface sees: to be compared with each other. */
 static void expose_intake(const struct eb_agent *agent, FILE *out)
 {
+	const struct eb_interfaces *interfaces = &agent->interfaces;
+
 	eb_expose_family(out, "edgebucket_interface_received_total", "counter",
 			 "Frames that arrived on the interface, as its driver counts them.");
-	for (size_t i = 0; i < agent->interface_count; i++)
+	for (size_t i = 0; i < interfaces->count; i++)
 		eb_expose(out, "edgebucket_interface_received_total",
-			  EB_LABELS({ "interface", agent->interfaces[i].name }), agent->interfaces[i].intake.received);
+			  EB_LABELS({ "interface", interfaces->list[i].name }), interfaces->list[i].intake.received);
 	eb_expose_family(out, "edgebucket_interface_not_ip_total", "counter",
 			 "Those of them that were not IP, and passed.");
-	for (size_t i = 0; i < agent->interface_count; i++)
+	for (size_t i = 0; i < interfaces->count; i++)
 		eb_expose(out, "edgebucket_interface_not_ip_total",
-			  EB_LABELS({ "interface", agent->interfaces[i].name }), agent->interfaces[i].intake.not_ip);
+			  EB_LABELS({ "interface", interfaces->list[i].name }), interfaces->list[i].intake.not_ip);
 }
 
 static void expose_agent(const struct eb_metrics *metrics, FILE *out)

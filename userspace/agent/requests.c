@@ -98,7 +98,7 @@ static json_t *reply_outcome(int err, const char *error)
 static bool answer_attach(struct eb_requests *requests, eb_control_client client, json_t **reply)
 {
 	char *error = NULL;
-	int err = eb_agent_attach(requests->agent, &error);
+	int err = eb_interfaces_attach(requests->agent, &error);
 
 	if (err == -EINPROGRESS && let_wait(&requests->attaching, client))
 		return false;
@@ -111,8 +111,8 @@ static bool answer_attach(struct eb_requests *requests, eb_control_client client
 static bool answer_detach(struct eb_requests *requests, bool stay, eb_control_client client, json_t **reply)
 {
 	char *error = NULL;
-	int noted = stay ? eb_agent_stay(requests->agent, &error) : 0;
-	int err = eb_agent_detach_all(requests->agent, true, &error);
+	int noted = stay ? eb_interfaces_stay(requests->agent, &error) : 0;
+	int err = eb_interfaces_detach_all(requests->agent, true, &error);
 
 	err = err ? err : noted;
 	if (err == -EINPROGRESS && let_wait(&requests->detaching, client)) {
@@ -166,7 +166,8 @@ static bool answer_flush(struct eb_requests *requests, eb_control_client client,
 	return true;
 }
 
-static void reply_to_flushers(struct eb_requests *requests, uint64_t fields_set, uint64_t fields_deleted, const char *text)
+static void reply_to_flushers(struct eb_requests *requests, uint64_t fields_set, uint64_t fields_deleted,
+			      const char *text)
 {
 	struct waiting waiting = requests->flushing;
 
@@ -204,8 +205,8 @@ static json_t *answer_status(const struct eb_requests *requests)
 	const struct eb_agent *agent = requests->agent;
 	json_t *interfaces = json_array(), *status;
 
-	for (size_t i = 0; i < agent->interface_count; i++) {
-		const struct eb_interface *interface = &agent->interfaces[i];
+	for (size_t i = 0; i < agent->interfaces.count; i++) {
+		const struct eb_interface *interface = &agent->interfaces.list[i];
 
 		json_array_append_new(interfaces,
 				      json_pack("{s:s, s:s, s:b, s:o, s:b}", "name", interface->name, "mode",
@@ -216,12 +217,12 @@ static json_t *answer_status(const struct eb_requests *requests)
 	status = json_pack("{s:b, s:i, s:s, s:s, s:o, s:b, s:b, s:b, s:i, s:i, s:o, s:o}", "ok", 1, "pid",
 			   (int)getpid(), "version", EB_VERSION, "node", agent->config->node, "config",
 			   eb_printable_json(agent->config->path), "enforcing", agent->enforcing, "detached",
-			   agent->detached, "monitor", agent->monitor, "reloads", (int)agent->reloads,
+			   agent->interfaces.detached, "monitor", agent->monitor, "reloads", (int)agent->reloads,
 			   "reload_failures", (int)agent->reload_failures, "reload_error",
 			   eb_printable_json(agent->reload_error), "interfaces", interfaces);
 	json_object_set_new(status, "pins", json_pack("{s:o}", "problem", eb_printable_json(agent->pins_problem)));
 	json_object_set_new(status, "config_refused", eb_printable_json(agent->refused));
-	json_object_set_new(status, "stays", json_boolean(agent->stays));
+	json_object_set_new(status, "stays", json_boolean(agent->interfaces.stays));
 	json_object_set_new(status, "metrics", eb_metrics_status(requests->metrics));
 	json_object_set_new(status, "pending", eb_apply_status(requests->apply));
 	json_object_update_new(status, eb_persist_status(agent->persist));
@@ -310,9 +311,9 @@ int eb_requests_open(struct eb_agent *agent, struct eb_apply *apply, const struc
 		free(requests);
 		return err;
 	}
-	agent->attach_done = on_attach_done;
-	agent->detach_done = on_detach_done;
-	agent->done_arg = requests;
+	agent->interfaces.attach_done = on_attach_done;
+	agent->interfaces.detach_done = on_detach_done;
+	agent->interfaces.done_arg = requests;
 	*out = requests;
 	return 0;
 }
@@ -321,7 +322,7 @@ void eb_requests_close(struct eb_requests *requests)
 {
 	if (!requests)
 		return;
-	requests->agent->attach_done = requests->agent->detach_done = NULL;
+	requests->agent->interfaces.attach_done = requests->agent->interfaces.detach_done = NULL;
 	eb_control_server_close(requests->server);
 	free(requests);
 }
