@@ -68,7 +68,7 @@ $(BUILD)/edgebucket.skel.h: $(BUILD)/edgebucket.bpf.o
 	$(call say,SKEL,$@)
 	$(Q)$(BPFTOOL) gen skeleton $< name edgebucket_bpf > $@.tmp && mv $@.tmp $@
 
-$(addprefix $(BUILD)/userspace/attach/,attach.o bpf_object.o dispatcher.o): $(BUILD)/edgebucket.skel.h
+$(addprefix $(BUILD)/userspace/attach/,bpf_object.o dispatcher.o loaded_programs.o): $(BUILD)/edgebucket.skel.h
 
 $(BUILD)/%.o: %.c
 	$(call say,CC,$@)

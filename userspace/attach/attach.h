@@ -10,7 +10,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "attach/dispatcher.h"
+#include "attach/attachment.h"
 #include "config/config.h"
 #include "maps/maps.h"
 
@@ -53,20 +53,6 @@ bool eb_programs_are_alone(const struct eb_programs *programs);
  * CAP_SYS_ADMIN to look at. Returns 1 with its name, 0 when there is none, or negative errno.
  */
 int eb_programs_find_before(const struct eb_programs *programs, char ifname[IF_NAMESIZE]);
-
-/* What is on an interface. */
-struct eb_attachment {
-	bool attached;       /* a program that uses our maps is on it */
-	const char *mode;    /* of whatever is there: "native", "generic", "offload"; "" for nothing */
-	uint32_t prog_id;    /* our program's, the last to run of several; 0 when not attached */
-	bool linked;         /* ours is there by a link of ours (xdp_link.h) */
-	bool dispatcher;     /* libxdp's dispatcher is there; our program, if attached, behind it */
-	unsigned int copies; /* of our program: more than one only while they are exchanged behind a dispatcher */
-	uint32_t prog_ids[EB_DISPATCHER_MAX]; /* theirs */
-	unsigned int others; /* programs of other owners behind the dispatcher */
-	bool foreign;        /* a program of another owner is there that does not share the interface */
-	bool unseen;         /* so it seems, but looking at it takes CAP_SYS_ADMIN */
-};
 
 /*
  * Attaches the program to an interface, or replaces an older one of ours, or one for other frames, without a gap. Where

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * The compiled BPF object inside these programs: opening it, and what can be made of it without loading the program.
- * dataplane.c and attach.c use it, nobody else.
+ * dataplane.c and loaded_programs.c use it, nobody else.
  */
 #ifndef EB_BPF_OBJECT_H
 #define EB_BPF_OBJECT_H
