@@ -204,7 +204,7 @@ static void test_room(void **state)
 
 enum step { IN_FORCE, ANNOUNCED, COPIED, MOVED, SWITCHED, STEPS };
 
-/* A reload, step by step, as dataplane.c does it; of rules without addresses and ports. */
+/* A reload, step by step, as policy_maps.c does it; of rules without addresses and ports. */
 struct steps {
 	struct setting *setting;
 	struct eb_ruleset *ruleset;

@@ -9,13 +9,13 @@
 #include <unistd.h>
 
 #include <bpf/bpf.h>
-#include <bpf/btf.h>
 #include <bpf/libbpf.h>
 
 #include "attach/attach.h"
 #include "attach/bpf_object.h"
 #include "attach/dataplane.h"
 #include "attach/kernel_check.h"
+#include "attach/policy_maps.h"
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/log.h"
@@ -37,8 +37,7 @@ struct eb_dataplane {
 	struct eb_buckets *buckets;
 	struct eb_state *state; /* the map `state` in memory */
 	size_t state_length;
-	struct btf *btf;        /* of the tries that a policy makes */
-	int filter_fd;          /* a filter that nobody asks, to wait for packets */
+	struct eb_policy_maps policies;
 	bool is_new;
 	bool is_pinned;
 	bool is_private; /* the pins end with a mount namespace of this agent's own */
@@ -143,7 +142,21 @@ static void resume(struct eb_dataplane *dataplane, const char *before, uint32_t 
 			   eb_num("table_size", sets * (EB_WAYS / 2)), eb_num("configured", table_size));
 }
 
-static int finish_interrupted(struct eb_dataplane *dataplane);
+static void warn_of_lost(size_t lost)
+{
+	if (lost)
+		eb_warning("no room for all buckets that are carried over, the others begin full",
+			   eb_num("buckets", lost), eb_str("hint", "raise table_size"));
+}
+
+static int finish_interrupted(struct eb_dataplane *dataplane)
+{
+	size_t lost = 0;
+	int err = eb_policy_maps_finish_interrupted(&dataplane->policies, dataplane->state, dataplane->buckets, &lost);
+
+	warn_of_lost(lost);
+	return err;
+}
 
 /* The tables before are not mended: they are read here only when an agent was killed in a replacement, or with an
  * upgrade of the layout. No agent for months after such a kill, or until such an upgrade, refuses who was not seen
@@ -230,13 +243,12 @@ static int open_maps(struct eb_dataplane *dataplane, const struct eb_config *con
 int eb_dataplane_open(const struct eb_config *config, struct eb_dataplane **out, char **error)
 {
 	struct eb_dataplane *dataplane = calloc(1, sizeof(*dataplane));
-	const uint64_t no_bits = 0;
 	bool has_mounted = false;
 	int err;
 
 	if (!dataplane)
 		return eb_fail(-ENOMEM, error, "out of memory");
-	dataplane->filter_fd = -1;
+	dataplane->policies = EB_POLICY_MAPS_NONE;
 	eb_bpf_object_quiet();
 	eb_maps_init(&dataplane->maps);
 	dataplane->pin_dir = strdup(config->pin_dir);
@@ -246,23 +258,14 @@ int eb_dataplane_open(const struct eb_config *config, struct eb_dataplane **out,
 	if (!err)
 		err = eb_bpffs_prepare(config->pin_dir, &has_mounted, error);
 	dataplane->is_private = !err && has_mounted && eb_bpffs_is_private();
-	if (!err) {
-		dataplane->filter_fd = eb_maps_make_filter(&no_bits, 1);
-		if (dataplane->filter_fd < 0)
-			err = eb_fail(dataplane->filter_fd, error, "cannot make a map: %s",
-				      strerror(-dataplane->filter_fd));
-	}
+	if (!err)
+		err = eb_policy_maps_open(&dataplane->maps, &dataplane->policies, error);
 	if (!err)
 		err = open_maps(dataplane, config, error);
 	if (!err && !dataplane->buckets) {
 		err = eb_buckets_open(&dataplane->maps, true, &dataplane->buckets);
 		if (err)
 			eb_fail(err, error, "cannot map the buckets: %s", strerror(-err));
-	}
-	if (!err) {
-		err = eb_bpf_object_types(&dataplane->btf);
-		if (err)
-			eb_fail(err, error, "cannot read the program's types: %s", strerror(-err));
 	}
 	if (!err) {
 		dataplane->programs = eb_programs_new(&dataplane->maps, dataplane->pin_dir);
@@ -291,9 +294,7 @@ void eb_dataplane_close(struct eb_dataplane *dataplane)
 		return;
 	eb_programs_free(dataplane->programs);
 	close_legacy(dataplane);
-	btf__free(dataplane->btf);
-	if (dataplane->filter_fd >= 0)
-		close(dataplane->filter_fd);
+	eb_policy_maps_close(&dataplane->policies);
 	forget_buckets(dataplane);
 	eb_maps_close(&dataplane->maps);
 	free(dataplane->pin_dir);
@@ -372,274 +373,6 @@ const char *eb_dataplane_pins_problem(const struct eb_dataplane *dataplane)
 
 /* ---- policies ---- */
 
-/* Returns once every packet that was on its way has been decided: those that come later see all that was written
- * before. XDP programs run inside RCU read-side sections, and an update of a map of maps waits for all of them before
- * it returns, as its promise is that the map before is out of use. Returns 0 or negative errno, with nothing waited
- * for. */
-static int wait_for_packets(const struct eb_dataplane *dataplane)
-{
-	__u32 place = EB_FILTER_UNUSED;
-
-	return bpf_map_update_elem(dataplane->maps.fd[EB_MAP_FILTERS], &place, &dataplane->filter_fd, BPF_ANY);
-}
-
-static int make_trie(const struct eb_dataplane *dataplane, const struct eb_trie *trie, int family)
-{
-	LIBBPF_OPTS(bpf_map_create_opts, opts, .map_flags = BPF_F_NO_PREALLOC);
-	__u32 key_size = family == 4 ? sizeof(struct eb_lpm4) : sizeof(struct eb_lpm6);
-	int fd = btf__fd(dataplane->btf);
-
-	if (fd >= 0) {
-		opts.btf_fd = fd;
-		opts.btf_key_type_id = btf__find_by_name_kind(dataplane->btf, family == 4 ? "eb_lpm4" : "eb_lpm6",
-							      BTF_KIND_STRUCT);
-		opts.btf_value_type_id = btf__find_by_name_kind(dataplane->btf, "__u64", BTF_KIND_TYPEDEF);
-	}
-	return bpf_map_create(BPF_MAP_TYPE_LPM_TRIE, family == 4 ? "trie_v4" : "trie_v6", key_size, sizeof(__u64),
-			      trie->count ? trie->count : 1, &opts);
-}
-
-static int fill_trie(int fd, const struct eb_trie *trie, int family)
-{
-	LIBBPF_OPTS(bpf_map_batch_opts, opts);
-	size_t key_size = family == 4 ? sizeof(struct eb_lpm4) : sizeof(struct eb_lpm6);
-	size_t addr_size = family == 4 ? 4 : 16;
-	char *keys = calloc(trie->count, key_size);
-	__u64 *values = calloc(trie->count, sizeof(*values));
-	__u32 count = trie->count;
-	int err = keys && values ? 0 : -ENOMEM;
-
-	for (size_t i = 0; !err && i < trie->count; i++) {
-		__u32 len = trie->items[i].len;
-
-		memcpy(keys + i * key_size, &len, sizeof(len));
-		memcpy(keys + i * key_size + sizeof(len), trie->items[i].addr, addr_size);
-		values[i] = trie->items[i].rules;
-	}
-	if (!err)
-		err = bpf_map_update_batch(fd, keys, values, &count, &opts);
-	free(keys);
-	free(values);
-	return err;
-}
-
-/* Puts the filter in front of a trie of this ruleset into an idle place. */
-static int write_filter(struct eb_dataplane *dataplane, const struct eb_trie *trie, __u32 place)
-{
-	int outer = dataplane->maps.fd[EB_MAP_FILTERS], fd, err;
-
-	if (!trie->filter) {
-		(void)bpf_map_delete_elem(outer, &place); /* -ENOENT where none was */
-		return 0;
-	}
-	fd = eb_maps_make_filter(trie->filter, trie->filter_words);
-	if (fd < 0)
-		return fd;
-	err = bpf_map_update_elem(outer, &place, &fd, BPF_ANY);
-	close(fd);
-	return err;
-}
-
-/* Puts a trie of this ruleset into an idle place of prefixes_v4 or prefixes_v6. */
-static int write_trie(struct eb_dataplane *dataplane, const struct eb_trie *trie, int family, __u32 place)
-{
-	int outer = dataplane->maps.fd[family == 4 ? EB_MAP_PREFIXES_V4 : EB_MAP_PREFIXES_V6];
-	int err = 0, fd;
-
-	if (trie->count == 0) {
-		(void)bpf_map_delete_elem(outer, &place); /* -ENOENT where none was */
-		return 0;
-	}
-	fd = make_trie(dataplane, trie, family);
-	if (fd < 0)
-		return fd;
-	err = fill_trie(fd, trie, family);
-	if (!err)
-		err = bpf_map_update_elem(outer, &place, &fd, BPF_ANY);
-	close(fd);
-	return err;
-}
-
-static int write_tries(struct eb_dataplane *dataplane, const struct eb_ruleset *ruleset, __u32 idle)
-{
-	int err = 0;
-
-	for (int side = EB_TRIE_SRC; side <= EB_TRIE_DST && !err; side++) {
-		err = write_trie(dataplane, &ruleset->v4[side], 4, EB_TRIE(idle, side));
-		if (!err)
-			err = write_trie(dataplane, &ruleset->v6[side], 6, EB_TRIE(idle, side));
-		if (!err)
-			err = write_filter(dataplane, &ruleset->v4[side], EB_FILTER_PLACE(idle, EB_FILTER(4, side)));
-		if (!err)
-			err = write_filter(dataplane, &ruleset->v6[side], EB_FILTER_PLACE(idle, EB_FILTER(6, side)));
-	}
-	return err;
-}
-
-static int write_ports(struct eb_dataplane *dataplane, const uint64_t *ports, __u32 idle)
-{
-	LIBBPF_OPTS(bpf_map_batch_opts, opts);
-	__u32 count = 65536, *keys;
-	int err;
-
-	if (!ports)
-		return 0;
-	keys = calloc(count, sizeof(*keys));
-	if (!keys)
-		return -ENOMEM;
-	for (__u32 i = 0; i < count; i++)
-		keys[i] = EB_PORT(idle, i);
-	err = bpf_map_update_batch(dataplane->maps.fd[EB_MAP_PORTS], keys, ports, &count, &opts);
-	free(keys);
-	return err;
-}
-
-static bool has_slot(const struct eb_policy *policy, __u32 slot)
-{
-	for (__u32 i = 0; i < policy->rule_count; i++)
-		if (policy->rules[i].slot == slot)
-			return true;
-	return false;
-}
-
-/* A rule that is new starts with counters of 0 and an open gate. */
-static int clear_new_slots(struct eb_dataplane *dataplane, const struct eb_policy *old, const struct eb_policy *new)
-{
-	int cpus = eb_maps_cpus(), err = 0;
-	struct eb_counters *zeros;
-
-	if (cpus < 0)
-		return cpus;
-	zeros = calloc(cpus, sizeof(*zeros));
-	if (!zeros)
-		return -ENOMEM;
-	for (__u32 i = 0; i < new->rule_count && !err; i++) {
-		__u32 slot = new->rules[i].slot;
-
-		if (has_slot(old, slot))
-			continue;
-		err = bpf_map_update_elem(dataplane->maps.fd[EB_MAP_COUNTERS], &slot, zeros, BPF_ANY);
-		dataplane->state->gates[slot].packets_full_at = EB_FULL;
-	}
-	free(zeros);
-	return err;
-}
-
-static void warn_of_lost(size_t lost)
-{
-	if (lost)
-		eb_warning("no room for all buckets that are carried over, the others begin full",
-			   eb_num("buckets", lost), eb_str("hint", "raise table_size"));
-}
-
-static int fill_idle(struct eb_dataplane *dataplane, const struct eb_ruleset *ruleset, const struct eb_policy *old,
-		     __u32 idle)
-{
-	struct eb_policy *new = malloc(sizeof(*new));
-	int err;
-
-	if (!new)
-		return -ENOMEM;
-	*new = ruleset->policy;
-	new->generation = old->generation + 1;
-	err = write_tries(dataplane, ruleset, idle);
-	if (!err)
-		err = write_ports(dataplane, ruleset->ports, idle);
-	if (!err)
-		err = bpf_map_update_elem(dataplane->maps.fd[EB_MAP_POLICY], &idle, new, BPF_ANY);
-	free(new);
-	return err;
-}
-
-/* Writes a policy over the one in force that differs by eb_rule.next only, one byte of each rule. */
-static int announce(struct eb_dataplane *dataplane, const struct eb_policy *from, const struct eb_convert *convert)
-{
-	struct eb_policy *policy = malloc(sizeof(*policy));
-	__u32 active = EB_READ(dataplane->state->active) & 1;
-	int err = 0;
-
-	if (!policy)
-		return -ENOMEM;
-	*policy = *from;
-	if (eb_convert_announce(convert, policy))
-		err = bpf_map_update_elem(dataplane->maps.fd[EB_MAP_POLICY], &active, policy, BPF_ANY);
-	free(policy);
-	return err;
-}
-
-/*
- * Takes the buckets from the policy in force over to the idle one, as was announced, and switches. Cannot fail once the
- * packets have been waited for. The tries of the policy before are dropped when nobody reads them any more; else the
- * next reload does it.
- */
-static int finish_switch(struct eb_dataplane *dataplane, struct eb_convert *convert)
-{
-	static const struct eb_ruleset nothing;
-	__u32 active = EB_READ(dataplane->state->active) & 1;
-	int err = eb_buckets_map(dataplane->buckets);
-
-	if (!err)
-		err = wait_for_packets(dataplane);
-	if (err)
-		return err;
-	warn_of_lost(eb_convert_move(convert, dataplane->buckets));
-	EB_WRITE(dataplane->state->active, 1 - active);
-	if (wait_for_packets(dataplane) == 0)
-		(void)write_tries(dataplane, &nothing, active);
-	return 0;
-}
-
-static bool is_announced(const struct eb_policy *policy)
-{
-	for (__u32 i = 0; i < policy->rule_count && i < EB_RULES_MAX; i++)
-		if (policy->rules[i].next)
-			return true;
-	return false;
-}
-
-/* Goes on with a reload that was announced and did not get further, as its agent was killed. */
-static int finish_interrupted(struct eb_dataplane *dataplane)
-{
-	struct eb_policy *policies = calloc(2, sizeof(*policies));
-	struct eb_convert *convert = NULL;
-	__u32 idle = 1 - (EB_READ(dataplane->state->active) & 1);
-	int err = policies ? eb_maps_policy(&dataplane->maps, &policies[0]) : -ENOMEM;
-
-	if (!err && is_announced(&policies[0])) {
-		err = bpf_map_lookup_elem(dataplane->maps.fd[EB_MAP_POLICY], &idle, &policies[1]);
-		if (!err) {
-			convert = eb_convert_new(&policies[0], &policies[1], true);
-			err = convert ? finish_switch(dataplane, convert) : -ENOMEM;
-		}
-		if (!err)
-			eb_info("finished a reload that was interrupted",
-				eb_num("rules", policies[1].rule_count));
-		eb_buckets_unmap(dataplane->buckets);
-	}
-	eb_convert_free(convert);
-	free(policies);
-	return err;
-}
-
-/* Fills the idle policy and switches to it. If the kernel should refuse to wait for packets after the announcement, the
- * next apply begins with the rest. */
-static int switch_policy(struct eb_dataplane *dataplane, const struct eb_ruleset *ruleset, const struct eb_policy *old)
-{
-	struct eb_convert *convert = eb_convert_new(old, &ruleset->policy, true);
-	int err = convert ? eb_buckets_map(dataplane->buckets) : -ENOMEM;
-
-	if (!err)
-		err = fill_idle(dataplane, ruleset, old, 1 - (EB_READ(dataplane->state->active) & 1));
-	if (!err)
-		err = clear_new_slots(dataplane, old, &ruleset->policy);
-	if (!err)
-		err = announce(dataplane, old, convert);
-	if (!err)
-		err = finish_switch(dataplane, convert);
-	eb_convert_free(convert);
-	return err;
-}
-
 /*
  * Takes the buckets over from the maps before, for a policy that is about to be put into force; what the old program
  * still charges is added by eb_dataplane_settle(). Where that is still to come when other rules are applied, what was
@@ -670,6 +403,7 @@ int eb_dataplane_apply(struct eb_dataplane *dataplane, const struct eb_ruleset *
 {
 	struct eb_policy *old = calloc(1, sizeof(*old));
 	struct eb_convert *carry = NULL;
+	size_t lost = 0;
 	int err = old ? finish_interrupted(dataplane) : -ENOMEM;
 
 	if (!err)
@@ -677,7 +411,9 @@ int eb_dataplane_apply(struct eb_dataplane *dataplane, const struct eb_ruleset *
 	if (!err)
 		err = carry_over(dataplane, &ruleset->policy, &carry);
 	if (!err)
-		err = switch_policy(dataplane, ruleset, old);
+		err = eb_policy_maps_switch(&dataplane->policies, dataplane->state, dataplane->buckets, ruleset, old,
+					    &lost);
+	warn_of_lost(lost);
 	if (!err && carry) {
 		eb_convert_free(dataplane->carry);
 		dataplane->carry = carry;
@@ -714,7 +450,7 @@ int eb_dataplane_settle(struct eb_dataplane *dataplane)
 		return 0;
 	err = look_for_before(dataplane);
 	if (!err)
-		err = wait_for_packets(dataplane);
+		err = eb_policy_maps_wait(&dataplane->policies);
 	if (!err)
 		err = eb_convert_catch_up(dataplane->carry, dataplane->legacy, dataplane->buckets, &lost);
 	eb_buckets_unmap(dataplane->buckets);

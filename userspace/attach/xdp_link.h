@@ -2,7 +2,7 @@
 /*
  * A program that is on an interface by a BPF link, pinned in PIN_DIR-links. The kernel lets its program be replaced
  * also while interfaces that lie on this one have programs, and lets nobody else take it off (ip link says "Can't
- * replace active BPF XDP link"). Only attach.c uses it.
+ * replace active BPF XDP link"). attach.c and attachment.c use it.
  *
  * The pins are not in PIN_DIR itself: the program is to stay where somebody removes those of the maps.
  */
