@@ -85,7 +85,8 @@ stop_agent
 start_agent
 tun send 10.8.0.4 50
 equal "passed with another agent" 30 passed 10.8.0.4 tun0
-exec {TUN[1]}>&-
+commands=${TUN[1]}
+exec {commands}>&-
 until_true "tun0 to go" interface_is tun0 '.exists | not'
 in_card nft delete table netdev behind_tun0
 make_tun

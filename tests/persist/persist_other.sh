@@ -7,7 +7,9 @@
 
 metrics=127.0.0.1:9499
 settings="metrics: $metrics"
-first=7000 other=7001
+first=7000 other=7001 db=0
+
+redis() { in_card redis-cli -p "$port" -n "$db" --no-auth-warning "$@"; }
 
 # use [LINE]...: reloads with a redis part of these lines; none without.
 configure() {
@@ -62,7 +64,6 @@ equal "recoveries" 0 counter 'openclaw_fallback_writes_total{reason="redis_recov
 # Another key, database, user and password; then the password alone.
 redis acl setuser edge on '>one' '~other:*' +@all > /dev/null
 use "port: $other" "tick: $tick" "key: other" "db: 3" "username: edge" "password: one"
-redis() { in_card redis-cli -p "$port" -n "${db:-0}" --no-auth-warning "$@"; }
 db=3
 wait_mirrored "other:{test}"
 redis acl setuser edge resetpass '>two' > /dev/null
