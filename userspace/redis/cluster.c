@@ -325,7 +325,8 @@ static int on_retry(sd_event_source *source, uint64_t usec, void *arg)
 
 /* Nodes */
 
-static void on_node_ready(void *arg)
+/* A node became ready, or has room again. */
+static void on_node_usable(void *arg)
 {
 	struct node *node = arg;
 	struct eb_cluster *cluster = node->cluster;
@@ -351,20 +352,10 @@ static void on_node_failed(enum eb_redis_error error, const char *text, void *ar
 	leave(cluster);
 }
 
-static void on_node_writable(void *arg)
-{
-	struct node *node = arg;
-	struct eb_cluster *cluster = node->cluster;
-
-	enter(cluster);
-	retry_waiting(cluster);
-	leave(cluster);
-}
-
 static const struct eb_client_events node_events = {
-	.ready = on_node_ready,
+	.ready = on_node_usable,
 	.failed = on_node_failed,
-	.writable = on_node_writable,
+	.writable = on_node_usable,
 };
 
 static int open_node(struct node *node)

@@ -332,6 +332,16 @@ static void finish_connecting(struct eb_conn *conn)
 		start_session(conn);
 }
 
+/* Ends each event: sends what the replies made the owner write. */
+static void finish_event(struct eb_conn *conn)
+{
+	if (conn->state == STATE_OPEN)
+		write_output(conn);
+	if (conn->state == STATE_OPEN)
+		want_more(conn);
+	leave(conn);
+}
+
 static int on_io(sd_event_source *source, int fd, uint32_t revents, void *arg)
 {
 	struct eb_conn *conn = arg;
@@ -345,11 +355,7 @@ static int on_io(sd_event_source *source, int fd, uint32_t revents, void *arg)
 		handshake(conn);
 	else if (conn->state == STATE_OPEN && (revents & (EPOLLIN | EPOLLHUP | EPOLLERR)))
 		read_input(conn);
-	if (conn->state == STATE_OPEN)
-		write_output(conn);
-	if (conn->state == STATE_OPEN)
-		want_more(conn);
-	leave(conn);
+	finish_event(conn);
 	return 0;
 }
 
@@ -499,11 +505,7 @@ static int on_kick(sd_event_source *source, void *arg)
 		connect_address(conn);
 	else if (conn->state == STATE_OPEN)
 		read_input(conn);
-	if (conn->state == STATE_OPEN)
-		write_output(conn);
-	if (conn->state == STATE_OPEN)
-		want_more(conn);
-	leave(conn);
+	finish_event(conn);
 	return 0;
 }
 
