@@ -67,6 +67,12 @@ static __always_inline __u64 eb_gcra_debt(__u64 full_at, __u64 now)
 	return full_at == EB_FULL || ahead > EB_DEBT_MAX ? 0 : ahead;
 }
 
+/* What is left of a debt after `ticks`. */
+static __always_inline __u64 eb_gcra_debt_after(__u64 debt, __u64 ticks)
+{
+	return debt > ticks ? debt - ticks : 0;
+}
+
 /* The full_at of a bucket that has `debt` (at most EB_DEBT_MAX) at `now`. */
 static __always_inline __u64 eb_gcra_full_at(__u64 now, __u64 debt)
 {

@@ -312,12 +312,6 @@ int eb_convert_copy(struct eb_convert *convert, const struct eb_foreign *legacy,
 	return 0;
 }
 
-/* What is left of a debt after `ticks`. */
-static uint64_t debt_less(uint64_t debt, uint64_t ticks)
-{
-	return debt > ticks ? debt - ticks : 0;
-}
-
 /* What was given, and has refilled by `now` as the bucket it was given to has, is no part of what is to be added. */
 static void subtract_given(const struct eb_convert *convert, struct debt *debt, uint64_t now)
 {
@@ -327,8 +321,8 @@ static void subtract_given(const struct eb_convert *convert, struct debt *debt, 
 		given = bsearch(debt, convert->given.items, convert->given.count, sizeof(*debt), compare_debts);
 	if (!given)
 		return;
-	debt->packets = debt_less(debt->packets, debt_less(given->packets, now - convert->given_at));
-	debt->bytes = debt_less(debt->bytes, debt_less(given->bytes, now - convert->given_at));
+	debt->packets = eb_gcra_debt_after(debt->packets, eb_gcra_debt_after(given->packets, now - convert->given_at));
+	debt->bytes = eb_gcra_debt_after(debt->bytes, eb_gcra_debt_after(given->bytes, now - convert->given_at));
 }
 
 int eb_convert_catch_up(struct eb_convert *convert, const struct eb_foreign *legacy, struct eb_buckets *into,

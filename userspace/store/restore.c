@@ -235,17 +235,11 @@ void eb_restore_each(struct eb_restore *restore, void (*visit)(const struct eb_r
 	}
 }
 
-/* What is left of `debt` after `less` of it. */
-static uint64_t debt_less(uint64_t debt, uint64_t less)
-{
-	return debt > less ? debt - less : 0;
-}
-
 /* A debt as of the moment `of`, as of `at`. */
 static uint64_t debt_at(uint64_t debt, uint64_t of, uint64_t at)
 {
 	if ((int64_t)(at - of) >= 0)
-		return debt_less(debt, at - of);
+		return eb_gcra_debt_after(debt, at - of);
 	return debt ? debt + (of - at) : 0;
 }
 
@@ -376,8 +370,9 @@ static void apply_one(struct eb_restore *restore, struct eb_buckets *buckets, st
 	debt.packets = debt_at(debt.packets, restore->at, now);
 	debt.bytes = debt_at(debt.bytes, restore->at, now);
 	if (given) {
-		debt.packets = debt_less(debt.packets, debt_at(given->packets, before->at, now) + CLOCKS_APART);
-		debt.bytes = debt_less(debt.bytes, debt_at(given->bytes, before->at, now) + CLOCKS_APART);
+		debt.packets = eb_gcra_debt_after(debt.packets,
+						  debt_at(given->packets, before->at, now) + CLOCKS_APART);
+		debt.bytes = eb_gcra_debt_after(debt.bytes, debt_at(given->bytes, before->at, now) + CLOCKS_APART);
 	}
 	if (debt.packets || debt.bytes)
 		apply_debt(restore, buckets, &debt, late ? EB_MERGE_ADD : EB_MERGE_LATER, now);
