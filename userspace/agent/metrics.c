@@ -243,7 +243,7 @@ static void expose_fallbacks(const struct eb_persist_figures *figures, FILE *out
 	}
 	eb_expose_family(out, "openclaw_fallback_reads_seconds", "histogram",
 			 "Time to read the buckets from one store before a restore.");
-	eb_expose_histogram(out, "openclaw_fallback_reads_seconds", EB_NO_LABELS, &figures->recovery_reads);
+	eb_expose_histogram(out, "openclaw_fallback_reads_seconds", EB_NO_LABELS, &figures->recovery.reads);
 	eb_expose_family(out, "edgebucket_mirror_writes_total", "counter",
 			 "Times that the buckets were written, on a tick or because of a fault.");
 	eb_expose(out, "edgebucket_mirror_writes_total", EB_LABELS({ "kind", "tick" }), figures->passes[EB_PASS_TICK]);
@@ -269,11 +269,11 @@ static void expose_mirror(const struct eb_metrics *metrics, const struct eb_pers
 static void expose_restore(const struct eb_persist_figures *figures, FILE *out)
 {
 	eb_expose_family(out, "edgebucket_restored_buckets", "gauge", "Buckets that this agent got back from a store.");
-	eb_expose(out, "edgebucket_restored_buckets", EB_NO_LABELS, figures->restored);
+	eb_expose(out, "edgebucket_restored_buckets", EB_NO_LABELS, figures->recovery.restored);
 	eb_expose_family(out, "edgebucket_restore_age_seconds", "gauge",
 			 "How old the buckets were when they were restored; absent when nothing was.");
-	if (figures->has_restore_age)
-		eb_expose_seconds(out, "edgebucket_restore_age_seconds", EB_NO_LABELS, figures->restore_age_ns);
+	if (figures->recovery.has_age)
+		eb_expose_seconds(out, "edgebucket_restore_age_seconds", EB_NO_LABELS, figures->recovery.age_ns);
 }
 
 /* ---- replies ---- */

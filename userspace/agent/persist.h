@@ -1,14 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Keeps the buckets in Redis and in the embedded store, and gets them back: owns the stores, their mirrors, and the
- * decision what to restore from where.
+ * Keeps the buckets in Redis and in the embedded store: owns the stores and their mirrors, and decides which one is
+ * written. recovery.h gets the buckets back from them.
  *
  *  - With `redis`, Redis is mirrored to every tick; the embedded store takes over while Redis is away, so that a
  *    shutdown then does not lose the state.
  *  - Without, the embedded store is mirrored to every tick.
  *  - A reload may change `redis`.
- *  - A restore takes the later record of each bucket from both. When Redis does not answer in time, what it holds is
- *    added later.
  */
 #ifndef EB_PERSIST_H
 #define EB_PERSIST_H
@@ -17,6 +15,7 @@
 #include <systemd/sd-event.h>
 
 #include "agent/mirror.h"
+#include "agent/recovery.h"
 #include "attach/dataplane.h"
 #include "config/config.h"
 #include "store/store.h"
@@ -66,14 +65,11 @@ struct eb_persist_figures {
 	bool has_redis, redis_is_up;
 	bool has_other_writer;            /* in Redis, under the name of this node */
 	struct eb_histogram redis_latency[EB_STORE_OPS];
-	struct eb_histogram recovery_reads; /* of the stores that were read completely */
+	struct eb_recovery_figures recovery;
 	uint64_t passes[EB_PASS_REASONS]; /* that ended well */
 	uint64_t failures;
 	uint64_t fields_set, fields_deleted;
 	uint64_t last_success_ns;         /* CLOCK_MONOTONIC; 0 when none */
-	uint64_t restored;                /* buckets */
-	bool has_restore_age;
-	uint64_t restore_age_ns;          /* of what was restored, when it was */
 };
 
 void eb_persist_figures(const struct eb_persist *persist, struct eb_persist_figures *out);
