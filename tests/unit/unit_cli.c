@@ -449,13 +449,13 @@ static struct eb_restore *hold(const struct session *session, const char *const 
 	return restore;
 }
 
-static void check_row(const struct rows *rows, size_t index, const char *source, unsigned int stores, double packets,
-		      double bytes)
+static void check_row(const struct bucket_rows *rows, size_t index, const char *source, unsigned int stores,
+		      double packets, double bytes)
 {
-	const struct row *row = &rows->items[index];
+	const struct bucket_row *row = &rows->items[index];
 	double ticks = (double)NS_PER_S * EB_TICKS_PER_NS;
 
-	assert_string_equal(rows_source(row).s, source);
+	assert_string_equal(bucket_rows_source(row).s, source);
 	assert_int_equal(row->stores, stores);
 	assert_true(row->packets > packets * ticks - 2048 && row->packets < packets * ticks + 2048);
 	assert_true(row->bytes > bytes * ticks - 2048 && row->bytes < bytes * ticks + 2048);
@@ -470,23 +470,23 @@ static void test_rows(void **state)
 	static const char *const embedded_fields[] = { "a|192.0.2.9/32", "b|192.0.2.7/32", "b|192.0.2.8/32" };
 	static const double embedded_seconds[][2] = { { 6, 40 }, { 50, 0 }, { 70, 0 } };
 	struct session session;
-	struct rows rows = { .session = &session, .now = NOW + NS_PER_S * EB_TICKS_PER_NS, .rule = -1 };
+	struct bucket_rows rows = { .session = &session, .now = NOW + NS_PER_S * EB_TICKS_PER_NS, .rule = -1 };
 	struct eb_restore *redis, *embedded;
 
 	(void)state;
 	make_session(&session);
 	redis = hold(&session, redis_fields, redis_seconds, 6);
 	embedded = hold(&session, embedded_fields, embedded_seconds, 3);
-	rows_add_stored(&rows, redis, &(struct stored){ .kind = STORE_REDIS, .now = NOW });
-	rows_add_stored(&rows, embedded, &(struct stored){ .kind = STORE_EMBEDDED, .now = NOW });
-	assert_int_equal(rows_add_maps(&rows), 0);
-	rows_merge(&rows);
+	bucket_rows_add_stored(&rows, redis, &(struct stored){ .kind = STORE_REDIS, .now = NOW });
+	bucket_rows_add_stored(&rows, embedded, &(struct stored){ .kind = STORE_EMBEDDED, .now = NOW });
+	assert_int_equal(bucket_rows_add_maps(&rows), 0);
+	bucket_rows_merge(&rows);
 	assert_int_equal(rows.count, 4);
 	check_row(&rows, 0, "192.0.2.7/32", 1 << STORE_REDIS | 1 << STORE_EMBEDDED, 49, 0);
 	check_row(&rows, 1, "192.0.2.8/32", 1 << STORE_EMBEDDED, 69, 0);
 	check_row(&rows, 2, "2001:db8::/64", 1 << STORE_REDIS, 8, 0);
 	check_row(&rows, 3, "192.0.2.9/32", 1 << STORE_REDIS | 1 << STORE_EMBEDDED, 5, 49);
-	rows_free(&rows);
+	bucket_rows_free(&rows);
 	eb_restore_free(redis);
 	eb_restore_free(embedded);
 }
@@ -497,26 +497,26 @@ static void test_rows_wanted(void **state)
 	static const double seconds[][2] = { { 500, 5 }, { 9, 0 }, { 50, 0 } };
 	struct eb_prefix within = { .family = 4, .len = 24, .addr = { 192, 0, 2 } };
 	struct session session;
-	struct rows rows = { .session = &session, .now = NOW, .rule = -1, .within = &within };
+	struct bucket_rows rows = { .session = &session, .now = NOW, .rule = -1, .within = &within };
 	struct stored stored = { .kind = STORE_REDIS, .now = NOW };
 	struct eb_restore *restore;
 
 	(void)state;
 	make_session(&session);
 	restore = hold(&session, fields, seconds, 3);
-	rows_add_stored(&rows, restore, &stored);
-	rows_merge(&rows);
+	bucket_rows_add_stored(&rows, restore, &stored);
+	bucket_rows_merge(&rows);
 	assert_int_equal(rows.count, 2);
 	assert_false(rows.items[0].clamped);
 	assert_true(rows.items[1].clamped);
 	check_row(&rows, 1, "192.0.2.9/32", 1 << STORE_REDIS, 10, 5);
-	rows_free(&rows);
+	bucket_rows_free(&rows);
 
-	rows = (struct rows){ .session = &session, .now = NOW, .rule = session_find_rule(&session, "a") };
-	rows_add_stored(&rows, restore, &stored);
-	rows_merge(&rows);
+	rows = (struct bucket_rows){ .session = &session, .now = NOW, .rule = session_find_rule(&session, "a") };
+	bucket_rows_add_stored(&rows, restore, &stored);
+	bucket_rows_merge(&rows);
 	assert_int_equal(rows.count, 1);
-	rows_free(&rows);
+	bucket_rows_free(&rows);
 	eb_restore_free(restore);
 }
 

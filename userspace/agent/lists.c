@@ -166,10 +166,10 @@ static void note_problem(const struct eb_rule_config *rule, struct eb_list_file 
 	file->problem = problem;
 }
 
-static void log_list_warnings(const struct eb_findings *report)
+static void log_list_warnings(const struct eb_findings *findings)
 {
-	for (size_t i = 0; i < report->warning_count; i++)
-		eb_warning("a list is valid, but perhaps not as it was meant", eb_str("reason", report->warnings[i]));
+	for (size_t i = 0; i < findings->warning_count; i++)
+		eb_warning("a list is valid, but perhaps not as it was meant", eb_str("reason", findings->warnings[i]));
 }
 
 /* Returns 0 with the file's prefixes in *slice and its text among those `read`, or negative errno with a line in
@@ -177,7 +177,7 @@ static void log_list_warnings(const struct eb_findings *report)
 static int read_slice(const struct eb_match *match, struct eb_list_file *file, struct eb_inputs *read,
 		      struct eb_prefix_list *slice, size_t *skipped, char **problem)
 {
-	struct eb_findings report = { 0 };
+	struct eb_findings findings = { 0 };
 	size_t size;
 	char *text;
 	int err = eb_list_read(file->path, &text, &size, &file->mark);
@@ -192,13 +192,13 @@ static int read_slice(const struct eb_match *match, struct eb_list_file *file, s
 		err = eb_fail(-EINVAL, problem, "%s: is empty, as a file that is cut is; a reload puts it into force, "
 						"or a comment in it", file->path);
 	else
-		err = eb_list_parse(slice, text, size, file->path, match->skip_bad, skipped, &report);
+		err = eb_list_parse(slice, text, size, file->path, match->skip_bad, skipped, &findings);
 	if (err && !*problem)
-		*problem = report.error ? strdup(report.error) : NULL;
+		*problem = findings.error ? strdup(findings.error) : NULL;
 	if (!err)
 		err = eb_inputs_add(read, file->path, 0, text, size);
-	log_list_warnings(&report);
-	eb_findings_done(&report);
+	log_list_warnings(&findings);
+	eb_findings_done(&findings);
 	free(text);
 	return err;
 }

@@ -42,7 +42,7 @@ struct eb_dataplane {
 	bool is_pinned;
 	bool is_private; /* the pins end with a mount namespace of this agent's own */
 	char *pins_problem; /* why what somebody removed cannot be pinned again; NULL */
-	struct eb_foreign *legacy; /* maps of another layout or size that were there, until eb_dataplane_settle() */
+	struct eb_foreign *foreign; /* maps of another layout or size that were there, until eb_dataplane_settle() */
 	struct eb_convert *carry;
 	struct eb_programs *programs;
 	char held_by[IF_NAMESIZE]; /* the interface whose program eb_dataplane_settle() waited for last */
@@ -98,11 +98,11 @@ static int make_first(struct eb_dataplane *dataplane, uint32_t table_size, char 
 }
 
 /* Opens the maps whose buckets are carried over; without them, sources begin with full ones. */
-static void open_legacy(struct eb_dataplane *dataplane, const char *dir)
+static void open_foreign(struct eb_dataplane *dataplane, const char *dir)
 {
 	char *why = NULL;
 
-	if (eb_foreign_open(dir, &dataplane->legacy, &why))
+	if (eb_foreign_open(dir, &dataplane->foreign, &why))
 		eb_warning("cannot copy the buckets to the new maps, sources start with full ones",
 			   eb_str("pin_dir", dir), eb_str("error", why ? why : "out of memory"));
 	free(why);
@@ -116,13 +116,13 @@ static int replace_maps(struct eb_dataplane *dataplane, uint32_t table_size, cha
 	int err;
 
 	eb_maps_close(&dataplane->maps);
-	open_legacy(dataplane, eb_pins_before(dataplane->pin_dir, before) ? before : dataplane->pin_dir);
-	if (!dataplane->legacy)
+	open_foreign(dataplane, eb_pins_before(dataplane->pin_dir, before) ? before : dataplane->pin_dir);
+	if (!dataplane->foreign)
 		return make_first(dataplane, table_size, error);
 	err = make_new(dataplane, table_size, error);
 	if (err)
 		return err;
-	dataplane->state->predecessor = eb_foreign_state_id(dataplane->legacy);
+	dataplane->state->predecessor = eb_foreign_state_id(dataplane->foreign);
 	dataplane->is_new = false;
 	return 0;
 }
@@ -133,8 +133,8 @@ static int replace_maps(struct eb_dataplane *dataplane, uint32_t table_size, cha
  */
 static void resume(struct eb_dataplane *dataplane, const char *before, uint32_t table_size, uint32_t sets)
 {
-	open_legacy(dataplane, before);
-	if (!dataplane->legacy)
+	open_foreign(dataplane, before);
+	if (!dataplane->foreign)
 		(void)eb_pins_settle(dataplane->pin_dir);
 	if (sets != sets_of(table_size))
 		eb_warning("a change of table_size was interrupted and is completed now; the size that is configured "
@@ -280,11 +280,11 @@ int eb_dataplane_open(const struct eb_config *config, struct eb_dataplane **out,
 	return 0;
 }
 
-static void close_legacy(struct eb_dataplane *dataplane)
+static void close_foreign(struct eb_dataplane *dataplane)
 {
-	eb_foreign_close(dataplane->legacy);
+	eb_foreign_close(dataplane->foreign);
 	eb_convert_free(dataplane->carry);
-	dataplane->legacy = NULL;
+	dataplane->foreign = NULL;
 	dataplane->carry = NULL;
 }
 
@@ -293,7 +293,7 @@ void eb_dataplane_close(struct eb_dataplane *dataplane)
 	if (!dataplane)
 		return;
 	eb_programs_free(dataplane->programs);
-	close_legacy(dataplane);
+	close_foreign(dataplane);
 	eb_policy_maps_close(&dataplane->policies);
 	forget_buckets(dataplane);
 	eb_maps_close(&dataplane->maps);
@@ -320,7 +320,7 @@ struct eb_buckets *eb_dataplane_buckets(const struct eb_dataplane *dataplane)
 
 bool eb_dataplane_is_carrying(const struct eb_dataplane *dataplane)
 {
-	return dataplane->legacy != NULL;
+	return dataplane->foreign != NULL;
 }
 
 bool eb_dataplane_is_new(const struct eb_dataplane *dataplane)
@@ -347,7 +347,7 @@ int eb_dataplane_commit(struct eb_dataplane *dataplane, char **error)
 
 	if (!dataplane->is_pinned) {
 		EB_WRITE(dataplane->state->schema, EB_SCHEMA);
-		err = eb_pins_replace(dataplane->pin_dir, &dataplane->maps, dataplane->legacy, error);
+		err = eb_pins_replace(dataplane->pin_dir, &dataplane->maps, dataplane->foreign, error);
 		dataplane->is_pinned = !err;
 	}
 	if (!err)
@@ -358,7 +358,7 @@ int eb_dataplane_commit(struct eb_dataplane *dataplane, char **error)
 bool eb_dataplane_keep_pins(struct eb_dataplane *dataplane)
 {
 	/* A set before that is still needed is left in peace. */
-	if (!dataplane->is_pinned || dataplane->legacy)
+	if (!dataplane->is_pinned || dataplane->foreign)
 		return false;
 	free(dataplane->pins_problem);
 	dataplane->pins_problem = NULL;
@@ -384,13 +384,13 @@ static int carry_over(struct eb_dataplane *dataplane, const struct eb_policy *po
 	size_t lost = 0;
 	int err;
 
-	if (!dataplane->legacy)
+	if (!dataplane->foreign)
 		return 0;
-	carry = eb_convert_new(eb_foreign_policy(dataplane->legacy), policy, false);
-	err = carry ? eb_convert_copy(carry, dataplane->legacy, dataplane->carry ? NULL : dataplane->buckets, &lost)
+	carry = eb_convert_new(eb_foreign_policy(dataplane->foreign), policy, false);
+	err = carry ? eb_convert_copy(carry, dataplane->foreign, dataplane->carry ? NULL : dataplane->buckets, &lost)
 		    : -ENOMEM;
 	if (!err && dataplane->carry)
-		err = eb_convert_catch_up(dataplane->carry, dataplane->legacy, dataplane->buckets, &lost);
+		err = eb_convert_catch_up(dataplane->carry, dataplane->foreign, dataplane->buckets, &lost);
 	warn_of_lost(lost);
 	if (err)
 		eb_convert_free(carry);
@@ -452,12 +452,12 @@ int eb_dataplane_settle(struct eb_dataplane *dataplane)
 	if (!err)
 		err = eb_policy_maps_wait(&dataplane->policies);
 	if (!err)
-		err = eb_convert_catch_up(dataplane->carry, dataplane->legacy, dataplane->buckets, &lost);
+		err = eb_convert_catch_up(dataplane->carry, dataplane->foreign, dataplane->buckets, &lost);
 	eb_buckets_unmap(dataplane->buckets);
 	if (err)
 		return err;
 	warn_of_lost(lost);
-	close_legacy(dataplane);
+	close_foreign(dataplane);
 	err = eb_pins_settle(dataplane->pin_dir);
 	if (err)
 		eb_warning("the maps that were replaced stay pinned, and take up memory until the next start",

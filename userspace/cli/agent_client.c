@@ -15,7 +15,7 @@ bool agent_is_running(const struct session *session)
 {
 	struct eb_lock_holder holder;
 
-	return !eb_lock_find_holder(session->places.run_dir, &holder);
+	return !eb_lock_find_holder(session->paths.run_dir, &holder);
 }
 
 static bool is_deaf(int err)
@@ -27,14 +27,14 @@ static enum cli_result fail_to_reach(const struct session *session, int err)
 {
 	struct eb_lock_holder holder;
 
-	if (is_deaf(err) && !eb_lock_find_holder(session->places.run_dir, &holder))
+	if (is_deaf(err) && !eb_lock_find_holder(session->paths.run_dir, &holder))
 		return cli_fail("the agent, pid %d, is %s and cannot be asked", holder.pid,
 				holder.is_stopping ? "stopping" : "still starting");
 	if (is_deaf(err))
-		return cli_fail("no agent is running (%s/control.sock: %s)", session->places.run_dir, strerror(-err));
+		return cli_fail("no agent is running (%s/control.sock: %s)", session->paths.run_dir, strerror(-err));
 	if (err == -ETIMEDOUT)
 		return cli_fail("the agent did not answer in time");
-	return cli_fail("%s/control.sock: %s", session->places.run_dir, strerror(-err));
+	return cli_fail("%s/control.sock: %s", session->paths.run_dir, strerror(-err));
 }
 
 /* Text of a member of a reply; NULL when there is none. */
@@ -51,7 +51,7 @@ static int ask_patiently(const struct session *session, const char *request, int
 	int err;
 
 	for (int waited_ms = 0;; waited_ms += PAUSE_MS) {
-		err = eb_control_ask_with(session->places.run_dir, request, file, timeout_ms, text);
+		err = eb_control_ask_with(session->paths.run_dir, request, file, timeout_ms, text);
 		if (!is_deaf(err) || waited_ms >= timeout_ms || !agent_is_running(session))
 			return err;
 		(void)nanosleep(&pause, NULL);

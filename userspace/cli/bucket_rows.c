@@ -5,7 +5,7 @@
 
 #include "cli/bucket_rows.h"
 
-static bool is_wanted(const struct rows *rows, const struct row *row)
+static bool is_wanted(const struct bucket_rows *rows, const struct bucket_row *row)
 {
 	if (rows->rule >= 0 && row->rule != rows->rule)
 		return false;
@@ -13,10 +13,10 @@ static bool is_wanted(const struct rows *rows, const struct row *row)
 	       session_prefixes_overlap(row->source.family, row->source.addr, row->source.len, rows->within);
 }
 
-static void add(struct rows *rows, const struct row *row)
+static void add(struct bucket_rows *rows, const struct bucket_row *row)
 {
 	size_t room = rows->room ? 2 * rows->room : 64;
-	struct row *items;
+	struct bucket_row *items;
 
 	if (rows->error || !is_wanted(rows, row))
 		return;
@@ -33,7 +33,7 @@ static void add(struct rows *rows, const struct row *row)
 }
 
 struct stored_args {
-	struct rows *rows;
+	struct bucket_rows *rows;
 	enum store_kind kind;
 	uint64_t elapsed; /* ticks since the moment that the store's debts are of */
 	int rule;         /* of the debt before: they come by rule */
@@ -53,7 +53,7 @@ static void add_stored(const struct eb_restore_debt *debt, void *arg)
 
 	if (args->rule < 0 || strcmp(session_rule_name(&session->policy, args->rule).s, debt->rule))
 		args->rule = session_find_rule(session, debt->rule);
-	add(args->rows, &(struct row){
+	add(args->rows, &(struct bucket_row){
 				.rule = args->rule,
 				.source = debt->source,
 				.stores = 1U << args->kind,
@@ -63,7 +63,7 @@ static void add_stored(const struct eb_restore_debt *debt, void *arg)
 			});
 }
 
-void rows_add_stored(struct rows *rows, struct eb_restore *restore, const struct stored *stored)
+void bucket_rows_add_stored(struct bucket_rows *rows, struct eb_restore *restore, const struct stored *stored)
 {
 	struct stored_args args = {
 		.rows = rows,
@@ -77,8 +77,8 @@ void rows_add_stored(struct rows *rows, struct eb_restore *restore, const struct
 
 static int add_view(const struct eb_bucket_view *view, void *arg)
 {
-	struct rows *rows = arg;
-	struct row row = {
+	struct bucket_rows *rows = arg;
+	struct bucket_row row = {
 		.rule = session_bucket_rule(rows->session, &view->source),
 		.source.family = view->source.family,
 		.in_maps = true,
@@ -97,7 +97,7 @@ static int add_view(const struct eb_bucket_view *view, void *arg)
 	return rows->error;
 }
 
-int rows_add_maps(struct rows *rows)
+int bucket_rows_add_maps(struct bucket_rows *rows)
 {
 	int family = rows->within ? rows->within->family : 0;
 
@@ -108,7 +108,7 @@ int rows_add_maps(struct rows *rows)
 
 static int compare_rows(const void *left, const void *right)
 {
-	const struct row *a = left, *b = right;
+	const struct bucket_row *a = left, *b = right;
 
 	if (a->rule != b->rule)
 		return a->rule < b->rule ? -1 : 1;
@@ -118,7 +118,7 @@ static int compare_rows(const void *left, const void *right)
 }
 
 /* Takes the times of `from` into *row, and says with row->stores whose they are. */
-static void take_stored(struct row *row, const struct row *from)
+static void take_stored(struct bucket_row *row, const struct bucket_row *from)
 {
 	bool is_earlier = from->packets <= row->packets && from->bytes <= row->bytes;
 	bool is_later = from->packets >= row->packets && from->bytes >= row->bytes;
@@ -132,7 +132,7 @@ static void take_stored(struct row *row, const struct row *from)
 	row->clamped |= from->clamped;
 }
 
-static void join(struct row *row, const struct row *from)
+static void join(struct bucket_row *row, const struct bucket_row *from)
 {
 	if (from->stores)
 		take_stored(row, from);
@@ -144,19 +144,19 @@ static void join(struct row *row, const struct row *from)
 	row->dropped = from->dropped;
 }
 
-static bool is_in_debt(const struct row *row)
+static bool is_in_debt(const struct bucket_row *row)
 {
 	return row->packets || row->bytes || row->maps_packets || row->maps_bytes;
 }
 
-void rows_merge(struct rows *rows)
+void bucket_rows_merge(struct bucket_rows *rows)
 {
 	size_t kept = 0;
 
 	if (rows->count)
 		qsort(rows->items, rows->count, sizeof(*rows->items), compare_rows);
 	for (size_t i = 0, next; i < rows->count; i = next) {
-		struct row row = rows->items[i];
+		struct bucket_row row = rows->items[i];
 
 		for (next = i + 1; next < rows->count && compare_rows(&row, &rows->items[next]) == 0; next++)
 			join(&row, &rows->items[next]);
@@ -166,12 +166,12 @@ void rows_merge(struct rows *rows)
 	rows->count = kept;
 }
 
-struct text rows_source(const struct row *row)
+struct text bucket_rows_source(const struct bucket_row *row)
 {
 	return print_prefix(row->source.family, row->source.addr, row->source.len);
 }
 
-void rows_free(struct rows *rows)
+void bucket_rows_free(struct bucket_rows *rows)
 {
 	free(rows->items);
 	rows->items = NULL;

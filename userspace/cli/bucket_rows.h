@@ -14,7 +14,7 @@
 #include "cli/stores.h"
 #include "store/restore.h"
 
-struct row {
+struct bucket_row {
 	int rule; /* its place in the policy */
 	struct eb_prefix source;
 	unsigned int stores; /* bits 1 << enum store_kind: which one's times count */
@@ -25,31 +25,31 @@ struct row {
 	uint64_t dropped;
 };
 
-struct rows {
+struct bucket_rows {
 	/* The caller's. */
 	const struct session *session;
 	uint64_t now;                   /* ticks: the moment that all debts are of */
 	int rule;                       /* which ones; -1 for all */
 	const struct eb_prefix *within; /* NULL for all */
 	/* What was found. */
-	struct row *items;
+	struct bucket_row *items;
 	size_t count, room;
 	size_t orphans; /* in maps, of rules no longer in force */
 	int error;      /* -ENOMEM */
 };
 
 /* Adds the debts that were collected from a store. */
-void rows_add_stored(struct rows *rows, struct eb_restore *restore, const struct stored *stored);
+void bucket_rows_add_stored(struct bucket_rows *rows, struct eb_restore *restore, const struct stored *stored);
 
 /* Adds the buckets in the maps. Returns 0 or negative errno, also when adding before has failed. */
-int rows_add_maps(struct rows *rows);
+int bucket_rows_add_maps(struct bucket_rows *rows);
 
 /* Sorts by rule, family and address, makes one row of those of one source (of stores, the later time is the truth), and
  * leaves out what is full everywhere. */
-void rows_merge(struct rows *rows);
+void bucket_rows_merge(struct bucket_rows *rows);
 
-struct text rows_source(const struct row *row);
+struct text bucket_rows_source(const struct bucket_row *row);
 
-void rows_free(struct rows *rows);
+void bucket_rows_free(struct bucket_rows *rows);
 
 #endif

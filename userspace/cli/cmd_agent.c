@@ -147,9 +147,9 @@ static enum cli_result detach_directly(const struct cli *cli, const struct sessi
 
 static enum cli_result remove_maps(const struct session *session)
 {
-	int err = eb_pins_remove(session->places.pin_dir);
+	int err = eb_pins_remove(session->paths.pin_dir);
 
-	return err ? cli_fail("%s: the maps cannot be removed: %s", session->places.pin_dir, strerror(-err)) : CLI_DONE;
+	return err ? cli_fail("%s: the maps cannot be removed: %s", session->paths.pin_dir, strerror(-err)) : CLI_DONE;
 }
 
 /* What the next agent is told. It goes on after a failure. */
@@ -157,7 +157,7 @@ static enum cli_result note_stay(const struct session *session)
 {
 	char *error = NULL;
 
-	return eb_detach_note_set(session->places.state_dir, session->places.run_dir, &error) ? cli_fail_text(error)
+	return eb_detach_note_set(session->paths.state_dir, session->paths.run_dir, &error) ? cli_fail_text(error)
 										       : CLI_DONE;
 }
 
@@ -183,12 +183,12 @@ static enum cli_result detach(const struct cli *cli, struct session *session, bo
 /* Without an agent there is nobody to attach; the next one does, unless it is told to stay off. */
 static enum cli_result attach(const struct cli *cli, const struct session *session)
 {
-	const struct eb_paths *places = &session->places;
+	const struct eb_paths *paths = &session->paths;
 	char *error = NULL;
 
-	if (agent_is_running(session) || !eb_detach_note_is_set(places->state_dir, places->run_dir))
+	if (agent_is_running(session) || !eb_detach_note_is_set(paths->state_dir, paths->run_dir))
 		return agent_command(cli, session, "attach", AGENT_RELOAD_TIMEOUT_MS, "attached");
-	if (eb_detach_note_clear(places->state_dir, places->run_dir, &error))
+	if (eb_detach_note_clear(paths->state_dir, paths->run_dir, &error))
 		return cli_fail_text(error);
 	if (cli->json)
 		return print_json(json_pack("{s:b}", "ok", 1));

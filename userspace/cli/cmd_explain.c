@@ -414,7 +414,7 @@ enum cli_result cmd_explain(struct cli *cli, int argc, char **argv)
 	result = session_open(cli, SESSION_BUCKETS, &session);
 	err = result ? 0 : find_out(&session, &explanation);
 	if (err)
-		result = cli_fail("the maps in %s cannot be read: %s", session.places.pin_dir, strerror(-err));
+		result = cli_fail("the maps in %s cannot be read: %s", session.paths.pin_dir, strerror(-err));
 	else if (!result && cli->json)
 		result = print_json(explanation_json(&explanation));
 	else if (!result)

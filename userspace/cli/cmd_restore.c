@@ -23,7 +23,7 @@ struct rehearsal {
 	struct session session;
 	struct eb_config *config;
 	struct source sources[STORE_KINDS];
-	struct rows rows;
+	struct bucket_rows rows;
 	bool has_maps;
 	bool is_incomplete; /* a store could not be read */
 	uint64_t clamped;
@@ -81,7 +81,7 @@ static void count_clamped(const struct eb_restore_debt *debt, void *arg)
 /* Restoring counts what it puts into the maps; here, what it would. */
 static enum cli_result judge(struct rehearsal *rehearsal)
 {
-	struct rows *rows = &rehearsal->rows;
+	struct bucket_rows *rows = &rehearsal->rows;
 
 	rows->now = eb_buckets_now();
 	for (int kind = 0; kind < STORE_KINDS; kind++) {
@@ -90,11 +90,11 @@ static enum cli_result judge(struct rehearsal *rehearsal)
 		if (!source->restore || *source->stored.error)
 			continue;
 		eb_restore_each(source->restore, count_clamped, source);
-		rows_add_stored(rows, source->restore, &source->stored);
+		bucket_rows_add_stored(rows, source->restore, &source->stored);
 	}
 	if (rows->error)
 		return cli_fail("%s", strerror(-rows->error));
-	rows_merge(rows);
+	bucket_rows_merge(rows);
 	for (size_t i = 0; i < rows->count; i++)
 		rehearsal->clamped += rows->items[i].clamped;
 	return CLI_DONE;
@@ -115,19 +115,19 @@ static enum cli_result collect(const struct cli *cli, struct rehearsal *rehearsa
 }
 
 /* "redis", "embedded", or "both" where both have the same times. */
-static const char *from(const struct row *row)
+static const char *from(const struct bucket_row *row)
 {
 	if (row->stores == 1U << STORE_REDIS)
 		return stores_name(STORE_REDIS);
 	return row->stores == 1U << STORE_EMBEDDED ? stores_name(STORE_EMBEDDED) : "both";
 }
 
-static uint64_t full_in(const struct row *row)
+static uint64_t full_in(const struct bucket_row *row)
 {
 	return (row->packets > row->bytes ? row->packets : row->bytes) / EB_TICKS_PER_NS;
 }
 
-static const struct eb_rule *rule_of(const struct rehearsal *rehearsal, const struct row *row)
+static const struct eb_rule *rule_of(const struct rehearsal *rehearsal, const struct bucket_row *row)
 {
 	return &rehearsal->session.policy.rules[row->rule];
 }
@@ -151,13 +151,13 @@ static json_t *tokens_json(const struct eb_limit *limit, uint64_t debt)
 			 (json_int_t)eb_limit_burst(limit));
 }
 
-static json_t *row_json(const struct rehearsal *rehearsal, const struct row *row)
+static json_t *row_json(const struct rehearsal *rehearsal, const struct bucket_row *row)
 {
 	const struct eb_rule *rule = rule_of(rehearsal, row);
 
 	return json_pack("{s:s, s:s, s:o, s:o, s:o, s:b, s:s}", "rule",
-			 session_rule_name(&rehearsal->session.policy, row->rule).s, "source", rows_source(row).s,
-			 "packets", tokens_json(&rule->packets, row->packets), "bytes",
+			 session_rule_name(&rehearsal->session.policy, row->rule).s, "source",
+			 bucket_rows_source(row).s, "packets", tokens_json(&rule->packets, row->packets), "bytes",
 			 tokens_json(&rule->bytes, row->bytes), "full_in_seconds", print_json_seconds(full_in(row)),
 			 "clamped", row->clamped, "store", from(row));
 }
@@ -251,11 +251,11 @@ static void fill_tokens(const struct eb_limit *limit, uint64_t debt, bool is_byt
 static void fill_row(const void *arg, size_t index, struct table_cell *cells)
 {
 	const struct rehearsal *rehearsal = arg;
-	const struct row *row = &rehearsal->rows.items[index];
+	const struct bucket_row *row = &rehearsal->rows.items[index];
 	const struct eb_rule *rule = rule_of(rehearsal, row);
 
 	cells[COLUMN_RULE].text = session_rule_name(&rehearsal->session.policy, row->rule);
-	cells[COLUMN_SOURCE].text = rows_source(row);
+	cells[COLUMN_SOURCE].text = bucket_rows_source(row);
 	fill_tokens(&rule->packets, row->packets, false, &cells[COLUMN_PACKETS]);
 	fill_tokens(&rule->bytes, row->bytes, true, &cells[COLUMN_BYTES]);
 	cells[COLUMN_FULL_IN].text = print_duration(full_in(row));
@@ -326,7 +326,7 @@ static enum cli_result rehearse(const struct cli *cli, struct rehearsal *rehears
 
 static void free_rehearsal(struct rehearsal *rehearsal)
 {
-	rows_free(&rehearsal->rows);
+	bucket_rows_free(&rehearsal->rows);
 	for (int kind = 0; kind < STORE_KINDS; kind++)
 		eb_restore_free(rehearsal->sources[kind].restore);
 	eb_config_free(rehearsal->config);

@@ -207,7 +207,7 @@ enum cli_result cmd_rules(struct cli *cli, int argc, char **argv)
 	if (!result) {
 		ask_for_lists(&view);
 		err = read_counters(&view);
-		result = err ? cli_fail("%s/counters: %s", session.places.pin_dir, strerror(-err)) :
+		result = err ? cli_fail("%s/counters: %s", session.paths.pin_dir, strerror(-err)) :
 			       print_rules(&view, cli->json);
 	}
 	json_decref(view.lists);

@@ -37,7 +37,7 @@ static void ask_agent(struct status *status)
 		return;
 	(void)agent_ask(status->session, "status", AGENT_TIMEOUT_MS, &status->reply);
 	/* By now another one may hold the lock, or none. */
-	status->is_running = !eb_lock_find_holder(status->session->places.run_dir, &status->holder);
+	status->is_running = !eb_lock_find_holder(status->session->paths.run_dir, &status->holder);
 }
 
 /* A configuration that is not good says so, and keeps nobody from looking. */
@@ -85,7 +85,7 @@ static enum cli_result collect(struct status *status)
 	eb_buckets_count(session->buckets, 6, &status->counts[1]);
 	status->table_size = eb_buckets_table_size(session->buckets, 4);
 	err = eb_maps_frames(&session->maps, status->frames);
-	return err ? cli_fail("%s/frames: %s", session->places.pin_dir, strerror(-err)) : CLI_DONE;
+	return err ? cli_fail("%s/frames: %s", session->paths.pin_dir, strerror(-err)) : CLI_DONE;
 }
 
 static json_t *agent_json(const struct status *status)
@@ -187,10 +187,10 @@ static const char *refused_config(const struct status *status)
 /* Out of the note, where no agent tells. */
 static bool stays_off(const struct status *status)
 {
-	const struct eb_paths *places = &status->session->places;
+	const struct eb_paths *paths = &status->session->paths;
 
 	return status->reply ? json_is_true(json_object_get(status->reply, "stays"))
-			     : eb_detach_note_is_set(places->state_dir, places->run_dir);
+			     : eb_detach_note_is_set(paths->state_dir, paths->run_dir);
 }
 
 static bool is_detached(const struct status *status)
@@ -472,7 +472,7 @@ static void print_status(const struct status *status)
 		print_buckets(NULL, "IPv6:", &status->counts[1], status->table_size);
 		print_frames(status);
 	} else {
-		line("Maps:", COLOUR_YELLOW, "none in %s: nothing is enforced", status->session->places.pin_dir);
+		line("Maps:", COLOUR_YELLOW, "none in %s: nothing is enforced", status->session->paths.pin_dir);
 	}
 	print_pins(status);
 	print_metrics(status);

@@ -191,7 +191,7 @@ static enum cli_result run_ring(struct watch *watch)
 	ring_buffer__free(ring);
 	close(signals);
 	if (err)
-		return cli_fail("%s/events: %s", watch->session.places.pin_dir, strerror(-err));
+		return cli_fail("%s/events: %s", watch->session.paths.pin_dir, strerror(-err));
 	if (watch->err == -EPIPE)
 		clearerr(stdout); /* whoever read has seen enough, which is a good end */
 	else if (watch->err)
@@ -204,13 +204,13 @@ static enum cli_result run_ring(struct watch *watch)
 static enum cli_result run_alone(struct watch *watch)
 {
 	enum cli_result result;
-	int lock = open(watch->session.places.pin_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int lock = open(watch->session.paths.pin_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
 	if (lock < 0)
-		return cli_fail("%s: %s", watch->session.places.pin_dir, strerror(errno));
+		return cli_fail("%s: %s", watch->session.paths.pin_dir, strerror(errno));
 	if (flock(lock, LOCK_EX | LOCK_NB))
 		result = errno == EWOULDBLOCK ? cli_fail("another watcher is connected") :
-						cli_fail("%s: %s", watch->session.places.pin_dir, strerror(errno));
+						cli_fail("%s: %s", watch->session.paths.pin_dir, strerror(errno));
 	else
 		result = run_ring(watch);
 	close(lock);

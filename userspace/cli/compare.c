@@ -15,7 +15,7 @@ struct comparison {
 	struct eb_config *config;
 	struct eb_restore *restore; /* what the store holds */
 	struct stored stored;
-	struct rows rows;
+	struct bucket_rows rows;
 	bool has_maps;
 };
 
@@ -53,7 +53,7 @@ static enum cli_result read_store(struct comparison *comparison)
 
 static enum cli_result collect(const struct cli *cli, const char *rule, struct comparison *comparison)
 {
-	struct rows *rows = &comparison->rows;
+	struct bucket_rows *rows = &comparison->rows;
 	enum cli_result result = session_open(cli, SESSION_BUCKETS | SESSION_OPTIONAL, &comparison->session);
 	int err;
 
@@ -69,15 +69,15 @@ static enum cli_result collect(const struct cli *cli, const char *rule, struct c
 		return result;
 	comparison->has_maps = session_has_maps(&comparison->session);
 	rows->now = eb_buckets_now();
-	rows_add_stored(rows, comparison->restore, &comparison->stored);
-	err = rows_add_maps(rows);
+	bucket_rows_add_stored(rows, comparison->restore, &comparison->stored);
+	err = bucket_rows_add_maps(rows);
 	if (err)
 		return cli_fail("the buckets cannot be read: %s", strerror(-err));
-	rows_merge(rows);
+	bucket_rows_merge(rows);
 	return CLI_DONE;
 }
 
-static const struct eb_rule *rule_of(const struct comparison *comparison, const struct row *row)
+static const struct eb_rule *rule_of(const struct comparison *comparison, const struct bucket_row *row)
 {
 	return &comparison->session.policy.rules[row->rule];
 }
@@ -89,7 +89,7 @@ static int64_t difference(const struct eb_limit *limit, uint64_t stored, uint64_
 }
 
 /* Whose debt it is; NULL when both have some. */
-static const char *only_in(const struct row *row)
+static const char *only_in(const struct bucket_row *row)
 {
 	bool in_store = row->packets || row->bytes, in_maps = row->maps_packets || row->maps_bytes;
 
@@ -112,13 +112,14 @@ static json_t *tokens_json(const struct comparison *comparison, const struct eb_
 			 has_maps ? json_integer(difference(limit, stored, maps)) : json_null());
 }
 
-static json_t *row_json(const struct comparison *comparison, const struct row *row)
+static json_t *row_json(const struct comparison *comparison, const struct bucket_row *row)
 {
 	const struct eb_rule *rule = rule_of(comparison, row);
 
 	return json_pack("{s:s, s:s, s:s, s:s?, s:o, s:o, s:I}", "rule",
-			 session_rule_name(&comparison->session.policy, row->rule).s, "source", rows_source(row).s,
-			 "store", stores_name(comparison->stored.kind), "only_in", only_in(row), "packets",
+			 session_rule_name(&comparison->session.policy, row->rule).s, "source",
+			 bucket_rows_source(row).s, "store", stores_name(comparison->stored.kind), "only_in",
+			 only_in(row), "packets",
 			 tokens_json(comparison, &rule->packets, row->packets, row->maps_packets), "bytes",
 			 tokens_json(comparison, &rule->bytes, row->bytes, row->maps_bytes), "dropped",
 			 (json_int_t)row->dropped);
@@ -169,7 +170,7 @@ static struct text change_text(const struct eb_limit *limit, uint64_t stored, ui
 	return text;
 }
 
-static void fill_difference(const struct comparison *comparison, const struct row *row, struct table_cell *cell)
+static void fill_difference(const struct comparison *comparison, const struct bucket_row *row, struct table_cell *cell)
 {
 	const struct eb_rule *rule = rule_of(comparison, row);
 	struct text packets = change_text(&rule->packets, row->packets, row->maps_packets, false);
@@ -190,11 +191,11 @@ static void fill_difference(const struct comparison *comparison, const struct ro
 static void fill_row(const void *arg, size_t index, struct table_cell *cells)
 {
 	const struct comparison *comparison = arg;
-	const struct row *row = &comparison->rows.items[index];
+	const struct bucket_row *row = &comparison->rows.items[index];
 	const struct eb_rule *rule = rule_of(comparison, row);
 
 	cells[COLUMN_RULE].text = session_rule_name(&comparison->session.policy, row->rule);
-	cells[COLUMN_SOURCE].text = rows_source(row);
+	cells[COLUMN_SOURCE].text = bucket_rows_source(row);
 	cells[COLUMN_PACKETS_STORE].text = tokens_text(&rule->packets, row->packets, false);
 	cells[COLUMN_BYTES_STORE].text = tokens_text(&rule->bytes, row->bytes, true);
 	if (comparison->has_maps) {
@@ -274,7 +275,7 @@ enum cli_result compare_show(const struct cli *cli, const char *rule, const stru
 	result = collect(cli, rule, comparison);
 	if (!result)
 		show(comparison, limit, cli->json);
-	rows_free(&comparison->rows);
+	bucket_rows_free(&comparison->rows);
 	eb_restore_free(comparison->restore);
 	eb_config_free(comparison->config);
 	session_close(&comparison->session);

@@ -18,7 +18,7 @@ static enum cli_result read_places(const struct cli *cli, struct session *sessio
 	int err;
 
 	session->config_path = cli->config_path ? cli->config_path : EB_DEFAULT_CONFIG_PATH;
-	err = eb_paths_read(session->config_path, &session->places, &error);
+	err = eb_paths_read(session->config_path, &session->paths, &error);
 	if (!err)
 		return CLI_DONE;
 	if (cli->config_path)
@@ -29,13 +29,13 @@ static enum cli_result read_places(const struct cli *cli, struct session *sessio
 	free(error);
 	error = NULL;
 	session->config_path = NULL;
-	return eb_paths_read(NULL, &session->places, &error) ? cli_fail_text(error) : CLI_DONE;
+	return eb_paths_read(NULL, &session->paths, &error) ? cli_fail_text(error) : CLI_DONE;
 }
 
 enum cli_result session_open_maps(struct session *session, unsigned int what)
 {
 	char *error = NULL;
-	int err = eb_maps_open(session->places.pin_dir, &session->maps, &error);
+	int err = eb_maps_open(session->paths.pin_dir, &session->maps, &error);
 
 	if (err == -ENOENT && what & SESSION_OPTIONAL) {
 		free(error);
@@ -43,16 +43,16 @@ enum cli_result session_open_maps(struct session *session, unsigned int what)
 	}
 	if (err)
 		return cli_fail_text(error);
-	session->programs = eb_programs_new(&session->maps, session->places.pin_dir);
+	session->programs = eb_programs_new(&session->maps, session->paths.pin_dir);
 	if (!session->programs)
 		return cli_fail("out of memory");
 	err = eb_maps_policy(&session->maps, &session->policy);
 	if (err)
-		return cli_fail("%s/policy: %s", session->places.pin_dir, strerror(-err));
+		return cli_fail("%s/policy: %s", session->paths.pin_dir, strerror(-err));
 	if (!(what & (SESSION_BUCKETS | SESSION_WRITABLE)))
 		return CLI_DONE;
 	err = eb_buckets_open(&session->maps, what & SESSION_WRITABLE, &session->buckets);
-	return err ? cli_fail("%s: the buckets cannot be mapped: %s", session->places.pin_dir, strerror(-err))
+	return err ? cli_fail("%s: the buckets cannot be mapped: %s", session->paths.pin_dir, strerror(-err))
 		   : CLI_DONE;
 }
 
@@ -76,7 +76,7 @@ void session_close(struct session *session)
 	eb_buckets_close(session->buckets);
 	eb_programs_free(session->programs);
 	eb_maps_close(&session->maps);
-	eb_paths_done(&session->places);
+	eb_paths_done(&session->paths);
 }
 
 int session_rule_count(const struct session *session)

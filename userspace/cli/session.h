@@ -19,7 +19,7 @@
 
 struct session {
 	const char *config_path; /* NULL when the default one is not there */
-	struct eb_paths places;
+	struct eb_paths paths;
 	struct eb_maps maps;
 	struct eb_programs *programs; /* with the maps */
 	struct eb_policy policy;

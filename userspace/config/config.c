@@ -58,26 +58,26 @@ static int read_node(const struct eb_yaml_value *value, void *into)
 	return eb_yaml_string(value, &config->node);
 }
 
-static int use_host_name(struct eb_config *config, struct eb_findings *report)
+static int use_host_name(struct eb_config *config, struct eb_findings *findings)
 {
 	char name[HOST_NAME_MAX + 1] = "";
 
 	if (gethostname(name, sizeof(name) - 1) || !*name || !is_node_name(name))
-		return eb_findings_fail(report, "%s: node: the host name %s will not do; set node", config->path,
+		return eb_findings_fail(findings, "%s: node: the host name %s will not do; set node", config->path,
 					eb_input_quote(name).text);
 	config->node = strdup(name);
 	config->node_is_host = true;
 	return config->node ? 0 : -ENOMEM;
 }
 
-static int apply_node_env(struct eb_config *config, struct eb_findings *report)
+static int apply_node_env(struct eb_config *config, struct eb_findings *findings)
 {
 	const char *name = eb_input_env("EDGEBUCKET_NODE");
 
 	if (!name)
-		return config->node ? 0 : use_host_name(config, report);
+		return config->node ? 0 : use_host_name(config, findings);
 	if (!is_node_name(name))
-		return eb_findings_fail(report,
+		return eb_findings_fail(findings,
 					"environment variable EDGEBUCKET_NODE: %s is not a node's name; up to %d "
 					"letters, digits and . _ : @ / + -",
 					eb_input_quote(name).text, NODE_LEN_MAX);
@@ -98,11 +98,11 @@ static bool is_no_host_name(const char *name)
 }
 
 /* All that have no name would be one in Redis, and none would find what it wrote once it has a name. */
-static int check_own_name(const struct eb_config *config, struct eb_findings *report)
+static int check_own_name(const struct eb_config *config, struct eb_findings *findings)
 {
 	if (!config->node_is_host || !config->redis || !is_no_host_name(config->node))
 		return 0;
-	return eb_findings_fail(report,
+	return eb_findings_fail(findings,
 				"%s: node: the host name is %s, as of every host that has none yet: their buckets "
 				"would be one in Redis; set node, EDGEBUCKET_NODE or the host name",
 				config->path, eb_input_quote(config->node).text);
@@ -391,16 +391,16 @@ static struct eb_config *new_config(const char *path)
 	return NULL;
 }
 
-static int use_redis_file(struct eb_config *config, const char *redis_path, struct eb_findings *report)
+static int use_redis_file(struct eb_config *config, const char *redis_path, struct eb_findings *findings)
 {
 	struct eb_redis_config *redis;
 	int err;
 
 	if (!redis_path)
 		return 0;
-	err = eb_redis_section_read_file(redis_path, report, &redis);
+	err = eb_redis_section_read_file(redis_path, findings, &redis);
 	if (!err && config->redis)
-		err = eb_findings_warn(report, "%s: redis: has no effect; %s takes its place", config->path,
+		err = eb_findings_warn(findings, "%s: redis: has no effect; %s takes its place", config->path,
 				       redis_path);
 	if (err)
 		return err;
@@ -410,7 +410,7 @@ static int use_redis_file(struct eb_config *config, const char *redis_path, stru
 }
 
 /* Each of them charges a packet that passes both. */
-static int warn_of_layers(const struct eb_config *config, struct eb_findings *report)
+static int warn_of_layers(const struct eb_config *config, struct eb_findings *findings)
 {
 	struct eb_layers *layers = NULL;
 	int err = config->interface_count > 1 ? eb_layers_read(&layers) : 0;
@@ -422,9 +422,10 @@ static int warn_of_layers(const struct eb_config *config, struct eb_findings *re
 			const char *upper = config->interfaces[i], *lower = config->interfaces[k];
 
 			if (eb_layers_is_on(layers, if_nametoindex(upper), if_nametoindex(lower)))
-				err = eb_findings_warn(report, "%s: interfaces: %s lies on %s: its packets are charged "
-							     "on both, twice where both see the same source and rule",
-						     config->path, upper, lower);
+				err = eb_findings_warn(findings,
+						       "%s: interfaces: %s lies on %s: its packets are charged on "
+						       "both, twice where both see the same source and rule",
+						       config->path, upper, lower);
 		}
 	}
 	eb_layers_free(layers);
@@ -432,27 +433,28 @@ static int warn_of_layers(const struct eb_config *config, struct eb_findings *re
 }
 
 /* As `sed -i` or an editor does on the other side of a mount. */
-static int warn_of_replaced(struct eb_findings *report)
+static int warn_of_replaced(struct eb_findings *findings)
 {
-	const struct eb_inputs *inputs = report->inputs;
+	const struct eb_inputs *inputs = findings->inputs;
 	int err = 0;
 
 	for (size_t i = 0; !err && i < inputs->count && !inputs->is_kept; i++)
 		if (eb_input_is_replaced(inputs->items[i].path))
-			err = eb_findings_warn(report, "%s: is mounted by itself, and where it comes from another file "
-					       "took its place: this was read from the one before; mount its directory",
+			err = eb_findings_warn(findings,
+					       "%s: is mounted by itself, and where it comes from another file took "
+					       "its place: this was read from the one before; mount its directory",
 					       inputs->items[i].path);
 	return err;
 }
 
-static int warn_of_whole(const struct eb_config *config, struct eb_findings *report)
+static int warn_of_whole(const struct eb_config *config, struct eb_findings *findings)
 {
-	int err = warn_of_replaced(report);
+	int err = warn_of_replaced(findings);
 
 	if (!err && !config->rule_count)
-		err = eb_findings_warn(report, "%s: there are no rules: everything passes", config->path);
+		err = eb_findings_warn(findings, "%s: there are no rules: everything passes", config->path);
 	if (!err && !config->redis && !*config->state_dir)
-		err = eb_findings_warn(report, "%s: neither redis nor state_dir: a reboot gives every source a full "
+		err = eb_findings_warn(findings, "%s: neither redis nor state_dir: a reboot gives every source a full "
 					     "bucket", config->path);
 	return err;
 }
@@ -460,21 +462,21 @@ static int warn_of_whole(const struct eb_config *config, struct eb_findings *rep
 static int fill_config(struct eb_config *config, struct eb_yaml *yaml, const char *redis_path)
 {
 	struct eb_yaml_value root = eb_yaml_root(yaml);
-	struct eb_findings *report = yaml->report;
+	struct eb_findings *findings = yaml->findings;
 	int err;
 
 	err = eb_yaml_read_map(&root, root_keys, ARRAY_SIZE(root_keys), config, NULL);
 	if (!err)
-		err = apply_node_env(config, report);
+		err = apply_node_env(config, findings);
 	if (!err)
-		err = use_redis_file(config, redis_path, report);
+		err = use_redis_file(config, redis_path, findings);
 	if (!err)
-		err = eb_redis_env_apply(&config->redis, report);
+		err = eb_redis_env_apply(&config->redis, findings);
 	if (!err)
-		err = check_own_name(config, report);
+		err = check_own_name(config, findings);
 	if (!err)
-		err = warn_of_layers(config, report);
-	return err ? err : warn_of_whole(config, report);
+		err = warn_of_layers(config, findings);
+	return err ? err : warn_of_whole(config, findings);
 }
 
 /* Owns `yaml` from here on. */
@@ -488,51 +490,51 @@ static int read_yaml(struct eb_yaml *yaml, const char *redis_path, struct eb_con
 		eb_config_free(config);
 		return err;
 	}
-	config->warnings = yaml->report->warnings;
-	config->warning_count = yaml->report->warning_count;
-	config->inputs = yaml->report->inputs;
-	*yaml->report = (struct eb_findings){ 0 };
+	config->warnings = yaml->findings->warnings;
+	config->warning_count = yaml->findings->warning_count;
+	config->inputs = yaml->findings->inputs;
+	*yaml->findings = (struct eb_findings){ 0 };
 	*out = config;
 	return 0;
 }
 
 /* Hands out the error, which may be missing for want of memory alone. */
-static int finish_report(struct eb_findings *report, int err, const char *path, char **error)
+static int finish_findings(struct eb_findings *findings, int err, const char *path, char **error)
 {
 	if (err) {
-		if (!report->error)
-			(void)eb_findings_fail(report, "%s: %s", path, strerror(-err));
-		*error = report->error;
-		report->error = NULL;
-		eb_inputs_free(report->inputs);
+		if (!findings->error)
+			(void)eb_findings_fail(findings, "%s: %s", path, strerror(-err));
+		*error = findings->error;
+		findings->error = NULL;
+		eb_inputs_free(findings->inputs);
 	}
-	eb_findings_done(report);
+	eb_findings_done(findings);
 	return err;
 }
 
 int eb_config_read(const char *path, const char *redis_path, struct eb_config **out, char **error)
 {
-	struct eb_findings report = { .inputs = eb_inputs_new() };
+	struct eb_findings findings = { .inputs = eb_inputs_new() };
 	struct eb_yaml yaml;
-	int err = report.inputs ? eb_yaml_open(&yaml, path, &report) : -ENOMEM;
+	int err = findings.inputs ? eb_yaml_open(&yaml, path, &findings) : -ENOMEM;
 
 	if (!err)
 		err = read_yaml(&yaml, redis_path, out);
-	return finish_report(&report, err, path, error);
+	return finish_findings(&findings, err, path, error);
 }
 
 int eb_config_parse_for(const char *home, const char *text, size_t size, const char *path, const char *redis_path,
 			struct eb_inputs *inputs, struct eb_config **out, char **error)
 {
-	struct eb_findings report = { .inputs = inputs ? inputs : eb_inputs_new() };
+	struct eb_findings findings = { .inputs = inputs ? inputs : eb_inputs_new() };
 	struct eb_yaml yaml;
-	int err = report.inputs ? eb_yaml_init(&yaml, path, text, size, &report) : -ENOMEM;
+	int err = findings.inputs ? eb_yaml_init(&yaml, path, text, size, &findings) : -ENOMEM;
 
 	if (!err) {
 		yaml.home = home;
 		err = read_yaml(&yaml, redis_path, out);
 	}
-	return finish_report(&report, err, path, error);
+	return finish_findings(&findings, err, path, error);
 }
 
 int eb_config_parse(const char *text, size_t size, const char *path, const char *redis_path, struct eb_config **out,
@@ -543,7 +545,7 @@ int eb_config_parse(const char *text, size_t size, const char *path, const char 
 
 int eb_config_warn(struct eb_config *config, const char *format, ...)
 {
-	struct eb_findings report = { .warnings = config->warnings, .warning_count = config->warning_count };
+	struct eb_findings findings = { .warnings = config->warnings, .warning_count = config->warning_count };
 	va_list args;
 	char *text;
 	int err;
@@ -552,9 +554,9 @@ int eb_config_warn(struct eb_config *config, const char *format, ...)
 	if (vasprintf(&text, format, args) < 0)
 		text = NULL;
 	va_end(args);
-	err = eb_findings_warn_text(&report, text);
-	config->warnings = report.warnings;
-	config->warning_count = report.warning_count;
+	err = eb_findings_warn_text(&findings, text);
+	config->warnings = findings.warnings;
+	config->warning_count = findings.warning_count;
 	return err;
 }
 

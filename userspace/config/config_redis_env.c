@@ -22,9 +22,9 @@ static int replace(char **string, const char *value)
 	return 0;
 }
 
-static int fail_env(struct eb_findings *report, const char *name, const char *text)
+static int fail_env(struct eb_findings *findings, const char *name, const char *text)
 {
-	return eb_findings_fail(report, "environment variable %s: %s", name, text);
+	return eb_findings_fail(findings, "environment variable %s: %s", name, text);
 }
 
 static int use_host(struct eb_redis_config *redis, const char *host)
@@ -41,7 +41,7 @@ static int use_host(struct eb_redis_config *redis, const char *host)
 	return 0;
 }
 
-static int apply_host(struct eb_redis_config *redis, struct eb_findings *report)
+static int apply_host(struct eb_redis_config *redis, struct eb_findings *findings)
 {
 	const char *host = eb_input_env("REDIS_HOST");
 	int err = 0;
@@ -49,14 +49,14 @@ static int apply_host(struct eb_redis_config *redis, struct eb_findings *report)
 	if (!host)
 		return 0;
 	if (!eb_endpoint_is_host(host))
-		return fail_env(report, "REDIS_HOST", "not a host name or an address");
+		return fail_env(findings, "REDIS_HOST", "not a host name or an address");
 	if (redis->kind != EB_REDIS_HOST)
-		err = eb_findings_warn(report, "environment variable REDIS_HOST: takes the place of the configured "
+		err = eb_findings_warn(findings, "environment variable REDIS_HOST: takes the place of the configured "
 					     "socket, sentinel or cluster");
 	return err ? err : use_host(redis, host);
 }
 
-static int apply_port(struct eb_redis_config *redis, struct eb_findings *report)
+static int apply_port(struct eb_redis_config *redis, struct eb_findings *findings)
 {
 	const char *text = eb_input_env("REDIS_PORT");
 	uint64_t port;
@@ -65,17 +65,17 @@ static int apply_port(struct eb_redis_config *redis, struct eb_findings *report)
 		return 0;
 	/* Kubernetes sets REDIS_PORT=tcp://... for a service named redis, unless enableServiceLinks is false. */
 	if (eb_quantity_integer(text, &port) || port < 1 || port > UINT16_MAX)
-		return fail_env(report, "REDIS_PORT", strncmp(text, "tcp://", 6) ?
+		return fail_env(findings, "REDIS_PORT", strncmp(text, "tcp://", 6) ?
 				"not a port; from 1 to 65535" :
 				"not a port; looks like a service link of Kubernetes, see enableServiceLinks");
 	if (redis->kind != EB_REDIS_HOST)
-		return eb_findings_warn(report, "environment variable REDIS_PORT: has no effect with a socket, "
+		return eb_findings_warn(findings, "environment variable REDIS_PORT: has no effect with a socket, "
 						"sentinel or cluster");
 	redis->nodes[0].port = port;
 	return 0;
 }
 
-static int apply_password(struct eb_redis_config *redis, struct eb_findings *report)
+static int apply_password(struct eb_redis_config *redis, struct eb_findings *findings)
 {
 	const char *password = eb_input_env("REDIS_PASSWORD");
 	char *reason = NULL;
@@ -88,58 +88,58 @@ static int apply_password(struct eb_redis_config *redis, struct eb_findings *rep
 		return err;
 	err = eb_password_trim(redis->password, strlen(redis->password), &reason);
 	if (err)
-		err = fail_env(report, "REDIS_PASSWORD", reason ? reason : "is no password");
+		err = fail_env(findings, "REDIS_PASSWORD", reason ? reason : "is no password");
 	free(reason);
 	return err;
 }
 
-static int apply_username(struct eb_redis_config *redis, struct eb_findings *report)
+static int apply_username(struct eb_redis_config *redis, struct eb_findings *findings)
 {
 	const char *username = eb_input_env("REDIS_USERNAME");
 
 	if (!username)
 		return 0;
 	if (strlen(username) > EB_REDIS_NAME_MAX || !eb_input_is_graphic(username))
-		return fail_env(report, "REDIS_USERNAME",
+		return fail_env(findings, "REDIS_USERNAME",
 				"must have 1 to 255 characters of printable ASCII without spaces");
 	if (!redis->password && !redis->password_file)
-		return fail_env(report, "REDIS_USERNAME", "there is no password to go with it; set REDIS_PASSWORD");
+		return fail_env(findings, "REDIS_USERNAME", "there is no password to go with it; set REDIS_PASSWORD");
 	return replace(&redis->username, username);
 }
 
-static int apply_tls(struct eb_redis_config *redis, struct eb_findings *report)
+static int apply_tls(struct eb_redis_config *redis, struct eb_findings *findings)
 {
 	const char *text = eb_input_env("REDIS_TLS");
 
 	if (!text)
 		return 0;
 	if (eb_quantity_bool(text, &redis->tls.is_on))
-		return fail_env(report, "REDIS_TLS", "neither true nor false");
+		return fail_env(findings, "REDIS_TLS", "neither true nor false");
 	if (redis->kind == EB_REDIS_SOCKET && redis->tls.is_on)
-		return fail_env(report, "REDIS_TLS", "TLS does not go with the configured socket");
+		return fail_env(findings, "REDIS_TLS", "TLS does not go with the configured socket");
 	return 0;
 }
 
-int eb_redis_env_apply(struct eb_redis_config **redis, struct eb_findings *report)
+int eb_redis_env_apply(struct eb_redis_config **redis, struct eb_findings *findings)
 {
 	int err;
 
 	if (!*redis && !eb_input_env("REDIS_HOST")) {
 		if (eb_input_env("REDIS_PASSWORD"))
-			return eb_findings_warn(report, "environment variable REDIS_PASSWORD: has no effect without a "
-						      "section redis or REDIS_HOST");
+			return eb_findings_warn(findings, "environment variable REDIS_PASSWORD: has no effect without "
+							"a section redis or REDIS_HOST");
 		return 0;
 	}
 	if (!*redis)
 		*redis = eb_redis_config_new();
 	if (!*redis)
 		return -ENOMEM;
-	err = apply_host(*redis, report);
+	err = apply_host(*redis, findings);
 	if (!err)
-		err = apply_port(*redis, report);
+		err = apply_port(*redis, findings);
 	if (!err)
-		err = apply_password(*redis, report);
+		err = apply_password(*redis, findings);
 	if (!err)
-		err = apply_username(*redis, report);
-	return err ? err : apply_tls(*redis, report);
+		err = apply_username(*redis, findings);
+	return err ? err : apply_tls(*redis, findings);
 }

@@ -10,6 +10,6 @@
 
 /* Applies the variables to *redis, which is made if it is NULL and REDIS_HOST is set. What belongs to the combination
  * of file and environment is checked here. Returns 0 or negative errno. */
-int eb_redis_env_apply(struct eb_redis_config **redis, struct eb_findings *report);
+int eb_redis_env_apply(struct eb_redis_config **redis, struct eb_findings *findings);
 
 #endif

@@ -442,11 +442,11 @@ int eb_redis_section_read(const struct eb_yaml_value *value, void *into)
 	return 0;
 }
 
-int eb_redis_section_read_file(const char *path, struct eb_findings *report, struct eb_redis_config **out)
+int eb_redis_section_read_file(const char *path, struct eb_findings *findings, struct eb_redis_config **out)
 {
 	struct eb_yaml_value root;
 	struct eb_yaml yaml;
-	int err = eb_yaml_open(&yaml, path, report);
+	int err = eb_yaml_open(&yaml, path, findings);
 
 	if (err)
 		return err;

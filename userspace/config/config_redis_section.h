@@ -13,6 +13,6 @@
 int eb_redis_section_read(const struct eb_yaml_value *value, void *into);
 
 /* Reads a file that holds nothing else, YAML or JSON. Returns 0 or negative errno. */
-int eb_redis_section_read_file(const char *path, struct eb_findings *report, struct eb_redis_config **out);
+int eb_redis_section_read_file(const char *path, struct eb_findings *findings, struct eb_redis_config **out);
 
 #endif

@@ -168,7 +168,7 @@ static int load_list(const struct eb_yaml_value *value, struct eb_match *match, 
 {
 	struct eb_prefix_list *list = eb_list_of(match, file->role);
 	const struct eb_input_file *input;
-	int err = eb_inputs_list(value->yaml->report->inputs, file->path, &input);
+	int err = eb_inputs_list(value->yaml->findings->inputs, file->path, &input);
 
 	file->first = list->count;
 	file->is_busy = err == -EBUSY;
@@ -179,7 +179,7 @@ static int load_list(const struct eb_yaml_value *value, struct eb_match *match, 
 				    eb_input_strerror(err));
 	file->mark = input->mark;
 	err = eb_list_parse(list, input->text, input->size, file->path, match->skip_bad, &file->skipped,
-			    value->yaml->report);
+			    value->yaml->findings);
 	file->count = list->count - file->first;
 	return err;
 }
@@ -694,15 +694,15 @@ static int warn_of_empty(const struct eb_yaml_value *value, const struct eb_conf
 	const struct eb_match *match = &rule->match;
 	const struct eb_rule_config *deny = find_deny(config, rule);
 	bool no_src = match->has_src && !match->src.count, no_dst = match->has_dst && !match->dst.count;
-	struct eb_findings *report = value->yaml->report;
+	struct eb_findings *findings = value->yaml->findings;
 
 	if ((!no_src && !no_dst) || is_half_written(match))
 		return 0;
 	if (deny)
-		return eb_findings_warn(report, "%s:%u: rule \"%s\": no prefix is in its %s: it allows no packet, "
+		return eb_findings_warn(findings, "%s:%u: rule \"%s\": no prefix is in its %s: it allows no packet, "
 					"and rule \"%s\" after it denies", value->yaml->file, rule->line, rule->name,
 					no_src ? "src_file" : "dst_file", deny->name);
-	return eb_findings_warn(report, "%s:%u: rule \"%s\": no prefix is in its %s: it matches no packet",
+	return eb_findings_warn(findings, "%s:%u: rule \"%s\": no prefix is in its %s: it matches no packet",
 				value->yaml->file, rule->line, rule->name, no_src ? "src_file" : "dst_file");
 }
 

@@ -12,18 +12,18 @@ static char *format_text(const char *format, va_list args)
 	return vasprintf(&text, format, args) < 0 ? NULL : text;
 }
 
-int eb_findings_fail_text(struct eb_findings *report, char *message)
+int eb_findings_fail_text(struct eb_findings *findings, char *message)
 {
 	if (!message)
 		return -ENOMEM;
-	if (report->error)
+	if (findings->error)
 		free(message);
 	else
-		report->error = message;
+		findings->error = message;
 	return -EINVAL;
 }
 
-int eb_findings_fail(struct eb_findings *report, const char *format, ...)
+int eb_findings_fail(struct eb_findings *findings, const char *format, ...)
 {
 	va_list args;
 	char *text;
@@ -31,26 +31,26 @@ int eb_findings_fail(struct eb_findings *report, const char *format, ...)
 	va_start(args, format);
 	text = format_text(format, args);
 	va_end(args);
-	return eb_findings_fail_text(report, text);
+	return eb_findings_fail_text(findings, text);
 }
 
-int eb_findings_warn_text(struct eb_findings *report, char *message)
+int eb_findings_warn_text(struct eb_findings *findings, char *message)
 {
 	char **warnings;
 
 	if (!message)
 		return -ENOMEM;
-	warnings = reallocarray(report->warnings, report->warning_count + 1, sizeof(*warnings));
+	warnings = reallocarray(findings->warnings, findings->warning_count + 1, sizeof(*warnings));
 	if (!warnings) {
 		free(message);
 		return -ENOMEM;
 	}
-	warnings[report->warning_count++] = message;
-	report->warnings = warnings;
+	warnings[findings->warning_count++] = message;
+	findings->warnings = warnings;
 	return 0;
 }
 
-int eb_findings_warn(struct eb_findings *report, const char *format, ...)
+int eb_findings_warn(struct eb_findings *findings, const char *format, ...)
 {
 	va_list args;
 	char *text;
@@ -58,14 +58,14 @@ int eb_findings_warn(struct eb_findings *report, const char *format, ...)
 	va_start(args, format);
 	text = format_text(format, args);
 	va_end(args);
-	return eb_findings_warn_text(report, text);
+	return eb_findings_warn_text(findings, text);
 }
 
-void eb_findings_done(struct eb_findings *report)
+void eb_findings_done(struct eb_findings *findings)
 {
-	for (size_t i = 0; i < report->warning_count; i++)
-		free(report->warnings[i]);
-	free(report->warnings);
-	free(report->error);
-	*report = (struct eb_findings){ 0 };
+	for (size_t i = 0; i < findings->warning_count; i++)
+		free(findings->warnings[i]);
+	free(findings->warnings);
+	free(findings->error);
+	*findings = (struct eb_findings){ 0 };
 }

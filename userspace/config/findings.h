@@ -20,16 +20,16 @@ struct eb_findings {
 };
 
 /* Keeps the message unless there is one already. Returns -EINVAL, for `return eb_findings_fail(...)`. */
-int eb_findings_fail(struct eb_findings *report, const char *format, ...) __attribute__((format(printf, 2, 3)));
+int eb_findings_fail(struct eb_findings *findings, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* Takes over `message`, malloc'ed; NULL stands for "out of memory". Returns -EINVAL or -ENOMEM. */
-int eb_findings_fail_text(struct eb_findings *report, char *message);
+int eb_findings_fail_text(struct eb_findings *findings, char *message);
 
 /* Returns 0, or -ENOMEM. */
-int eb_findings_warn(struct eb_findings *report, const char *format, ...) __attribute__((format(printf, 2, 3)));
-int eb_findings_warn_text(struct eb_findings *report, char *message);
+int eb_findings_warn(struct eb_findings *findings, const char *format, ...) __attribute__((format(printf, 2, 3)));
+int eb_findings_warn_text(struct eb_findings *findings, char *message);
 
 /* Frees what nobody took out of it. */
-void eb_findings_done(struct eb_findings *report);
+void eb_findings_done(struct eb_findings *findings);
 
 #endif

@@ -21,51 +21,51 @@ static char *read_place(const struct eb_yaml_value *root, const char *key, const
 	return place;
 }
 
-static int read_places(const struct eb_yaml_value *root, struct eb_paths *out)
+static int read_paths(const struct eb_yaml_value *root, struct eb_paths *out)
 {
-	struct eb_paths places = {
+	struct eb_paths paths = {
 		.pin_dir = read_place(root, "pin_dir", EB_DEFAULT_PIN_DIR),
 		.run_dir = read_place(root, "run_dir", EB_DEFAULT_RUN_DIR),
 		.state_dir = read_place(root, "state_dir", EB_DEFAULT_STATE_DIR),
 	};
 
-	if (!places.pin_dir || !places.run_dir || !places.state_dir) {
-		eb_paths_done(&places);
+	if (!paths.pin_dir || !paths.run_dir || !paths.state_dir) {
+		eb_paths_done(&paths);
 		return -ENOMEM;
 	}
-	*out = places;
+	*out = paths;
 	return 0;
 }
 
 int eb_paths_read(const char *path, struct eb_paths *out, char **error)
 {
-	struct eb_findings report = { 0 };
+	struct eb_findings findings = { 0 };
 	struct eb_yaml_value root;
 	struct eb_yaml yaml;
 	int err;
 
-	err = path ? eb_yaml_open(&yaml, path, &report) : read_places(NULL, out);
+	err = path ? eb_yaml_open(&yaml, path, &findings) : read_paths(NULL, out);
 	if (!err && path) {
 		root = eb_yaml_root(&yaml);
-		err = read_places(root.node ? &root : NULL, out);
+		err = read_paths(root.node ? &root : NULL, out);
 		eb_yaml_done(&yaml);
 	}
-	if (err && report.error) {
-		*error = report.error;
-		report.error = NULL;
+	if (err && findings.error) {
+		*error = findings.error;
+		findings.error = NULL;
 	} else if (err) {
 		(void)eb_fail(err, error, "%s: %s", path ? path : "defaults", strerror(-err));
 	}
-	eb_findings_done(&report);
+	eb_findings_done(&findings);
 	return err;
 }
 
-void eb_paths_done(struct eb_paths *places)
+void eb_paths_done(struct eb_paths *paths)
 {
-	free(places->pin_dir);
-	free(places->run_dir);
-	free(places->state_dir);
-	*places = (struct eb_paths){ 0 };
+	free(paths->pin_dir);
+	free(paths->run_dir);
+	free(paths->state_dir);
+	*paths = (struct eb_paths){ 0 };
 }
 
 /* What the line says that begins with the key; NULL where none does. In a file that is no YAML it is the best there
@@ -101,19 +101,19 @@ static char *scan_state_dir(const char *path)
 
 static char *peek_state_dir(const char *path)
 {
-	struct eb_findings report = { 0 };
+	struct eb_findings findings = { 0 };
 	struct eb_yaml_value root;
 	const char *text = NULL;
 	struct eb_yaml yaml;
 	char *dir = NULL;
 
-	if (!eb_yaml_open(&yaml, path, &report)) {
+	if (!eb_yaml_open(&yaml, path, &findings)) {
 		root = eb_yaml_root(&yaml);
 		text = eb_yaml_peek(&root, "state_dir");
 		dir = text ? strdup(text) : NULL;
 		eb_yaml_done(&yaml);
 	}
-	eb_findings_done(&report);
+	eb_findings_done(&findings);
 	return dir;
 }
 

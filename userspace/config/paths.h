@@ -22,7 +22,7 @@ struct eb_paths {
  * line in *error.
  */
 int eb_paths_read(const char *path, struct eb_paths *out, char **error);
-void eb_paths_done(struct eb_paths *places);
+void eb_paths_done(struct eb_paths *paths);
 
 /* The state_dir of a configuration that may be no YAML, or not be there: as one of its lines says, or the default. ""
  * for none. malloc'ed; NULL when out of memory. */

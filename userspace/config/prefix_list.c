@@ -105,7 +105,7 @@ int eb_list_read(const char *path, char **text, size_t *size, struct eb_list_mar
 struct parser {
 	struct eb_prefix_list *list;
 	const char *path;
-	struct eb_findings *report;
+	struct eb_findings *findings;
 	bool skip_bad;
 	unsigned int line;
 	size_t good, skipped;
@@ -123,8 +123,8 @@ static int fail_line(struct parser *parser, const char *text, const char *reason
 	if (!*text)
 		quoted.text[0] = '\0';
 	if (!parser->skip_bad)
-		return eb_findings_fail(parser->report, "%s:%u: %s%s%s", parser->path, parser->line, quoted.text, space,
-					reason);
+		return eb_findings_fail(parser->findings, "%s:%u: %s%s%s", parser->path, parser->line, quoted.text,
+					space, reason);
 	if (!parser->skipped++) {
 		parser->first_bad_line = parser->line;
 		snprintf(parser->first_bad, sizeof(parser->first_bad), "%s%s%s", quoted.text, space, reason);
@@ -138,7 +138,7 @@ static int add_text(struct parser *parser, const char *text)
 	int err = eb_prefix_list_parse(parser->list, text, &error);
 
 	if (err == -E2BIG)
-		return eb_findings_fail(parser->report, "%s:%u: more than %u prefixes in one rule", parser->path,
+		return eb_findings_fail(parser->findings, "%s:%u: more than %u prefixes in one rule", parser->path,
 					parser->line, EB_PREFIX_LIST_MAX);
 	if (err == -EINVAL)
 		return fail_line(parser, text, error.text);
@@ -267,10 +267,10 @@ static int warn_of_skipped(const struct parser *parser)
 	if (!parser->skipped)
 		return 0;
 	if (!parser->good)
-		return eb_findings_fail(parser->report, "%s: none of its %zu lines is valid; the first, line %u: "
+		return eb_findings_fail(parser->findings, "%s: none of its %zu lines is valid; the first, line %u: "
 					"%s", parser->path, parser->skipped, parser->first_bad_line, parser->first_bad);
-	return eb_findings_warn(parser->report, "%s: left out lines that are not understood: %zu; the first, line %u: "
-				"%s", parser->path, parser->skipped, parser->first_bad_line, parser->first_bad);
+	return eb_findings_warn(parser->findings, "%s: left out lines that are not understood: %zu; the first, line "
+				"%u: %s", parser->path, parser->skipped, parser->first_bad_line, parser->first_bad);
 }
 
 /* Signs that a part is missing. */
@@ -279,28 +279,28 @@ static int warn_of_whole(const struct parser *parser, const char *text, size_t s
 	int err = 0;
 
 	if (parser->has_lone_cr)
-		err = eb_findings_warn(parser->report, "%s: lines end in a carriage return alone; read as lines",
+		err = eb_findings_warn(parser->findings, "%s: lines end in a carriage return alone; read as lines",
 				       parser->path);
 	if (!err && size && !strchr("\r\n", text[size - 1]))
-		err = eb_findings_warn(parser->report, "%s:%u: the last line has no newline at its end; was the list "
+		err = eb_findings_warn(parser->findings, "%s:%u: the last line has no newline at its end; was the list "
 				       "cut?", parser->path, parser->line);
 	if (!err && parser->records >= 0 && (size_t)parser->records != parser->good)
-		err = eb_findings_warn(parser->report, "%s: says that it has %lld records, and has %zu; was the list "
+		err = eb_findings_warn(parser->findings, "%s: says that it has %lld records, and has %zu; was the list "
 				       "cut?", parser->path, parser->records, parser->good);
 	return err;
 }
 
 int eb_list_parse(struct eb_prefix_list *list, const char *text, size_t size, const char *path, bool skip_bad,
-		  size_t *skipped, struct eb_findings *report)
+		  size_t *skipped, struct eb_findings *findings)
 {
 	struct parser parser = {
-		.list = list, .path = path, .report = report, .skip_bad = skip_bad, .records = -1,
+		.list = list, .path = path, .findings = findings, .skip_bad = skip_bad, .records = -1,
 	};
 	bool has_bom = size >= strlen(BOM) && !memcmp(text, BOM, strlen(BOM));
 	int err;
 
 	if (size >= 2 && (!memcmp(text, "\xff\xfe", 2) || !memcmp(text, "\xfe\xff", 2)))
-		return eb_findings_fail(report, "%s: is in UTF-16; save it as plain text or UTF-8", path);
+		return eb_findings_fail(findings, "%s: is in UTF-16; save it as plain text or UTF-8", path);
 	err = add_lines(&parser, text + (has_bom ? strlen(BOM) : 0), text + size);
 	if (!err)
 		err = warn_of_skipped(&parser);

@@ -30,7 +30,7 @@ bool eb_list_mark_equal(const struct eb_list_mark *a, const struct eb_list_mark 
  * of which no line is understood. Returns 0 or negative errno; the list keeps what was added until then.
  */
 int eb_list_parse(struct eb_prefix_list *list, const char *text, size_t size, const char *path, bool skip_bad,
-		  size_t *skipped, struct eb_findings *report);
+		  size_t *skipped, struct eb_findings *findings);
 
 /* The list of a match that a file adds to. */
 struct eb_prefix_list *eb_list_of(struct eb_match *match, enum eb_list_role role);

@@ -17,7 +17,7 @@
 
 static int fail_at(const struct eb_yaml *yaml, size_t line, const char *text)
 {
-	return eb_findings_fail(yaml->report, "%s:%zu: %s", yaml->file, line + 1, text);
+	return eb_findings_fail(yaml->findings, "%s:%zu: %s", yaml->file, line + 1, text);
 }
 
 /* The scanner gives a line; the reader below it, which refuses bad bytes, only an offset. */
@@ -39,9 +39,9 @@ static int fail_syntax(const struct eb_yaml *yaml, const yaml_parser_t *parser, 
 	if (parser->error == YAML_MEMORY_ERROR)
 		return -ENOMEM;
 	if (parser->context)
-		return eb_findings_fail(yaml->report, "%s:%zu: not valid YAML: %s, %s from line %zu on", yaml->file,
+		return eb_findings_fail(yaml->findings, "%s:%zu: not valid YAML: %s, %s from line %zu on", yaml->file,
 					line, parser->problem, parser->context, parser->context_mark.line + 1);
-	return eb_findings_fail(yaml->report, "%s:%zu: not valid YAML: %s", yaml->file, line, parser->problem);
+	return eb_findings_fail(yaml->findings, "%s:%zu: not valid YAML: %s", yaml->file, line, parser->problem);
 }
 
 static bool has_anchor(const yaml_event_t *event)
@@ -143,9 +143,9 @@ static int load_text(struct eb_yaml *yaml, yaml_parser_t *parser, const char *te
 	return fail_at(yaml, 0, "the file is empty");
 }
 
-static int fail_size(const char *file, struct eb_findings *report)
+static int fail_size(const char *file, struct eb_findings *findings)
 {
-	return eb_findings_fail(report, "%s: larger than 1 MiB; put long lists of prefixes into a src_file", file);
+	return eb_findings_fail(findings, "%s: larger than 1 MiB; put long lists of prefixes into a src_file", file);
 }
 
 /* Where a plain text can be followed by something else, and so a quote or a comment can begin. */
@@ -169,8 +169,8 @@ static int check_line(const struct eb_yaml *yaml, const char *line, const char *
 
 		column += (*at & 0xc0) != 0x80;
 		if (name)
-			return eb_findings_fail(yaml->report, "%s:%zu: column %zu is a %s; write a plain character in "
-						"its place, or put a text that is to have it into quotes",
+			return eb_findings_fail(yaml->findings, "%s:%zu: column %zu is a %s; write a plain character "
+						"in its place, or put a text that is to have it into quotes",
 						yaml->file, number, column, name);
 		if (*at == quote)
 			quote = 0;
@@ -202,34 +202,34 @@ static int check_characters(const struct eb_yaml *yaml, const char *text, size_t
 	return err;
 }
 
-int eb_yaml_init(struct eb_yaml *yaml, const char *file, const char *text, size_t size, struct eb_findings *report)
+int eb_yaml_init(struct eb_yaml *yaml, const char *file, const char *text, size_t size, struct eb_findings *findings)
 {
 	int err;
 
-	*yaml = (struct eb_yaml){ .file = file, .home = file, .report = report };
+	*yaml = (struct eb_yaml){ .file = file, .home = file, .findings = findings };
 	if (size > EB_YAML_SIZE_MAX)
-		return fail_size(file, report);
+		return fail_size(file, findings);
 	err = check_characters(yaml, text, size);
 	if (!err)
 		err = with_parser(yaml, text, size, check_events);
 	return err ? err : with_parser(yaml, text, size, load_text);
 }
 
-int eb_yaml_open(struct eb_yaml *yaml, const char *path, struct eb_findings *report)
+int eb_yaml_open(struct eb_yaml *yaml, const char *path, struct eb_findings *findings)
 {
 	char *text;
 	size_t size;
 	mode_t mode;
 	int err;
 
-	err = eb_inputs_read(report->inputs, path, EB_YAML_SIZE_MAX, &mode, &text, &size);
+	err = eb_inputs_read(findings->inputs, path, EB_YAML_SIZE_MAX, &mode, &text, &size);
 	if (err == -EFBIG)
-		return fail_size(path, report);
+		return fail_size(path, findings);
 	if (err) {
-		(void)eb_findings_fail(report, "%s: cannot be read: %s", path, eb_input_strerror(err));
+		(void)eb_findings_fail(findings, "%s: cannot be read: %s", path, eb_input_strerror(err));
 		return err;
 	}
-	err = eb_yaml_init(yaml, path, text, size, report);
+	err = eb_yaml_init(yaml, path, text, size, findings);
 	yaml->world_readable = mode & S_IROTH;
 	explicit_bzero(text, size);
 	free(text);
@@ -295,7 +295,7 @@ int eb_yaml_fail(const struct eb_yaml_value *value, const char *format, ...)
 	va_start(args, format);
 	text = compose(value, eb_yaml_line(value), format, args);
 	va_end(args);
-	return eb_findings_fail_text(value->yaml->report, text);
+	return eb_findings_fail_text(value->yaml->findings, text);
 }
 
 int eb_yaml_warn(const struct eb_yaml_value *value, const char *format, ...)
@@ -306,7 +306,7 @@ int eb_yaml_warn(const struct eb_yaml_value *value, const char *format, ...)
 	va_start(args, format);
 	text = compose(value, eb_yaml_line(value), format, args);
 	va_end(args);
-	return eb_findings_warn_text(value->yaml->report, text);
+	return eb_findings_warn_text(value->yaml->findings, text);
 }
 
 /* About a mapping as a whole, in the line of one of its keys. */
@@ -319,7 +319,7 @@ fail_key(const struct eb_yaml_value *map, const yaml_node_t *key, const char *fo
 	va_start(args, format);
 	text = compose(map, key->start_mark.line + 1, format, args);
 	va_end(args);
-	return eb_findings_fail_text(map->yaml->report, text);
+	return eb_findings_fail_text(map->yaml->findings, text);
 }
 
 static yaml_node_t *get_node(const struct eb_yaml_value *value, int index)

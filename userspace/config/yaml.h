@@ -23,7 +23,7 @@ struct eb_yaml {
 	const char *file; /* name in messages */
 	const char *home; /* relative paths start in the directory of this file */
 	bool world_readable;
-	struct eb_findings *report;
+	struct eb_findings *findings;
 	yaml_document_t document;
 };
 
@@ -44,11 +44,11 @@ struct eb_yaml_key {
 
 #define EB_YAML_KEYS_MAX 32
 
-/* Reads `text`. `yaml` must outlive all values. Returns 0 or negative errno; what is wrong goes to `report`. */
-int eb_yaml_init(struct eb_yaml *yaml, const char *file, const char *text, size_t size, struct eb_findings *report);
+/* Reads `text`. `yaml` must outlive all values. Returns 0 or negative errno; what is wrong goes to `findings`. */
+int eb_yaml_init(struct eb_yaml *yaml, const char *file, const char *text, size_t size, struct eb_findings *findings);
 
 /* Reads a file. Returns likewise. */
-int eb_yaml_open(struct eb_yaml *yaml, const char *path, struct eb_findings *report);
+int eb_yaml_open(struct eb_yaml *yaml, const char *path, struct eb_findings *findings);
 void eb_yaml_done(struct eb_yaml *yaml);
 
 struct eb_yaml_value eb_yaml_root(struct eb_yaml *yaml);

@@ -50,12 +50,13 @@ bool eb_convert_announce(const struct eb_convert *convert, struct eb_policy *pol
  * sources begin with full ones. */
 size_t eb_convert_move(struct eb_convert *convert, struct eb_buckets *buckets);
 
-/* Gives the buckets the debts in `legacy`, and remembers them; or only remembers, for what `into` has already (NULL).
+/* Gives the buckets the debts in `foreign`, and remembers them; or only remembers, for what `into` has already (NULL).
  * Returns 0 or negative errno. Sources that find no room are counted in *lost. */
-int eb_convert_copy(struct eb_convert *convert, const struct eb_foreign *legacy, struct eb_buckets *into, size_t *lost);
+int eb_convert_copy(struct eb_convert *convert, const struct eb_foreign *foreign, struct eb_buckets *into,
+		    size_t *lost);
 
-/* Adds what was charged in `legacy` since that or the last time. Returns 0, or negative errno with nothing added. */
-int eb_convert_catch_up(struct eb_convert *convert, const struct eb_foreign *legacy, struct eb_buckets *into,
+/* Adds what was charged in `foreign` since that or the last time. Returns 0, or negative errno with nothing added. */
+int eb_convert_catch_up(struct eb_convert *convert, const struct eb_foreign *foreign, struct eb_buckets *into,
 			size_t *lost);
 
 #endif

@@ -209,10 +209,10 @@ static int read_rule(const struct btf *btf, __u32 type, const char *value, struc
 	return err ? err : read_limit(btf, type, "bytes", value, &out->bytes);
 }
 
-static int parse_policy(struct eb_foreign *legacy, const char *value)
+static int parse_policy(struct eb_foreign *foreign, const char *value)
 {
-	const struct btf *btf = legacy->policy_map.btf;
-	__u32 type = legacy->policy_map.info.btf_value_type_id;
+	const struct btf *btf = foreign->policy_map.btf;
+	__u32 type = foreign->policy_map.info.btf_value_type_id;
 	struct field count, rules, names;
 	int err = find_member(btf, type, "rule_count", &count);
 
@@ -222,16 +222,16 @@ static int parse_policy(struct eb_foreign *legacy, const char *value)
 		err = find_member(btf, type, "names", &names);
 	if (err)
 		return err;
-	legacy->policy.rule_count = read_number(value, &count);
-	if (legacy->policy.rule_count > EB_RULES_MAX || legacy->policy.rule_count > rules.element_count)
+	foreign->policy.rule_count = read_number(value, &count);
+	if (foreign->policy.rule_count > EB_RULES_MAX || foreign->policy.rule_count > rules.element_count)
 		return -EINVAL;
-	for (__u32 i = 0; i < legacy->policy.rule_count && !err; i++) {
+	for (__u32 i = 0; i < foreign->policy.rule_count && !err; i++) {
 		size_t name_size = names.size / rules.element_count;
 
-		memcpy(legacy->policy.names[i], value + names.offset + i * name_size,
+		memcpy(foreign->policy.names[i], value + names.offset + i * name_size,
 		       name_size < EB_RULE_NAME_MAX ? name_size : EB_RULE_NAME_MAX);
 		err = read_rule(btf, rules.type, value + rules.offset + i * rules.element_size,
-				&legacy->policy.rules[i]);
+				&foreign->policy.rules[i]);
 	}
 	return err;
 }
@@ -249,9 +249,9 @@ static int read_value(const struct old_map *map, __u32 key, char **out)
 	return 0;
 }
 
-static int read_policy(struct eb_foreign *legacy)
+static int read_policy(struct eb_foreign *foreign)
 {
-	struct old_map *state = &legacy->state;
+	struct old_map *state = &foreign->state;
 	struct field active, ticks;
 	char *value = NULL;
 	uint64_t index;
@@ -264,14 +264,14 @@ static int read_policy(struct eb_foreign *legacy)
 	if (err)
 		return err;
 	index = read_number(value, &active) & 1;
-	legacy->ticks_per_ns = read_number(value, &ticks);
+	foreign->ticks_per_ns = read_number(value, &ticks);
 	free(value);
-	if (legacy->ticks_per_ns != EB_TICKS_PER_NS)
+	if (foreign->ticks_per_ns != EB_TICKS_PER_NS)
 		return -EOPNOTSUPP;
-	err = read_value(&legacy->policy_map, index, &value);
+	err = read_value(&foreign->policy_map, index, &value);
 	if (err)
 		return err;
-	err = parse_policy(legacy, value);
+	err = parse_policy(foreign, value);
 	free(value);
 	return err;
 }
@@ -280,49 +280,49 @@ static int read_policy(struct eb_foreign *legacy)
 
 int eb_foreign_open(const char *pin_dir, struct eb_foreign **out, char **error)
 {
-	struct eb_foreign *legacy = calloc(1, sizeof(*legacy));
+	struct eb_foreign *foreign = calloc(1, sizeof(*foreign));
 	int err;
 
-	if (!legacy)
+	if (!foreign)
 		return eb_fail(-ENOMEM, error, "out of memory");
-	legacy->state.fd = legacy->policy_map.fd = legacy->tables[0].map.fd = legacy->tables[1].map.fd = -1;
-	err = open_map(pin_dir, "state", &legacy->state);
+	foreign->state.fd = foreign->policy_map.fd = foreign->tables[0].map.fd = foreign->tables[1].map.fd = -1;
+	err = open_map(pin_dir, "state", &foreign->state);
 	if (!err)
-		err = open_map(pin_dir, "policy", &legacy->policy_map);
+		err = open_map(pin_dir, "policy", &foreign->policy_map);
 	if (!err)
-		err = open_table(pin_dir, 4, &legacy->tables[0]);
+		err = open_table(pin_dir, 4, &foreign->tables[0]);
 	if (!err)
-		err = open_table(pin_dir, 6, &legacy->tables[1]);
+		err = open_table(pin_dir, 6, &foreign->tables[1]);
 	if (!err)
-		err = read_policy(legacy);
+		err = read_policy(foreign);
 	if (err) {
-		eb_foreign_close(legacy);
+		eb_foreign_close(foreign);
 		return eb_fail(err, error, "the maps in %s are of a layout that cannot be carried over: %s", pin_dir,
 			       strerror(-err));
 	}
-	*out = legacy;
+	*out = foreign;
 	return 0;
 }
 
-void eb_foreign_close(struct eb_foreign *legacy)
+void eb_foreign_close(struct eb_foreign *foreign)
 {
-	if (!legacy)
+	if (!foreign)
 		return;
-	close_map(&legacy->state);
-	close_map(&legacy->policy_map);
-	close_map(&legacy->tables[0].map);
-	close_map(&legacy->tables[1].map);
-	free(legacy);
+	close_map(&foreign->state);
+	close_map(&foreign->policy_map);
+	close_map(&foreign->tables[0].map);
+	close_map(&foreign->tables[1].map);
+	free(foreign);
 }
 
-const struct eb_policy *eb_foreign_policy(const struct eb_foreign *legacy)
+const struct eb_policy *eb_foreign_policy(const struct eb_foreign *foreign)
 {
-	return &legacy->policy;
+	return &foreign->policy;
 }
 
-uint32_t eb_foreign_state_id(const struct eb_foreign *legacy)
+uint32_t eb_foreign_state_id(const struct eb_foreign *foreign)
 {
-	return legacy->state.info.id;
+	return foreign->state.info.id;
 }
 
 static int visit_entry(const struct old_table *table, const char *entry,
@@ -356,10 +356,10 @@ static int visit_table(const struct old_table *table, int (*visit)(const struct 
 	return ret;
 }
 
-int eb_foreign_each(const struct eb_foreign *legacy, int (*visit)(const struct eb_bucket_view *view, void *arg),
+int eb_foreign_each(const struct eb_foreign *foreign, int (*visit)(const struct eb_bucket_view *view, void *arg),
 		    void *arg)
 {
-	int ret = visit_table(&legacy->tables[0], visit, arg);
+	int ret = visit_table(&foreign->tables[0], visit, arg);
 
-	return ret ? ret : visit_table(&legacy->tables[1], visit, arg);
+	return ret ? ret : visit_table(&foreign->tables[1], visit, arg);
 }

@@ -18,16 +18,16 @@ struct eb_foreign; /* opaque */
 int eb_foreign_open(const char *pin_dir, struct eb_foreign **out, char **error);
 
 /* Accepts NULL. */
-void eb_foreign_close(struct eb_foreign *legacy);
+void eb_foreign_close(struct eb_foreign *foreign);
 
 /* The rules in force there: names, ids, prefix lengths, masks and limits; nothing else is filled in. */
-const struct eb_policy *eb_foreign_policy(const struct eb_foreign *legacy);
+const struct eb_policy *eb_foreign_policy(const struct eb_foreign *foreign);
 
 /* The id of the map `state`, which tells the programs that use these maps. */
-uint32_t eb_foreign_state_id(const struct eb_foreign *legacy);
+uint32_t eb_foreign_state_id(const struct eb_foreign *foreign);
 
 /* As eb_buckets_each(), without refusals. Programs may go on charging meanwhile. */
-int eb_foreign_each(const struct eb_foreign *legacy, int (*visit)(const struct eb_bucket_view *view, void *arg),
+int eb_foreign_each(const struct eb_foreign *foreign, int (*visit)(const struct eb_bucket_view *view, void *arg),
 		    void *arg);
 
 #endif

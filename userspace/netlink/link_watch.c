@@ -30,65 +30,65 @@ static int read_name(const struct nlattr *attribute, void *arg)
 static int on_message(const struct nlmsghdr *message, void *arg)
 {
 	const struct ifinfomsg *info = mnl_nlmsg_get_payload(message);
-	struct eb_link_watch *links = arg;
+	struct eb_link_watch *watch = arg;
 	const char *name = NULL;
 
 	if (message->nlmsg_type != RTM_NEWLINK && message->nlmsg_type != RTM_DELLINK)
 		return MNL_CB_OK;
 	mnl_attr_parse(message, sizeof(struct ifinfomsg), read_name, &name);
 	if (name)
-		links->changed(name, info->ifi_index,
-			       message->nlmsg_type == RTM_NEWLINK && (info->ifi_flags & IFF_RUNNING), links->arg);
+		watch->changed(name, info->ifi_index,
+			       message->nlmsg_type == RTM_NEWLINK && (info->ifi_flags & IFF_RUNNING), watch->arg);
 	return MNL_CB_OK;
 }
 
 static int on_readable(sd_event_source *source, int fd, uint32_t events, void *arg)
 {
 	char buffer[32 * 1024];
-	struct eb_link_watch *links = arg;
+	struct eb_link_watch *watch = arg;
 	ssize_t len;
 
 	(void)source;
 	(void)fd;
 	(void)events;
-	len = mnl_socket_recvfrom(links->socket, buffer, sizeof(buffer));
+	len = mnl_socket_recvfrom(watch->socket, buffer, sizeof(buffer));
 	if (len < 0 && (errno == ENOBUFS || errno == ENOSPC))
-		links->changed(NULL, 0, false, links->arg);
+		watch->changed(NULL, 0, false, watch->arg);
 	if (len > 0)
-		(void)mnl_cb_run(buffer, len, 0, 0, on_message, links);
+		(void)mnl_cb_run(buffer, len, 0, 0, on_message, watch);
 	return 0;
 }
 
 int eb_link_watch_open(sd_event *loop, void (*changed)(const char *name, int ifindex, bool running, void *arg),
 		       void *arg, struct eb_link_watch **out)
 {
-	struct eb_link_watch *links = calloc(1, sizeof(*links));
+	struct eb_link_watch *watch = calloc(1, sizeof(*watch));
 	int err;
 
-	if (!links)
+	if (!watch)
 		return -ENOMEM;
-	links->changed = changed;
-	links->arg = arg;
-	links->socket = mnl_socket_open2(NETLINK_ROUTE, SOCK_CLOEXEC | SOCK_NONBLOCK);
-	if (!links->socket || mnl_socket_bind(links->socket, RTMGRP_LINK, MNL_SOCKET_AUTOPID) < 0)
+	watch->changed = changed;
+	watch->arg = arg;
+	watch->socket = mnl_socket_open2(NETLINK_ROUTE, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	if (!watch->socket || mnl_socket_bind(watch->socket, RTMGRP_LINK, MNL_SOCKET_AUTOPID) < 0)
 		err = -errno;
 	else
-		err = sd_event_add_io(loop, &links->source, mnl_socket_get_fd(links->socket), EPOLLIN, on_readable,
-				      links);
+		err = sd_event_add_io(loop, &watch->source, mnl_socket_get_fd(watch->socket), EPOLLIN, on_readable,
+				      watch);
 	if (err < 0) {
-		eb_link_watch_close(links);
+		eb_link_watch_close(watch);
 		return err;
 	}
-	*out = links;
+	*out = watch;
 	return 0;
 }
 
-void eb_link_watch_close(struct eb_link_watch *links)
+void eb_link_watch_close(struct eb_link_watch *watch)
 {
-	if (!links)
+	if (!watch)
 		return;
-	sd_event_source_unref(links->source);
-	if (links->socket)
-		mnl_socket_close(links->socket);
-	free(links);
+	sd_event_source_unref(watch->source);
+	if (watch->socket)
+		mnl_socket_close(watch->socket);
+	free(watch);
 }

@@ -14,6 +14,6 @@ int eb_link_watch_open(sd_event *loop, void (*changed)(const char *name, int ifi
 		       void *arg, struct eb_link_watch **out);
 
 /* Accepts NULL. */
-void eb_link_watch_close(struct eb_link_watch *links);
+void eb_link_watch_close(struct eb_link_watch *watch);
 
 #endif

@@ -256,7 +256,7 @@ static void open_session(struct bundle *bundle)
 		(void)session_open(&without_config, 0, &bundle->session);
 	}
 	(void)session_open_maps(&bundle->session, SESSION_BUCKETS | SESSION_OPTIONAL);
-	bundle->agent = eb_lock_find_holder(bundle->session.places.run_dir, &holder) ? 0 : holder.pid;
+	bundle->agent = eb_lock_find_holder(bundle->session.paths.run_dir, &holder) ? 0 : holder.pid;
 	(void)eb_config_read(bundle->config_path, bundle->cli->redis_path, &bundle->config, &error);
 	free(error);
 }
@@ -275,7 +275,7 @@ static void collect(struct bundle *bundle)
 	add_command(bundle, "rules.json", "rules", NULL, true);
 	add_facts(bundle, "buckets.json", bundle->session.buckets ? facts_buckets(&bundle->session)
 								  : json_pack("{s:s}", "error", "there are no maps"));
-	add_facts(bundle, "maps.json", facts_maps(bundle->session.places.pin_dir));
+	add_facts(bundle, "maps.json", facts_maps(bundle->session.paths.pin_dir));
 	add_interfaces(bundle);
 	add_facts(bundle, "system.json", facts_system());
 	add_agent(bundle);

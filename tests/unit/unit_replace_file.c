@@ -19,7 +19,7 @@
 #include "base/input.h"
 #include "base/replace_file.h"
 
-static char dir[] = "/tmp/unit_save.XXXXXX";
+static char dir[] = "/tmp/unit_replace_file.XXXXXX";
 
 static int enter_dir(void **state)
 {
