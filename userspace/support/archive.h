@@ -2,7 +2,7 @@
 /*
  * Writes a .tar.gz of small files that are in memory.
  *
- * A header of the tar format is 512 bytes, and zlib is there anyway. libarchive would bring libxml2 and ICU along, 40
+ * A header of the tar format is 512 bytes, and zlib is there anyway. libarchive would bring libxml2 and ICU along, 39
  * MB more in a container, for one command.
  */
 #ifndef EB_ARCHIVE_H
