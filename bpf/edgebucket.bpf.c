@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* The XDP program: parse, classify, charge, account, verdict. */
+/* The XDP program: parse, look for a ban, classify, charge, account, verdict. */
 #include <linux/bpf.h>
 #include <stdbool.h>
 
 #include <bpf/bpf_helpers.h>
 
 #include "account.h"
+#include "banned.h"
 #include "charge.h"
 #include "classify.h"
 #include "maps.h"
@@ -73,6 +74,18 @@ static __always_inline int finish(struct eb_cpu *cpu, const struct eb_rule *rule
 	if (verdict == EB_CROWDED)
 		return crowded_action(rule);
 	return verdict == EB_DROP ? XDP_DROP : XDP_PASS;
+}
+
+/* Whether a banned source's packet is dropped. The one place that decides that nobody is, where all is only watched. */
+static __always_inline int drops_banned(const struct eb_policy *policy, __u32 len)
+{
+	count_frame(policy->bans_monitor ? EB_WOULD_BAN : EB_BANNED, len);
+	return !policy->bans_monitor;
+}
+
+static __always_inline int is_allowed(const struct eb_rule *rule)
+{
+	return rule && rule->action == EB_ALLOW;
 }
 
 static __always_inline int limit(struct eb_cpu *cpu, struct eb_state *state, const struct eb_rule *rule, __u32 index,
@@ -155,6 +168,7 @@ int edgebucket(struct xdp_md *ctx)
 	const struct eb_rule *rule;
 	struct eb_cpu *cpu;
 	__u32 index;
+	int is_suspect;
 
 	if (!state)
 		return XDP_PASS;
@@ -179,7 +193,15 @@ int edgebucket(struct xdp_md *ctx)
 		return decide_malformed(current, packet.len);
 	}
 
+	is_suspect = may_be_banned(state, &packet);
+	if (is_suspect && !current->allows) {
+		if (ban_refuses(cpu, &packet) && drops_banned(current, packet.len))
+			return XDP_DROP;
+		is_suspect = 0;
+	}
 	rule = eb_classify(current, index, &packet);
+	if (is_suspect && !is_allowed(rule) && ban_refuses(cpu, &packet) && drops_banned(current, packet.len))
+		return XDP_DROP;
 	if (!rule)
 		return pass_frame(EB_UNMATCHED, packet.len);
 	switch (rule->action) {

@@ -7,6 +7,7 @@
 
 #include <bpf/bpf_helpers.h>
 
+#include "ban.h"
 #include "edgebucket.h"
 
 /* Sizes that the agent sets before loading, by table_size. */
@@ -112,6 +113,31 @@ struct {
 	__type(key, __u32);
 	__array(values, struct eb_filter_words);
 } filters SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, EB_BANS_MAX);
+	__type(key, struct eb_lpm4);
+	__type(value, struct eb_ban);
+} bans_v4 SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, EB_BANS_MAX);
+	__type(key, struct eb_lpm6);
+	__type(value, struct eb_ban);
+} bans_v6 SEC(".maps");
+
+/* The filter in front of these, see ban.h. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 2 * EB_BAN_WORDS);
+	__type(key, __u32);
+	__type(value, __u64);
+} ban_bits SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);

@@ -34,6 +34,8 @@ enum eb_frame_kind {
 	EB_GROUP_MEMBERSHIP, /* IGMP, multicast listener discovery */
 	EB_CONTENDED,  /* compare-and-swap kept losing: refused, also counted as drop */
 	EB_TABLE_FULL, /* no bucket to spare for a new source: also counted as crowded */
+	EB_BANNED,     /* refused before any rule was asked */
+	EB_WOULD_BAN,  /* the same, but nothing is dropped: the rules decided */
 	EB_FRAME_KINDS,
 };
 
@@ -98,9 +100,38 @@ struct eb_state {
 	__u32 predecessor;  /* id of the map `state` that this one replaced; 0 for none */
 	__u64 seed[2];      /* key of the table's hash; random, so that nobody can aim at a set */
 	__u64 swept_ns;     /* CLOCK_MONOTONIC when an agent last cleared buckets that had been full for a day */
+	__u32 bans;         /* EB_BANS_V4, EB_BANS_V6: families in which anybody may be banned */
+	__u32 pad;
 	__u64 locks[EB_LOCKS]; /* held by a CPU while a new source takes an entry, by hash of its key */
 	struct eb_bucket gates[EB_SLOTS] __attribute__((aligned(64))); /* how fast new sources may appear, by slot */
 };
+
+#define EB_BANS_V4 (1 << 0)
+#define EB_BANS_V6 (1 << 1)
+
+/* The tries of bans have room for so many each; what a configuration allows is less. They take memory as they fill. */
+#define EB_BANS_MAX 4000000
+
+#define EB_BAN_FOREVER (~0ULL)
+#define EB_BAN_REASON_MAX 40
+
+enum eb_ban_kind { EB_BAN, EB_BAN_HOLE }; /* a hole: not banned, whatever wider bans say */
+
+enum eb_ban_origin { EB_BAN_OPERATOR, EB_BAN_RULE, EB_BAN_FEED, EB_BAN_FLEET, EB_BAN_ORIGINS };
+
+/* A value of the tries bans_v4 and bans_v6. Times are CLOCK_MONOTONIC; what is past is no ban any more. */
+struct eb_ban {
+	__u64 until_ns; /* EB_BAN_FOREVER: until somebody lifts it */
+	__u64 since_ns;
+	__u64 refused;  /* packets */
+	__u8 len;       /* of its own prefix */
+	__u8 kind;      /* enum eb_ban_kind */
+	__u8 origin;    /* enum eb_ban_origin */
+	__u8 pad[5];
+	char reason[EB_BAN_REASON_MAX]; /* UTF-8, NUL-padded, not terminated when 40 long */
+};
+
+_Static_assert(sizeof(struct eb_ban) == 72, "with its key, a node of the trie fits into 128 bytes");
 
 struct eb_rule {
 	__u8 action;       /* enum eb_action */
@@ -143,6 +174,8 @@ struct eb_policy {
 	__u32 rule_count;
 	__u32 malformed_drop;
 	__u32 generation;    /* counts the policies put into force */
+	__u32 allows;        /* some rule allows: who is banned is looked up behind the rules */
+	__u32 bans_monitor;  /* drop nobody who is banned */
 	__u64 src_any;       /* rules that ask for no source */
 	__u64 dst_any;
 	__u64 port_any;      /* rules that ask for no port */

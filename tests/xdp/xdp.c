@@ -351,7 +351,7 @@ static void print_count(FILE *out, const char *rule, const char *what, uint64_t 
 const char *rig_counts(const struct rig *rig, size_t len)
 {
 	static const char *const kinds[] = { "not_ip", "malformed", "unmatched", "nd",
-					     "group", "contended", "table_full" };
+					     "group", "contended", "table_full", "banned", "would_ban" };
 	static char text[1024];
 	FILE *out = fmemopen(text, sizeof(text), "w");
 

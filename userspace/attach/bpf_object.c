@@ -80,7 +80,8 @@ static bool fits(const struct bpf_map *map, int fd, __u32 *btf_id)
 	       (!info.btf_id || info.btf_id == *btf_id);
 }
 
-bool eb_bpf_object_fits(const struct eb_maps *maps, __u32 sets)
+/* Either those of bans or all others. */
+static bool part_fits(const struct eb_maps *maps, __u32 sets, bool of_bans)
 {
 	struct edgebucket_bpf *skeleton = NULL;
 	struct eb_maps none;
@@ -90,9 +91,19 @@ bool eb_bpf_object_fits(const struct eb_maps *maps, __u32 sets)
 	eb_maps_init(&none);
 	does_fit = eb_bpf_object_open(&none, sets, &skeleton) == 0;
 	for (int i = 0; i < EB_MAPS && does_fit; i++)
-		does_fit = fits(skeleton_map(skeleton, i), maps->fd[i], &btf_id);
+		does_fit = EB_MAP_IS_OF_BANS(i) != of_bans || fits(skeleton_map(skeleton, i), maps->fd[i], &btf_id);
 	edgebucket_bpf__destroy(skeleton);
 	return does_fit;
+}
+
+bool eb_bpf_object_fits(const struct eb_maps *maps, __u32 sets)
+{
+	return part_fits(maps, sets, false) && eb_bpf_object_fits_bans(maps);
+}
+
+bool eb_bpf_object_fits_bans(const struct eb_maps *maps)
+{
+	return part_fits(maps, 1, true);
 }
 
 int eb_bpf_object_types(struct btf **out)

@@ -20,8 +20,12 @@ int eb_bpf_object_open(const struct eb_maps *maps, __u32 sets, struct edgebucket
 /* Makes those of *maps that are not open. Returns 0 or negative errno; what was made by then is open. */
 int eb_bpf_object_make_maps(struct eb_maps *maps, __u32 sets);
 
-/* Whether these maps are what eb_bpf_object_make_maps() would make, and of one set: made together. */
+/* Whether these maps are what eb_bpf_object_make_maps() would make, and of one set: made together. Those of bans can be
+ * of a set before. */
 bool eb_bpf_object_fits(const struct eb_maps *maps, __u32 sets);
+
+/* The same of the maps of bans alone. */
+bool eb_bpf_object_fits_bans(const struct eb_maps *maps);
 
 /* The object's types, loaded into the kernel, so that bpftool shows names in maps made by hand. Returns 0 and an object
  * for btf__free(), or negative errno. */

@@ -108,6 +108,25 @@ static void open_foreign(struct eb_dataplane *dataplane, const char *dir)
 	free(why);
 }
 
+/* Bans are kept as they are, where their maps have this build's layout. */
+static void keep_bans(struct eb_dataplane *dataplane)
+{
+	struct eb_maps kept;
+	bool are_there = true;
+
+	eb_maps_init(&kept);
+	for (int i = 0; i < EB_MAPS; i++) {
+		if (!EB_MAP_IS_OF_BANS(i))
+			continue;
+		kept.fd[i] = eb_pins_open(dataplane->pin_dir, eb_map_name(i));
+		are_there &= kept.fd[i] >= 0;
+	}
+	if (are_there && eb_bpf_object_fits_bans(&kept))
+		dataplane->maps = kept;
+	else
+		eb_maps_close(&kept);
+}
+
 /* Makes new maps beside those that are pinned, from which the buckets are carried over. If those were to replace
  * others and never did so on all interfaces, from the others: they are what programs use. */
 static int replace_maps(struct eb_dataplane *dataplane, uint32_t table_size, char **error)
@@ -116,6 +135,7 @@ static int replace_maps(struct eb_dataplane *dataplane, uint32_t table_size, cha
 	int err;
 
 	eb_maps_close(&dataplane->maps);
+	keep_bans(dataplane);
 	open_foreign(dataplane, eb_pins_before(dataplane->pin_dir, before) ? before : dataplane->pin_dir);
 	if (!dataplane->foreign)
 		return make_first(dataplane, table_size, error);

@@ -25,7 +25,8 @@ static const char *const names[EB_MAPS] = {
 	[EB_MAP_PREFIXES_V6] = "prefixes_v6", [EB_MAP_FILTERS] = "filters",
 	[EB_MAP_COUNTERS] = "counters",       [EB_MAP_FRAMES] = "frames",
 	[EB_MAP_NOT_IP] = "not_ip",           [EB_MAP_CPUS] = "cpus",
-	[EB_MAP_EVENTS] = "events",
+	[EB_MAP_EVENTS] = "events",           [EB_MAP_BANS_V4] = "bans_v4",
+	[EB_MAP_BANS_V6] = "bans_v6",         [EB_MAP_BAN_BITS] = "ban_bits",
 };
 
 const char *eb_map_name(enum eb_map map)

@@ -27,8 +27,14 @@ enum eb_map {
 	EB_MAP_NOT_IP,
 	EB_MAP_CPUS,
 	EB_MAP_EVENTS,
+	EB_MAP_BANS_V4,
+	EB_MAP_BANS_V6,
+	EB_MAP_BAN_BITS,
 	EB_MAPS,
 };
+
+/* The maps of bans, which outlive a change of the other maps' size or layout. */
+#define EB_MAP_IS_OF_BANS(map) ((map) >= EB_MAP_BANS_V4 && (map) <= EB_MAP_BAN_BITS)
 
 struct eb_maps {
 	int fd[EB_MAPS]; /* -1 when not open */

@@ -151,6 +151,7 @@ static int compile_each_rule(const struct eb_config *config, struct eb_policy *p
 			return fail(error, err, "%s:%u: rule \"%s\" has a limit that cannot be represented",
 				    config->path, rule->line, rule->name);
 		memcpy(policy->names[i], rule->name, strnlen(rule->name, EB_RULE_NAME_MAX));
+		policy->allows |= rule->action == EB_ALLOW;
 	}
 	return 0;
 }
@@ -538,6 +539,7 @@ int eb_rules_compile(const struct eb_config *config, const struct eb_policy *pre
 void eb_rules_monitor(struct eb_ruleset *ruleset)
 {
 	ruleset->policy.malformed_drop = false;
+	ruleset->policy.bans_monitor = true;
 	for (__u32 i = 0; i < ruleset->policy.rule_count; i++)
 		ruleset->policy.rules[i].monitor |= ruleset->policy.rules[i].action != EB_ALLOW;
 }
@@ -621,6 +623,8 @@ const char *eb_frame_kind_name(enum eb_frame_kind kind)
 		[EB_GROUP_MEMBERSHIP] = "group_membership",
 		[EB_CONTENDED] = "contended",
 		[EB_TABLE_FULL] = "table_full",
+		[EB_BANNED] = "banned",
+		[EB_WOULD_BAN] = "would_ban",
 	};
 
 	return names[kind];

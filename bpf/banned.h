@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Source -> banned or not, before the rules are asked. The longest prefix decides as long as it is a ban that has not
+ * run out, or a hole in a wider one; behind one that ran out the next shorter one is looked for, so that a ban that is
+ * narrower and ends earlier takes nothing from a wider one.
+ */
+#ifndef EB_BANNED_H
+#define EB_BANNED_H
+
+#include <bpf/bpf_endian.h>
+
+#include "ban.h"
+#include "maps.h"
+#include "parse.h"
+#include "table.h"
+
+/* Bans that ran out, one within the other, behind which a wider one is still found. The agent removes them. */
+#define BAN_DEPTH 8
+
+/* Whether the tries have to be asked. Where nobody is banned, this is one load from a line that every packet reads. */
+static __always_inline int may_be_banned(const struct eb_state *state, const struct eb_packet *packet)
+{
+	__u32 families = EB_READ(state->bans), bit, word;
+	__u64 *bits;
+
+	if (!families)
+		return 0;
+	if (packet->family == 4) {
+		if (!(families & EB_BANS_V4))
+			return 0;
+		bit = eb_ban_bit4(bpf_ntohl((__u32)packet->saddr[0]));
+		word = bit / 64;
+	} else {
+		if (!(families & EB_BANS_V6))
+			return 0;
+		bit = eb_ban_bit6(bpf_be64_to_cpu(packet->saddr[0]));
+		word = EB_BAN_WORDS + bit / 64;
+	}
+	bits = bpf_map_lookup_elem(&ban_bits, &word);
+	return bits && (*bits >> (bit % 64)) & 1;
+}
+
+static __always_inline struct eb_ban *find_ban(void *trie, void *key, __u32 *prefixlen, __u64 now_ns)
+{
+	struct eb_ban *ban;
+
+	for (int i = 0; i < BAN_DEPTH; i++) {
+		ban = bpf_map_lookup_elem(trie, key);
+		if (!ban || ban->kind == EB_BAN_HOLE)
+			return 0;
+		if (EB_READ(ban->until_ns) > now_ns)
+			return ban;
+		if (!ban->len)
+			return 0;
+		*prefixlen = ban->len - 1;
+	}
+	return 0;
+}
+
+/* Whether the source is banned, and if so counts the packet for its ban. Time is the CPU's last reading of the clock:
+ * a ban ends late by a tick of the timer. */
+__noinline int ban_refuses(const struct eb_cpu *cpu, const struct eb_packet *packet)
+{
+	struct eb_lpm6 key6 = { .prefixlen = 128 };
+	struct eb_lpm4 key4 = { .prefixlen = 32 };
+	struct eb_ban *ban;
+
+	if (!cpu || !packet)
+		return 0;
+	if (packet->family == 4) {
+		key4.addr = *(const __be32 *)packet->saddr;
+		ban = find_ban(&bans_v4, &key4, &key4.prefixlen, cpu->clock_ns);
+	} else {
+		__builtin_memcpy(key6.addr, packet->saddr, sizeof(key6.addr));
+		ban = find_ban(&bans_v6, &key6, &key6.prefixlen, cpu->clock_ns);
+	}
+	if (!ban)
+		return 0;
+	__sync_fetch_and_add(&ban->refused, 1);
+	return 1;
+}
+
+#endif

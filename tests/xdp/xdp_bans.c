@@ -1,0 +1,278 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/* Bans: who is refused before any rule is asked, until when, and what a narrower word within a wider one does. */
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <bpf/bpf.h>
+#include <cmocka.h>
+
+#include "base/clock.h"
+#include "config/prefix.h"
+#include "edgebucket.h"
+#include "maps/bans.h"
+#include "xdp.h"
+
+#define SETS 64
+
+/*
+ * A step is "PREFIX=SECONDS" to ban until then, from now; "=ever" for good; "-PREFIX" to lift; "*" to sweep, "o" to
+ * open the maps anew, as the next agent does. Then the frames, and what was counted.
+ */
+struct row {
+	const char *name;
+	const char *rules;
+	const char *steps;
+	const char *frames;
+	const char *counts;
+};
+
+#define NONE "[]"
+#define OWN "[{ name: own, match: { src: [10.0.0.0/24] }, action: allow }, { name: all, action: deny, mode: monitor }]"
+
+#define FROM(n) "ip4:src=10.0.0." #n " udp:1; "
+#define FROM6(prefix) "ip6:src=2001:db8:" prefix " udp:1; "
+
+static const struct row rows[] = {
+	{ "nobody", NONE, "", FROM(1), "unmatched:1" },
+	{ "an address", NONE, "10.0.0.1=60", FROM(1) FROM(2), "unmatched:1 banned:1" },
+	{ "for good", NONE, "10.0.0.1=ever", FROM(1), "banned:1" },
+	{ "a prefix", NONE, "10.0.0.0/30=60", FROM(0) FROM(3) FROM(4), "unmatched:1 banned:2" },
+	{ "a short prefix", NONE, "10.0.0.0/7=60", FROM(1) "ip4:src=11.255.255.255 udp:1; ip4:src=12.0.0.0 udp:1",
+	  "unmatched:1 banned:2" },
+	{ "all of IPv4", NONE, "0.0.0.0/0=60", FROM(1) "ip4:src=255.255.255.255 udp:1; ip6 udp:1",
+	  "unmatched:1 banned:2" },
+	{ "an address of IPv6", NONE, "2001:db8:1::1=60", FROM6("1::1") FROM6("1::2") FROM(1), "unmatched:2 banned:1" },
+	{ "a prefix of IPv6", NONE, "2001:db8:1::/64=60", FROM6("1::1") FROM6("1:0:ffff::1") FROM6("1:1::1"),
+	  "unmatched:1 banned:2" },
+	{ "a short prefix of IPv6", NONE, "2001:db8:4::/46=60", FROM6("4::1") FROM6("7:ffff::1") FROM6("8::1"),
+	  "unmatched:1 banned:2" },
+	{ "a very short prefix of IPv6", NONE, "2000::/20=60", FROM6("4::1") "ip6:src=2000:fff:: udp:1",
+	  "unmatched:1 banned:1" },
+	{ "all of IPv6", NONE, "::/0=60", FROM6("1::1") "ip6:src=:: udp:1; ip4 udp:1", "unmatched:1 banned:2" },
+	{ "that ran out", NONE, "10.0.0.1=-1", FROM(1), "unmatched:1" },
+	{ "that ran out, swept", NONE, "10.0.0.1=-1 * 10.0.0.2=60", FROM(1) FROM(2), "unmatched:1 banned:1" },
+	{ "that runs on, swept", NONE, "10.0.0.1=60 2001:db8:1::/48=60 *", FROM(1) FROM6("1::1"), "banned:2" },
+	{ "found by the next agent", NONE, "10.0.0.1=60 2001:db8:1::/48=60 o", FROM(1) FROM6("1::1") FROM(2),
+	  "unmatched:1 banned:2" },
+	{ "lifted", NONE, "10.0.0.1=60 -10.0.0.1", FROM(1), "unmatched:1" },
+	{ "again, shorter", NONE, "10.0.0.1=60 10.0.0.1=-1", FROM(1), "unmatched:1" },
+	{ "again, longer", NONE, "10.0.0.1=-1 10.0.0.1=60", FROM(1), "banned:1" },
+
+	/* One within another */
+	{ "a narrower one that ran out", NONE, "10.0.0.0/24=60 10.0.0.1=-1", FROM(1) FROM(2), "banned:2" },
+	{ "a wider one that ran out", NONE, "10.0.0.0/24=-1 10.0.0.1=60", FROM(1) FROM(2), "unmatched:1 banned:1" },
+	{ "both ran out", NONE, "10.0.0.0/24=-1 10.0.0.1=-1", FROM(1) FROM(2), "unmatched:2" },
+	{ "some ran out", NONE, "10.0.0.0/8=60 10.0.0.0/16=-1 10.0.0.0/24=-1 10.0.0.0/31=-1 10.0.0.1=-1", FROM(1),
+	  "banned:1" },
+	{ "lifted within", NONE, "10.0.0.0/24=60 -10.0.0.1", FROM(1) FROM(2), "unmatched:1 banned:1" },
+	{ "lifted within, swept", NONE, "10.0.0.0/24=60 -10.0.0.1 *", FROM(1) FROM(2), "unmatched:1 banned:1" },
+	{ "a prefix lifted within", NONE, "2001:db8::/32=ever -2001:db8:1::/48", FROM6("1::1") FROM6("2::1"),
+	  "unmatched:1 banned:1" },
+	{ "banned again within what was lifted", NONE, "10.0.0.0/8=60 -10.0.0.0/24 10.0.0.1=60", FROM(1) FROM(2),
+	  "unmatched:1 banned:1" },
+	{ "and that ran out", NONE, "10.0.0.0/8=60 -10.0.0.0/24 10.0.0.1=-1", FROM(1), "unmatched:1" },
+	{ "a wider one later", NONE, "10.0.0.0/24=60 -10.0.0.1 10.0.0.0/24=60", FROM(1), "banned:1" },
+	{ "a much wider one later", NONE, "10.0.0.0/24=60 -10.0.0.1 10.0.0.0/8=60", FROM(1), "banned:1" },
+	{ "the wider one lifted, with those within", NONE, "10.0.0.0/24=60 10.0.0.1=60 -10.0.0.0/24", FROM(1) FROM(2),
+	  "unmatched:2" },
+	{ "what is around stays", NONE, "10.0.0.0/8=60 10.0.0.1=60 -10.0.0.0/24", FROM(1) "ip4:src=10.0.1.1 udp:1",
+	  "unmatched:1 banned:1" },
+	{ "a hole in what ran out", NONE, "10.0.0.0/24=60 -10.0.0.1 10.0.0.0/24=-1 * 10.0.0.0/8=60", FROM(1),
+	  "banned:1" },
+
+	/* Rules */
+	{ "what an allow rule matches first", OWN, "10.0.0.1=60 0.0.0.0/0=60", FROM(1) "ip4:src=10.0.1.1 udp:1",
+	  "own.pass:1 banned:1" },
+	{ "an allow rule behind another",
+	  "[{ name: a, match: { proto: tcp }, action: deny, mode: monitor }, { name: b, action: allow }]",
+	  "10.0.0.1=60", "ip4 udp:1; ip4 tcp:1", "b.pass:1 banned:1" },
+	{ "an allow rule for some packets", "[{ name: ssh, match: { proto: tcp, dport: 22 }, action: allow }]",
+	  "10.0.0.1=60", "ip4 tcp:22; ip4 tcp:80; ip4 udp:22", "ssh.pass:1 banned:2" },
+	{ "a rule that limits is not asked",
+	  "[{ name: a, action: limit, packets: { rate: 1/h, burst: 1 } }]", "10.0.0.1=60", FROM(1) FROM(2),
+	  "a.pass:1 banned:1" },
+};
+
+static struct eb_bans *open_bans(const struct rig *rig)
+{
+	static struct eb_maps maps;
+	struct eb_bans *bans;
+
+	for (int i = 0; i < EB_MAPS; i++)
+		maps.fd[i] = rig_fd(rig, eb_map_name(i));
+	assert_int_equal(eb_bans_open(&maps, true, &bans), 0);
+	return bans;
+}
+
+static struct eb_prefix parse_prefix(const char *text)
+{
+	struct eb_prefix_error error;
+	struct eb_prefix prefix;
+
+	if (eb_prefix_parse(text, &prefix, &error))
+		fail_msg("%s %s", text, error.text);
+	return prefix;
+}
+
+static void add(struct eb_bans *bans, char *text)
+{
+	struct eb_ban_order order = { .until_ns = EB_BAN_FOREVER };
+	char *time = strchr(text, '=');
+
+	*time++ = '\0';
+	if (strcmp(time, "ever") != 0)
+		order.until_ns = eb_monotonic_ns() + strtol(time, NULL, 10) * 1000000000;
+	order.prefix = parse_prefix(text);
+	assert_int_equal(eb_bans_add(bans, &order, 1, EB_BANS_MAX, NULL), 0);
+}
+
+static void lift(struct eb_bans *bans, const char *text)
+{
+	struct eb_prefix prefix = parse_prefix(text);
+	size_t lifted;
+
+	assert_int_equal(eb_bans_lift(bans, &prefix, 1, &lifted), 0);
+}
+
+static void sweep(struct eb_bans *bans)
+{
+	int left;
+
+	do
+		left = eb_bans_sweep(bans);
+	while (left > 0);
+	assert_int_equal(left, 0);
+}
+
+static void step(const struct rig *rig, struct eb_bans **bans, char *text)
+{
+	switch (*text) {
+	case '-':
+		lift(*bans, text + 1);
+		break;
+	case '*':
+		sweep(*bans);
+		break;
+	case 'o':
+		eb_bans_close(*bans);
+		*bans = open_bans(rig);
+		break;
+	default:
+		add(*bans, text);
+	}
+}
+
+static void send_all(const struct rig *rig, const char *frames)
+{
+	char text[512], *rest = text;
+
+	snprintf(text, sizeof(text), "%s", frames);
+	for (char *frame; (frame = strsep(&rest, ";"));)
+		if (frame[strspn(frame, " ")])
+			rig_send_text(rig, "%s", frame);
+}
+
+static void test_bans(void **state)
+{
+	struct rig *rig = *state;
+	struct eb_bans *bans = open_bans(rig);
+	size_t lifted;
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		const struct row *row = &rows[i];
+		char text[256], *rest = text;
+
+		rig_apply(rig, "");
+		if (strcmp(row->rules, NONE) != 0) {
+			snprintf(text, sizeof(text), "rules: %s\n", row->rules);
+			rig_apply(rig, text);
+		}
+		rig_clear(rig);
+		snprintf(text, sizeof(text), "%s", row->steps);
+		for (char *one; (one = strsep(&rest, " "));)
+			if (*one)
+				step(rig, &bans, one);
+		send_all(rig, row->frames);
+		if (strcmp(rig_counts(rig, 0), row->counts) != 0)
+			fail_msg("%s: counted %s, expected %s", row->name, rig_counts(rig, 0), row->counts);
+		assert_int_equal(eb_bans_lift_all(bans, &lifted), 0);
+		assert_int_equal(eb_bans_count(bans), 0);
+		assert_int_equal(rig->state->bans, 0);
+	}
+	eb_bans_close(bans);
+}
+
+/* What each ban refused, and what does not fit. */
+static void test_counts(void **state)
+{
+	struct eb_ban_order orders[] = {
+		{ .prefix = parse_prefix("10.0.0.0/24"), .until_ns = EB_BAN_FOREVER, .reason = "first" },
+		{ .prefix = parse_prefix("10.0.0.1"), .until_ns = EB_BAN_FOREVER },
+		{ .prefix = parse_prefix("10.0.0.9"), .until_ns = EB_BAN_FOREVER },
+	};
+	struct rig *rig = *state;
+	struct eb_bans *bans = open_bans(rig);
+	struct eb_ban_view view;
+	size_t done;
+
+	rig_apply(rig, "");
+	assert_int_equal(eb_bans_add(bans, orders, 3, 2, &done), -E2BIG);
+	assert_int_equal(done, 2);
+	assert_int_equal(eb_bans_add(bans, orders, 2, 2, &done), 0);
+	for (int i = 0; i < 3; i++)
+		rig_send_text(rig, "ip4:src=10.0.0.2 udp:1");
+	rig_send_text(rig, "ip4:src=10.0.0.1 udp:1");
+	assert_true(eb_bans_find(bans, &orders[2].prefix, eb_monotonic_ns(), &view));
+	assert_int_equal(view.prefix.len, 24);
+	assert_int_equal(view.ban.refused, 3);
+	assert_string_equal(view.ban.reason, "first");
+	assert_int_equal(eb_bans_add(bans, orders, 1, 2, NULL), 0);
+	assert_true(eb_bans_find(bans, &orders[0].prefix, eb_monotonic_ns(), &view));
+	assert_int_equal(view.ban.refused, 3);
+	assert_int_equal(eb_bans_lift_all(bans, &done), 0);
+	assert_int_equal(done, 2);
+	eb_bans_close(bans);
+}
+
+/* Where all is only watched, bans are too, and the rules decide. */
+static void test_monitor(void **state)
+{
+	struct rig *rig = *state;
+	struct eb_bans *bans = open_bans(rig);
+	uint32_t index;
+	size_t lifted;
+	char order[] = "10.0.0.1=60";
+
+	rig_apply(rig, "rules: [{ name: a, action: deny, mode: monitor }]\n");
+	rig_clear(rig);
+	add(bans, order);
+	index = rig->state->active;
+	rig->policy->bans_monitor = 1;
+	assert_int_equal(bpf_map_update_elem(rig_fd(rig, "policy"), &index, rig->policy, 0), 0);
+	assert_int_equal(rig_send_text(rig, "ip4 udp:1"), XDP_PASS);
+	assert_string_equal(rig_counts(rig, 0), "a.would_drop:1 would_ban:1");
+	assert_int_equal(eb_bans_lift_all(bans, &lifted), 0);
+	eb_bans_close(bans);
+}
+
+static int open_rig(void **state)
+{
+	return rig_setup(state, SETS);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_bans),
+		cmocka_unit_test(test_counts),
+		cmocka_unit_test(test_monitor),
+	};
+
+	return cmocka_run_group_tests_name("bans", tests, open_rig, rig_teardown);
+}

@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * The bans in the pinned maps: who is banned until when, and the filter in front of them (include/ban.h). The agent
+ * changes them, or a command while no agent runs; everybody reads them.
+ *
+ * The latest word about a prefix counts for all of it: a ban takes away the holes within it and leaves the bans there,
+ * which may last longer; lifting a ban takes away the bans within the prefix, and leaves a hole where a wider one still
+ * covers it.
+ */
+#ifndef EB_BANS_H
+#define EB_BANS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "config/config.h"
+#include "maps/maps.h"
+
+struct eb_bans; /* opaque */
+
+/* A ban or a hole to be made. */
+struct eb_ban_order {
+	struct eb_prefix prefix;
+	uint64_t until_ns; /* CLOCK_MONOTONIC, EB_BAN_FOREVER */
+	enum eb_ban_kind kind;
+	enum eb_ban_origin origin;
+	char reason[EB_BAN_REASON_MAX]; /* NUL-padded, not terminated when full */
+};
+
+struct eb_ban_view {
+	struct eb_prefix prefix;
+	struct eb_ban ban;
+};
+
+/* Opens the bans of *maps, which must outlive it. With `writable`, counts them and makes the filter anew; the caller
+ * holds the instance lock. Returns 0 or negative errno. */
+int eb_bans_open(const struct eb_maps *maps, bool writable, struct eb_bans **out);
+
+/* Accepts NULL. */
+void eb_bans_close(struct eb_bans *bans);
+
+/* How many entries there are, holes and those that ran out included. */
+size_t eb_bans_count(const struct eb_bans *bans);
+
+/* Bans by who made them, holes not counted. */
+size_t eb_bans_count_of(const struct eb_bans *bans, enum eb_ban_origin origin);
+
+/* When the next one runs out, CLOCK_MONOTONIC; EB_BAN_FOREVER for none. */
+uint64_t eb_bans_next_end(const struct eb_bans *bans);
+
+/* Puts `count` of them into force, in place of what there was of the same prefixes; of one prefix the last counts. As
+ * many as fit into `max` entries: *done, which may be NULL, says how many did. Returns 0, -E2BIG when not all fit, or
+ * other negative errno. */
+int eb_bans_add(struct eb_bans *bans, const struct eb_ban_order *orders, size_t count, size_t max, size_t *done);
+
+/* Lifts the bans of some prefixes and within them. *lifted counts those that were in force, and holes that were made.
+ * Returns 0 or negative errno. */
+int eb_bans_lift(struct eb_bans *bans, const struct eb_prefix *prefixes, size_t count, size_t *lifted);
+
+/* Lifts all. *lifted counts those that were in force. Returns 0 or negative errno. */
+int eb_bans_lift_all(struct eb_bans *bans, size_t *lifted);
+
+/* Looks at some more entries, and after the last one removes what ran out and holes that have nothing around them.
+ * Returns 1 while there is more to look at, 0 at the end, or negative errno, which ends it too. */
+int eb_bans_sweep(struct eb_bans *bans);
+
+/* Whether a sweep is under way. */
+bool eb_bans_is_sweeping(const struct eb_bans *bans);
+
+/* Visits every entry, of IPv4 first, in no order, also those that ran out. A change meanwhile can show one twice or not
+ * at all. Ends when `visit` returns other than 0, and returns that, 0 or negative errno. */
+int eb_bans_each(const struct eb_bans *bans, int (*visit)(const struct eb_ban_view *view, void *arg), void *arg);
+
+/* Whether an entry bans at a time. */
+bool eb_ban_holds(const struct eb_ban *ban, uint64_t now_ns);
+
+/* What bans all of a prefix at a time, as the program would find it. False when nothing does. */
+bool eb_bans_find(const struct eb_bans *bans, const struct eb_prefix *prefix, uint64_t now_ns,
+		  struct eb_ban_view *out);
+
+/* "operator", "rule", "feed", "fleet" */
+const char *eb_ban_origin_name(enum eb_ban_origin origin);
+
+#endif
