@@ -53,7 +53,7 @@ has rules.json '.[0] | .name == "limited" and .counters.drop.packets == 10'
 has buckets.json '.[0] == {rule: "limited", ipv4: {in_use: 2, in_debt: 2}, ipv6: {in_use: 0, in_debt: 0}}'
 # Before Linux 6.4, a ring buffer has no size.
 has maps.json '.maps | .buckets_v4.type == "array" and .policy and
-	all(.[]; .id > 0 and .type and (.memlock > 0 or .type == "ringbuf"))'
+	all(.[]; .id > 0 and .type and (.memlock > 0 or .type == "ringbuf" or .type == "lpm_trie"))'
 has programs.json '.[0] | .name == "edgebucket" and (.tag | length) == 16 and .verified_instructions > 0'
 has interfaces.json '.[0] | .name == "card0" and .mtu == 1500 and .driver.name == "veth" and .xdp.mode == "native"'
 has interfaces.json '.[0].features_on | index("tx-checksum-ip-generic")'

@@ -206,7 +206,7 @@ static const struct refused refused[] = {
 	  "1: a key holds a NUL character" },
 	{ "unknown key", CONFIG("colour: red\n"),
 	  "2: unknown key \"colour\"; known are interfaces, node, attach, on_exit, pin_dir, run_dir, "
-	  "state_dir, table_size, malformed, metrics, rules, redis" },
+	  "state_dir, table_size, malformed, metrics, bans, rules, redis" },
 	{ "typo", CONFIG("tabel_size: 4096\n"),
 	  "2: unknown key \"tabel_size\"; did you mean \"table_size\"?" },
 	{ "typo in a rule", LIMIT("    pakets: { rate: 1/s, burst: 1 }\n"),
@@ -325,6 +325,13 @@ static const struct refused refused[] = {
 	  "2: table_size: \"999999999999999Gi\" is too large" },
 	{ "malformed", CONFIG("malformed: yes\n"),
 	  "2: malformed: \"yes\" is not one of pass, drop" },
+	{ "bans: max of none", CONFIG("bans: { max: 0 }\n"),
+	  "2: bans.max: \"0\" is out of range; from 1 to 4000000" },
+	{ "bans: max too large", CONFIG("bans: { max: 5M }\n"),
+	  "2: bans.max: \"5M\" is out of range; from 1 to 4000000" },
+	{ "bans: max of words", CONFIG("bans: { max: many }\n"),
+	  "2: bans.max: \"many\" is not a whole number; write digits, with k, M, G, Ki, Mi or Gi if you like" },
+	{ "bans: unknown key", CONFIG("bans: { min: 1 }\n"), "2: bans: unknown key \"min\"; did you mean \"max\"?" },
 	{ "metrics without port", CONFIG("metrics: 127.0.0.1\n"),
 	  "2: metrics: \"127.0.0.1\" is not an address with a port; write it like 127.0.0.1:9464, "
 	  "[::1]:9464, unix:/run/metrics.sock, or off" },
@@ -1034,7 +1041,7 @@ static void test_other_settings(void **state)
 	struct eb_config *config = parse("interfaces: [eth0, \"eth1.5\", br-lan]\nnode: \"\"\nattach: generic\n"
 					 "on_exit: detach\npin_dir: /sys/fs/bpf/other//\nrun_dir: /tmp/run/\n"
 					 "state_dir: \"\"\ntable_size: 4Ki\nmalformed: pass\nmetrics: off\n"
-					 "redis: {}\nrules: [{ name: a, action: allow }]\n");
+					 "bans: { max: 2k }\nredis: {}\nrules: [{ name: a, action: allow }]\n");
 
 	(void)state;
 	assert_int_equal(config->interface_count, 3);
@@ -1048,6 +1055,7 @@ static void test_other_settings(void **state)
 	assert_string_equal(config->state_dir, "");
 	assert_int_equal(config->table_size, 4096);
 	assert_false(config->malformed_drop);
+	assert_int_equal(config->bans_max, 2000);
 	assert_null(config->metrics);
 	assert_int_equal(config->warning_count, 0);
 	eb_config_free(config);

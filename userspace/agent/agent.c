@@ -162,9 +162,11 @@ int eb_agent_start(struct eb_agent *agent, struct eb_config *config, char **erro
 	err = apply_rules(agent, config, error);
 	if (!err && eb_dataplane_is_carrying(agent->dataplane))
 		log_carried(agent);
-	if (!err)
-		eb_info("rules in force", eb_num("rules", config->rule_count), eb_str("config", config->path));
-	return err;
+	if (err)
+		return err;
+	eb_info("rules in force", eb_num("rules", config->rule_count), eb_str("config", config->path));
+	err = eb_ban_keeper_new(agent->loop, eb_dataplane_maps(agent->dataplane), &agent->bans);
+	return err ? eb_fail(err, error, "cannot read the bans: %s", strerror(-err)) : 0;
 }
 
 /* What cannot change under a running agent. */
@@ -282,6 +284,7 @@ void eb_agent_done(struct eb_agent *agent)
 {
 	eb_watch_free(agent->watch);
 	eb_persist_free(agent->persist);
+	eb_ban_keeper_free(agent->bans);
 	eb_dataplane_close(agent->dataplane);
 	eb_interfaces_done(&agent->interfaces);
 	eb_config_free(agent->config);

@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <systemd/sd-event.h>
 
+#include "agent/bans.h"
 #include "agent/interfaces.h"
 #include "agent/keep.h"
 #include "agent/persist.h"
@@ -22,6 +23,7 @@ struct eb_agent {
 	sd_event *loop;
 	struct eb_config *config;
 	struct eb_dataplane *dataplane;
+	struct eb_ban_keeper *bans;
 	struct eb_persist *persist;
 	bool enforcing; /* the restore was decided */
 	struct eb_interfaces interfaces;

@@ -225,6 +225,7 @@ static json_t *answer_status(const struct eb_requests *requests)
 	json_object_set_new(status, "stays", json_boolean(agent->interfaces.stays));
 	json_object_set_new(status, "metrics", eb_metrics_status(requests->metrics));
 	json_object_set_new(status, "pending", eb_apply_status(requests->apply));
+	json_object_set_new(status, "bans", eb_ban_keeper_status(agent->bans, agent->config->bans_max));
 	json_object_update_new(status, eb_persist_status(agent->persist));
 	return status;
 }
@@ -251,6 +252,8 @@ static json_t *answer_probe(const struct eb_agent *agent, bool (*is_well)(const 
 /* What is answered at once. */
 static json_t *answer(struct eb_requests *requests, const char *request, int file)
 {
+	if (*request == '{')
+		return eb_ban_keeper_request(requests->agent->bans, requests->agent->config->bans_max, request);
 	if (strcmp(request, "status") == 0)
 		return answer_status(requests);
 	if (strcmp(request, "lists") == 0)

@@ -8,12 +8,14 @@
 
 #include <bpf/bpf.h>
 
+#include "base/clock.h"
 #include "base/input.h"
 #include "cli/options.h"
 #include "cli/print.h"
 #include "cli/session.h"
 #include "config/limit.h"
 #include "config/protocol.h"
+#include "maps/bans.h"
 #include "maps/classify.h"
 #include "policy/rules.h"
 
@@ -39,6 +41,8 @@ struct explanation {
 	struct eb_flow_rule found;
 	const struct eb_rule *rule; /* NULL when none matches */
 	struct text rule_name;
+	bool is_banned;
+	struct eb_ban_view ban;
 	/* of rules that limit */
 	struct eb_source source;
 	bool has_bucket;
@@ -165,7 +169,34 @@ static void explain_candidates(struct explanation *explanation)
 	}
 }
 
-static void explain(struct explanation *explanation)
+static struct text prefix_text(const struct eb_prefix *prefix)
+{
+	return print_prefix(prefix->family, prefix->addr, prefix->len);
+}
+
+/* Before the rules are asked, but for those that allow. */
+static void explain_ban(struct explanation *explanation)
+{
+	const struct eb_ban_view *ban = &explanation->ban;
+	bool is_watched = explanation->found.policy.bans_monitor;
+
+	because(explanation, "%s is banned ", prefix_text(&ban->prefix).s);
+	if (ban->ban.until_ns == EB_BAN_FOREVER)
+		because(explanation, "for good");
+	else
+		because(explanation, "for another %s", print_duration(ban->ban.until_ns - eb_monotonic_ns()).s);
+	if (is_watched)
+		because(explanation, ", but nothing is dropped; without the ban, ");
+	else
+		explanation->verdict = EB_DROP;
+}
+
+static bool is_allowed(const struct explanation *explanation)
+{
+	return explanation->rule && explanation->rule->action == EB_ALLOW;
+}
+
+static void explain_rule(struct explanation *explanation)
 {
 	const struct eb_rule *rule = explanation->rule;
 
@@ -179,6 +210,18 @@ static void explain(struct explanation *explanation)
 			rule->action == EB_ALLOW ? "allows" : "denies");
 		decide(explanation, rule->action == EB_ALLOW ? EB_PASS : EB_DROP);
 	}
+}
+
+static void explain(struct explanation *explanation)
+{
+	bool is_banned = explanation->is_banned && !is_allowed(explanation);
+
+	if (is_banned)
+		explain_ban(explanation);
+	if (!is_banned || explanation->found.policy.bans_monitor)
+		explain_rule(explanation);
+	if (explanation->is_banned && !is_banned)
+		because(explanation, ", although it is banned");
 	explanation->why_length = strlen(explanation->reason);
 	explain_candidates(explanation);
 }
@@ -222,10 +265,27 @@ static int read_bucket(const struct session *session, struct explanation *explan
 	return read_gate(session, explanation, now);
 }
 
+static int find_ban(const struct session *session, struct explanation *explanation)
+{
+	int family = explanation->flow.family;
+	struct eb_prefix source = { .family = family, .len = family == 4 ? 32 : 128 };
+	struct eb_bans *bans;
+	int err = eb_bans_open(&session->maps, false, &bans);
+
+	if (err)
+		return err;
+	memcpy(source.addr, explanation->flow.src, sizeof(source.addr));
+	explanation->is_banned = eb_bans_find(bans, &source, eb_monotonic_ns(), &explanation->ban);
+	eb_bans_close(bans);
+	return 0;
+}
+
 static int find_out(const struct session *session, struct explanation *explanation)
 {
 	int err = eb_flow_classify(&session->maps, &explanation->flow, &explanation->found);
 
+	if (!err)
+		err = find_ban(session, explanation);
 	if (err)
 		return err;
 	if (explanation->found.rule >= 0) {
@@ -273,6 +333,9 @@ static json_t *explanation_json(const struct explanation *explanation)
 			   eb_verdict_name(explanation->verdict), "passes", explanation->passes, "packets",
 			   limit_json(&explanation->packets), "bytes", limit_json(&explanation->bytes), "reason",
 			   explanation->reason);
+	json_object_set_new(object, "banned", explanation->is_banned
+					      ? json_string(prefix_text(&explanation->ban.prefix).s)
+					      : json_null());
 	if (is_limited(explanation)) {
 		json_object_set_new(object, "has_bucket", json_boolean(explanation->has_bucket));
 		json_object_set_new(object, "dropped", json_integer(explanation->bucket.dropped));

@@ -216,6 +216,7 @@ static json_t *status_json(const struct status *status)
 	json_object_set_new(object, "detached", json_boolean(is_detached(status)));
 	json_object_set_new(object, "stays", json_boolean(stays_off(status)));
 	json_object_set_new(object, "pending", reply_part(status, "pending", json_null()));
+	json_object_set_new(object, "bans", reply_part(status, "bans", json_null()));
 	json_object_set_new(object, "monitor", json_boolean(monitors_all(status->session)));
 	json_object_set_new(object, "generation", json_integer(status->session->policy.generation));
 	json_object_set_new(object, "frames", frames_json(status));
@@ -356,6 +357,16 @@ static void print_frames(const struct status *status)
 	}
 }
 
+static void print_bans(const struct status *status)
+{
+	json_t *bans = json_object_get(status->reply, "bans");
+
+	if (bans)
+		line("Bans:", COLOUR_NONE, "%s, room for %s",
+		     print_count(json_integer_value(json_object_get(bans, "count"))).s,
+		     print_count(json_integer_value(json_object_get(bans, "max"))).s);
+}
+
 /* "12 buckets, last written 350ms ago" */
 static struct text store_text(const json_t *store)
 {
@@ -470,6 +481,7 @@ static void print_status(const struct status *status)
 				     ": the agent runs with --monitor" : ": every rule only counts");
 		print_buckets("Buckets:", "IPv4:", &status->counts[0], status->table_size);
 		print_buckets(NULL, "IPv6:", &status->counts[1], status->table_size);
+		print_bans(status);
 		print_frames(status);
 	} else {
 		line("Maps:", COLOUR_YELLOW, "none in %s: nothing is enforced", status->session->paths.pin_dir);

@@ -346,6 +346,32 @@ static int read_metrics(const struct eb_yaml_value *value, void *into)
 	return eb_yaml_string(value, &config->metrics);
 }
 
+static int read_bans_max(const struct eb_yaml_value *value, void *into)
+{
+	struct eb_config *config = into;
+	const char *text, *reason;
+	uint64_t max;
+	int err = eb_yaml_text(value, &text);
+
+	if (err)
+		return err;
+	if (eb_quantity_count(text, &max, &reason))
+		return eb_yaml_fail(value, "%s %s", eb_input_quote(text).text, reason);
+	if (max < 1 || max > EB_BANS_MAX)
+		return eb_yaml_fail(value, "%s is out of range; from 1 to %d", eb_input_quote(text).text, EB_BANS_MAX);
+	config->bans_max = max;
+	return 0;
+}
+
+static int read_bans(const struct eb_yaml_value *value, void *into)
+{
+	static const struct eb_yaml_key keys[] = {
+		{ "max", read_bans_max, false },
+	};
+
+	return eb_yaml_read_map(value, keys, ARRAY_SIZE(keys), into, NULL);
+}
+
 static int read_redis(const struct eb_yaml_value *value, void *into)
 {
 	return eb_redis_section_read(value, &((struct eb_config *)into)->redis);
@@ -363,6 +389,7 @@ static const struct eb_yaml_key root_keys[] = {
 	{ "table_size", read_table_size, false },
 	{ "malformed", read_malformed, false },
 	{ "metrics", read_metrics, false },
+	{ "bans", read_bans, false },
 	{ "rules", eb_config_rules_read, false },
 	{ "redis", read_redis, false },
 };
@@ -383,6 +410,7 @@ static struct eb_config *new_config(const char *path)
 		.state_dir = strdup(EB_DEFAULT_STATE_DIR),
 		.table_size = 1048576,
 		.malformed_drop = true,
+		.bans_max = 1000000,
 		.metrics = strdup("127.0.0.1:9464"),
 	};
 	if (config->path && config->pin_dir && config->run_dir && config->state_dir && config->metrics)

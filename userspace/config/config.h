@@ -117,6 +117,7 @@ struct eb_config {
 	char *state_dir;       /* "" for none */
 	uint32_t table_size;
 	bool malformed_drop;
+	uint32_t bans_max;     /* 1 to EB_BANS_MAX */
 	char *metrics;         /* "host:port", "[IPv6]:port" or "unix:/path"; NULL for off */
 	struct eb_redis_config *redis; /* NULL where there is none: the embedded store alone */
 	struct eb_rule_config *rules;

@@ -34,6 +34,7 @@ static const struct unit periods[] = {
 static const struct unit durations[] = {
 	{ "ms", 1000000 },        { "s", SECOND_NS },        { "min", 60 * SECOND_NS },
 	{ "m", 60 * SECOND_NS }, { "h", 3600 * SECOND_NS },
+	{ "d", 24 * 3600 * SECOND_NS },
 };
 
 /* The value is amount / divisor; the divisor is a power of ten. */

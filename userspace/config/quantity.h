@@ -30,7 +30,7 @@ int eb_quantity_packet_rate(const char *text, struct eb_rate *out, const char **
 /* 8Mbit/s, 1MB/s, 100kB/min; from 1B/s to 400Gbit/s. Sets tokens and period_ns alone. */
 int eb_quantity_byte_rate(const char *text, struct eb_rate *out, const char **reason);
 
-/* 500ms, 1s, 1.5s, 2min or 2m, 1h; 0s too */
+/* 500ms, 1s, 1.5s, 2min or 2m, 1h, 7d; 0s too */
 int eb_quantity_duration(const char *text, uint64_t *out_ns, const char **reason);
 
 /* true, yes, on, 1 or false, no, off, 0, as YAML 1.1 has them, and as people write them into the environment. */

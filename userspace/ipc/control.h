@@ -3,7 +3,8 @@
  * Asking the running agent: the address of its control socket, and the client's side of it.
  *
  * The socket RUN_DIR/control.sock keeps packets apart (SOCK_SEQPACKET). A request is one packet of text, a word and
- * optional arguments ("reload", "flush", "reset", "attach", "detach", "status", "lists"); with "apply" goes an open
+ * optional arguments ("reload", "flush", "reset", "attach", "detach", "status", "lists"), or for bans a JSON object, see
+ * agent/bans.h; with "apply" goes an open
  * file, as the agent may see other files by the same names: it can have mounts of its own, in a container say. The
  * reply is one packet of JSON, {"ok": true, ...} or {"ok": false, "error": "text"}.
  */
@@ -13,7 +14,7 @@
 #include <sys/types.h>
 #include <sys/un.h>
 
-#define EB_CONTROL_REQUEST_MAX 1024
+#define EB_CONTROL_REQUEST_MAX (64 * 1024)
 #define EB_CONTROL_REPLY_MAX (128 * 1024)
 
 /* Returns 0, or -ENAMETOOLONG when no socket can have so long a path. */

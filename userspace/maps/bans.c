@@ -109,7 +109,8 @@ static void mark4(uint64_t *words, const struct eb_prefix *prefix)
 	uint32_t addr;
 
 	memcpy(&addr, prefix->addr, sizeof(addr));
-	set_bits(words, eb_ban_bit4(ntohl(addr)), prefix->len < EB_BAN_HEAD4 ? 1ULL << (EB_BAN_HEAD4 - prefix->len) : 1);
+	set_bits(words, eb_ban_bit4(ntohl(addr)),
+		 prefix->len < EB_BAN_HEAD4 ? 1ULL << (EB_BAN_HEAD4 - prefix->len) : 1);
 }
 
 /* A prefix that covers as many heads as there are bits, or nearly, marks them all. */
