@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * What is counted, all of it per CPU: verdicts and new sources per rule, frames without a rule, refusals per source;
- * sampled events.
+ * What is counted: per CPU, verdicts and new sources of each rule and frames without a rule; refusals in the source's
+ * bucket; sampled events.
  */
 #ifndef EB_ACCOUNT_H
 #define EB_ACCOUNT_H
@@ -13,9 +13,10 @@
 /* At most this many events a second and CPU. */
 #define EB_EVENT_INTERVAL_NS 5000000ULL
 
-/* Refusals that a tally holds before they are added to the bucket: one write to a line that all CPUs share for as many
- * packets. */
-#define EB_TALLY_MAX 256
+/* Refusals of a bucket that are counted one by one. Of those beyond, one in EB_REFUSALS_STEP counts for so many: a line
+ * that all CPUs read is written so much less often. A power of two. */
+#define EB_REFUSALS_EXACT 1024
+#define EB_REFUSALS_STEP 64
 
 static __always_inline void count_frame(enum eb_frame_kind kind, __u32 len)
 {
@@ -90,45 +91,25 @@ static __always_inline __u64 read_exact(struct eb_cpu *cpu)
 	return eb_gcra_now(cpu->clock_ns);
 }
 
-static __always_inline void tally_flush_to(void *set, int words, const struct eb_tally *tally, const __u64 seed[2])
+/* True once in EB_REFUSALS_STEP, at random, so that no pattern of sources makes the counts of one stand for another's.
+ * Knuth's MMIX generator; the highest bits of its numbers are the best. */
+static __always_inline int draw_refusal(struct eb_cpu *cpu)
 {
-	__u64 *key = eb_set_key(set, words, tally->way & (EB_WAYS - 1));
-
-	if (eb_key_hash(key, words, seed) == tally->tag)
-		__sync_fetch_and_add(&eb_key_bucket(key, words)->dropped, tally->count);
-}
-
-/* Adds a tally to its bucket; if another source has the entry by now, nobody is left to ask for it. */
-static __always_inline void tally_flush(struct eb_tally *tally, const __u64 seed[2])
-{
-	void *set;
-
-	if (tally->family == 4) {
-		set = bpf_map_lookup_elem(&buckets_v4, &tally->set);
-		if (set)
-			tally_flush_to(set, EB_WORDS4, tally, seed);
-	} else if (tally->family == 6) {
-		set = bpf_map_lookup_elem(&buckets_v6, &tally->set);
-		if (set)
-			tally_flush_to(set, EB_WORDS6, tally, seed);
-	}
-	tally->count = 0;
+	cpu->random = cpu->random * 6364136223846793005ULL + 1442695040888963407ULL;
+	return cpu->random < -1ULL / EB_REFUSALS_STEP;
 }
 
 /*
- * Counts a refusal of one source: in a small write-combining cache of this CPU, so that a flood from one source on
- * many CPUs does not write to its bucket, and with exact sums all the same.
+ * Counts a refusal in the bucket, whose line has just been read: exactly while there are few, and beyond as an estimate
+ * without bias, whose standard deviation is EB_REFUSALS_STEP / 8 times the root of the number of refusals. A bucket
+ * that refuses is not another source's before it has been full for EB_IDLE_MARGIN.
  */
-static __always_inline void count_refusal(struct eb_cpu *cpu, const struct eb_tally *refused, const __u64 seed[2])
+static __always_inline void count_refusal(struct eb_cpu *cpu, struct eb_bucket *bucket)
 {
-	struct eb_tally *tally = &cpu->tallies[refused->tag & (EB_TALLIES - 1)];
+	__u64 step = EB_READ(bucket->dropped) < EB_REFUSALS_EXACT ? 1 : EB_REFUSALS_STEP;
 
-	if (tally->tag != refused->tag || tally->set != refused->set || tally->way != refused->way ||
-	    tally->count >= EB_TALLY_MAX) {
-		tally_flush(tally, seed);
-		*tally = *refused;
-	}
-	tally->count++;
+	if (step == 1 || draw_refusal(cpu))
+		__sync_fetch_and_add(&bucket->dropped, step);
 }
 
 /* Tells a watcher about this packet, unless one was told about a moment ago. */

@@ -48,7 +48,7 @@ static __always_inline struct table table6(void)
 }
 
 /* One bucket for each rule says how fast new sources may appear: a flood of invented sources stops here, and touches
- * no more than this one line and the two sets that were searched. */
+ * no more than this one line and the tags of the sets that were searched. */
 static __always_inline struct eb_bucket *gate_of(struct eb_state *state, const struct eb_rule *rule)
 {
 	return &state->gates[rule->slot & (EB_SLOTS - 1)];
@@ -64,47 +64,105 @@ __noinline int gate_admits(struct eb_state *state, const struct eb_rule *rule, _
 	return 1;
 }
 
-/* The sets of a hash. False when the maps are smaller than the program was told, which cannot be. */
-static __always_inline int find_sets(const struct table *table, __u64 hash, struct eb_sets *out)
+/* One of the sets of a hash. False when the maps are smaller than the program was told, which cannot be. */
+static __always_inline int find_set(const struct table *table, __u64 hash, int choice, struct eb_sets *out)
 {
-	__u32 a = eb_first_set(hash, table->sets), b = eb_second_set(hash, table->sets);
+	__u32 index = eb_choose_set(hash, table->sets, choice);
 
-	out->first_tags = bpf_map_lookup_elem(table->tags, &a);
-	out->second_tags = bpf_map_lookup_elem(table->tags, &b);
-	out->first = bpf_map_lookup_elem(table->buckets, &a);
-	out->second = bpf_map_lookup_elem(table->buckets, &b);
-	return out->first && out->second && out->first_tags && out->second_tags;
+	out->tags[choice] = bpf_map_lookup_elem(table->tags, &index);
+	out->set[choice] = bpf_map_lookup_elem(table->buckets, &index);
+	return out->tags[choice] && out->set[choice];
 }
 
-static __always_inline int insert_key(const struct table *table, struct eb_state *state, const __u64 *key, __u64 hash,
-				      __u64 now)
+static __always_inline int find_sets(const struct table *table, __u64 hash, struct eb_sets *out)
+{
+	for (int choice = 0; choice < EB_CHOICES; choice++)
+		if (!find_set(table, hash, choice, out))
+			return 0;
+	return 1;
+}
+
+/* Looks for a key's entry, in one of its sets after the other: *entry, and its place or EB_PLACE_NONE. */
+static __always_inline int find_entry(const struct table *table, __u64 hash, const __u64 *key, __u64 **entry)
+{
+	for (int choice = 0; choice < EB_CHOICES; choice++) {
+		struct eb_sets sets;
+		int way;
+
+		if (!find_set(table, hash, choice, &sets))
+			return EB_PLACE_BUSY;
+		way = eb_set_find(sets.set[choice], sets.tags[choice], key, table->words, eb_tag(hash));
+		if (way >= 0) {
+			*entry = eb_set_key(sets.set[choice], table->words, way);
+			return EB_PLACE(choice, way);
+		}
+	}
+	return EB_PLACE_NONE;
+}
+
+/* The entry at a key's place. NULL when the map is smaller than the program was told. */
+static __always_inline __u64 *place_entry(const struct table *table, __u64 hash, int place)
+{
+	__u32 index = eb_choose_set(hash, table->sets, eb_place_choice(place));
+	void *set = bpf_map_lookup_elem(table->buckets, &index);
+
+	return set ? eb_set_key(set, table->words, EB_PLACE_WAY(place)) : 0;
+}
+
+static __always_inline int find_room(const struct table *table, __u64 hash, __u64 now)
+{
+	struct eb_sets sets;
+
+	return find_sets(table, hash, &sets) ? eb_table_room(&sets, table->words, now) : EB_PLACE_BUSY;
+}
+
+__noinline int find_room4(__u64 hash, __u64 now)
+{
+	struct table table = table4();
+
+	return find_room(&table, hash, now);
+}
+
+__noinline int find_room6(__u64 hash, __u64 now)
+{
+	struct table table = table6();
+
+	return find_room(&table, hash, now);
+}
+
+static __always_inline int insert_at(const struct table *table, struct eb_state *state, const __u64 *key, __u64 hash,
+				     int place, __u64 now)
 {
 	struct eb_sets sets;
 
 	if (!find_sets(table, hash, &sets))
 		return EB_PLACE_BUSY;
-	return eb_table_insert(&sets, key, table->words, eb_tag(hash), eb_key_lock(state, hash), now);
+	return eb_table_insert(&sets, key, table->words, eb_tag(hash), eb_key_lock(state, hash), place, now);
 }
 
-__noinline int insert4(struct eb_state *state, const struct eb_key4 *key, __u64 hash, __u64 now)
+__noinline int insert4(struct eb_state *state, const struct eb_key4 *key, __u64 hash, int place, __u64 now)
 {
 	struct table table = table4();
 
-	return state && key ? insert_key(&table, state, (const __u64 *)key, hash, now) : EB_PLACE_BUSY;
+	return state && key ? insert_at(&table, state, (const __u64 *)key, hash, place, now) : EB_PLACE_BUSY;
 }
 
-__noinline int insert6(struct eb_state *state, const struct eb_key6 *key, __u64 hash, __u64 now)
+__noinline int insert6(struct eb_state *state, const struct eb_key6 *key, __u64 hash, int place, __u64 now)
 {
 	struct table table = table6();
 
-	return state && key ? insert_key(&table, state, (const __u64 *)key, hash, now) : EB_PLACE_BUSY;
+	return state && key ? insert_at(&table, state, (const __u64 *)key, hash, place, now) : EB_PLACE_BUSY;
 }
 
 static __always_inline int insert(const struct table *table, struct eb_state *state, const __u64 *key, __u64 hash,
 				  __u64 now)
 {
-	return table->family == 4 ? insert4(state, (const struct eb_key4 *)key, hash, now)
-				  : insert6(state, (const struct eb_key6 *)key, hash, now);
+	int place = table->family == 4 ? find_room4(hash, now) : find_room6(hash, now);
+
+	if (place < 0)
+		return place;
+	return table->family == 4 ? insert4(state, (const struct eb_key4 *)key, hash, place, now)
+				  : insert6(state, (const struct eb_key6 *)key, hash, place, now);
 }
 
 /* Charges the bucket of an entry, if it still is the key's afterwards. */
@@ -128,20 +186,15 @@ static __always_inline enum outcome outcome_of_no_place(int place)
 
 /*
  * Charges a key's bucket. The CPU's last reading of the clock tells most refusals; the exact time is read where that
- * does not. *tally says whose bucket it was, for count_refusal().
+ * does not. Refusals by the bucket are counted in it.
  */
 static __always_inline enum outcome charge_key(const struct table *table, struct eb_cpu *cpu, struct eb_state *state,
-					       const struct eb_rule *rule, const __u64 *key, __u64 len,
-					       struct eb_tally *tally)
+					       const struct eb_rule *rule, const __u64 *key, __u64 len)
 {
 	__u64 hash = eb_key_hash(key, table->words, state->seed), early = eb_gcra_now(cpu->clock_ns), now, *entry;
-	struct eb_sets sets;
-	int place, is_new;
+	int place = find_entry(table, hash, key, &entry), is_new = place == EB_PLACE_NONE;
+	enum outcome outcome = OUTCOME_REFUSE;
 
-	if (!find_sets(table, hash, &sets))
-		return OUTCOME_CONTENDED;
-	place = eb_table_find(&sets, key, table->words, eb_tag(hash));
-	is_new = place < 0;
 	if (is_new) {
 		if (EB_READ(rule->next))
 			return OUTCOME_MOVED;
@@ -151,25 +204,19 @@ static __always_inline enum outcome charge_key(const struct table *table, struct
 		if (!gate_admits(state, rule, now))
 			return OUTCOME_CROWDED;
 		place = insert(table, state, key, hash, now);
-		if (place < 0)
-			return outcome_of_no_place(place);
+		entry = place < 0 ? 0 : place_entry(table, hash, place);
 	}
-	tally->tag = hash;
-	tally->set = place < EB_WAYS ? eb_first_set(hash, table->sets) : eb_second_set(hash, table->sets);
-	tally->way = place & (EB_WAYS - 1);
-	tally->family = table->family;
-	entry = eb_place_key(&sets, table->words, place);
-	if (!is_new) {
-		if (eb_bucket_refuses_early(eb_key_bucket(entry, table->words), rule, len, early))
-			return OUTCOME_REFUSE;
-		now = read_exact(cpu);
-	}
-	return charge_entry(entry, key, table->words, rule, len, now);
+	if (place < 0 || !entry)
+		return outcome_of_no_place(place);
+	if (is_new || !eb_bucket_refuses_early(eb_key_bucket(entry, table->words), rule, len, early))
+		outcome = charge_entry(entry, key, table->words, rule, len, is_new ? now : read_exact(cpu));
+	if (outcome == OUTCOME_REFUSE)
+		count_refusal(cpu, eb_key_bucket(entry, table->words));
+	return outcome;
 }
 
 static __always_inline enum outcome charge_source4(struct eb_cpu *cpu, struct eb_state *state,
-						   const struct eb_rule *rule, const struct eb_packet *packet,
-						   struct eb_tally *tally)
+						   const struct eb_rule *rule, const struct eb_packet *packet)
 {
 	struct eb_key4 key = {
 		.addr = *(const __be32 *)packet->saddr & rule->mask4,
@@ -177,12 +224,11 @@ static __always_inline enum outcome charge_source4(struct eb_cpu *cpu, struct eb
 	};
 	struct table table = table4();
 
-	return charge_key(&table, cpu, state, rule, (__u64 *)&key, packet->len, tally);
+	return charge_key(&table, cpu, state, rule, (__u64 *)&key, packet->len);
 }
 
 static __always_inline enum outcome charge_source6(struct eb_cpu *cpu, struct eb_state *state,
-						   const struct eb_rule *rule, const struct eb_packet *packet,
-						   struct eb_tally *tally)
+						   const struct eb_rule *rule, const struct eb_packet *packet)
 {
 	struct eb_key6 key = { .rule_id = rule->id6 };
 	struct table table = table6();
@@ -190,15 +236,14 @@ static __always_inline enum outcome charge_source6(struct eb_cpu *cpu, struct eb
 
 	words[0] = packet->saddr[0] & rule->mask6[0];
 	words[1] = packet->saddr[1] & rule->mask6[1];
-	return charge_key(&table, cpu, state, rule, words, packet->len, tally);
+	return charge_key(&table, cpu, state, rule, words, packet->len);
 }
 
 static __always_inline enum outcome charge_source(struct eb_cpu *cpu, struct eb_state *state,
-						  const struct eb_rule *rule, const struct eb_packet *packet,
-						  struct eb_tally *tally)
+						  const struct eb_rule *rule, const struct eb_packet *packet)
 {
-	return packet->family == 4 ? charge_source4(cpu, state, rule, packet, tally)
-				   : charge_source6(cpu, state, rule, packet, tally);
+	return packet->family == 4 ? charge_source4(cpu, state, rule, packet)
+				   : charge_source6(cpu, state, rule, packet);
 }
 
 /*
@@ -206,11 +251,11 @@ static __always_inline enum outcome charge_source(struct eb_cpu *cpu, struct eb_
  * under way: what convert.h says of a source without a bucket in the old rule.
  */
 __noinline int charge_next(struct eb_cpu *cpu, struct eb_state *state, const struct eb_rule *next,
-			   const struct eb_packet *packet, struct eb_tally *tally)
+			   const struct eb_packet *packet)
 {
-	if (!cpu || !state || !next || !packet || !tally)
+	if (!cpu || !state || !next || !packet)
 		return OUTCOME_CONTENDED;
-	return charge_source(cpu, state, next, packet, tally);
+	return charge_source(cpu, state, next, packet);
 }
 
 /* The rule in the other policy than `index` that takes over, or NULL. */

@@ -91,16 +91,14 @@ static __always_inline int is_allowed(const struct eb_rule *rule)
 static __always_inline int limit(struct eb_cpu *cpu, struct eb_state *state, const struct eb_rule *rule, __u32 index,
 				 const struct eb_packet *packet)
 {
-	struct eb_tally tally = {};
-	enum outcome outcome = charge_source(cpu, state, rule, packet, &tally);
+	enum outcome outcome = charge_source(cpu, state, rule, packet);
 
 	if (outcome == OUTCOME_MOVED)
-		outcome = charge_next(cpu, state, next_rule(rule, index), packet, &tally);
+		outcome = charge_next(cpu, state, next_rule(rule, index), packet);
 	switch (outcome) {
 	case OUTCOME_ADMIT:
 		return finish(cpu, rule, packet, EB_PASS);
 	case OUTCOME_REFUSE:
-		count_refusal(cpu, &tally, state->seed);
 		return finish(cpu, rule, packet, refuse(rule));
 	case OUTCOME_TABLE_FULL:
 		count_frame(EB_TABLE_FULL, packet->len);

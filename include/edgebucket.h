@@ -19,7 +19,6 @@
 
 #define EB_WAYS 4
 #define EB_LOCKS 1024 /* power of two */
-#define EB_TALLIES 64 /* power of two */
 
 enum eb_action { EB_ALLOW, EB_DENY, EB_LIMIT };
 
@@ -43,7 +42,7 @@ enum eb_frame_kind {
 struct eb_bucket {
 	__u64 packets_full_at;
 	__u64 bytes_full_at;
-	__u64 dropped; /* packets refused, less what still stands in the CPUs' tallies: after a reset, less than 0 */
+	__u64 dropped; /* packets refused: exact up to 1024, beyond that an estimate, see count_refusal() */
 };
 
 /* Who a bucket belongs to. rule_id is a hash of the rule's name and limits (rules.h); 0 marks an empty entry.
@@ -72,7 +71,7 @@ struct eb_entry6 {
 	struct eb_bucket bucket;
 };
 
-/* A value of the maps buckets_v4 and buckets_v6: a source can be in any entry of two sets, see table.h. */
+/* A value of the maps buckets_v4 and buckets_v6: a source can be in any entry of three sets, see table.h. */
 struct eb_set4 {
 	struct eb_entry4 way[EB_WAYS];
 };
@@ -224,22 +223,13 @@ struct eb_frame_counter {
 	__u64 bytes;
 };
 
-/* Refusals of one source that one CPU has not added to its bucket yet. */
-struct eb_tally {
-	__u64 tag;   /* hash of the bucket's key */
-	__u32 set;   /* where the bucket is */
-	__u16 way;
-	__u16 family; /* 4 or 6; 0 for an unused tally */
-	__u64 count;
-};
-
 /* The one per-CPU value of the map `cpus`. */
 struct eb_cpu {
 	__u64 clock_ns;      /* when it last read the clock, ns since boot */
 	__u64 jiffy;         /* of the kernel's, before which it last had to */
 	__u64 next_event_at; /* ns since boot; no event before */
 	__u64 events_lost;   /* no room in the ring */
-	struct eb_tally tallies[EB_TALLIES];
+	__u64 random;        /* decides which refusals are counted, see account.h */
 };
 
 /* A record of the ring buffer `events`: one refused packet out of many. */

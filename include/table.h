@@ -8,10 +8,12 @@
  * makes that CPU charge the wrong source. Here a bucket may only be taken over once it has been full for a while, that
  * is, when it holds no information any more, and a look-up touches one cache line and one tag.
  *
- * Shape: the table is an array of sets of EB_WAYS entries, with an array of tags beside it. A key hashes to two sets
- * and may be in any entry of both (two-choice hashing); an entry is looked at when its tag fits. With two entries for
- * each bucket that the operator asked for, 4 in 100,000 new sources find no room on the way to all those buckets being
- * in debt.
+ * Shape: the table is an array of sets of EB_WAYS entries, with an array of tags beside it. A key hashes to EB_CHOICES
+ * sets and may be in any entry of them; an entry is looked at when its tag fits. The first choice is among the few sets
+ * at the beginning of the table, the dense part: as long as there is room, buckets lie close together, in few pages, so
+ * that a table costs what it holds and not what it could hold. The other choices are two sets of the rest (two-choice
+ * hashing). With two entries for each bucket that the operator asked for, 4 in 100,000 new sources find no room on the
+ * way to all those buckets being in debt.
  *
  * Taking over an entry: the two times of a full bucket are first changed to EB_LOCKED by compare-and-swap, then key and
  * tag are written, then the times become EB_FULL. A charge compares-and-swaps a time that it read before, so it fails
@@ -44,6 +46,14 @@
 
 /* A set takes new sources as long as this many of its entries are free; after that, the emptier of the two does. */
 #define EB_ROOMY 3
+
+/* The sets where a key can be: one of the dense part, which is one set in EB_DENSE_SHARE, and two of the rest. */
+enum { EB_CHOICE_DENSE, EB_CHOICE_FIRST, EB_CHOICE_SECOND, EB_CHOICES };
+#define EB_DENSE_SHARE 16u
+
+/* An entry of the dense part goes to another source when its bucket has been full for this long: who comes back sooner
+ * finds it, and who has gone makes room for those that are there. */
+#define EB_DENSE_IDLE (60 * 1000000000ULL * EB_TICKS_PER_NS)
 
 /* Sets that a key's second one is chosen from: the tags of so many fill a page. A power of two. */
 #define EB_NEIGHBOURS 512u
@@ -100,20 +110,23 @@ static __always_inline __u64 eb_key_hash(const __u64 *key, int words, const __u6
 	return v[0] ^ v[1] ^ v[2] ^ v[3];
 }
 
-/* The two sets of a key, of `sets` in all. They may be the same one. The second is a neighbour of the first, with its
- * tags in the same page: a look-up that finds nothing waits for one TLB miss at most. */
-static __always_inline __u32 eb_first_set(__u64 hash, __u32 sets)
+/*
+ * A key's sets, of `sets` in all. Some of them can be the same one, all of them in tables of less than EB_DENSE_SHARE
+ * sets, where the dense part is set 0. EB_CHOICE_SECOND is a neighbour of EB_CHOICE_FIRST, with its tags in the same
+ * page: a look-up that finds nothing waits for one TLB miss at most, as the dense part's tags are few.
+ */
+static __always_inline __u32 eb_choose_set(__u64 hash, __u32 sets, int choice)
 {
-	return ((hash >> 32) * sets) >> 32;
-}
+	__u32 dense = sets / EB_DENSE_SHARE, rest = sets - dense;
+	__u32 first = ((hash >> 32) * rest) >> 32, neighbours, count;
 
-static __always_inline __u32 eb_second_set(__u64 hash, __u32 sets)
-{
-	__u32 first = eb_first_set(hash, sets);
-	__u32 neighbours = first & ~(EB_NEIGHBOURS - 1);
-	__u32 count = sets - neighbours < EB_NEIGHBOURS ? sets - neighbours : EB_NEIGHBOURS;
-
-	return neighbours + (((hash & 0xffffffff) * count) >> 32);
+	if (choice == EB_CHOICE_DENSE)
+		return ((hash >> 32) * dense) >> 32;
+	if (choice == EB_CHOICE_FIRST)
+		return dense + first;
+	neighbours = first & ~(EB_NEIGHBOURS - 1);
+	count = rest - neighbours < EB_NEIGHBOURS ? rest - neighbours : EB_NEIGHBOURS;
+	return dense + neighbours + (((hash & 0xffffffff) * count) >> 32);
 }
 
 /* 16 bits that the choice of sets does not depend on much; never 0, which marks an empty entry. */
@@ -122,10 +135,10 @@ static __always_inline __u16 eb_tag(__u64 hash)
 	return (hash & 0xffff) | 1;
 }
 
-/* A key's two sets and their tags. */
+/* A key's sets and their tags, by choice. */
 struct eb_sets {
-	void *first, *second;
-	struct eb_tags *first_tags, *second_tags;
+	void *set[EB_CHOICES];
+	struct eb_tags *tags[EB_CHOICES];
 };
 
 /* Entries of both families are `words` of key followed by a struct eb_bucket. */
@@ -153,12 +166,38 @@ static __always_inline int eb_key_empty(const __u64 *key, int words)
 	return EB_READ(key[words - 1]) == 0;
 }
 
-/* Where a key is or could be: 0 to EB_WAYS - 1 in its first set, EB_WAYS to 2 * EB_WAYS - 1 in its second. */
+/* Where a key is or could be: EB_PLACE(choice, way). */
 enum { EB_PLACE_NONE = -1, EB_PLACE_FULL = -2, EB_PLACE_BUSY = -3 };
+#define EB_PLACE(choice, way) ((choice) * EB_WAYS + (way))
+#define EB_PLACE_WAY(place) ((place) & (EB_WAYS - 1))
+
+static __always_inline int eb_place_choice(int place)
+{
+	return place < EB_PLACE(EB_CHOICE_FIRST, 0)    ? EB_CHOICE_DENSE
+	       : place < EB_PLACE(EB_CHOICE_SECOND, 0) ? EB_CHOICE_FIRST
+						       : EB_CHOICE_SECOND;
+}
+
+/* Branches, as the verifier of a program follows no pointer that is chosen by a number. */
+static __always_inline void *eb_place_set(const struct eb_sets *sets, int place)
+{
+	return place < EB_PLACE(EB_CHOICE_FIRST, 0)    ? sets->set[EB_CHOICE_DENSE]
+	       : place < EB_PLACE(EB_CHOICE_SECOND, 0) ? sets->set[EB_CHOICE_FIRST]
+						       : sets->set[EB_CHOICE_SECOND];
+}
 
 static __always_inline __u64 *eb_place_key(const struct eb_sets *sets, int words, int place)
 {
-	return eb_set_key(place < EB_WAYS ? sets->first : sets->second, words, place & (EB_WAYS - 1));
+	return eb_set_key(eb_place_set(sets, place), words, EB_PLACE_WAY(place));
+}
+
+static __always_inline __u16 *eb_place_tag(const struct eb_sets *sets, int place)
+{
+	struct eb_tags *tags = place < EB_PLACE(EB_CHOICE_FIRST, 0)    ? sets->tags[EB_CHOICE_DENSE]
+			       : place < EB_PLACE(EB_CHOICE_SECOND, 0) ? sets->tags[EB_CHOICE_FIRST]
+								       : sets->tags[EB_CHOICE_SECOND];
+
+	return &tags->way[EB_PLACE_WAY(place)];
 }
 
 /* Branches, not arithmetic: a processor that guesses the way right reads tag and entry at the same time. */
@@ -173,12 +212,13 @@ static __always_inline int eb_set_find(void *set, const struct eb_tags *tags, co
 /* The place of a key's entry, or EB_PLACE_NONE. */
 static __always_inline int eb_table_find(const struct eb_sets *sets, const __u64 *key, int words, __u16 tag)
 {
-	int way = eb_set_find(sets->first, sets->first_tags, key, words, tag);
+	for (int choice = 0; choice < EB_CHOICES; choice++) {
+		int way = eb_set_find(sets->set[choice], sets->tags[choice], key, words, tag);
 
-	if (way >= 0)
-		return way;
-	way = eb_set_find(sets->second, sets->second_tags, key, words, tag);
-	return way >= 0 ? EB_WAYS + way : EB_PLACE_NONE;
+		if (way >= 0)
+			return EB_PLACE(choice, way);
+	}
+	return EB_PLACE_NONE;
 }
 
 /* How long a time has been past, 0 while it is not for EB_IDLE_MARGIN yet. EB_FULL has always been. */
@@ -201,18 +241,19 @@ static __always_inline __u64 eb_bucket_idle(const struct eb_bucket *bucket, __u6
 	return packets < bytes ? packets : bytes;
 }
 
-/* Says how many entries of the set are free, and the best of them in *way (left alone when there is none): an empty
- * one, else the one idle for longest, so that sources which come back keep theirs. */
-static __always_inline int eb_set_room(void *set, int words, __u64 now, int *way)
+/* Says how many entries of the set are empty or have been idle for longer than `min_idle`, and the best of them in *way
+ * (left alone when there is none): an empty one, else the one idle for longest, so that sources which come back keep
+ * theirs. */
+static __always_inline int eb_set_room(void *set, int words, __u64 now, __u64 min_idle, int *way)
 {
-	__u64 longest = 0;
+	__u64 longest = min_idle;
 	int room = 0;
 
 	for (int i = 0; i < EB_WAYS; i++) {
 		__u64 *key = eb_set_key(set, words, i);
 		__u64 idle = eb_key_empty(key, words) ? ~0ULL : eb_bucket_idle(eb_key_bucket(key, words), now);
 
-		if (idle == 0)
+		if (idle <= min_idle)
 			continue;
 		room++;
 		if (idle > longest) {
@@ -280,8 +321,8 @@ static __always_inline int eb_set_has_other(void *set, const struct eb_tags *tag
 static __always_inline int eb_place_take(const struct eb_sets *sets, const __u64 *key, int words, __u16 tag, int place,
 					 __u64 mark, __u64 now)
 {
-	struct eb_tags *tags = place < EB_WAYS ? sets->first_tags : sets->second_tags;
 	__u64 *entry = eb_place_key(sets, words, place);
+	__u16 *entry_tag = eb_place_tag(sets, place);
 	struct eb_bucket *bucket = eb_key_bucket(entry, words);
 	__u64 packets = EB_READ(bucket->packets_full_at);
 	__u64 bytes = EB_READ(bucket->bytes_full_at);
@@ -297,12 +338,14 @@ static __always_inline int eb_place_take(const struct eb_sets *sets, const __u64
 		eb_bucket_unlock(bucket, mark, packets, bytes);
 		return 0;
 	}
-	eb_entry_name(entry, &tags->way[place & (EB_WAYS - 1)], key, words, tag, mark);
-	if (!eb_set_has_other(sets->first, sets->first_tags, key, words, tag, entry) &&
-	    !eb_set_has_other(sets->second, sets->second_tags, key, words, tag, entry))
-		return 1;
-	eb_entry_empty(entry, &tags->way[place & (EB_WAYS - 1)], words, mark);
-	return 0;
+	eb_entry_name(entry, entry_tag, key, words, tag, mark);
+	for (int choice = 0; choice < EB_CHOICES; choice++) {
+		if (eb_set_has_other(sets->set[choice], sets->tags[choice], key, words, tag, entry)) {
+			eb_entry_empty(entry, entry_tag, words, mark);
+			return 0;
+		}
+	}
+	return 1;
 }
 
 /* The lock that serializes the creation of one key's bucket among CPUs. */
@@ -327,40 +370,38 @@ static __always_inline void eb_unlock(__u64 *lock)
 /* A free place for a key, or EB_PLACE_FULL. */
 static __always_inline int eb_table_room(const struct eb_sets *sets, int words, __u64 now)
 {
-	int a = 0, b = 0;
-	int room_a = eb_set_room(sets->first, words, now, &a);
-	int room_b;
+	int dense = 0, a = 0, b = 0;
+	int room_a, room_b;
 
+	if (eb_set_room(sets->set[EB_CHOICE_DENSE], words, now, EB_DENSE_IDLE, &dense))
+		return EB_PLACE(EB_CHOICE_DENSE, dense);
+	room_a = eb_set_room(sets->set[EB_CHOICE_FIRST], words, now, 0, &a);
 	if (room_a >= EB_ROOMY)
-		return a;
-	room_b = eb_set_room(sets->second, words, now, &b);
+		return EB_PLACE(EB_CHOICE_FIRST, a);
+	room_b = eb_set_room(sets->set[EB_CHOICE_SECOND], words, now, 0, &b);
 	if (room_a == 0 && room_b == 0)
 		return EB_PLACE_FULL;
-	return room_a >= room_b ? a : EB_WAYS + b;
+	return room_a >= room_b ? EB_PLACE(EB_CHOICE_FIRST, a) : EB_PLACE(EB_CHOICE_SECOND, b);
 }
 
 /*
- * Makes an entry for a key that was not in its two sets a moment ago, or finds the one that another CPU just made.
- * Returns its place, EB_PLACE_FULL when every entry is in debt, or EB_PLACE_BUSY when others kept getting in the way.
+ * Makes an entry for a key that was not in its sets a moment ago, at a place that eb_table_room() gave, or finds the
+ * one that another CPU just made. Returns its place, or EB_PLACE_BUSY when others kept getting in the way.
  */
 static __always_inline int eb_table_insert(const struct eb_sets *sets, const __u64 *key, int words, __u16 tag,
-					   __u64 *lock, __u64 now)
+					   __u64 *lock, int place, __u64 now)
 {
-	int place;
+	int found;
 
 	if (!eb_lock(lock))
 		return EB_PLACE_BUSY;
-	place = eb_table_find(sets, key, words, tag);
-	if (place == EB_PLACE_NONE) {
-		place = eb_table_room(sets, words, now);
-		if (place >= 0 && !eb_place_take(sets, key, words, tag, place, EB_LOCKED, now))
-			place = EB_PLACE_BUSY;
-		else if (place >= 0)
-			eb_bucket_unlock(eb_key_bucket(eb_place_key(sets, words, place), words), EB_LOCKED, EB_FULL,
-					 EB_FULL);
+	found = eb_table_find(sets, key, words, tag);
+	if (found == EB_PLACE_NONE && eb_place_take(sets, key, words, tag, place, EB_LOCKED, now)) {
+		eb_bucket_unlock(eb_key_bucket(eb_place_key(sets, words, place), words), EB_LOCKED, EB_FULL, EB_FULL);
+		found = place;
 	}
 	eb_unlock(lock);
-	return place;
+	return found == EB_PLACE_NONE ? EB_PLACE_BUSY : found;
 }
 
 /*

@@ -10,6 +10,7 @@ burst=3000
 # One source empties its bucket, then sends six times its rate for a second and a half.
 flood() {
 	local source=$1 first total
+	refused_before=$(refused)
 	send "$source" -n $((burst + 200))
 	first=$sent began=$first_low emptied=$last_high
 	total=$(passed "$source")
@@ -21,11 +22,8 @@ flood() {
 		"$burst + $rate * ($last_high - $began) - $total" $passed
 }
 
-accounted() {
-	local length=/32
-	case $1 in *:*) length=/64 ;; esac
-	echo $(($(passed "$1") + $(bucket "$(sed 's/::.*/::/' <<< "$1")$length" .dropped)))
-}
+refused() { echo $(($(rule by-packets drop.packets) + $(rule by-bytes drop.packets))); }
+accounted() { echo $(($(passed "$1") + $(refused) - refused_before)); }
 
 make_network
 write_config <<- END

@@ -55,4 +55,4 @@ done
 start_agent
 send 10.8.0.1 -n 30
 equal "passed with a new agent" 130 passed 10.8.0.1
-equal "refused in all" $((fired - 100 + 30)) bucket 10.8.0.1/32 .dropped
+refused_by 10.8.0.1/32 $((fired - 100 + 30))

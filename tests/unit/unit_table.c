@@ -67,19 +67,18 @@ struct slot {
 static struct slot slot_of(const struct table *table, uint64_t number)
 {
 	struct slot slot = { .key = { number | 1ULL << 63 } };
-	uint32_t first, second;
 
 	if (table->words == EB_WORDS6) {
 		slot.key[1] = number * 7;
 		slot.key[2] = 99;
 	}
 	slot.hash = eb_key_hash(slot.key, table->words, table->state.seed);
-	first = eb_first_set(slot.hash, table->sets);
-	second = eb_second_set(slot.hash, table->sets);
-	slot.sets = (struct eb_sets){
-		.first = table_set(table, first), .first_tags = &table->tags[first],
-		.second = table_set(table, second), .second_tags = &table->tags[second],
-	};
+	for (int choice = 0; choice < EB_CHOICES; choice++) {
+		uint32_t set = eb_choose_set(slot.hash, table->sets, choice);
+
+		slot.sets.set[choice] = table_set(table, set);
+		slot.sets.tags[choice] = &table->tags[set];
+	}
 	return slot;
 }
 
@@ -92,10 +91,13 @@ static int find_or_insert(struct table *table, const struct slot *slot, uint64_t
 {
 	int place = find(table, slot);
 
-	if (place == EB_PLACE_NONE)
-		place = eb_table_insert(&slot->sets, slot->key, table->words, eb_tag(slot->hash),
-					eb_key_lock(&table->state, slot->hash), now);
-	return place;
+	if (place != EB_PLACE_NONE)
+		return place;
+	place = eb_table_room(&slot->sets, table->words, now);
+	if (place < 0)
+		return place;
+	return eb_table_insert(&slot->sets, slot->key, table->words, eb_tag(slot->hash),
+			       eb_key_lock(&table->state, slot->hash), place, now);
 }
 
 static struct eb_bucket *bucket_at(const struct table *table, const struct slot *slot, int place)
@@ -165,9 +167,17 @@ static void check_spread(uint32_t (*set_of)(__u64 hash, __u32 sets), int words, 
 	table_free(table);
 }
 
+/* In a table of as many sets that the rest is `sets`. */
 static uint32_t first_set(__u64 hash, __u32 sets)
 {
-	return eb_first_set(hash, sets);
+	__u32 dense = sets / (EB_DENSE_SHARE - 1);
+
+	return eb_choose_set(hash, sets + dense, EB_CHOICE_FIRST) - dense;
+}
+
+static uint32_t dense_set(__u64 hash, __u32 sets)
+{
+	return eb_choose_set(hash, sets * EB_DENSE_SHARE, EB_CHOICE_DENSE);
 }
 
 static void test_spread(void **state)
@@ -175,6 +185,7 @@ static void test_spread(void **state)
 	(void)state;
 	check_spread(first_set, EB_WORDS4, 0);
 	check_spread(first_set, EB_WORDS4, 12);
+	check_spread(dense_set, EB_WORDS4, 0);
 	check_spread(first_set, EB_WORDS6, 0);
 	check_spread(first_set, EB_WORDS6, 40);
 }
@@ -199,11 +210,10 @@ static void test_hash(void **state)
 	}
 }
 
-/* Every set is inside, whatever their number, and the low bits serve the tallies. */
+/* Every set is inside, whatever their number. */
 static void test_ranges(void **state)
 {
 	static const uint32_t sizes[] = { 1, 2, 3, 31, 32, 33, 63, 1000, 524288, 8388608, 16777215 };
-	uint32_t tallies[EB_TALLIES] = { 0 };
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
@@ -212,17 +222,10 @@ static void test_ranges(void **state)
 		for (int k = 0; k < 10000; k++) {
 			__u64 hash = k < 5 ? edges[k] : draw() ^ draw() << 20;
 
-			assert_true(eb_first_set(hash, sizes[i]) < sizes[i]);
-			assert_true(eb_second_set(hash, sizes[i]) < sizes[i]);
+			for (int choice = 0; choice < EB_CHOICES; choice++)
+				assert_true(eb_choose_set(hash, sizes[i], choice) < sizes[i]);
 		}
 	}
-	for (uint64_t i = 0; i < 64000; i++) {
-		__u64 seeds[2] = { 1, 2 };
-
-		tallies[eb_key_hash((const __u64 *)&i, 1, seeds) % EB_TALLIES]++;
-	}
-	for (int i = 0; i < EB_TALLIES; i++)
-		assert_true(tallies[i] > 800 && tallies[i] < 1200);
 }
 
 /* As many sources in debt as the operator asked for: hardly any finds no room, and none below three quarters. */
@@ -257,6 +260,57 @@ static void check_fill(uint32_t size, int words)
 	assert_int_equal(refused, 0);
 	check_unlocked(table);
 	table_free(table);
+}
+
+/* As long as the dense part is not fuller than half, nearly all sources are there. */
+static void test_dense(void **state)
+{
+	enum { SIZE = 1 << 18, SETS = SIZE / 2, DENSE = SETS / EB_DENSE_SHARE * EB_WAYS };
+	uint64_t now = 1000 * SECOND;
+
+	(void)state;
+	for (uint32_t count = DENSE / 8; count <= DENSE / 2; count *= 2) {
+		struct table *table = table_new(SETS, EB_WORDS4);
+		uint32_t dense = 0;
+
+		for (uint32_t i = 0; i < count; i++) {
+			struct slot slot = slot_of(table, i);
+			int place = find_or_insert(table, &slot, now);
+
+			bucket_at(table, &slot, place)->packets_full_at = now + SECOND;
+			dense += eb_place_choice(place) == EB_CHOICE_DENSE;
+		}
+		assert_true(dense >= 0.95 * count);
+		table_free(table);
+	}
+}
+
+/* Who comes back within a minute keeps an entry of the dense part; a later one is somebody else's. */
+static void test_dense_idle(void **state)
+{
+	static const struct {
+		uint64_t idle;
+		int choice;
+	} rows[] = {
+		{ EB_IDLE_MARGIN, EB_CHOICE_FIRST },
+		{ EB_IDLE_MARGIN + EB_DENSE_IDLE - SECOND, EB_CHOICE_FIRST },
+		{ EB_IDLE_MARGIN + EB_DENSE_IDLE + SECOND, EB_CHOICE_DENSE },
+	};
+	uint64_t now = 1000 * SECOND;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct eb_set4 set[EB_CHOICES] = { 0 };
+		struct eb_tags tags[EB_CHOICES] = { 0 };
+		const struct eb_sets sets = { { &set[0], &set[1], &set[2] }, { &tags[0], &tags[1], &tags[2] } };
+
+		for (int way = 0; way < EB_WAYS; way++) {
+			set[EB_CHOICE_DENSE].way[way].key = (struct eb_key4){ .addr = way, .rule_id = 1 };
+			set[EB_CHOICE_DENSE].way[way].bucket.packets_full_at = now + SECOND;
+		}
+		set[EB_CHOICE_DENSE].way[2].bucket.packets_full_at = now - rows[i].idle;
+		assert_int_equal(eb_place_choice(eb_table_room(&sets, EB_WORDS4, now)), rows[i].choice);
+	}
 }
 
 static void test_fill(void **state)
@@ -303,7 +357,7 @@ static void test_idle(void **state)
 			uint64_t now = nows[n];
 			struct eb_set4 set = { .way = { { .key = { .addr = 1, .rule_id = 1 } } } }, before;
 			struct eb_tags tags = { { 3 } };
-			const struct eb_sets sets = { &set, &set, &tags, &tags };
+			const struct eb_sets sets = { { &set, &set, &set }, { &tags, &tags, &tags } };
 			struct eb_bucket *bucket = &set.way[0].bucket;
 			const __u64 key = 77;
 
@@ -343,7 +397,7 @@ static void test_empty(void **state)
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
 		struct eb_set4 set = { 0 };
 		struct eb_tags tags = { 0 };
-		const struct eb_sets sets = { &set, &set, &tags, &tags };
+		const struct eb_sets sets = { { &set, &set, &set }, { &tags, &tags, &tags } };
 		struct eb_bucket *bucket = &set.way[0].bucket;
 		const __u64 key = 77;
 
@@ -362,11 +416,11 @@ static void test_only_one(void **state)
 	static const uint64_t times[] = { EB_FULL, EB_LOCKED, EB_HELD, SECOND };
 
 	(void)state;
-	for (int other = 1; other < 2 * EB_WAYS; other++) {
+	for (int other = 1; other < EB_CHOICES * EB_WAYS; other++) {
 		for (size_t i = 0; i < sizeof(times) / sizeof(times[0]); i++) {
-			struct eb_set4 set[2] = { 0 }, before[2];
-			struct eb_tags tags[2] = { 0 };
-			const struct eb_sets sets = { &set[0], &set[1], &tags[0], &tags[1] };
+			struct eb_set4 set[EB_CHOICES] = { 0 }, before[EB_CHOICES];
+			struct eb_tags tags[EB_CHOICES] = { 0 };
+			const struct eb_sets sets = { { &set[0], &set[1], &set[2] }, { &tags[0], &tags[1], &tags[2] } };
 			struct eb_entry4 *entry = &set[other / EB_WAYS].way[other % EB_WAYS];
 			const __u64 key = 77;
 
@@ -755,6 +809,8 @@ int main(void)
 		cmocka_unit_test(test_spread),
 		cmocka_unit_test(test_ranges),
 		cmocka_unit_test(test_fill),
+		cmocka_unit_test(test_dense),
+		cmocka_unit_test(test_dense_idle),
 		cmocka_unit_test(test_idle),
 		cmocka_unit_test(test_empty),
 		cmocka_unit_test(test_only_one),

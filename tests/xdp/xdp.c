@@ -442,8 +442,10 @@ static bool is_lost(const struct rig *rig, int words, uint32_t set, int way)
 	__u64 hash = key_hash(rig, entry_at(rig, words, set, way), words);
 	const struct eb_tags *tags = words == EB_WORDS4 ? &rig->tags4[set] : &rig->tags6[set];
 
-	return tags->way[way] != eb_tag(hash) ||
-	       (set != eb_first_set(hash, rig->sets) && set != eb_second_set(hash, rig->sets));
+	for (int choice = 0; choice < EB_CHOICES; choice++)
+		if (set == eb_choose_set(hash, rig->sets, choice))
+			return tags->way[way] != eb_tag(hash);
+	return true;
 }
 
 /* Looks everywhere, so that a bucket in the wrong place or in two is noticed. */
@@ -492,28 +494,10 @@ struct eb_bucket *rig_bucket_of(const struct rig *rig, const char *rule, const c
 
 uint64_t rig_dropped(const struct rig *rig, const char *rule, const char *source)
 {
-	int cpus = libbpf_num_possible_cpus();
-	uint8_t addr[16], family = parse_source(source, addr);
-	struct key key = make_key(rig, rule, family, addr);
-	struct place place = find_place(rig, &key);
-	struct eb_cpu *values = calloc(cpus, sizeof(*values));
-	uint32_t zero = 0;
-	uint64_t sum;
+	struct eb_bucket *bucket = rig_bucket_of(rig, rule, source);
 
-	assert_non_null(place.entry);
-	sum = eb_key_bucket((__u64 *)place.entry, key.words)->dropped;
-	assert_int_equal(bpf_map_lookup_elem(rig_fd(rig, "cpus"), &zero, values), 0);
-	for (int cpu = 0; cpu < cpus; cpu++) {
-		for (int i = 0; i < EB_TALLIES; i++) {
-			const struct eb_tally *tally = &values[cpu].tallies[i];
-
-			if (tally->family == family && tally->set == place.set && tally->way == place.way &&
-			    tally->tag == key_hash(rig, key.word, key.words))
-				sum += tally->count;
-		}
-	}
-	free(values);
-	return sum;
+	assert_non_null(bucket);
+	return bucket->dropped;
 }
 
 static void check_entry(const struct rig *rig, int words, uint32_t set, int way)

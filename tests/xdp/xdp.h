@@ -47,7 +47,7 @@ int rig_teardown(void **state);
 /* Puts the rules of a configuration into force. `rules` is YAML, the items of `rules:`, after whatever other keys. */
 void rig_apply(struct rig *rig, const char *config);
 
-/* Empties tables, counters, gates and tallies; the rules stay. */
+/* Empties tables, counters and gates; the rules stay. */
 void rig_clear(struct rig *rig);
 
 /* Sends a frame once / `repeat` times; returns the (last) verdict. The kernel needs some 10 ms to begin and end a
@@ -81,7 +81,7 @@ struct eb_bucket *rig_bucket(const struct rig *rig, const char *rule, uint8_t fa
 /* The same with the source as text. */
 struct eb_bucket *rig_bucket_of(const struct rig *rig, const char *rule, const char *source);
 
-/* Refusals of a source, those in tallies included. */
+/* Refusals of a source, by its bucket. */
 uint64_t rig_dropped(const struct rig *rig, const char *rule, const char *source);
 
 /* Fails when a lock is held, a time is locked or an entry has a tag that nobody looks for. */

@@ -4,7 +4,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
-#include "maps/refusals.h"
+#include "maps/bucket_table.h"
 
 /* ---- reset ---- */
 
@@ -30,8 +30,7 @@ static void fill_bucket(struct eb_bucket *bucket)
 	EB_WRITE(bucket->dropped, 0);
 }
 
-/* Fills one source's bucket, and says what its key hashes to. */
-static int fill_source(struct eb_buckets *buckets, const struct eb_source *source, uint64_t *hash)
+static int fill_source(struct eb_buckets *buckets, const struct eb_source *source)
 {
 	const struct eb_bucket_table *table = eb_bucket_table_of(buckets, source->family);
 	struct eb_bucket_location location;
@@ -43,26 +42,18 @@ static int fill_source(struct eb_buckets *buckets, const struct eb_source *sourc
 	if (place < 0)
 		return -ENOENT;
 	fill_bucket(eb_key_bucket(eb_place_key(&location.sets, table->words, place), table->words));
-	*hash = location.hash;
 	return 0;
 }
 
 int eb_buckets_reset(struct eb_buckets *buckets, const struct eb_source *sources, size_t count)
 {
-	uint64_t *hashes = calloc(count ? count : 1, sizeof(*hashes));
-	size_t found = 0;
-	int err = hashes ? 0 : -ENOMEM;
+	int err = 0;
 
 	for (size_t i = 0; i < count && !err; i++) {
-		err = fill_source(buckets, &sources[i], &hashes[found]);
-		if (!err)
-			found++;
-		else if (err == -ENOENT)
+		err = fill_source(buckets, &sources[i]);
+		if (err == -ENOENT)
 			err = 0;
 	}
-	if (!err && found)
-		err = eb_refusals_forget(buckets, hashes, found);
-	free(hashes);
 	return err;
 }
 
@@ -91,8 +82,6 @@ int eb_buckets_reset_all(struct eb_buckets *buckets, uint64_t *in_debt)
 	struct reset_args args = { .now = eb_buckets_now() };
 	int err = eb_bucket_tables_walk(buckets, 0, false, reset_entry, &args);
 
-	if (!err)
-		err = eb_refusals_forget(buckets, NULL, 0);
 	*in_debt = args.in_debt;
 	return err;
 }
@@ -190,7 +179,6 @@ int eb_buckets_take_away(struct eb_buckets *buckets, struct eb_bucket_view *view
 	struct eb_bucket_view seen;
 	struct eb_bucket *bucket;
 	struct eb_bucket_location location;
-	struct eb_tags *tags;
 	__u64 *entry, key[EB_WORDS6];
 	int place, err = eb_bucket_locate(buckets, &view->source, &location);
 
@@ -199,7 +187,6 @@ int eb_buckets_take_away(struct eb_buckets *buckets, struct eb_bucket_view *view
 	place = eb_bucket_find_place(table, &location);
 	if (place < 0)
 		return -ENOENT;
-	tags = place < EB_WAYS ? location.sets.first_tags : location.sets.second_tags;
 	entry = eb_place_key(&location.sets, table->words, place);
 	bucket = eb_key_bucket(entry, table->words);
 	if (!eb_bucket_read_entry(table, entry, key, &seen))
@@ -209,6 +196,6 @@ int eb_buckets_take_away(struct eb_buckets *buckets, struct eb_bucket_view *view
 		*view = seen;
 		return -EAGAIN;
 	}
-	eb_entry_empty(entry, &tags->way[place & (EB_WAYS - 1)], table->words, EB_HELD);
+	eb_entry_empty(entry, eb_place_tag(&location.sets, place), table->words, EB_HELD);
 	return 0;
 }

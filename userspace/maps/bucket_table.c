@@ -159,14 +159,12 @@ int eb_bucket_locate(const struct eb_buckets *buckets, const struct eb_source *s
 		return err;
 	make_key(source, out->key);
 	out->hash = eb_key_hash(out->key, table->words, buckets->state->seed);
-	out->first = eb_first_set(out->hash, table->sets);
-	out->second = eb_second_set(out->hash, table->sets);
-	out->sets = (struct eb_sets){
-		.first = eb_bucket_table_set(table, table->memory, out->first),
-		.second = eb_bucket_table_set(table, table->memory, out->second),
-		.first_tags = &table->tags[out->first],
-		.second_tags = &table->tags[out->second],
-	};
+	for (int choice = 0; choice < EB_CHOICES; choice++) {
+		__u32 set = eb_choose_set(out->hash, table->sets, choice);
+
+		out->sets.set[choice] = eb_bucket_table_set(table, table->memory, set);
+		out->sets.tags[choice] = &table->tags[set];
+	}
 	return 0;
 }
 

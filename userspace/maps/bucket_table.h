@@ -26,7 +26,6 @@ struct eb_buckets {
 	struct eb_bucket_table *tables; /* IPv4, IPv6 */
 	struct eb_state *state;
 	size_t state_length;
-	int cpus_fd;
 };
 
 struct bpf_map_info;
@@ -58,7 +57,6 @@ bool eb_bucket_read_entry(const struct eb_bucket_table *table, const __u64 *entr
 struct eb_bucket_location {
 	__u64 key[EB_WORDS6];
 	__u64 hash;
-	__u32 first, second;
 	struct eb_sets sets;
 };
 

@@ -6,7 +6,7 @@
 #include <bpf/bpf.h>
 
 #include "base/clock.h"
-#include "maps/refusals.h"
+#include "maps/bucket_table.h"
 
 int eb_buckets_open(const struct eb_maps *maps, bool writable, struct eb_buckets **out)
 {
@@ -17,7 +17,6 @@ int eb_buckets_open(const struct eb_maps *maps, bool writable, struct eb_buckets
 
 	if (!buckets)
 		return -ENOMEM;
-	buckets->cpus_fd = maps->fd[EB_MAP_CPUS];
 	buckets->tables = calloc(2, sizeof(*buckets->tables));
 	err = buckets->tables ? eb_bucket_table_init(maps, 4, writable, &buckets->tables[0]) : -ENOMEM;
 	if (!err)
@@ -71,11 +70,9 @@ int eb_buckets_map(struct eb_buckets *buckets)
 int eb_buckets_find(const struct eb_buckets *buckets, const struct eb_source *source, struct eb_bucket_view *out)
 {
 	const struct eb_bucket_table *table = eb_bucket_table_of(buckets, source->family);
-	struct eb_tally *tallies = NULL;
 	struct eb_bucket_view view;
 	struct eb_bucket_location location;
-	__u64 seen[EB_WORDS6], tallied = 0;
-	size_t count = 0;
+	__u64 seen[EB_WORDS6];
 	int place, err = eb_bucket_locate(buckets, source, &location);
 
 	if (err)
@@ -84,20 +81,11 @@ int eb_buckets_find(const struct eb_buckets *buckets, const struct eb_source *so
 	if (place < 0 || !eb_bucket_read_entry(table, eb_place_key(&location.sets, table->words, place), seen, &view) ||
 	    !eb_key_equal(seen, location.key, table->words))
 		return -ENOENT;
-	err = eb_refusals_read(buckets, &tallies, &count);
-	if (err)
-		return err;
-	for (size_t i = 0; i < count; i++)
-		if (eb_refusals_count_for(&tallies[i], source->family, &location, place))
-			tallied += tallies[i].count;
-	free(tallies);
-	view.dropped = eb_refusals_sum(view.dropped, tallied);
 	*out = view;
 	return 0;
 }
+
 struct view_args {
-	const struct eb_buckets *buckets;
-	struct eb_tally_cursor tallies;
 	int (*visit)(const struct eb_bucket_view *view, void *arg);
 	void *arg;
 };
@@ -111,25 +99,15 @@ static int visit_view(const struct eb_bucket_position *position, __u64 *entry, _
 	(void)tag;
 	if (!eb_bucket_read_entry(position->table, entry, key, &view))
 		return 0;
-	view.dropped = eb_refusals_sum(view.dropped, eb_refusals_take(&args->tallies, args->buckets, position->table,
-								      position->set, position->way, key));
 	return args->visit(&view, args->arg);
 }
 
 int eb_buckets_each(const struct eb_buckets *buckets, int family,
 		    int (*visit)(const struct eb_bucket_view *view, void *arg), void *arg)
 {
-	struct view_args args = { .buckets = buckets, .visit = visit, .arg = arg };
-	struct eb_tally *tallies;
-	size_t count;
-	int ret = eb_refusals_read(buckets, &tallies, &count);
+	struct view_args args = { .visit = visit, .arg = arg };
 
-	if (ret)
-		return ret;
-	args.tallies = (struct eb_tally_cursor){ .next = tallies, .end = tallies + count };
-	ret = eb_bucket_tables_walk(buckets, family, false, visit_view, &args);
-	free(tallies);
-	return ret;
+	return eb_bucket_tables_walk(buckets, family, false, visit_view, &args);
 }
 
 struct walk_args {

@@ -27,7 +27,7 @@ struct eb_bucket_view {
 	struct eb_source source;
 	uint64_t packets_full_at;
 	uint64_t bytes_full_at;
-	uint64_t dropped; /* packets refused, what CPUs have not written back included */
+	uint64_t dropped; /* packets refused: exact up to 1024, beyond that an estimate */
 };
 
 /* Maps the tables of `maps`, which the caller keeps open. `writable` is needed to reset, merge and sweep. Returns 0
@@ -53,7 +53,7 @@ int eb_buckets_find(const struct eb_buckets *buckets, const struct eb_source *so
 
 /*
  * Calls `visit` for every bucket in use of a family (4 or 6; 0 for both), in no particular order; ends early when it
- * returns other than 0, and returns that. The view is only valid during the call. `dropped` is exact as of its start.
+ * returns other than 0, and returns that. The view is only valid during the call.
  */
 int eb_buckets_each(const struct eb_buckets *buckets, int family,
 		    int (*visit)(const struct eb_bucket_view *view, void *arg), void *arg);
@@ -65,7 +65,7 @@ struct eb_bucket_cursor {
 };
 
 /*
- * As eb_buckets_each(), in pieces and without the refusals: when `visit` returns other than 0, the walk ends with that,
+ * As eb_buckets_each(), in pieces: when `visit` returns other than 0, the walk ends with that,
  * and the next call begins again with the set of that bucket. Visits name the entry by `index`, below
  * eb_buckets_entries() of its family. Returns 0 at the end of both tables.
  */
@@ -81,8 +81,8 @@ struct eb_bucket_count {
 void eb_buckets_count(const struct eb_buckets *buckets, int family, struct eb_bucket_count *out);
 
 /* Fills the buckets of `count` sources, of which those without one are left out, or all, and says how many of all were
- * in debt. Their entries go to nobody else for EB_IDLE_MARGIN. Their refusals are forgotten with them, those that CPUs
- * have not written back included. Return 0 or negative errno. */
+ * in debt. Their entries go to nobody else for EB_IDLE_MARGIN. Their refusals are forgotten with them. Return
+ * 0 or negative errno. */
 int eb_buckets_reset(struct eb_buckets *buckets, const struct eb_source *sources, size_t count);
 int eb_buckets_reset_all(struct eb_buckets *buckets, uint64_t *in_debt);
 
