@@ -67,6 +67,8 @@ EXPECTED = {
     "Prefixes by list": (2, 2, ["blocked", "src"]),
     "Skipped lines of lists": (1, 1, ["blocked", "src"]),
     "Detached by an operator": (1, 1, [0, 1]),
+    "Banned prefixes": (1, 2, ["operator"]),
+    "Packets of banned sources": (0.1, 1000, ["127.0.0.1:9464"]),
 }
 
 problems = []

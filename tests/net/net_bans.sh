@@ -16,7 +16,7 @@ rules() {
 		  - name: all
 		    action: limit
 		    packets: { rate: 1M/s, burst: 1M }
-		bans: { max: ${1:-1000} }
+		bans: { max: 1000 }
 	END
 }
 
@@ -110,12 +110,13 @@ equal "bans" 0 count_bans
 # What is no ban.
 for arguments in '' '10.8.0.1 --from x' '10.8.0.1 --for 0s' '10.8.0.1 --for now' 'oops'; do
 	# shellcheck disable=SC2086 # words
-	status=0; ban $arguments || status=$?
-	[ $status = 2 ] || fail "ban $arguments: $(cat "$dir/out")"
+	ban $arguments && status=0 || status=$?
+	[ "$status" = 2 ] || fail "ban $arguments: $(cat "$dir/out")"
 done
 
 # Over a reload, a kill, an agent that is not there and one with another size of the table.
-ban 10.8.0.1 --for 1h --reason kept && ban fd00:7::/64 || fail "ban: $(cat "$dir/out")"
+ban 10.8.0.1 --for 1h --reason kept || fail "ban: $(cat "$dir/out")"
+ban fd00:7::/64 || fail "ban: $(cat "$dir/out")"
 eb reload > /dev/null || fail "reload"
 drops 10.8.0.1
 kill_agent

@@ -82,6 +82,8 @@ start_fire 10.8.1.1 -k 50 -r 500
 for source in 10.6.0.1 10.7.200.1 10.9.0.1 10.200.0.1; do
 	send $source -n 50
 done
+eb ban 10.8.2.0/24 > /dev/null || fail "ban"
+send 10.8.2.1 -n 50
 from=far1 send 10.8.0.9 -n 50
 send_odd_frames
 eb flush > /dev/null || fail "flush"

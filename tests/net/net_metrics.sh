@@ -69,6 +69,8 @@ check_exposition() {
 		edgebucket_packets_total counter
 		edgebucket_bytes_total counter
 		edgebucket_frames_total counter
+		edgebucket_bans gauge
+		edgebucket_banned_packets_total counter
 		edgebucket_attached gauge
 		edgebucket_detached gauge
 		edgebucket_buckets gauge

@@ -14,6 +14,7 @@
 #include "base/log.h"
 #include "base/printable.h"
 #include "config/endpoint.h"
+#include "maps/bans.h"
 #include "redis/resolve.h"
 
 /* An address that was in use, or not there yet, is tried again after this long. */
@@ -120,6 +121,18 @@ static void expose_frames(FILE *out, const struct eb_frame_counter frames[EB_FRA
 	for (int i = 0; i < EB_FRAME_KINDS; i++)
 		eb_expose(out, "edgebucket_frames_total", EB_LABELS({ "kind", eb_frame_kind_name(i) }),
 			  frames[i].packets);
+}
+
+static void expose_bans(const struct eb_metrics *metrics, FILE *out, const struct eb_frame_counter *banned)
+{
+	const struct eb_bans *bans = eb_ban_keeper_bans(metrics->agent->bans);
+
+	eb_expose_family(out, "edgebucket_bans", "gauge", "Prefixes that are banned, by who decided it.");
+	for (int i = 0; i < EB_BAN_ORIGINS; i++)
+		eb_expose(out, "edgebucket_bans", EB_LABELS({ "from", eb_ban_origin_name(i) }),
+			  eb_bans_count_of(bans, i));
+	eb_expose_family(out, "edgebucket_banned_packets_total", "counter", "Packets of banned sources, dropped.");
+	eb_expose(out, "edgebucket_banned_packets_total", EB_NO_LABELS, banned->packets);
 }
 
 static void expose_buckets(const struct eb_metrics *metrics, FILE *out)
@@ -302,6 +315,7 @@ static void answer_metrics(struct eb_metrics *metrics, struct eb_http_reply *rep
 	expose_new_sources(metrics, reply->body);
 	expose_lists(metrics->agent, reply->body);
 	expose_frames(reply->body, frames);
+	expose_bans(metrics, reply->body, &frames[EB_BANNED]);
 	expose_buckets(metrics, reply->body);
 	expose_interfaces(metrics->agent, reply->body);
 	expose_intake(metrics->agent, reply->body);

@@ -56,6 +56,7 @@ struct eb_bans {
 	size_t state_length;
 	uint64_t *bits;
 	size_t counts[FAMILIES][LENGTHS]; /* entries by length */
+	size_t sums[FAMILIES];
 	size_t origins[EB_BAN_ORIGINS]; /* bans by origin */
 	size_t holes;
 	uint64_t next_end;
@@ -137,18 +138,9 @@ static void mark(uint64_t *bits, const struct eb_prefix *prefix)
 		mark6(bits + EB_BAN_WORDS, prefix);
 }
 
-static size_t count_family(const struct eb_bans *bans, int index)
-{
-	size_t sum = 0;
-
-	for (int len = 0; len < LENGTHS; len++)
-		sum += bans->counts[index][len];
-	return sum;
-}
-
 static void tell_program(struct eb_bans *bans)
 {
-	uint32_t families = (count_family(bans, 0) ? EB_BANS_V4 : 0) | (count_family(bans, 1) ? EB_BANS_V6 : 0);
+	uint32_t families = (bans->sums[0] ? EB_BANS_V4 : 0) | (bans->sums[1] ? EB_BANS_V6 : 0);
 
 	EB_WRITE(bans->state->bans, families);
 }
@@ -209,7 +201,10 @@ static bool find_exact(const struct eb_bans *bans, const struct eb_prefix *prefi
 
 static void count_entry(struct eb_bans *bans, const struct eb_ban_view *view, int by)
 {
-	bans->counts[index_of(view->prefix.family)][view->prefix.len] += by;
+	int index = index_of(view->prefix.family);
+
+	bans->counts[index][view->prefix.len] += by;
+	bans->sums[index] += by;
 	if (view->ban.kind == EB_BAN_HOLE)
 		bans->holes += by;
 	else if (view->ban.origin < EB_BAN_ORIGINS)
@@ -425,7 +420,7 @@ void eb_bans_close(struct eb_bans *bans)
 
 size_t eb_bans_count(const struct eb_bans *bans)
 {
-	return count_family(bans, 0) + count_family(bans, 1);
+	return bans->sums[0] + bans->sums[1];
 }
 
 size_t eb_bans_count_of(const struct eb_bans *bans, enum eb_ban_origin origin)
