@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* The kernel's random identity of this boot (random(4)). */
+/* The random id of this boot, which the kernel generates (random(4)). */
 #ifndef EB_BOOT_ID_H
 #define EB_BOOT_ID_H
 
 #define EB_BOOT_ID_MAX 40
 
-/* NUL-terminated; "" when the kernel does not tell. */
+/* Writes the id as text, NUL-terminated; "" if /proc does not provide it. */
 void eb_boot_id(char out[EB_BOOT_ID_MAX]);
 
 #endif

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* The wall's clock, in which stores keep buckets, and the one that nobody sets, which the XDP program reads. */
+/* The wall clock, in whose time stores keep buckets, and the monotonic clock, which the XDP program reads. */
 #ifndef EB_CLOCK_H
 #define EB_CLOCK_H
 
 #include <stdint.h>
 #include <time.h>
 
+/* Nanoseconds. */
+/* Nanoseconds. */
 static inline uint64_t eb_clock_ns(clockid_t clock)
 {
 	struct timespec now;
@@ -20,12 +22,14 @@ static inline uint64_t eb_wallclock_ns(void)
 	return eb_clock_ns(CLOCK_REALTIME);
 }
 
+/* Nanoseconds of CLOCK_MONOTONIC. */
+/* Nanoseconds of CLOCK_MONOTONIC. */
 static inline uint64_t eb_monotonic_ns(void)
 {
 	return eb_clock_ns(CLOCK_MONOTONIC);
 }
 
-/* As sd-event counts. */
+/* Microseconds of CLOCK_MONOTONIC, as sd-event takes them. */
 static inline uint64_t eb_monotonic_us(void)
 {
 	return eb_monotonic_ns() / 1000;

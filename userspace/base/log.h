@@ -1,15 +1,17 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * The log: one line per event on standard error, never waiting for who reads it, and never a flood.
+ * The log: one line per event on standard error. A slow reader never blocks the agent, and the rate of lines is
+ * limited.
  *
  *	eb_warning("the table is full", eb_num("packets", n), eb_str("hint", "raise table_size"));
  *
- * The message is a constant that says what happened; fields (eb_str(), eb_num(), eb_err()) say to what; "hint" what the
- * operator can do where neither message nor error say so. EB_LOG_ERROR: somebody must act. EB_LOG_WARNING: something
- * works less well than it should. EB_LOG_INFO: something changed. EB_LOG_DEBUG: the rest.
+ * The message is a constant that says what happened. The fields (eb_str(), eb_num(), eb_err()) say to which object. The
+ * field "hint" says what the operator can do, unless the message or the error already does. EB_LOG_ERROR: the operator
+ * must act. EB_LOG_WARNING: something works less well than it should. EB_LOG_INFO: something changed. EB_LOG_DEBUG: all
+ * other events.
  *
- * Every place that logs has a bucket of lines, see log_limit.h; what it may not write is counted. For the one thread
- * of the agent's loop.
+ * Each place that logs has its own limit of lines, see log_limit.h; suppressed lines are counted. Only the thread of
+ * the agent's event loop may call these functions.
  */
 #ifndef EB_LOG_H
 #define EB_LOG_H
@@ -22,36 +24,38 @@ enum eb_log_level { EB_LOG_ERROR, EB_LOG_WARNING, EB_LOG_INFO, EB_LOG_DEBUG };
 /* A place that logs. */
 struct eb_log_site {
 	struct eb_log_limit limit;
-	struct eb_log_site *next; /* of those that have suppressed lines */
+	struct eb_log_site *next; /* in the list of places with suppressed lines */
 	const char *message;
-	enum eb_log_level level; /* of the line suppressed last */
+	enum eb_log_level level; /* of the last suppressed line */
 	bool is_listed;
 };
 
-/* Before the first line. Makes standard error /dev/null if it is closed, and ignores SIGPIPE. */
+/* Call this before the first line. If standard error is closed, opens /dev/null as standard error. Ignores SIGPIPE. */
 void eb_log_open(void);
 
-/* Lines above this level are dropped; EB_LOG_INFO at start. */
+/* Sets the level; the log drops lines of less important levels. The initial level is EB_LOG_INFO. */
 void eb_log_set_level(enum eb_log_level level);
 bool eb_log_has_level(enum eb_log_level level);
 
-/* EB_LOG_LOGFMT at start. */
+/* The initial format is EB_LOG_LOGFMT. */
 void eb_log_set_format(enum eb_log_format format);
 
-/* From here on, lines above EB_LOG_DEBUG are limited. What is said before, at start, is written in full. */
+/* Limits the rate of lines from now on, except those of EB_LOG_DEBUG. The lines before, at the start, are not
+ * limited. */
 void eb_log_limit_rates(void);
 
-/* Says what was suppressed, where the limit has room again, and what could not be written. To be called regularly. */
+/* Reports suppressed lines of places whose limit admits lines again, and lines that could not be written. The agent
+ * calls this regularly. */
 void eb_log_catch_up(void);
 
-/* Says what was suppressed and lost in the end, and undoes eb_log_open(). */
+/* Reports all lines that were suppressed or lost and are not reported yet. Undoes eb_log_open(). */
 void eb_log_close(void);
 
-/* Return 0 and the value of a name ("error", "warning", "info", "debug"; "logfmt", "json"), or -EINVAL. */
+/* Parse a name ("error", "warning", "info", "debug"; "logfmt", "json"). Return 0, or -EINVAL with *out unchanged. */
 int eb_log_parse_level(const char *name, enum eb_log_level *out);
 int eb_log_parse_format(const char *name, enum eb_log_format *out);
 
-/* `fields` begin with the message. */
+/* Writes or suppresses one line. The first field is the message; the last has no name. */
 void eb_log_write(struct eb_log_site *site, enum eb_log_level level, const struct eb_log_field *fields);
 
 #define eb_log(level, text, ...)                                                                                      \
@@ -63,7 +67,7 @@ void eb_log_write(struct eb_log_site *site, enum eb_log_level level, const struc
 		eb_log_write(&eb_log_site_, level, eb_log_fields_);                                                   \
 	} while (0)
 
-/* The message and the end of the list included. */
+/* Including the message and the end of the list. */
 #define EB_LOG_FIELDS_MAX 16
 
 #define eb_error(...) eb_log(EB_LOG_ERROR, __VA_ARGS__)

@@ -1,26 +1,26 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* How often one message may be logged: a token bucket, by the arithmetic of gcra.h. The time is passed in. */
+/* Limits how often one message is logged: a token bucket with the arithmetic of gcra.h. The caller passes the time. */
 #ifndef EB_LOG_LIMIT_H
 #define EB_LOG_LIMIT_H
 
 #include <stdbool.h>
 #include <stdint.h>
 
-/* As many lines as a configuration has interfaces at most: each of them gets its own when all go at once. */
+/* The maximum number of interfaces in a configuration: if all of them go down at once, each one gets its line. */
 #define EB_LOG_BURST 64
 #define EB_LOG_REFILL_NS (10 * 1000000000ULL)
 
-/* Full when all zeros. */
+/* All zeros is a full bucket. */
 struct eb_log_limit {
 	uint64_t full_at;
-	uint64_t suppressed; /* since the last line that was admitted */
+	uint64_t suppressed; /* lines since the last admitted one */
 };
 
-/* Whether a line may be written at `now_ns` of CLOCK_MONOTONIC. If so, *suppressed says how many were not since the
- * last one. */
+/* Whether the limit admits a line at `now_ns` of CLOCK_MONOTONIC. If so, *suppressed gets the number of lines that were
+ * suppressed since the last admitted one. */
 bool eb_log_admit(struct eb_log_limit *limit, uint64_t now_ns, uint64_t *suppressed);
 
-/* The same for a line that says how many were suppressed; false also when there were none. */
+/* The same for a line that reports suppressed lines; also false if none were suppressed. */
 bool eb_log_admit_report(struct eb_log_limit *limit, uint64_t now_ns, uint64_t *suppressed);
 
 #endif

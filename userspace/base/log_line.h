@@ -12,15 +12,16 @@
 #include <stdint.h>
 #include <string.h>
 
-/* With its newline. A pipe takes a write of this size whole or not at all, so lines of several writers never mix. */
+/* Bytes, including the newline. A pipe accepts a write of this size completely or not at all, so the lines of several
+ * writers never mix. */
 #define EB_LOG_LINE_MAX PIPE_BUF
 
-/* What ends a value that was cut. */
+/* Marks the end of a value that was cut. */
 #define EB_LOG_CUT_MARK "\xe2\x80\xa6"
 
 enum eb_log_format { EB_LOG_LOGFMT, EB_LOG_JSON };
 
-/* A text, any bytes, left out when NULL; or a number. A list of fields ends with one whose name is NULL. */
+/* A text of any bytes (a NULL text omits the field), or a number. A list of fields ends with one whose name is NULL. */
 struct eb_log_field {
 	const char *name;
 	const char *text;
@@ -44,8 +45,8 @@ static inline struct eb_log_field eb_err(int err)
 	return eb_str("error", strerror(-err));
 }
 
-/* Writes the line, with its newline and without a NUL, and returns its length: 0 when memory is short. The longest
- * texts are cut until the line fits. Bytes that are not UTF-8, or that a terminal may obey, become \xNN. */
+/* Writes the line, with a newline and without a NUL. Returns its length, or 0 if out of memory. Cuts the longest texts
+ * until the line fits. Bytes that are not UTF-8, and control characters that a terminal could obey, become \xNN. */
 size_t eb_log_line(enum eb_log_format format, const struct eb_log_field *fields, char out[EB_LOG_LINE_MAX]);
 
 #endif

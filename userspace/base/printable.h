@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Texts from elsewhere (names of files, answers of servers), any bytes, made fit for JSON and for a terminal: what is
- * not UTF-8, DEL and the controls of C1 become \xNN. The controls of C0 stay: JSON quotes them.
+ * Makes texts from outside (file names, replies of servers), which can contain any bytes, safe for JSON and terminals:
+ * bytes that are not UTF-8, DEL and the C1 control characters become \xNN. The C0 control characters stay, because JSON
+ * escapes them.
  */
 #ifndef EB_PRINTABLE_H
 #define EB_PRINTABLE_H
@@ -11,12 +12,12 @@
 
 #define EB_PRINTABLE_MAX 4
 
-/* Puts the next character of *text, which is not at its end, into `out`, without a NUL, moves *text behind it and
- * returns the length. */
+/* Copies the next character of *text to `out`, without a NUL, and advances *text. *text must not be at its end. Returns
+ * the number of bytes written. */
 size_t eb_printable_next(const char **text, char out[EB_PRINTABLE_MAX]);
 
-/* The whole as a JSON string, a JSON null for NULL; NULL when memory is short. json_pack() takes no text of other
- * bytes than UTF-8. */
+/* Returns `text` as a JSON string, or a JSON null if `text` is NULL; the caller owns the reference. Returns NULL if out
+ * of memory. Use this instead of json_pack() for such texts: json_pack() refuses bytes that are not UTF-8. */
 json_t *eb_printable_json(const char *text);
 
 #endif

@@ -17,29 +17,31 @@
 #define EB_CONTROL_REQUEST_MAX (64 * 1024)
 #define EB_CONTROL_REPLY_MAX (128 * 1024)
 
-/* Returns 0, or -ENAMETOOLONG when no socket can have so long a path. */
+/* Writes the address of the socket in `run_dir`. Returns 0, or -ENAMETOOLONG if the path is too long for a socket. */
 int eb_control_address(const char *run_dir, struct sockaddr_un *out);
 
-/* A detach that holds over restarts. */
+/* The request for a detach that also holds over restarts. */
 #define EB_CONTROL_STAY "detach stay"
 
-/* "apply NANOSECONDS FILE": how long to wait for the confirmation, 0 to need none; FILE is what messages call it. */
+/* "apply NANOSECONDS FILE": how long the agent waits for the confirmation (0: it needs none), and the name of the file
+ * in messages. */
 #define EB_CONTROL_APPLY "apply "
 #define EB_CONFIRM_MIN_NS 1000000000ULL
 #define EB_CONFIRM_MAX_NS (24 * 3600 * 1000000000ULL)
 
 /*
- * Sends a request and waits for its reply, at most `timeout_ms` in each step. Returns 0 with *reply malloc'ed and
- * NUL-terminated, or negative errno: -ENOENT and -ECONNREFUSED say that no agent runs, -ETIMEDOUT that it did not
- * answer, -ECONNRESET that it ended the connection instead.
+ * Sends a request and waits for the reply, at most `timeout_ms` milliseconds in each step. Returns 0 with *reply
+ * malloc'ed and NUL-terminated, or negative errno: -ENOENT and -ECONNREFUSED mean that no agent runs, -ETIMEDOUT that the
+ * agent did not answer in time, -ECONNRESET that it closed the connection without an answer.
  */
 int eb_control_ask(const char *run_dir, const char *request, int timeout_ms, char **reply);
 
-/* The same with a file, which stays open; -1 for none. */
+/* The same; also passes the open descriptor `file`, which the caller keeps. -1 passes none. */
 int eb_control_ask_with(const char *run_dir, const char *request, int file, int timeout_ms, char **reply);
 
-/* The other side: receives a request, NUL-terminated, and its file, or -1. Returns its length, 0 when the client is
- * gone or sent nothing, or negative errno; a file comes with a text alone. */
+/* The agent's side: receives a request, NUL-terminated. *file gets the descriptor that was passed with it, which the
+ * caller closes, or -1. Returns the length of the request, 0 if the client closed the connection or sent nothing, or
+ * negative errno. *file can only be a descriptor if the length is positive. */
 ssize_t eb_control_receive(int fd, char request[EB_CONTROL_REQUEST_MAX + 1], int *file);
 
 #endif

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * The instance lock: one agent per run directory, and whether one is running.
+ * The instance lock: it permits one agent per run directory, and tells whether an agent is running.
  *
- * The file RUN_DIR/edgebucketd.lock holds "PID VERSION\n" and stays when the agent is gone; what counts is the lock on
- * it, which ends with the process however that ends. "PID VERSION stopping\n" is of an agent that releases it soon.
+ * The file RUN_DIR/edgebucketd.lock contains "PID VERSION\n" and stays when the agent ends. Only the lock on the file
+ * counts; the kernel releases it when the process ends, even if it is killed. "PID VERSION stopping\n" means that the
+ * agent will release the lock soon.
  */
 #ifndef EB_LOCK_H
 #define EB_LOCK_H
@@ -14,24 +15,25 @@
 #define EB_LOCK_VERSION_MAX 64
 
 /*
- * For the agent: makes `run_dir` if it is not there, and takes the lock. On success *fd holds the lock for as long as
- * it is open. Returns -EBUSY when another agent has it, -EAGAIN when that is stopping, or other negative errno; then
- * *error is a malloc'ed line (NULL when out of memory).
+ * For the agent: creates `run_dir` if it does not exist, and takes the lock. Returns 0, and *fd holds the lock while it
+ * is open; the caller owns it. Returns -EBUSY if another agent has the lock, -EAGAIN if that agent is stopping, or
+ * another negative errno; then *error is a malloc'ed line (NULL if out of memory).
  */
 int eb_lock_acquire(const char *run_dir, const char *version, int *fd, char **error);
 
-/* For the agent that holds it as `fd`: who wants the lock should wait for it. */
+/* For the agent that holds the lock as `fd`: tells other agents that it is stopping, so that they wait for the lock.
+ * Returns 0 or negative errno. */
 int eb_lock_announce_stop(int fd, const char *version);
 
-/* Who holds the lock. One that took it this very moment may still be without a pid (0) and version (""). */
+/* The agent that holds the lock. If it has only just taken the lock, pid can still be 0 and version "". */
 struct eb_lock_holder {
 	pid_t pid;
 	char version[EB_LOCK_VERSION_MAX];
 	bool is_stopping;
 };
 
-/* For everybody. Does not take the lock, so it cannot get in the way of an agent that starts. Returns 0; -ENOENT when
- * no agent runs; other negative errno. */
+/* For any process. Does not take the lock, so it cannot interfere with an agent that starts. Returns 0, -ENOENT if no
+ * agent runs, or another negative errno. */
 int eb_lock_find_holder(const char *run_dir, struct eb_lock_holder *out);
 
 #endif

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* What the kernel says of one interface (rtnetlink(7)). */
+/* What the kernel reports about one interface (rtnetlink(7)). */
 #ifndef EB_LINK_H
 #define EB_LINK_H
 
@@ -9,17 +9,18 @@
 
 struct eb_link {
 	uint16_t type;               /* ARPHRD_ of linux/if_arp.h */
-	char kind[EB_LINK_KIND_MAX]; /* "veth", "wireguard"; "" for a driver without */
-	uint64_t received;           /* frames, as the driver counts them: with or without those that XDP drops */
+	char kind[EB_LINK_KIND_MAX]; /* "veth", "wireguard"; "" if the driver has no kind */
+	uint64_t received;           /* frames; it depends on the driver whether those that XDP drops are included */
 };
 
-/* What the frames of an interface begin with, where XDP sees them. */
+/* The header with which the frames of an interface begin when XDP sees them. */
 enum eb_link_header { EB_LINK_ETHERNET, EB_LINK_IP, EB_LINK_OTHER };
 
-/* By its type. EB_LINK_OTHER also of types that are known, but of which XDP sees one thing or the other. */
+/* Derives the header from the type. EB_LINK_OTHER also stands for known types whose frames begin with different
+ * headers. */
 enum eb_link_header eb_link_header(const struct eb_link *link);
 
-/* Returns 0, -ENODEV when there is no such interface, or other negative errno. */
+/* Returns 0, -ENODEV if there is no interface with this index, or another negative errno. */
 int eb_link_read(int ifindex, struct eb_link *out);
 
 #endif

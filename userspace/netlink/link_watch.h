@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* Notifications of interfaces that come, go and change (rtnetlink(7), RTNLGRP_LINK), the program on them included. */
+/* Notifications of interfaces that appear, vanish or change, including changes of their XDP program (rtnetlink(7),
+ * RTNLGRP_LINK). */
 #ifndef EB_LINK_WATCH_H
 #define EB_LINK_WATCH_H
 
@@ -8,8 +9,9 @@
 
 struct eb_link_watch; /* opaque */
 
-/* `changed` is called with the name and index of the interface, and whether it is there and running; with NULL when
- * notifications were lost and all need a look. Returns 0 and an object for eb_link_watch_close(), or negative errno. */
+/* Calls `changed` from the event loop, with the name and index of the interface, and whether it exists and is running.
+ * If notifications were lost, `name` is NULL, and the callee must look at all interfaces. Returns 0 and an object for
+ * eb_link_watch_close(), or negative errno. */
 int eb_link_watch_open(sd_event *loop, void (*changed)(const char *name, int ifindex, bool running, void *arg),
 		       void *arg, struct eb_link_watch **out);
 
