@@ -7,7 +7,6 @@
 #include <time.h>
 
 /* Nanoseconds. */
-/* Nanoseconds. */
 static inline uint64_t eb_clock_ns(clockid_t clock)
 {
 	struct timespec now;
@@ -22,7 +21,6 @@ static inline uint64_t eb_wallclock_ns(void)
 	return eb_clock_ns(CLOCK_REALTIME);
 }
 
-/* Nanoseconds of CLOCK_MONOTONIC. */
 /* Nanoseconds of CLOCK_MONOTONIC. */
 static inline uint64_t eb_monotonic_ns(void)
 {

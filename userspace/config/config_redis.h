@@ -18,18 +18,19 @@
 
 enum eb_redis_kind { EB_REDIS_HOST, EB_REDIS_SOCKET, EB_REDIS_SENTINEL, EB_REDIS_CLUSTER };
 
-/* All but is_on may be NULL: the system's authorities, no client certificate, the name that was connected to. */
+/* All pointers can be NULL: then the authorities of the system, no client certificate, and the host name of the
+ * endpoint are used. */
 struct eb_redis_tls {
 	bool is_on;
-	char *ca, *cert, *key; /* files, which need not be there yet; cert and key come together */
+	char *ca, *cert, *key; /* files, which need not exist yet; cert and key are both NULL or both set */
 	char *server_name;
 };
 
-/* Strings are NULL where they were left out. Of a password and its file, one is there at most; the file is for
- * eb_password_read() whenever the password is needed: it changes, and need not be there yet. */
+/* Strings are NULL if they are not configured. At most one of a password and its file is set. Read the file with
+ * eb_password_read() each time the password is needed: it can change, and need not exist yet. */
 struct eb_redis_config {
 	enum eb_redis_kind kind;
-	struct eb_endpoint *nodes; /* the one host; the sentinels; members of the cluster */
+	struct eb_endpoint *nodes; /* the one host; the Sentinels; or members of the Cluster */
 	size_t node_count;         /* 0 for a socket */
 	char *socket;
 	char *username, *password, *password_file;
@@ -50,10 +51,10 @@ struct eb_redis_config *eb_redis_config_new(void);
 /* Leaves the configuration without nodes. */
 void eb_redis_config_free_nodes(struct eb_redis_config *redis);
 
-/* Either may be NULL. */
+/* Whether both configurations are the same. Either can be NULL. */
 bool eb_redis_config_equal(const struct eb_redis_config *a, const struct eb_redis_config *b);
 
-/* Where it is, for people: malloc'ed, NULL when memory is short. */
+/* The address of Redis as text for messages: malloc'ed; NULL if out of memory. */
 char *eb_redis_config_address(const struct eb_redis_config *redis);
 
 /* Accepts NULL. */

@@ -9,10 +9,12 @@
 #include "config/findings.h"
 #include "config/yaml.h"
 
-/* Reads the section. `into` is a struct eb_redis_config *, to be freed with eb_redis_config_free(). */
+/* Reads the section. `into` points to a pointer, which gets a struct eb_redis_config for eb_redis_config_free(). Returns
+ * 0 or negative errno; the error goes to the findings of the document. */
 int eb_redis_section_read(const struct eb_yaml_value *value, void *into);
 
-/* Reads a file that holds nothing else, YAML or JSON. Returns 0 or negative errno. */
+/* Reads a file that contains only this section, in YAML or JSON. Returns 0, or negative errno with an error in
+ * `report`. */
 int eb_redis_section_read_file(const char *path, struct eb_findings *findings, struct eb_redis_config **out);
 
 #endif

@@ -13,10 +13,11 @@ struct eb_endpoint {
 	uint16_t port;
 };
 
-/* An address or a host name. */
+/* Whether `text` is an IP address or a host name. */
 bool eb_endpoint_is_host(const char *text);
 
-/* `default_port` 0 asks for one in the text. Returns 0, -EINVAL or -ENOMEM. */
+/* Parses "host:port". If `default_port` is not 0, the port can be omitted. Returns 0 and an endpoint for
+ * eb_endpoint_done(), -EINVAL or -ENOMEM. */
 int eb_endpoint_parse(const char *text, uint16_t default_port, struct eb_endpoint *out);
 void eb_endpoint_done(struct eb_endpoint *endpoint);
 
@@ -24,8 +25,8 @@ struct eb_endpoint_text {
 	char text[272];
 };
 
-/* The other way round; a host of more than 255 characters is cut. By value, so that eb_endpoint_text(h, p).text serves
- * as an argument of printf. */
+/* Formats "host:port". Cuts a host of more than 255 characters. The result is a value, so that
+ * eb_endpoint_text(h, p).text can be an argument of printf. */
 struct eb_endpoint_text eb_endpoint_text(const char *host, uint16_t port);
 
 #endif

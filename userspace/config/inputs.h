@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * The files that a configuration is made of: its own text, the redis part, lists of prefixes. All are read through
- * here, so that a configuration can be read once more as it was when the files say something else (kept.h). Those that
- * are read at each connection to Redis, as of passwords, are not among them.
+ * The files that a configuration consists of: its own text, the redis section, lists of prefixes. All of them are read
+ * through these functions, which remember the texts, so that the configuration can be read again after the files have
+ * changed (kept.h). Files that are read at each connection to Redis, such as passwords, are not remembered.
  */
 #ifndef EB_INPUTS_H
 #define EB_INPUTS_H
@@ -14,40 +14,40 @@
 #include "config/prefix_list.h"
 
 struct eb_input_file {
-	char *path; /* as it was asked for */
+	char *path; /* as the caller named it */
 	mode_t mode;
-	struct eb_list_mark mark; /* of a list */
-	char *text; /* NUL-terminated behind its `size` bytes */
+	struct eb_list_mark mark; /* only of a list */
+	char *text; /* `size` bytes and a NUL */
 	size_t size;
 };
 
 struct eb_inputs {
 	struct eb_input_file *items; /* in the order of reading: the configuration itself comes first */
 	size_t count;
-	bool is_kept;    /* complete: what is not there cannot be read */
-	bool is_partial; /* a list was half-written */
-	bool is_update;  /* lists that changed; the other files are as before */
+	bool is_kept;    /* complete: files are only looked up here, and not read from disk */
+	bool is_partial; /* a list was half-written when it was read */
+	bool is_update;  /* contains only lists that changed; the other files are as before */
 };
 
-/* Empty. NULL when out of memory. */
+/* Returns an empty set for eb_inputs_free(); NULL if out of memory. */
 struct eb_inputs *eb_inputs_new(void);
 
-/* Accepts NULL. Wipes the texts: passwords are among them. */
+/* Wipes the texts, because they can contain passwords, and frees all. Accepts NULL. */
 void eb_inputs_free(struct eb_inputs *inputs);
 
-/* Remembers a copy of a text as what the file `path` holds. Returns 0 or -ENOMEM. */
+/* Remembers a copy of `text` as the content of the file `path`. Returns 0 or -ENOMEM. */
 int eb_inputs_add(struct eb_inputs *inputs, const char *path, mode_t mode, const char *text, size_t size);
 
-/* Puts the texts of `update` in place of those that `inputs` has of the same files. One that it does not have comes to
- * it only if it is an update itself. Returns 0 or -ENOMEM, with some of it done. */
+/* Replaces the texts in `inputs` with those that `update` has of the same files. A file that `inputs` does not contain
+ * is only added if `inputs` is itself an update. Returns 0, or -ENOMEM with a part of the texts replaced. */
 int eb_inputs_merge(struct eb_inputs *inputs, const struct eb_inputs *update);
 
 bool eb_inputs_equal(const struct eb_inputs *a, const struct eb_inputs *b);
 
-/* As eb_input_read(); `inputs` may be NULL, then nothing is remembered. */
+/* As eb_input_read(). If `inputs` is NULL, nothing is remembered. */
 int eb_inputs_read(struct eb_inputs *inputs, const char *path, size_t max, mode_t *mode, char **out, size_t *size);
 
-/* As eb_list_read(). What is found is the inputs', and there until the next file is read. */
+/* As eb_list_read(). *out belongs to `inputs` and is valid until the next file is read. */
 int eb_inputs_list(struct eb_inputs *inputs, const char *path, const struct eb_input_file **out);
 
 #endif

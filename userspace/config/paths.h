@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Where the agent keeps its things, out of a configuration that need not be good otherwise: the command line must find
- * the maps also while somebody edits the rules, and without reading a million prefixes first.
+ * The directories of the agent, read from a configuration that need not be valid otherwise: the command line must find
+ * the maps even while an operator edits the rules, and without reading a million prefixes first.
  */
 #ifndef EB_PATHS_H
 #define EB_PATHS_H
@@ -17,15 +17,15 @@ struct eb_paths {
 };
 
 /*
- * Reads them from a configuration, the defaults where it has none; `path` NULL is for the defaults alone. Returns 0 and
- * places for eb_paths_done(); -EINVAL when the file is no YAML, the open or read error otherwise, with a malloc'ed
- * line in *error.
+ * Reads the directories from a configuration, with defaults for missing keys. If `path` is NULL, all are defaults.
+ * Returns 0 and paths for eb_paths_done(); or -EINVAL if the file is not YAML, or the negative errno of opening or
+ * reading, with a malloc'ed line in *error.
  */
 int eb_paths_read(const char *path, struct eb_paths *out, char **error);
 void eb_paths_done(struct eb_paths *paths);
 
-/* The state_dir of a configuration that may be no YAML, or not be there: as one of its lines says, or the default. ""
- * for none. malloc'ed; NULL when out of memory. */
+/* The state_dir of a configuration that might not be YAML, or not exist: the value in one of its lines, or the default.
+ * "" means that there is none. malloc'ed; NULL if out of memory. */
 char *eb_paths_state_dir(const char *path);
 
 #endif

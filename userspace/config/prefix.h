@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Address prefixes: text to struct eb_prefix and back, and lists of them. Files of lists are prefix_list.h.
+ * Address prefixes: parsing and printing struct eb_prefix, and lists of prefixes. prefix_list.h reads lists from files.
  */
 #ifndef EB_PREFIX_H
 #define EB_PREFIX_H
@@ -16,20 +16,20 @@ struct eb_prefix_error {
 	char text[128];
 };
 
-/* "192.0.2.0/24", "2001:db8::/32"; without a length the one address. Octets may be padded to three digits, which are
- * decimal; what lies within ::ffff:0:0/96 becomes IPv4. Returns 0, or -EINVAL with an `error` that is made to follow
- * the quoted text. */
+/* Parses "192.0.2.0/24" or "2001:db8::/32"; without a length, a single address. Octets can be padded to three digits
+ * and are always decimal. Prefixes within ::ffff:0:0/96 become IPv4. Returns 0, or -EINVAL with an `error` that is
+ * worded to follow the quoted text. */
 int eb_prefix_parse(const char *text, struct eb_prefix *out, struct eb_prefix_error *error);
 
-/* With the length, always. Returns `out`. */
+/* Prints a prefix, always with its length. Returns `out`. */
 char *eb_prefix_print(const struct eb_prefix *prefix, char out[EB_PREFIX_TEXT_MAX]);
 
 /* Returns 0, -ENOMEM, or -E2BIG when the list is full. */
 int eb_prefix_list_add(struct eb_prefix_list *list, const struct eb_prefix *prefix);
 
-/* Adds what `text` says: a prefix, or a range "192.0.2.0-192.0.2.99" as the prefixes that it consists of, with spaces
- * around the dash or none. Returns 0, -EINVAL with an `error` as above, or as eb_prefix_list_add(); of a range that
- * does not fit, a part may have been added. */
+/* Parses and adds a prefix, or a range "192.0.2.0-192.0.2.99" as the prefixes that it consists of; the dash can have
+ * spaces around it. Returns 0, -EINVAL with an `error` as above, or the errors of eb_prefix_list_add(); in the last
+ * case, a part of a range might have been added. */
 int eb_prefix_list_parse(struct eb_prefix_list *list, const char *text, struct eb_prefix_error *error);
 
 /* Frees the items. */

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Lists of prefixes in files, as people publish them: reading the bytes of a file that may be replaced meanwhile, and
- * making prefixes of them.
+ * Published lists of prefixes: reading a file that another process might be replacing, and parsing its prefixes.
  */
 #ifndef EB_PREFIX_LIST_H
 #define EB_PREFIX_LIST_H
@@ -13,31 +12,32 @@
 #include "config/findings.h"
 
 /*
- * Reads a regular file whole; *text is malloc'ed and NUL-terminated behind its *size bytes, *mark tells this content
- * from another. Returns 0 or negative errno; -EBUSY says that the file is half-written: it changed while it was read,
- * or somebody has it open for writing and changed it a moment ago. A file that was exchanged for another by rename() is
- * the old one or the new.
+ * Reads a whole regular file. *text gets a malloc'ed text of *size bytes, followed by a NUL; *mark identifies the
+ * content. Returns 0 or negative errno. -EBUSY means that the file is half-written: it changed during the read, or
+ * another process has it open for writing and changed it a moment ago. If rename() replaces the file during the read,
+ * the result is the old or the new content, never a mixture.
  */
 int eb_list_read(const char *path, char **text, size_t *size, struct eb_list_mark *mark);
 
-/* Of the file that `path` names now. Returns 0 or negative errno. */
+/* Gets the mark of the file that `path` names now. Returns 0 or negative errno. */
 int eb_list_look(const char *path, struct eb_list_mark *mark);
 bool eb_list_mark_equal(const struct eb_list_mark *a, const struct eb_list_mark *b);
 
 /*
- * Adds what `text` lists, see edgebucket.yaml(5) for the forms. `path` names it in messages. With `skip_bad` lines that
- * are not understood are left out, counted in *skipped and warned of; without, the first is an error, and so is a text
- * of which no line is understood. Returns 0 or negative errno; the list keeps what was added until then.
+ * Parses `text` and adds its prefixes; edgebucket.yaml(5) describes the forms. `path` is its name in messages. With
+ * `skip_bad`, invalid lines are skipped, counted in *skipped and reported in a warning; a text without a valid line is
+ * an error. Without `skip_bad`, the first invalid line is an error. Returns 0, or negative errno with an error in
+ * `report`; prefixes that were added before the error stay in the list.
  */
 int eb_list_parse(struct eb_prefix_list *list, const char *text, size_t size, const char *path, bool skip_bad,
 		  size_t *skipped, struct eb_findings *findings);
 
-/* The list of a match that a file adds to. */
+/* The list of `match` that has this role. */
 struct eb_prefix_list *eb_list_of(struct eb_match *match, enum eb_list_role role);
 
 /*
- * Exchanges what `file`, one of match->files, gave to its list for other prefixes: `slice` is put in, and is then what
- * was there; the caller frees it. Returns 0, -ENOMEM or -E2BIG, with nothing changed.
+ * Replaces the prefixes that came from `file`, one of match->files, with those of `slice`. `slice` then contains the
+ * previous prefixes; the caller frees it. Returns 0; or -ENOMEM or -E2BIG with nothing changed.
  */
 int eb_list_exchange(struct eb_match *match, struct eb_list_file *file, struct eb_prefix_list *slice);
 

@@ -18,13 +18,13 @@ struct eb_protocols {
 void eb_protocols_add(struct eb_protocols *set, int proto);
 bool eb_protocols_have(const struct eb_protocols *set, int proto);
 
-/* "udp", "UDP" or "17". Returns the number, or -EINVAL. */
+/* Parses "udp", "UDP" or "17". Returns the number, 0-255, or -EINVAL. */
 int eb_protocol_parse(const char *text);
 
-/* Its name, or the number as text. Returns `out`. */
+/* Prints the name of the protocol, or its number if it has no name. Returns `out`. */
 char *eb_protocol_print(int proto, char out[EB_PROTOCOL_NAME_MAX]);
 
-/* True for those whose packets begin with a source and a destination port. */
+/* Whether the packets of this protocol begin with a source and a destination port. */
 bool eb_protocol_has_port(int proto);
 
 #endif

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Typed access to a YAML document: every value knows its line and its place, so that every refusal can name them.
+ * Typed access to a YAML document. Every value knows its line and its path, so that every error can name them.
  *
- * Owns libyaml: the sections of the configuration (config*.c) use it, nothing else sees a node. One document of
- * scalars, lists and mappings is accepted; anchors, aliases and tags, which configurations have no use for and
- * hostile files have, are refused, as is deep nesting.
+ * Only this module uses libyaml; the readers of the sections (config*.c) use this module. It accepts one document of
+ * scalars, lists and mappings. It refuses anchors, aliases, tags and deep nesting: a configuration does not need them,
+ * and a hostile file could abuse them.
  */
 #ifndef EB_YAML_H
 #define EB_YAML_H
@@ -16,7 +16,8 @@
 
 #include "config/findings.h"
 
-/* Larger files are refused: a Kubernetes ConfigMap ends there too, and long lists of prefixes have src_file. */
+/* In bytes; larger files are refused. A Kubernetes ConfigMap has the same limit; long lists of prefixes belong into a
+ * src_file. */
 #define EB_YAML_SIZE_MAX (1024 * 1024)
 
 struct eb_yaml {
@@ -30,10 +31,10 @@ struct eb_yaml {
 struct eb_yaml_value {
 	struct eb_yaml *yaml;
 	yaml_node_t *node;
-	const struct eb_yaml_value *parent; /* NULL for the document itself; outlives the value */
-	const char *key;  /* of a value in a mapping; NULL in a list */
-	size_t index;     /* in a list */
-	char label[48];   /* stands for the whole path down to here, unless empty */
+	const struct eb_yaml_value *parent; /* NULL for the document itself; must outlive the value */
+	const char *key;  /* key of a value in a mapping; NULL in a list */
+	size_t index;     /* position in a list */
+	char label[48];   /* unless empty, replaces the path of this value in messages */
 };
 
 struct eb_yaml_key {
@@ -47,26 +48,27 @@ struct eb_yaml_key {
 /* Reads `text`. `yaml` must outlive all values. Returns 0 or negative errno; what is wrong goes to `findings`. */
 int eb_yaml_init(struct eb_yaml *yaml, const char *file, const char *text, size_t size, struct eb_findings *findings);
 
-/* Reads a file. Returns likewise. */
+/* The same for a file. */
 int eb_yaml_open(struct eb_yaml *yaml, const char *path, struct eb_findings *findings);
 void eb_yaml_done(struct eb_yaml *yaml);
 
 struct eb_yaml_value eb_yaml_root(struct eb_yaml *yaml);
 unsigned int eb_yaml_line(const struct eb_yaml_value *value);
 
-/* Reports "FILE:LINE: PATH: message". Return -EINVAL (or -ENOMEM), and 0 (or -ENOMEM). */
+/* Report "FILE:LINE: PATH: message". eb_yaml_fail() returns -EINVAL or -ENOMEM; eb_yaml_warn() returns 0 or -ENOMEM. */
 int eb_yaml_fail(const struct eb_yaml_value *value, const char *format, ...) __attribute__((format(printf, 2, 3)));
 int eb_yaml_warn(const struct eb_yaml_value *value, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /*
- * A mapping: refuses keys that are not in the table, twice there or missing, then reads those present in the order of
- * the table, whatever the order in the file: a key's reader can rely on the keys before it. Bit n of *seen, which may
- * be NULL, tells that key n is there; it is set before the readers run.
+ * Reads a mapping. Refuses unknown and duplicate keys, and missing keys that are required. Then calls the readers of the
+ * keys that are present, in the order of the table and not of the file, so that a reader can rely on the keys before it.
+ * Bit n of *seen says that key n is present; it is set before the readers run. `seen` can be NULL. Returns 0 or negative
+ * errno.
  */
 int eb_yaml_read_map(const struct eb_yaml_value *value, const struct eb_yaml_key *keys, size_t key_count, void *into,
 		     uint64_t *seen);
 
-/* A list, item by item. */
+/* Reads a list: calls `read` for each item. Returns 0 or negative errno. */
 int eb_yaml_read_list(const struct eb_yaml_value *value, int (*read)(const struct eb_yaml_value *item, void *into),
 		      void *into);
 bool eb_yaml_is_list(const struct eb_yaml_value *value);
@@ -74,17 +76,18 @@ bool eb_yaml_is_map(const struct eb_yaml_value *value);
 bool eb_yaml_is_null(const struct eb_yaml_value *value);
 size_t eb_yaml_list_size(const struct eb_yaml_value *value);
 
-/* The text of a mapping's key ahead of reading it; NULL unless it is there and a scalar. */
+/* The text of a key of a mapping, before the mapping is read; NULL if the key is missing or no scalar. */
 const char *eb_yaml_peek(const struct eb_yaml_value *value, const char *key);
 
-/* Scalars. The text stays the document's; the string is the caller's to free. A missing value is refused. */
+/* Read a scalar; an empty value is refused. The result of eb_yaml_text() belongs to the document; the caller frees that
+ * of eb_yaml_string(). Return 0 or negative errno. */
 int eb_yaml_text(const struct eb_yaml_value *value, const char **out);
 int eb_yaml_string(const struct eb_yaml_value *value, char **out);
 int eb_yaml_number(const struct eb_yaml_value *value, uint64_t min, uint64_t max, uint64_t *out);
 int eb_yaml_bool(const struct eb_yaml_value *value, bool *out);
 int eb_yaml_choice(const struct eb_yaml_value *value, const char *const *names, size_t count, unsigned int *out);
 
-/* A file's path, freed by the caller; a relative one is taken from the directory of the file it stands in. */
+/* Reads the path of a file; the caller frees it. A relative path starts in the directory of the file that contains it. */
 int eb_yaml_path(const struct eb_yaml_value *value, char **out);
 
 #endif

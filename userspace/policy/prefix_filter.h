@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Making the filters of include/filter.h. Pure: prefixes -> bits in memory.
+ * Creates the filters of include/filter.h from prefixes, in memory.
  */
 #ifndef EB_PREFIX_FILTER_H
 #define EB_PREFIX_FILTER_H
@@ -8,8 +8,8 @@
 #include "policy/rules.h"
 
 /*
- * Makes the filter in front of a trie: trie->filter, and how it is asked in *out. Where one would let nearly every
- * address through, as short prefixes do, or there is no prefix, none is made, and out->shift is 0. Returns 0 or
+ * Creates the filter in front of a trie: trie->filter, and its parameters in *out. Creates none, and sets out->shift to
+ * 0, if there is no prefix, or if nearly every address would pass the filter, as with short prefixes. Returns 0 or
  * -ENOMEM.
  */
 int eb_filter_make(struct eb_trie *trie, int family, struct eb_filter *out);
