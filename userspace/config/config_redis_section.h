@@ -9,8 +9,8 @@
 #include "config/findings.h"
 #include "config/yaml.h"
 
-/* Reads the section. `into` points to a pointer, which gets a struct eb_redis_config for eb_redis_config_free(). Returns
- * 0 or negative errno; the error goes to the findings of the document. */
+/* Reads the section. `into` points to a pointer, which gets a struct eb_redis_config for eb_redis_config_free().
+ * Returns 0 or negative errno; the error goes to the findings of the document. */
 int eb_redis_section_read(const struct eb_yaml_value *value, void *into);
 
 /* Reads a file that contains only this section, in YAML or JSON. Returns 0, or negative errno with an error in

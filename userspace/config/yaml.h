@@ -60,10 +60,10 @@ int eb_yaml_fail(const struct eb_yaml_value *value, const char *format, ...) __a
 int eb_yaml_warn(const struct eb_yaml_value *value, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /*
- * Reads a mapping. Refuses unknown and duplicate keys, and missing keys that are required. Then calls the readers of the
- * keys that are present, in the order of the table and not of the file, so that a reader can rely on the keys before it.
- * Bit n of *seen says that key n is present; it is set before the readers run. `seen` can be NULL. Returns 0 or negative
- * errno.
+ * Reads a mapping. Refuses unknown and duplicate keys, and missing keys that are required. Then calls the readers of
+ * the keys that are present, in the order of the table and not of the file, so that a reader can rely on the keys
+ * before it. Bit n of *seen says that key n is present; it is set before the readers run. `seen` can be NULL. Returns 0
+ * or negative errno.
  */
 int eb_yaml_read_map(const struct eb_yaml_value *value, const struct eb_yaml_key *keys, size_t key_count, void *into,
 		     uint64_t *seen);
@@ -87,7 +87,8 @@ int eb_yaml_number(const struct eb_yaml_value *value, uint64_t min, uint64_t max
 int eb_yaml_bool(const struct eb_yaml_value *value, bool *out);
 int eb_yaml_choice(const struct eb_yaml_value *value, const char *const *names, size_t count, unsigned int *out);
 
-/* Reads the path of a file; the caller frees it. A relative path starts in the directory of the file that contains it. */
+/* Reads the path of a file; the caller frees it. A relative path starts in the directory of the file that contains
+ * it. */
 int eb_yaml_path(const struct eb_yaml_value *value, char **out);
 
 #endif

@@ -3,10 +3,10 @@
  * Asking the running agent: the address of its control socket, and the client's side of it.
  *
  * The socket RUN_DIR/control.sock keeps packets apart (SOCK_SEQPACKET). A request is one packet of text, a word and
- * optional arguments ("reload", "flush", "reset", "attach", "detach", "status", "lists"), or for bans a JSON object, see
- * agent/bans.h; with "apply" goes an open
- * file, as the agent may see other files by the same names: it can have mounts of its own, in a container say. The
- * reply is one packet of JSON, {"ok": true, ...} or {"ok": false, "error": "text"}.
+ * optional arguments ("reload", "flush", "reset", "attach", "detach", "status", "lists"), or for bans a JSON object,
+ * see agent/bans.h; with "apply" goes an open file, as the agent may see other files by the same names: it can have
+ * mounts of its own, in a container say. The reply is one packet of JSON, {"ok": true, ...} or {"ok": false, "error":
+ * "text"}.
  */
 #ifndef EB_CONTROL_H
 #define EB_CONTROL_H
@@ -31,8 +31,8 @@ int eb_control_address(const char *run_dir, struct sockaddr_un *out);
 
 /*
  * Sends a request and waits for the reply, at most `timeout_ms` milliseconds in each step. Returns 0 with *reply
- * malloc'ed and NUL-terminated, or negative errno: -ENOENT and -ECONNREFUSED mean that no agent runs, -ETIMEDOUT that the
- * agent did not answer in time, -ECONNRESET that it closed the connection without an answer.
+ * malloc'ed and NUL-terminated, or negative errno: -ENOENT and -ECONNREFUSED mean that no agent runs, -ETIMEDOUT that
+ * the agent did not answer in time, -ECONNRESET that it closed the connection without an answer.
  */
 int eb_control_ask(const char *run_dir, const char *request, int timeout_ms, char **reply);
 

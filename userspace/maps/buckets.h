@@ -15,14 +15,15 @@
 
 struct eb_buckets; /* opaque */
 
-/* Whose bucket. addr is masked, in network byte order; IPv4 in the first 4 bytes, the rest 0. */
+/* The source and rule to which a bucket belongs. addr is masked and in network byte order; an IPv4 address is in the
+ * first 4 bytes, and the rest is 0. */
 struct eb_source {
 	uint8_t family; /* 4 or 6 */
 	uint8_t addr[16];
 	uint32_t rule_id; /* eb_rule.id4 or id6 */
 };
 
-/* A bucket as it was at one moment. Times are ticks, see gcra.h; read them with eb_gcra_debt(). */
+/* A snapshot of a bucket. Times are ticks, see gcra.h; use eb_gcra_debt() to interpret them. */
 struct eb_bucket_view {
 	struct eb_source source;
 	uint64_t packets_full_at;
@@ -30,25 +31,27 @@ struct eb_bucket_view {
 	uint64_t dropped; /* packets refused: exact up to 1024, beyond that an estimate */
 };
 
-/* Maps the tables of `maps`, which the caller keeps open. `writable` is needed to reset, merge and sweep. Returns 0
- * and an object for eb_buckets_close(), or negative errno. */
+/* Opens the tables of `maps`, which the caller must keep open. `writable` is required to reset, merge and sweep.
+ * Returns 0 and an object for eb_buckets_close(), or negative errno. */
 int eb_buckets_open(const struct eb_maps *maps, bool writable, struct eb_buckets **out);
 
-/* Looking buckets up by their source maps the whole tables. eb_buckets_map() does so now, so that neither look-ups nor
- * walks can fail for want of memory until eb_buckets_unmap(), which gives it back. Returns 0 or negative errno. */
+/* A look-up of a bucket by its source maps the whole tables into memory. eb_buckets_map() maps them now, so that
+ * look-ups and walks cannot run out of memory until eb_buckets_unmap() unmaps them. Returns 0 or negative errno. */
 int eb_buckets_map(struct eb_buckets *buckets);
 void eb_buckets_unmap(struct eb_buckets *buckets);
 
 /* Accepts NULL. */
 void eb_buckets_close(struct eb_buckets *buckets);
 
-/* Now, as the XDP program reads it: CLOCK_MONOTONIC in ticks, which wrap. */
+/* The current time as the XDP program reads it: CLOCK_MONOTONIC in ticks, which wrap. */
 uint64_t eb_buckets_now(void);
 
-/* How many buckets the tables hold (a table_size each has twice as many entries, so more may be found). */
+/* The number of buckets for which the table of a family (4 or 6) is sized. It has twice as many entries, so a walk can
+ * find more buckets. */
 uint32_t eb_buckets_table_size(const struct eb_buckets *buckets, int family);
 
-/* Finds one source's bucket. -ENOENT when it has none, which is to say a full one. */
+/* Finds the bucket of a source. Returns 0, -ENOENT if it has none, which means a full one, or another negative
+ * errno. */
 int eb_buckets_find(const struct eb_buckets *buckets, const struct eb_source *source, struct eb_bucket_view *out);
 
 /*
@@ -58,9 +61,9 @@ int eb_buckets_find(const struct eb_buckets *buckets, const struct eb_source *so
 int eb_buckets_each(const struct eb_buckets *buckets, int family,
 		    int (*visit)(const struct eb_bucket_view *view, void *arg), void *arg);
 
-/* Where a walk that is done in pieces has come to; begins zeroed. */
+/* The position of a walk in slices. All zeros is the beginning. */
 struct eb_bucket_cursor {
-	uint32_t family_index; /* 0 IPv4, 1 IPv6, 2 at the end */
+	uint32_t family_index; /* 0: IPv4, 1: IPv6, 2: at the end */
 	uint32_t set;
 };
 
@@ -75,7 +78,7 @@ uint32_t eb_buckets_entries(const struct eb_buckets *buckets, int family);
 
 struct eb_bucket_count {
 	uint64_t in_use; /* entries with a source */
-	uint64_t in_debt; /* of these, not full: cannot be given to another source */
+	uint64_t in_debt; /* those of them that are not full, and so cannot be evicted */
 };
 
 void eb_buckets_count(const struct eb_buckets *buckets, int family, struct eb_bucket_count *out);
@@ -87,35 +90,35 @@ int eb_buckets_reset(struct eb_buckets *buckets, const struct eb_source *sources
 int eb_buckets_reset_all(struct eb_buckets *buckets, uint64_t *in_debt);
 
 /*
- * Gives a source's bucket a debt, making the bucket if needed. The debts of *view are those that its times are ahead
- * of `now`. EB_MERGE_LATER keeps the later of the two times; EB_MERGE_ADD adds both debts: what exceeds the burst is
- * repaid by refusing for longer, and only the longest refill that there is (EB_BURST_MAX) ends that. Safe while
- * packets are charged. Returns 1 when the bucket's debt grew, 0 when it was as large already, -ENOSPC when every place
- * it could have is in debt, -EBUSY when packets kept getting in the way.
+ * Gives the bucket of a source a debt; creates the bucket if needed. The debts are the distances of the times of *view
+ * from `now`. EB_MERGE_LATER keeps the later of the two times. EB_MERGE_ADD adds both debts; a debt above the burst
+ * makes the bucket refuse for longer, and is only limited by the longest possible refill (EB_BURST_MAX). Safe while
+ * packets are charged. Returns 1 if the debt of the bucket grew, 0 if it was as large already, -ENOSPC if all entries
+ * that the bucket could use are in debt, -EBUSY if concurrent charges prevented it repeatedly.
  */
 enum eb_merge { EB_MERGE_LATER, EB_MERGE_ADD };
 int eb_buckets_merge(struct eb_buckets *buckets, const struct eb_bucket_view *view, enum eb_merge merge, uint64_t now);
 
 /*
- * Takes the bucket away from its source if its times are those of *view: the entry is nobody's then. Safe while packets
- * are charged: one that has found the bucket is refused, as contended. Returns 0, -EAGAIN with *view as it is now when
- * something was charged meanwhile, or -ENOENT when the source has no bucket.
+ * Frees the entry of a bucket if its times are still those of *view. Safe while packets are charged: a packet whose CPU
+ * has already found the bucket is refused, as contended. Returns 0; -EAGAIN, with the current state in *view, if the
+ * bucket was charged in the meantime; or -ENOENT if the source has no bucket.
  */
 int eb_buckets_take_away(struct eb_buckets *buckets, struct eb_bucket_view *view);
 
-/* Clears entries that have been full for a day: what is left of their times would be misread once the clock has wrapped
- * (gcra.h). To be called daily. Returns how many. */
+/* Frees entries that have been full for a day: after the clock wraps, their times would be misread (gcra.h). Must be
+ * called daily. Returns the number of freed entries. */
 uint64_t eb_buckets_sweep(struct eb_buckets *buckets);
 
 /*
- * Sets debts above a burst of `policy` back to it when nobody has swept for so long that the clock may have wrapped:
- * they may never have been made. Otherwise such a debt is to be repaid, and stays. To be called at start. Returns how
- * many.
+ * Reduces debts above the burst of `policy` to the burst, if no agent has swept for so long that the clock might have
+ * wrapped: then such debts might only be misread times. Otherwise such a debt is real and stays. Must be called at the
+ * start. Returns the number of reduced debts.
  */
 uint64_t eb_buckets_mend(struct eb_buckets *buckets, const struct eb_policy *policy);
 
-/* Empties the entries that an agent before had in hand when it was killed; nobody else ever does that. Returns 0 or
- * negative errno. */
+/* Frees the entries that a previous agent was changing when it was killed; nothing else would. Returns 0 or negative
+ * errno. */
 int eb_buckets_recover(struct eb_buckets *buckets);
 
 #endif

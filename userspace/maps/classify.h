@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Which rule a packet would meet, asked of the pinned policy that is in force: the same look-ups and the same
- * arithmetic as the program's (bpf/classify.h), for a packet of which not everything may be known.
+ * Finds the rule that a packet would match in the pinned policy in force. It makes the same look-ups and uses the same
+ * arithmetic as the program (bpf/classify.h), but parts of the packet can be unknown.
  */
 #ifndef EB_CLASSIFY_H
 #define EB_CLASSIFY_H
@@ -17,27 +17,27 @@ struct eb_flow {
 	uint8_t src[16];
 	uint8_t dst[16];
 	bool has_dst;
-	int proto; /* -1 when not known */
-	int dport; /* -1 when not known, or none */
+	int proto; /* 0-255; -1 if unknown */
+	int dport; /* host byte order; -1 if unknown or if there is no port */
 };
 
-/* A rule ahead of the one found, which would decide if what the flow leaves open were the following. */
+/* A rule before the one that was found. It would decide if the unknown parts of the flow had these values. */
 struct eb_flow_candidate {
 	int rule;
-	bool has_dst; /* it takes this destination, one of perhaps many */
+	bool has_dst; /* `dst` is one destination that the rule matches; there can be others */
 	uint8_t dst[16];
-	int proto;    /* … this protocol; -1 when it takes any, or the flow's own */
-	int dport;    /* … this port; likewise */
+	int proto;    /* a protocol that the rule matches; -1 if it matches any, or the one of the flow */
+	int dport;    /* a port that the rule matches; -1 likewise */
 };
 
 struct eb_flow_rule {
-	struct eb_policy policy;   /* in force while the look-ups were made */
-	int rule;                  /* index into policy.rules; -1 when none matches */
+	struct eb_policy policy;   /* the policy that was in force during the look-ups */
+	int rule;                  /* index into policy.rules; -1 if none matches */
 	struct eb_flow_candidate candidates[EB_RULES_MAX]; /* in the order of the rules */
 	int candidate_count;
 };
 
-/* What a flow leaves open matches only rules that do not ask for it. Returns 0 or negative errno. */
+/* An unknown part of the flow only matches rules without a condition on it. Returns 0 or negative errno. */
 int eb_flow_classify(const struct eb_maps *maps, const struct eb_flow *flow, struct eb_flow_rule *out);
 
 #endif

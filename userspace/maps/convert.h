@@ -1,27 +1,30 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Carries debts from the buckets of one policy into those of another, while packets are charged.
+ * Carries debts from the buckets of one policy to those of another, while packets are charged.
  *
- * A reload that changes limits, in one table: no source may be admitted more than its limit at any moment, so at every
- * moment one bucket decides. Let O be a source's bucket of the old rule, N that of the new one.
+ * A reload that changes limits, within one table: no source may get more than its limit at any moment. So at every
+ * moment, exactly one bucket decides. Let O be the bucket of a source under the old rule, and N its bucket under the
+ * new rule.
  *
- *  1. The new policy is filled in beside the old one, whose rules then say which rule of it comes next (eb_rule.next).
- *     The old one stays in force. After a grace period every packet knows: it charges O if its source has one, and N,
- *     under the new limits, if not. Nobody makes an O any more.
- *  2. eb_convert_move(), for each O: N gets the debt that O has, converted; then O is taken away, if nothing was
- *     charged to it since it was read, else again. Until O is gone nobody charges N, so the later of both times is
- *     exactly O's debt; taking away is one compare-and-swap of the time that every charge changes, so no charge is
- *     lost. A packet that found O before it went sees that it is gone, and is refused.
- *  3. The new policy is put into force: it charges N, as the old one has done.
+ *  1. The agent writes the new policy beside the old one. Then each old rule announces its successor (eb_rule.next).
+ *     The
+ *     old policy stays in force. After a grace period, the program on every CPU has seen the announcement: it charges O
+ *     if the source has an O, and N with the new limits otherwise. From then on, no CPU creates an O.
+ *  2. eb_convert_move(), for each O: gives the converted debt of O to N. Then it takes O away if nothing was charged to
+ * O since it was read, and else repeats. While O exists, no CPU charges N, so the later of both times is exactly the
+ *     debt of O. O is taken away by one compare-and-swap of the time that every charge changes, so no charge is lost. A
+ *     packet whose CPU found O before it was taken away sees that O is gone, and is refused.
+ *  3. The agent puts the new policy into force. It charges N, as the old policy already does.
  *
- * No source is refused or admitted for the sake of a reload but for a packet that is on the way when its O goes. All of
- * it can end between any two steps: the maps then stay as exact as they are, and the next agent goes on with step 2.
- * Where sources become coarser (`per`), several O go into one N, which siblings may be charging: it gets the largest of
- * their debts, and from the first on, the group has one bucket.
+ * A reload changes the verdict of no packet, except one that is being processed when its O is taken away. The agent can
+ * die between any two steps: the buckets stay exact, and the next agent continues with step 2. If sources become
+ * coarser (`per`), several O are merged into one N, which other sources of the group might already charge: N gets the
+ * largest of their debts, and from the first merge on, the group has one bucket.
  *
- * From other maps (an upgrade, another table_size), whose program knows nothing of that: eb_convert_copy() before the
- * new program is attached, eb_convert_catch_up() after it, which adds what the old one admitted in between. The limit
- * may be exceeded by as much for those milliseconds; what was admitted is owed, and repaid by refusing for longer.
+ * Other maps (an upgrade, another table_size) have a program that does not know of this. eb_convert_copy() runs before
+ * the new program is attached, and eb_convert_catch_up() afterwards; it adds what the old program admitted in between.
+ * During these milliseconds, a source can exceed its limit by that amount. It is in debt for it, and is refused for
+ * longer until the debt is repaid.
  */
 #ifndef EB_CONVERT_H
 #define EB_CONVERT_H
@@ -35,19 +38,19 @@
 struct eb_convert; /* opaque */
 
 /*
- * `from` and `to` are copied. With `same_table` only the buckets of rules whose identity changes are converted. Returns
- * NULL when out of memory.
+ * Copies `from` and `to`. With `same_table`, converts only the buckets of rules whose id changes. Returns an object for
+ * eb_convert_free(); NULL if out of memory.
  */
 struct eb_convert *eb_convert_new(const struct eb_policy *from, const struct eb_policy *to, bool same_table);
 
 /* Accepts NULL. */
 void eb_convert_free(struct eb_convert *convert);
 
-/* Sets eb_rule.next in `policy`, a copy of `from`. False when no buckets change. */
+/* Step 1: sets eb_rule.next in `policy`, a copy of `from`. Returns false if no buckets change. */
 bool eb_convert_announce(const struct eb_convert *convert, struct eb_policy *policy);
 
-/* Step 2. The tables are mapped (eb_buckets_map()), so it cannot fail. Returns how many buckets found no room: their
- * sources begin with full ones. */
+/* Step 2. The tables must be mapped (eb_buckets_map()), so it cannot fail. Returns the number of buckets for which the
+ * table had no room: their sources start with full buckets. */
 size_t eb_convert_move(struct eb_convert *convert, struct eb_buckets *buckets);
 
 /* Gives the buckets the debts in `foreign`, and remembers them; or only remembers, for what `into` has already (NULL).

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * The order in which debts are put into a table that may not have room for all: those that are over soonest are left
- * out, not who has been refused for an hour.
+ * The order in which debts are put into a table that might not have room for all: the longest come first, so that the
+ * debts that are left out are those that end soonest.
  */
 #ifndef EB_DEBT_ORDER_H
 #define EB_DEBT_ORDER_H
@@ -10,8 +10,8 @@
 #include <stdint.h>
 
 /*
- * Numbers below `count`, those first for which `length` is largest, to a factor of two: sorting a million debts exactly
- * would take longer than it is worth. The caller frees them; NULL when out of memory.
+ * Returns the numbers 0 to `count` - 1, ordered by decreasing `length`, but only to a factor of two: an exact sort of a
+ * million debts would take too long. The caller frees the array; NULL if out of memory.
  */
 uint32_t *eb_debt_order(size_t count, uint64_t (*length)(size_t number, const void *arg), const void *arg);
 

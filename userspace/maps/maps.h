@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * The pinned maps: descriptors by name, and reading what is small. Buckets have a module of their own (buckets.h).
- * Agent and command line both use it; it works whether or not an agent runs.
+ * The pinned maps: their descriptors, and functions that read the small ones. buckets.h reads the buckets. The agent
+ * and the command line use this module; it also works when no agent runs.
  */
 #ifndef EB_MAPS_USER_H
 #define EB_MAPS_USER_H
@@ -37,45 +37,46 @@ enum eb_map {
 #define EB_MAP_IS_OF_BANS(map) ((map) >= EB_MAP_BANS_V4 && (map) <= EB_MAP_BAN_BITS)
 
 struct eb_maps {
-	int fd[EB_MAPS]; /* -1 when not open */
+	int fd[EB_MAPS]; /* -1: not open */
 };
 
-/* Name of a map and of its pin, by enum eb_map. */
+/* The name of a map, which is also the name of its pin. */
 const char *eb_map_name(enum eb_map map);
 
-/* All descriptors -1, so that eb_maps_close() is safe. */
+/* Sets all descriptors to -1, so that eb_maps_close() is safe. */
 void eb_maps_init(struct eb_maps *maps);
 
 /*
- * Opens the maps pinned in `pin_dir`. Returns 0; -ENOENT when there are none or an agent never finished making them;
- * -EPROTO when they have another schema or some are missing; other negative errno. On failure nothing stays open and
- * *error is a malloc'ed line that says what is missing and what to do.
+ * Opens the maps pinned in `pin_dir`, for eb_maps_close(). Returns 0; -ENOENT if there are none, or if an agent did not
+ * finish creating them; -EPROTO if they have another schema or some are missing; or another negative errno. On failure
+ * nothing stays open, and *error is a malloc'ed line that says what is missing and what to do.
  */
 int eb_maps_open(const char *pin_dir, struct eb_maps *out, char **error);
 
 void eb_maps_close(struct eb_maps *maps);
 
-/* Reads the id of the map `state`, by which a program is known for ours. 0 or negative errno. */
+/* Reads the id of the map `state`. A program that uses this map is ours. Returns 0 or negative errno. */
 int eb_maps_state_id(const struct eb_maps *maps, __u32 *out);
 
-/* Reads the index of the policy in force / the policy itself. 0 or negative errno. */
+/* Read the index of the policy in force, and the policy itself. Return 0 or negative errno. */
 int eb_maps_active(const struct eb_maps *maps, __u32 *out);
 int eb_maps_policy(const struct eb_maps *maps, struct eb_policy *out);
 
-/* Sums over all CPUs. 0 or negative errno. */
+/* Read the counters of a rule's slot, and the frame counters, summed over all CPUs. Return 0 or negative errno. */
 int eb_maps_counters(const struct eb_maps *maps, __u32 slot, struct eb_counters *out);
 int eb_maps_frames(const struct eb_maps *maps, struct eb_frame_counter out[EB_FRAME_KINDS]);
 
-/* Frames on one interface that were not IP; 0 when there were none. */
+/* Reads the number of frames on one interface that were not IP. Returns 0 or negative errno. */
 int eb_maps_not_ip(const struct eb_maps *maps, __u32 ifindex, __u64 *out);
 
-/* Forgets those of the interfaces that are gone, so that there is room for new ones. */
+/* Deletes these counters for interfaces that no longer exist, so that there is room for new ones. */
 void eb_maps_forget_interfaces(const struct eb_maps *maps);
 
-/* Makes a map for a place in `filters`, of `count` words. Returns its descriptor, the caller's, or negative errno. */
+/* Creates an inner map for `filters` with `count` words. Returns a descriptor that the caller closes, or negative
+ * errno. */
 int eb_maps_make_filter(const uint64_t *words, size_t count);
 
-/* Number of CPUs a per-CPU value has room for. */
+/* The number of CPUs for which a per-CPU value has room. */
 int eb_maps_cpus(void);
 
 #endif
