@@ -160,7 +160,7 @@ podman stop edgebucket-2 > /dev/null
 ip -n "$card" link set dev card0 xdp off
 rm -rf "$pin_dir" /run/edgebucket/*
 in_card podman start edgebucket-2 > /dev/null
-wait_container edgebucket-2 "made new maps"
+wait_container edgebucket-2 "created new maps"
 until_true "readiness" probe edgebucket-2 readiness
 [ "$(restored buckets)" = 2 ] || fail "restored: $(eb --json status | jq -c .restore)"
 send 10.8.0.1 -n 20

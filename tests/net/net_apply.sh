@@ -72,7 +72,7 @@ refused 1 "nothing awaits a confirmation; $dir/new/open.yaml was not confirmed i
 done_well apply --confirm 10m "$dir/new/open.yaml"
 grep -q 'open.yaml: 1 rules in force for 600s' "$dir/out" || fail "apply said: $(cat "$dir/out")"
 pending "$dir/new/open.yaml" || fail "status does not show it: $(eb --json status)"
-eb status | grep -q 'Pending:.*open.yaml awaits "edgebucket confirm", else rolled back in [0-9]*s' ||
+eb status | grep -q 'Pending:.*open.yaml waits for "edgebucket confirm", rolled back otherwise in [0-9]*s' ||
 	fail "status does not say it: $(eb status)"
 refused 1 "no reload while $dir/new/open.yaml awaits its confirmation, for another [0-9]*s" reload
 kill -HUP "$agent_pid"
@@ -179,12 +179,12 @@ refused 1 "nothing.yaml: cannot be read: No such file" apply "$dir/new/nothing.y
 table_size=131072 try "$dir/new/large.yaml" <<< '  - { name: open, action: allow }'
 refused 1 'table_size cannot change.*restart' apply --confirm 10s "$dir/new/large.yaml"
 chgrp adm "$config"
-refused 1 "$config cannot be replaced: Operation not permitted; its owner and group have to be root" \
+refused 1 "$config cannot be replaced: Operation not permitted; its owner and group must be root" \
 	apply --confirm 10s "$dir/new/open.yaml"
 chgrp root "$config"
 [ "$(find "$dir/etc" -name '*.yaml.*')" = "$config.previous" ] || fail "left behind: $(ls -a "$dir/etc")"
 cp "$config" "$dir/new/same.yaml"
-refused 1 "same.yaml is what $config says already" apply --confirm 10s "$dir/new/same.yaml"
+refused 1 "same.yaml has the same content as $config" apply --confirm 10s "$dir/new/same.yaml"
 done_well apply "$config"
 for time in 0s 999ms 25h 60 soon; do
 	refused 2 -- "--confirm: \"$time\" is" apply --confirm $time "$dir/new/open.yaml"
@@ -247,10 +247,10 @@ eb reload > "$dir/replaced" 2>&1 || got=reload
 stop_agent
 umount "$config"
 [ "$got" = 1 ] || fail "apply where the file is a mount: $got"
-grep -q "$config cannot be replaced: it is mounted by itself.*mount its directory" "$dir/trial" ||
+grep -q "$config cannot be replaced: it is mounted as a single file.*mount its directory" "$dir/trial" ||
 	fail "apply said: $(cat "$dir/trial")"
-! grep -q "another file" "$dir/as-it-was" || fail "a file that is as it was: $(cat "$dir/as-it-was")"
-grep -q "warning: $config: is mounted by itself, and .* another file took its place" "$dir/replaced" ||
+! grep -q "which was replaced" "$dir/as-it-was" || fail "a file that is as it was: $(cat "$dir/as-it-was")"
+grep -q "warning: $config: is mounted as a single file, which was replaced" "$dir/replaced" ||
 	fail "no warning of a file that was replaced outside: $(cat "$dir/replaced")"
 
 # Nothing can be confirmed where nothing can be written.

@@ -33,7 +33,7 @@ says_it() { status_is '.pins.problem | test("mount -t bpf bpf /sys/fs/bpf")' && 
 is_private() {
 	until_true "the status of $1" says_it
 	log_has "msg=\"the maps will not be found by the next agent\"" || fail "the log of $1 says nothing"
-	log_has "msg=\"made new maps\"" || fail "the maps of $1 were there"
+	log_has "msg=\"created new maps\"" || fail "the maps of $1 were there"
 	ends
 }
 

@@ -103,7 +103,7 @@ stop_agent
 eb detach > /dev/null || fail "detach without an agent"
 
 # What the agent will not be able to read is what --check finds, too.
-denied="list.txt.* cannot be read: Permission denied, also to root without CAP_DAC_OVERRIDE: make root its owner"
+denied="list.txt.* cannot be read: Permission denied, even for root, without CAP_DAC_OVERRIDE: make root its owner"
 echo 10.8.0.0/16 > "$dir/list.txt"
 chown 65534 "$dir/list.txt"
 chmod 600 "$dir/list.txt"

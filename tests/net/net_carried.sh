@@ -25,7 +25,7 @@ restart_larger() {
 }
 
 is_settled() { [ ! -e "$pin_dir/replacing" ]; }
-is_held() { wait_log "the program before is still on an interface.* interface=card1"; ! is_settled; }
+is_held() { wait_log "the previous program is still attached to an interface.* interface=card1"; ! is_settled; }
 put_foreign() { ip -n "$card" link set dev "$1" xdpgeneric obj "$dir/foreign.o" sec xdp; }
 take_foreign() { ip -n "$card" link set dev "$1" xdpgeneric off; }
 

@@ -147,7 +147,7 @@ shows '^edgebucket [0-9]' --version
 says '.version and .libbpf and .schema > 0' version
 for ask in --help help; do
 	shows '^Usage: edgebucket .*COMMAND' $ask
-	shows '^  explain  *what would happen' $ask
+	shows '^  explain  *explain what would happen' $ask
 done
 for ask in 'help explain' 'explain --help' 'explain 10.0.0.1 -h'; do
 	# shellcheck disable=SC2086 # words

@@ -178,7 +178,7 @@ start_agent
 echo 10.12.0.0/16 > "$dir/lists/bad.txt"
 until_true "a watched list to be kept" is_kept 10.12.0.0/16
 echo 192.0.2.858 > "$dir/lists/bad.txt"
-log=$dir/agent.log wait_log 'a list changed but cannot come into force, its previous content stays.*192.0.2.858'
+log=$dir/agent.log wait_log 'a list changed but cannot be put into force, its previous content stays.*192.0.2.858'
 reboot
 start_agent
 fallen_back "bad.txt:1: .*192.0.2.858"

@@ -23,7 +23,7 @@ waits() { [ -n "$(children)" ]; }
 waits_no_more() { ! waits; }
 children() { cat "/proc/$agent_pid/task/$agent_pid/children"; }
 is_protected() { [ -n "$(prog_on card0)" ]; }
-is_held() { log_has "not attached yet.* interface=card0 .*libxdp is still at work to attach"; }
+is_held() { log_has "not attached yet.* interface=card0 .*cannot attach yet: libxdp is still working"; }
 
 launch_held() {
 	hold

@@ -96,7 +96,7 @@ problem "$dir/feed.txt" 'o' && fail "a good file still has a problem"
 exec 8> "$dir/feed.txt"
 printf '10.9.0.' >&8
 eb reload > "$dir/out" 2>&1 || fail "reload: $(cat "$dir/out")"
-grep -q "feed.txt: is being written; its 2 prefixes of before stay" "$dir/out" || fail "half-written: $(cat "$dir/out")"
+grep -q "feed.txt: is being written; its previous 2 prefixes stay" "$dir/out" || fail "half-written: $(cat "$dir/out")"
 grep -q '  blocked: 5 prefixes$' "$dir/out" || fail "half-written: $(cat "$dir/out")"
 blocks 10.9.0.6 || fail "a reload put a half-written list into force"
 printf '8\n' >&8
@@ -111,8 +111,8 @@ touch -d '1 hour ago' "$dir/feed.txt"
 : > "$dir/own.txt"
 eb reload > "$dir/out" 2>&1 || fail "reload: $(cat "$dir/out")"
 for line in '  blocked: 103 prefixes, 99 more than before' '  own: 0 prefixes, 1 fewer than before' \
-	'feed.txt: left out lines that are not understood: 1; the first, line 101: "oops"' \
-	'no prefix is in its src_file: it allows no packet, and rule "blocked" after it denies'; do
+	'feed.txt: skipped lines that are not valid: 1; the first, line 101: "oops"' \
+	'its src_file contains no prefix: it allows no packet, and rule "blocked" after it denies'; do
 	grep -q -- "$line" "$dir/out" || fail "reload does not say \"$line\": $(cat "$dir/out")"
 done
 echo '10.20.0.1' > "$dir/feed.txt"
@@ -120,5 +120,5 @@ cp "$config" "$dir/next.yaml"
 echo '# another' >> "$dir/next.yaml"
 eb --json apply "$dir/next.yaml" > "$dir/out" 2> "$dir/notes" || fail "apply: $(cat "$dir/out")"
 jq -e '(.prefixes[] | select(.rule == "blocked")) == { rule: "blocked", prefixes: 4, change: -99 } and
-	any(.warnings[]; contains("has 4 prefixes where it had 103"))' "$dir/out" > /dev/null ||
+	any(.warnings[]; contains("has 4 prefixes and had 103 before"))' "$dir/out" > /dev/null ||
 	fail "apply: $(cat "$dir/out")"

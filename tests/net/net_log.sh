@@ -31,7 +31,7 @@ start() {
 	until_true "the agent to attach" is_up
 }
 
-messages='starting,made new maps,rules in force,attached,reload refused,reloaded,another process detached the program,stopping'
+messages='starting,created new maps,rules in force,attached,reload refused,reloaded,another process detached the program,stopping'
 
 # has_messages COMMAND...: its output has one of each.
 has_messages() {
@@ -71,7 +71,7 @@ has_messages jq -r .msg "$log"
 live
 every_line 'test("^time=[-0-9T:.]+Z level=[a-z]+ msg=.") and
 	test("^[a-z_]+=(\"([^\"\\\\]|\\\\.)*\"|[^ \"=]+)( [a-z_]+=(\"([^\"\\\\]|\\\\.)*\"|[^ \"=]+))*$")'
-messages=${messages/made new maps/adopted} has_messages sed -E 's/.* msg="?//' "$log"
+messages=${messages/created new maps/adopted} has_messages sed -E 's/.* msg="?//' "$log"
 ! LC_ALL=C grep -q '[[:cntrl:]]' "$log" || fail "control characters in the log"
 
 # The journal's own stream, by device and inode; and one that is only inherited.

@@ -41,7 +41,7 @@ without_descriptors() {
 	kill "$tracer"
 	wait "$tracer" 2> /dev/null || true
 	within "attempts to take a connection to $1" 1 30 "$calls"
-	log_has "cannot take a connection" || fail "nothing is said of $1"
+	log_has "cannot accept a connection" || fail "nothing is said of $1"
 	prlimit --pid "$agent_pid" --nofile=1024:1024
 	kill "$reach_pid"
 	wait "$reach_pid" 2> /dev/null || true

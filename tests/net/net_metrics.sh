@@ -170,7 +170,7 @@ rules() {
 check_rules
 make_network
 
-# A store that does not answer: ready once the restore was decided, and enforced then.
+# A store that does not answer: ready once the restore is decided, and enforced then.
 settings='redis: { host: 127.0.0.1, port: 6379, restore_timeout: 3s, connect_timeout: 10s }'
 start_silent 127.0.0.1 6379
 rules | write_config
@@ -303,7 +303,7 @@ wait_log "cannot serve metrics.*cannot listen at 127.0.0.1:9464"
 status_is '.metrics | .served == false and (.problem | test("another program"))' || fail "status: $(eb --json status)"
 eb status | grep -q '^Metrics: .*not served: cannot listen at 127.0.0.1:9464' || fail "status: $(eb status)"
 [ "$(eb probe)" = "every interface is enforced" ] || fail "probe"
-[ "$(eb probe readyz)" = "the restore was decided" ] || fail "probe readyz"
+[ "$(eb probe readyz)" = "the restore is decided" ] || fail "probe readyz"
 eb detach > /dev/null || fail "detach"
 ! eb probe > "$dir/out" || fail "the probe of a detached interface"
 grep -q '^card0: .*operator' "$dir/out" || fail "the probe does not say why: $(cat "$dir/out")"

@@ -39,7 +39,7 @@ until_true "card0 to be mostly not IP" interface_is card0 .mostly_not_ip
 interface_is card1 '.mostly_not_ip | not' || fail "card1 too: $(eb --json status)"
 interface_is card0 '.not_ip > 1000' || fail "not counted: $(eb --json status)"
 interface_is card1 '.not_ip < 10' || fail "counted for card1: $(eb --json status)"
-eb status | grep -q "card0 sees almost nothing but frames that are not IP" || fail "not said: $(eb status)"
+eb status | grep -q "card0: almost all frames are not IP" || fail "not said: $(eb status)"
 wait_log 'nearly all frames are not IP.*interface=card0'
 until_true "the metric of frames that are not IP" has_more not_ip 1000
 within "of those received" 1000 "$(metric 'edgebucket_interface_received_total{interface="card0"}')" "$(not_ip)"

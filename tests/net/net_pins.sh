@@ -80,7 +80,7 @@ kill_agent
 start_agent
 lose_pins
 launch_agent
-wait_log "made new maps"
+wait_log "created new maps"
 kill_agent
 start_agent
 is_replaced

@@ -127,7 +127,7 @@ ip -n "$card" link set dev card0 xdp off
 rm -rf "$pin_dir"
 printf 'redis:\n  password: "in-yaml-7f3a\n' >> "$config"
 bundle
-says configuration.yaml 'From here on it is no YAML (line [0-9]*'
+says configuration.yaml 'From here on this is not YAML (line [0-9]*'
 says check.txt.stderr 'not valid YAML'
 says check.txt.stderr 'exit code 1'
 has agent.json '.error == "no agent is running"'

@@ -37,7 +37,7 @@ counted limited 10.8.0.1 30 50
 # Another owner's program in place of ours.
 put_foreign
 wait_log "card0: another XDP program is attached"
-log_has 'capabilities_left=".*sys_admin' || log_has "or restart edgebucketd, which gave up the CAP_SYS_ADMIN" ||
+log_has 'capabilities_left=".*sys_admin' || log_has "or restart edgebucketd, which gave up CAP_SYS_ADMIN" ||
 	fail "the log does not say that the agent could not look at it"
 [ "$(prog_name)" = foreign ] || fail "another owner's program was removed"
 status_is '.interfaces[0] | .foreign and (.attached | not)' || fail "status: $(eb --json status)"

@@ -62,11 +62,11 @@ until_true "the agent to be healthy" is_healthy
 
 # Of a type with headers of its own, nothing could be limited.
 has_type $radiotap
-wait_log 'cannot attach.*tun0: its frames begin with neither'
+wait_log 'cannot attach.*tun0: not all of its frames begin with'
 equal "program" "" prog_on tun0
 interface_is tun0 '(.attached | not) and (.problem | contains("link type 803"))' || fail "no reason: $(eb --json status)"
-eb status | grep -q 'tun0 NOT attached: tun0: its frames begin' || fail "not said: $(eb status)"
-[[ $(health) = *'its frames begin with neither'*503 ]] || fail "healthy: $(health)"
+eb status | grep -q 'tun0 NOT attached: tun0: not all of its frames begin' || fail "not said: $(eb status)"
+[[ $(health) = *'not all of its frames begin with'*503 ]] || fail "healthy: $(health)"
 interface_is card0 .attached || fail "card0 lost its program"
 has_type $ppp
 until_true "the program on tun0" interface_is tun0 .attached

@@ -67,7 +67,7 @@ counted slow 10.8.1.1 100 $((sent - 100))
 began=$SECONDS
 stop_agent
 [ $((SECONDS - began)) -lt 8 ] || fail "the stop waited for its deadline"
-! log_has "did not take the buckets in time" || fail "the stop waited for its deadline"
+! log_has "did not accept the buckets in time" || fail "the stop waited for its deadline"
 
 # Told twice, the agent does not wait for what is under way.
 kill -CONT "$redis_pid"
@@ -131,7 +131,7 @@ send 10.8.2.1 -n 10
 status_is '.restore.state == "waiting"' || fail "$(eb --json status)"
 no_field 'slow|10.8.2.1/32' || fail "written before it was read"
 until_true "the end of the wait" status_is '.restore.state == "partial"'
-log_has "Redis cannot be read to the end.*NOPERM" || fail "the end of the wait is not reported"
+log_has "Redis cannot be read completely.*NOPERM" || fail "the end of the wait is not reported"
 until_true "a new bucket in Redis" eval '[ -n "$(field "slow|10.8.2.1/32")" ]'
 store_is_up redis || fail "written, and said to be away"
 kill_agent

@@ -112,7 +112,7 @@ says 'map(select(.source == "10.11.2.0/24"))[0].packets | .tokens == 13 and .sto
 says 'map(select(.source == "10.11.9.0/24"))[0].packets | .tokens == 20 and .stored_tokens == 18' buckets --redis
 shows '10.11.9.0/24 .*only in redis$' buckets --redis
 shows '10.11.3.0/24 .*only in maps$' buckets --redis
-grep -q 'not shown, as a restore would refuse them for their unknown rule: 1$' "$dir/error" || fail "no word of refused fields"
+grep -q 'not shown because a restore would refuse them (unknown rule): 1$' "$dir/error" || fail "no word of refused fields"
 
 refused='{"unknown rule": 1, "prefix length": 1, "value": 1, "rule name": 1, "time out of range": 1}'
 rehearsed='.restored == 5 and .clamped == 1 and .complete and (.stores | length) == 1 and
@@ -139,7 +139,7 @@ exits 2 1 'one argument too many' restore --dry-run 10.0.0.1
 start_agent "${options[@]}"
 says '.restore | .state == "done" and .buckets == 5 and .clamped == 1 and .full == 1 and .age_seconds < 60 and
 	.refused == '"$refused" status
-shows '^Restore: *5 buckets came back of 11 fields, of a state as old as ' status
+shows '^Restore: *5 buckets restored from 11 fields, at an age of ' status
 shows '1 full by then, 1 clamped to the burst$' status
 shows '1 refused: unknown rule$' status
 says 'map({key: .source, value: .packets.tokens}) | from_entries == {"10.12.0.1/32": 23, "10.11.1.0/24": 0,
@@ -184,8 +184,8 @@ stop_agent
 
 options=()
 lose_maps
-exits 1 5 'names no store' buckets --redis
-exits 1 5 'names no store' restore --dry-run
+exits 1 5 'configures no store' buckets --redis
+exits 1 5 'configures no store' restore --dry-run
 sed -i "s|^state_dir: .*|state_dir: $dir/state|" "$config"
 says '. == []' buckets --redis
 says '.restored == 0 and .stores[0].store == "embedded"' restore --dry-run

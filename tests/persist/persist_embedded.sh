@@ -95,7 +95,7 @@ log_has "buckets written.* store=embedded reason=shutdown" || fail "a shutdown t
 awk 'BEGIN { for (i = 0; i < 900000; i++) printf "11.%d.%d.%d\n", i / 65536, i / 256 % 256, i % 256 }' > "$dir/list.txt"
 sed -i "s|^rules:|&\n  - { name: listed, match: { src_file: $dir/list.txt }, action: deny }|" "$config"
 launch_agent
-wait_log "made new maps"
+wait_log "created new maps"
 for _ in 1 2 3 4 5 6; do
 	kill -HUP "$agent_pid"
 	sleep 0.05

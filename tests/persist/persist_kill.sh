@@ -46,7 +46,7 @@ for delay in 0.03 0.06 0.09 0.12 0.15 0.2; do
 done
 kill -STOP "$redis_pid"
 launch_agent
-wait_log "made new maps"
+wait_log "created new maps"
 kill_agent
 [ ! -e "$pin_dir/state" ] || fail "maps are pinned before they are restored"
 kill -CONT "$redis_pid"
@@ -57,10 +57,10 @@ mkfifo "$dir/never"
 exec 8<> "$dir/never"
 # Sleeping a moment without starting a process, which would take longer.
 nap() { read -rt 0.003 -u 8 || true; }
-until [[ $(< "$log") == *"made new maps"* ]]; do nap; done
+until [[ $(< "$log") == *"created new maps"* ]]; do nap; done
 until [[ $(< "$log") == *"buckets restored"* ]]; do kill -HUP "$agent_pid" && nap; done
 wait_log "msg=attached interface=card0"
-log_has "made new maps" || fail "maps of an unfinished restore were adopted"
+log_has "created new maps" || fail "maps of an unfinished restore were adopted"
 equal "restored and not" "$count" eval 'eb --json status | jq ".restore | .buckets + (.refused[\"no room\"] // 0)"'
 send 10.8.1.1 -n 100
 counted slow 10.8.1.1 50 50

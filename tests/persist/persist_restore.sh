@@ -95,7 +95,7 @@ within "tokens by a clock that was set back" 74 76 "$(tokens 10.8.2.1/32)"
 power_cut
 redis hset "$key:meta" schema 2 saved_at "$now" > /dev/null
 start_agent
-log_has "of a newer schema.* store=redis schema=2 " || fail "another schema is not reported"
+log_has "have a newer schema.* store=redis schema=2 " || fail "another schema is not reported"
 equal "buckets of another schema" 0 eval 'eb --json buckets | jq length'
 drain 10.8.0.1
 ! eb flush > "$dir/flush" 2>&1 || fail "a store of a newer schema was written"

@@ -23,7 +23,7 @@ redis save > /dev/null
 kill_redis
 power_cut
 start_agent
-try "no trial before the buckets were restored" --confirm 10m
+try "no trial before the buckets are restored" --confirm 10m
 start_redis
 until_true "the late restore" status_is '.restore.state == "done"'
 is_empty 10.8.0.1/32 || fail "the debt is not restored"

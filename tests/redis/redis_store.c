@@ -492,7 +492,7 @@ static void scan_without_end(void **state)
 	assert_int_equal(eb_store_scan(test.store, visit, on_scan_end, &found), 0);
 	RUN_UNTIL(test.event, found.outcome.calls);
 	assert_int_equal(found.outcome.error, -ELOOP);
-	assert_string_equal(found.outcome.text, "HSCAN does not come to an end");
+	assert_string_equal(found.outcome.text, "HSCAN does not end");
 	close_test(&test);
 	process_kill(pid);
 }

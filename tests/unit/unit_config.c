@@ -263,20 +263,15 @@ static const struct refused refused[] = {
 	{ "node with braces", CONFIG("node: a{b}\n"),
 	  "2: node: \"a{b}\" is not a node's name; up to 255 letters, digits and . _ : @ / + -" },
 	{ "a no-break space in front of a value", CONFIG("node:\u00a0a\n"),
-	  "2: column 6 is a no-break space; write a plain character in its place, or put a text that "
-	  "is to have it into quotes" },
+	  "2: column 6 is a no-break space; write a plain character instead, or quote the text that contains it" },
 	{ "typographic quotes", CONFIG("# “so”, it's\nmetrics: 'it''s' # ’\nnode: “a”\n"),
-	  "4: column 7 is a typographic quote; write a plain character in its place, or put a text that is to have it "
-	  "into quotes" },
+	  "4: column 7 is a typographic quote; write a plain character instead, or quote the text that contains it" },
 	{ "a zero width space in a key", CONFIG("no\u200bde: a\n"),
-	  "2: column 3 is a zero width space; write a plain character in its place, or put a text that "
-	  "is to have it into quotes" },
+	  "2: column 3 is a zero width space; write a plain character instead, or quote the text that contains it" },
 	{ "a byte order mark further on", "\ufeff" CONFIG("node: a\ufeff\n"),
-	  "2: column 8 is a byte order mark; write a plain character in its place, or put a text that "
-	  "is to have it into quotes" },
+	  "2: column 8 is a byte order mark; write a plain character instead, or quote the text that contains it" },
 	{ "a dash of an editor", RULE("    action: deny\n    match: { dport: 1000–2000 }\n"),
-	  "5: column 25 is a typographic dash; write a plain character in its place, or put a text that is to have it "
-	  "into quotes" },
+	  "5: column 25 is a typographic dash; write a plain character instead, or quote the text that contains it" },
 	{ "a no-break space in quotes", CONFIG("node: \"a\u00a0b\"\n"),
 	  "2: node: \"a<no-break space>b\" is not a node's name; up to 255 letters, digits and . _ : @ / + -" },
 	{ "an exponent that leaves a part", CONFIG("table_size: 1.0485765e+06\n"),
@@ -370,7 +365,7 @@ static const struct refused refused[] = {
 	  CONFIG("rules:\n"
 	         "  - { name: a, action: deny }\n"
 	         "  - { name: a, action: allow }\n"),
-	  "4: rule \"a\": name: \"a\" is the name of the rule in line 3 already" },
+	  "4: rule \"a\": name: \"a\" is already the name of the rule in line 3" },
 	{ "action", RULE("    action: reject\n"),
 	  "4: rule \"dns\": action: \"reject\" is not one of allow, deny, limit" },
 	{ "limit without limits", RULE("    action: limit\n"),
@@ -600,10 +595,10 @@ static const struct refused refused[] = {
 	  "5: rule \"dns\": match.src_except: \"10.1.0.0/8\" has bits set beyond its length; did you mean "
 	  "10.0.0.0/8?" },
 	{ "watch nothing", MATCH("src: 10.0.0.0/8, watch: true"),
-	  "5: rule \"dns\": match: watch and on_bad_line are about files, and there is none; as in "
+	  "5: rule \"dns\": match: watch and on_bad_line apply to files, and the rule has none; name one, as in "
 	  "src_file: list.txt" },
 	{ "bad line of nothing", MATCH("src: 10.0.0.0/8, on_bad_line: skip"),
-	  "5: rule \"dns\": match: watch and on_bad_line are about files, and there is none; as in "
+	  "5: rule \"dns\": match: watch and on_bad_line apply to files, and the rule has none; name one, as in "
 	  "src_file: list.txt" },
 	{ "bad line", MATCH("on_bad_line: ignore, src_file: /f"),
 	  "5: rule \"dns\": match.on_bad_line: \"ignore\" is not one of refuse, skip" },
@@ -696,7 +691,7 @@ static const struct refused refused[] = {
 	{ "redis cluster db",
 	  REDIS("  cluster: [a]\n"
 	        "  db: 1\n"),
-	  "3: redis: a cluster has no db but 0" },
+	  "3: redis: a cluster has only db 0" },
 	{ "redis username alone", REDIS("  username: u\n"),
 	  "3: redis: has a username but no password; add password_file" },
 	{ "redis username space",
@@ -729,7 +724,7 @@ static const struct refused refused[] = {
 	{ "redis tls with socket",
 	  REDIS("  socket: /s\n"
 	        "  tls: true\n"),
-	  "3: redis: tls does not go with a socket" },
+	  "3: redis: tls cannot be used with a socket" },
 	{ "redis tls cert alone", REDIS("  tls: { cert: /dev/null }\n"),
 	  "3: redis.tls: cert and key go together; one of them is missing" },
 	{ "redis tls key", REDIS("  tls: { verify: false }\n"),
@@ -1351,7 +1346,7 @@ static void test_forms_of_lists(void **state)
 		{ "{\"cidr\":\"192.0.2.0/24\",\"sblid\":\"#;,\"}\n{\"type\":\"metadata\",\"records\":1}\n",
 		  "192.0.2.0/24", NULL },
 		{ "{\"cidr\":\"192.0.2.0/24\"}\n{\"type\":\"metadata\",\"records\":2}\n", "192.0.2.0/24",
-		  ": says that it has 2 records, and has 1; was the list cut?" },
+		  ": declares 2 records, but has 1; was the list cut?" },
 		{ "192.000.002.000 - 192.000.002.255 , 000 , text, - and # more\n", "192.0.2.0/24", NULL },
 		{ "192.0.2.010\n010.011.012.013\n192.0.2.8,a:b\n", NULL, NULL },
 		{ "010.011.012.013\n192.168.100.200/32,DE\n", "10.11.12.13/32 192.168.100.200/32", NULL },
@@ -1359,7 +1354,7 @@ static void test_forms_of_lists(void **state)
 		  "192.0.2.1/32 192.0.2.0/24 ::ffff:0.0.0.0/96 0.0.0.0/1", NULL },
 		{ "::ffff:192.0.2.0-192.0.2.1\n", "192.0.2.0/31", NULL },
 		{ "# old\r192.0.2.1\r192.0.2.2\r", "192.0.2.1/32 192.0.2.2/32",
-		  ": lines end in a carriage return alone; read as lines" },
+		  ": lines end with only a carriage return; read as lines" },
 		{ "192.0.2.1\n192.0.2.2", "192.0.2.1/32 192.0.2.2/32",
 		  ":2: the last line has no newline at its end; was the list cut?" },
 		{ "# old\n192.0.2.1\n<html>\n192.0.2.1000\n", NULL, NULL },
@@ -1426,7 +1421,7 @@ static void test_bad_lines_skipped(void **state)
 	config = read_files(path, NULL);
 	assert_int_equal(config->rules[0].match.src.count, 1);
 	assert_int_equal(config->rules[0].match.files[0].skipped, 2);
-	snprintf(expected, sizeof(expected), "%s/list.txt: left out lines that are not understood: 2; the first, "
+	snprintf(expected, sizeof(expected), "%s/list.txt: skipped lines that are not valid: 2; the first, "
 		 "line 1: \"cidr\" is not a prefix; write it like 192.0.2.0/24, 192.0.2.1 or 2001:db8::/32", directory);
 	assert_int_equal(config->warning_count, 1);
 	assert_string_equal(config->warnings[0], expected);
@@ -1536,8 +1531,8 @@ static void test_empty_src_file(void **state)
 	assert_true(config->rules[0].match.has_src);
 	assert_int_equal(config->rules[0].match.src.count, 0);
 	assert_int_equal(config->warning_count, 1);
-	assert_non_null(strstr(config->warnings[0], "a.yaml:3: rule \"dns\": no prefix is in its src_file: it matches "
-						    "no packet"));
+	assert_non_null(strstr(config->warnings[0], "a.yaml:3: rule \"dns\": its src_file contains no prefix: it "
+						    "matches no packet"));
 	eb_config_free(config);
 }
 
@@ -1553,8 +1548,8 @@ static void test_empty_allow_list(void **state)
 	(void)state;
 	write_file("list.txt", "# nobody\n", 0644);
 	config = read_files(write_file("a.yaml", text, 0644), NULL);
-	assert_non_null(strstr(config->warnings[0], "a.yaml:3: rule \"a\": no prefix is in its src_file: it allows no "
-						    "packet, and rule \"d\" after it denies"));
+	assert_non_null(strstr(config->warnings[0], "a.yaml:3: rule \"a\": its src_file contains no prefix: it allows "
+						    "no packet, and rule \"d\" after it denies"));
 	eb_config_free(config);
 }
 
@@ -1891,7 +1886,7 @@ static void test_redis_file_replaces_section(void **state)
 	char expected[256];
 
 	(void)state;
-	snprintf(expected, sizeof(expected), "%s: redis: has no effect; %s takes its place", path, redis_path);
+	snprintf(expected, sizeof(expected), "%s: redis: has no effect; %s replaces it", path, redis_path);
 	assert_string_equal(config->redis->nodes[0].host, "b");
 	assert_int_equal(config->redis->db, 0);
 	assert_int_equal(config->warning_count, 1);
@@ -1985,8 +1980,8 @@ static void test_environment_over_other_kinds(void **state)
 	assert_string_equal(config->redis->nodes[0].host, "h");
 	assert_int_equal(config->redis->nodes[0].port, 6379);
 	assert_int_equal(config->warning_count, 1);
-	assert_string_equal(config->warnings[0], "environment variable REDIS_HOST: takes the place of the configured "
-						 "socket, sentinel or cluster");
+	assert_string_equal(config->warnings[0], "environment variable REDIS_HOST: replaces the configured socket, "
+						 "sentinel or cluster");
 	eb_config_free(config);
 }
 
@@ -2022,9 +2017,9 @@ static void test_environment_refused(void **state)
 		{ "REDIS_USERNAME", "a b", REDIS("  password: p\n"),
 		  "must have 1 to 255 characters of printable ASCII without spaces" },
 		{ "REDIS_USERNAME", "a", REDIS("  host: h\n"),
-		  "there is no password to go with it; set REDIS_PASSWORD" },
+		  "there is no password for it; set REDIS_PASSWORD" },
 		{ "REDIS_TLS", "maybe", REDIS("  host: h\n"), "neither true nor false" },
-		{ "REDIS_TLS", "1", REDIS("  socket: /s\n"), "TLS does not go with the configured socket" },
+		{ "REDIS_TLS", "1", REDIS("  socket: /s\n"), "TLS cannot be used with the configured socket" },
 	};
 	char expected[256];
 

@@ -26,7 +26,7 @@ static bool is_exhausted(int err)
 
 static void pause_for_a_while(struct eb_acceptor *acceptor, int err)
 {
-	eb_warning("cannot take a connection, trying again", eb_str("socket", acceptor->name), eb_err(-err),
+	eb_warning("cannot accept a connection, trying again", eb_str("socket", acceptor->name), eb_err(-err),
 		   eb_str("hint", "raise the limit of open files, LimitNOFILE= of a unit"));
 	if (sd_event_source_set_time_relative(acceptor->pause, PAUSE_US) >= 0 &&
 	    sd_event_source_set_enabled(acceptor->pause, SD_EVENT_ONESHOT) >= 0)

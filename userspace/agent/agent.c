@@ -105,7 +105,7 @@ static struct eb_config *adopt_config(struct eb_agent *agent, struct eb_config *
 static void log_warnings(const struct eb_config *config)
 {
 	for (size_t i = 0; i < config->warning_count; i++)
-		eb_warning("the configuration is valid, but perhaps not as it was meant",
+		eb_warning("the configuration is valid, but might not do what you intend",
 			   eb_str("reason", config->warnings[i]));
 }
 
@@ -149,14 +149,15 @@ int eb_agent_start(struct eb_agent *agent, struct eb_config *config, char **erro
 	if (config->state_dir[0]) {
 		err = eb_keep_new(agent->loop, config->state_dir, &agent->keep);
 		if (err)
-			return eb_fail(err, error, "cannot set up the keeping of configurations: %s", strerror(-err));
+			return eb_fail(err, error, "cannot prepare to keep configurations: %s", strerror(-err));
 	}
 	err = eb_dataplane_open(config, &agent->dataplane, error);
 	if (err)
 		return err;
 	eb_programs_set_patience(eb_dataplane_programs(agent->dataplane), LIBXDP_PATIENCE_MS);
 	if (eb_dataplane_is_new(agent->dataplane))
-		eb_info("made new maps", eb_str("pin_dir", config->pin_dir), eb_num("table_size", config->table_size));
+		eb_info("created new maps", eb_str("pin_dir", config->pin_dir),
+			eb_num("table_size", config->table_size));
 	else if (!eb_dataplane_is_carrying(agent->dataplane))
 		log_adopted(agent);
 	err = apply_rules(agent, config, error);

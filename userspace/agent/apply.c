@@ -22,7 +22,7 @@
 /* When rules could not be put back, for want of memory say, it is tried again after this long. */
 #define RETRY_US (5 * 1000000ULL)
 
-#define SAVED ", saved in %s; what it said before is in %s" EB_REPLACE_FILE_PREVIOUS
+#define SAVED ", saved in %s; its previous content is in %s" EB_REPLACE_FILE_PREVIOUS
 
 struct eb_apply {
 	struct eb_agent *agent;
@@ -223,7 +223,7 @@ static int parse_order(const char *arguments, struct order *order, char **error)
 	order->path = end + 1;
 	if (end == arguments || *end != ' ' || !*order->path ||
 	    (order->confirm_ns && (order->confirm_ns < EB_CONFIRM_MIN_NS || order->confirm_ns > EB_CONFIRM_MAX_NS)))
-		return eb_fail(-EINVAL, error, "apply: the request is not to be understood");
+		return eb_fail(-EINVAL, error, "apply: cannot parse the request");
 	return 0;
 }
 
@@ -236,7 +236,7 @@ static int read_text(int file, struct order *order, char **error)
 	if (!err)
 		err = eb_input_read_fd(file, EB_YAML_SIZE_MAX, &order->text, &order->size);
 	if (err)
-		eb_fail(err, error, "%s: did not come with the request: %s", order->path, strerror(-err));
+		eb_fail(err, error, "%s: was not sent with the request: %s", order->path, strerror(-err));
 	return err;
 }
 
@@ -247,8 +247,8 @@ static int check_restored(const struct eb_agent *agent, const struct order *orde
 	if (!order->confirm_ns || !eb_persist_is_restoring(agent->persist))
 		return 0;
 	return eb_fail(-EAGAIN, error,
-		       "no trial before the buckets were restored, or those that it leaves out would be full after it; "
-		       "\"edgebucket status\" tells of the restore");
+		       "no trial before the buckets are restored: buckets of rules that it omits would be full "
+		       "afterwards; \"edgebucket status\" shows the restore");
 }
 
 /* A trial of what the agent's file says already could not be ended by a restart. */
@@ -267,7 +267,7 @@ static int check_own(const struct eb_agent *agent, struct order *order, char **e
 	eb_input_free(own, size);
 	if (order->is_own && order->confirm_ns)
 		return eb_fail(-EEXIST, error,
-			       "%s is what %s says already: a restart would put it into force, confirmed or not; "
+			       "%s has the same content as %s: a restart would put it into force, confirmed or not; "
 			       "change a copy and apply that", order->path, agent->config_path);
 	return 0;
 }
@@ -292,8 +292,8 @@ static int check_redis(const struct eb_agent *agent, const struct order *order, 
 	if (!order->confirm_ns || eb_redis_config_equal(agent->config->redis, config->redis))
 		return 0;
 	return eb_fail(-EINVAL, error,
-		       "%s: redis cannot change on trial: apply without --confirm, or change it and the rules one "
-		       "after the other", order->path);
+		       "%s: redis cannot change on trial: apply without --confirm, or change redis and the rules "
+		       "separately", order->path);
 }
 
 static int set_timer(struct eb_apply *apply, uint64_t confirm_ns)
@@ -323,7 +323,7 @@ static int begin_trial(struct eb_apply *apply, struct order *order, struct eb_co
 	apply->size = order->size;
 	order->text = NULL;
 	if (apply->before) {
-		eb_info("a trial is given up for another", eb_str("file", before->path), eb_str("next", order->path));
+		eb_info("a trial is replaced by another", eb_str("file", before->path), eb_str("next", order->path));
 		eb_config_free(before);
 		return 0;
 	}
@@ -389,7 +389,7 @@ static json_t *list_warnings(const struct eb_config *config)
 	json_t *list = json_array();
 
 	for (size_t i = 0; i < config->warning_count; i++) {
-		eb_warning("the configuration is valid, but perhaps not as it was meant",
+		eb_warning("the configuration is valid, but might not do what you intend",
 			   eb_str("reason", config->warnings[i]));
 		json_array_append_new(list, eb_printable_json(config->warnings[i]));
 	}

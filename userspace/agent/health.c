@@ -30,7 +30,7 @@ bool eb_health_is_enforced(const struct eb_agent *agent, FILE *out)
 
 bool eb_health_is_ready(const struct eb_agent *agent, FILE *out)
 {
-	fputs(agent->enforcing ? "the restore was decided\n" : "still restoring\n", out);
+	fputs(agent->enforcing ? "the restore is decided\n" : "still restoring\n", out);
 	if (agent->refused)
 		fprintf(out, "the configuration is refused, enforcing the last one that was in force: %s\n",
 			agent->refused);

@@ -97,7 +97,7 @@ static enum MHD_Result on_request(void *arg, struct MHD_Connection *connection, 
 		server->handler(url, &reply, server->arg);
 	} else {
 		reply.status = MHD_HTTP_METHOD_NOT_ALLOWED;
-		fputs("only GET and HEAD\n", reply.body);
+		fputs("only GET and HEAD are supported\n", reply.body);
 	}
 	is_broken = ferror(reply.body);
 	if (fclose(reply.body) || is_broken) {

@@ -40,8 +40,8 @@ static void schedule_retry(struct eb_agent *agent)
 	err = sd_event_add_time_relative(agent->loop, &agent->interfaces.retry, CLOCK_MONOTONIC, RETRY_US, 0, on_retry,
 					 agent);
 	if (err < 0)
-		eb_error("cannot set a timer, attaching is not tried again by itself", eb_err(err),
-			 eb_str("hint", "edgebucket reload tries again"));
+		eb_error("cannot set a timer, the agent does not retry to attach by itself", eb_err(err),
+			 eb_str("hint", "edgebucket reload retries"));
 }
 
 /* Whether it is another problem than the last time: it is logged once, not at every attempt. Takes over `problem`. */
@@ -76,7 +76,7 @@ static void note_missing(struct eb_interface *interface)
 	eb_fail(0, &problem, "%s: no such interface yet, waiting for it", interface->name);
 	if (note_problem(interface, problem))
 		eb_warning("no such interface yet, waiting for it", eb_str("interface", interface->name),
-			   eb_str("hint", "if it is not to come, correct interfaces: and reload"));
+			   eb_str("hint", "if it will not appear, correct interfaces: and reload"));
 }
 
 /* libxdp is at work: on_job() goes on where it is done. */
@@ -102,7 +102,7 @@ static struct eb_layers *read_layers(void)
 
 	if (!err)
 		return layers;
-	eb_warning("cannot tell which interfaces lie on which", eb_err(err));
+	eb_warning("cannot read which interfaces lie on others", eb_err(err));
 	return NULL;
 }
 
@@ -133,7 +133,7 @@ static void note_double(struct eb_interface *interface, const struct eb_interfac
 
 	interface->ifindex = 0;
 	interface->attachment = (struct eb_attachment){ .mode = "" };
-	eb_fail(0, &problem, "%s: is another name of %s, which is configured too: leave one out", interface->name,
+	eb_fail(0, &problem, "%s: is another name of %s, which is also configured: leave one out", interface->name,
 		other->name);
 	if (note_problem(interface, problem))
 		eb_error("two names of one interface", eb_str("interface", interface->name),
@@ -222,7 +222,7 @@ static void attach_interface(struct eb_agent *agent, const struct eb_layers *lay
 	if (!err && !now.attached && interface->attachment.attached) {
 		eb_warning("another process detached the program, attaching again",
 			   eb_str("interface", interface->name),
-			   eb_str("hint", "edgebucket detach --stay takes it off for good"));
+			   eb_str("hint", "edgebucket detach --stay detaches it permanently"));
 		(void)eb_persist_fault(agent->persist, EB_PASS_DETACHED);
 	}
 	if (!err && !now.attached)
@@ -327,7 +327,7 @@ static bool settle_buckets(struct eb_agent *agent)
 	int err = agent->interfaces.job ? -EINPROGRESS : eb_dataplane_settle(agent->dataplane);
 
 	if (err && err != -EINPROGRESS && err != -EBUSY)
-		eb_error("cannot copy what the old program charged last, trying again", eb_err(err));
+		eb_error("cannot copy the last charges of the old program, trying again", eb_err(err));
 	if (err && err != -EINPROGRESS)
 		schedule_retry(agent);
 	return !err;
@@ -531,7 +531,8 @@ void eb_interfaces_stay_no_more(struct eb_agent *agent)
 	char *error = NULL;
 
 	if (eb_detach_note_clear(agent->config->state_dir, agent->config->run_dir, &error))
-		eb_error("cannot end a detach that holds over restarts", eb_str("error", error));
+		eb_error("cannot remove the note of detach --stay, the next agent will not attach",
+			 eb_str("error", error));
 	free(error);
 	agent->interfaces.stays = false;
 }
@@ -542,7 +543,7 @@ int eb_interfaces_attach(struct eb_agent *agent, char **error)
 	eb_interfaces_stay_no_more(agent);
 	eb_interfaces_attach_all(agent);
 	if (!agent->enforcing)
-		return eb_fail(-EAGAIN, error, "still restoring: the limits come into force after it");
+		return eb_fail(-EAGAIN, error, "still restoring: the limits come into force afterwards");
 	return agent->interfaces.job ? -EINPROGRESS : check_attached(agent, error);
 }
 

@@ -49,8 +49,9 @@ static int start_thread(struct eb_keep *keep)
 
 static void tell(const char *error)
 {
-	eb_error("cannot keep the configuration in force for a start whose file is refused", eb_str("error", error),
-		 eb_str("hint", "until a reload can keep it, such a start uses the one kept before"));
+	eb_error("cannot keep a copy of the configuration in force", eb_str("error", error),
+		 eb_str("hint", "if the next start refuses its file, it uses the previous copy; a reload tries to keep "
+				"one again"));
 }
 
 static void start(struct eb_keep *keep, struct eb_inputs *inputs)

@@ -107,8 +107,8 @@ static int inherit_file(struct eb_config *config, struct eb_match *match, struct
 	file->is_busy = false;
 	file->is_kept = true;
 	file->skipped = old->skipped;
-	return eb_config_warn(config, "%s: is being written; its %zu prefixes of before stay in force until it is "
-			      "whole", file->path, file->count);
+	return eb_config_warn(config, "%s: is being written; its previous %zu prefixes stay in force until it is "
+				      "complete", file->path, file->count);
 }
 
 static int inherit_files(struct eb_config *config, struct eb_match *match, const struct eb_config *before)
@@ -133,8 +133,8 @@ int eb_lists_inherit(struct eb_config *config, const struct eb_config *before)
 
 		err = inherit_files(config, &rule->match, before);
 		if (!err && was >= SHRINK_FROM && rule->match.file_count && size_of(&rule->match) < was / 2)
-			err = eb_config_warn(config, "%s:%u: rule \"%s\" has %zu prefixes where it had %zu; was a list "
-					     "cut?", config->path, rule->line, rule->name, size_of(&rule->match), was);
+			err = eb_config_warn(config, "%s:%u: rule \"%s\" has %zu prefixes and had %zu before; was a "
+						     "list cut?", config->path, rule->line, rule->name, size_of(&rule->match), was);
 	}
 	return err;
 }
@@ -159,7 +159,7 @@ bool eb_lists_is_watched(const struct eb_match *match, const struct eb_list_file
 static void note_problem(const struct eb_rule_config *rule, struct eb_list_file *file, char *problem)
 {
 	if (problem && (!file->problem || strcmp(file->problem, problem)))
-		eb_error("a list changed but cannot come into force, its previous content stays",
+		eb_error("a list changed but cannot be put into force, its previous content stays",
 			 eb_str("rule", rule->name), eb_str("file", file->path), eb_num("prefixes", file->count),
 			 eb_str("error", problem));
 	free(file->problem);
@@ -169,7 +169,7 @@ static void note_problem(const struct eb_rule_config *rule, struct eb_list_file 
 static void log_list_warnings(const struct eb_findings *findings)
 {
 	for (size_t i = 0; i < findings->warning_count; i++)
-		eb_warning("a list is valid, but perhaps not as it was meant", eb_str("reason", findings->warnings[i]));
+		eb_warning("a list is valid, but might not do what you intend", eb_str("reason", findings->warnings[i]));
 }
 
 /* Returns 0 with the file's prefixes in *slice and its text among those `read`, or negative errno with a line in
@@ -189,8 +189,8 @@ static int read_slice(const struct eb_match *match, struct eb_list_file *file, s
 	if (err)
 		return eb_fail(err, problem, "%s: cannot be read: %s", file->path, eb_input_strerror(err));
 	if (!size && file->count)
-		err = eb_fail(-EINVAL, problem, "%s: is empty, as a file that is cut is; a reload puts it into force, "
-						"or a comment in it", file->path);
+		err = eb_fail(-EINVAL, problem, "%s: is empty, perhaps because it was cut; to put it into force, "
+						"reload, or write a comment into it", file->path);
 	else
 		err = eb_list_parse(slice, text, size, file->path, match->skip_bad, skipped, &findings);
 	if (err && !*problem)
@@ -267,7 +267,7 @@ static void log_change(const struct change *change)
 
 	note_problem(change->rule, change->file, NULL);
 	change->file->is_kept = false;
-	eb_info("a list changed, and is in force", eb_str("rule", change->rule->name),
+	eb_info("a changed list is in force", eb_str("rule", change->rule->name),
 		eb_str("list", eb_list_role_name(change->file->role)), eb_str("file", change->file->path),
 		eb_num("prefixes", change->file->count), eb_num(more < 0 ? "fewer" : "more", llabs(more)));
 	if (change->before.count >= SHRINK_FROM && change->file->count < change->before.count / 2)
@@ -284,7 +284,7 @@ static void take_back(struct change *changes, size_t count, const char *error)
 		char *problem = NULL;
 
 		if (eb_list_exchange(change->match, change->file, &change->before))
-			eb_error("a list stays in the configuration, and is not in force",
+			eb_error("a list is in the configuration but not in force",
 				 eb_str("file", change->file->path), eb_str("hint", "reload"));
 		change->file->skipped = change->skipped_before;
 		eb_fail(0, &problem, "%s: %s", change->file->path, error);

@@ -97,8 +97,8 @@ static int on_stop_deadline(sd_event_source *source, uint64_t usec, void *arg)
 {
 	(void)usec;
 	(void)arg;
-	eb_error("the stores did not take the buckets in time; they stay in the maps until the next reboot",
-		 eb_str("hint", "start the agent again before that, while a store is there"));
+	eb_error("the stores did not accept the buckets in time; they stay in the maps until the next reboot",
+		 eb_str("hint", "start the agent again before that, while a store is reachable"));
 	return sd_event_exit(sd_event_source_get_event(source), 0);
 }
 
@@ -139,8 +139,8 @@ static int on_flush_signal(sd_event_source *source, const struct signalfd_siginf
 	(void)source;
 	(void)info;
 	if (!eb_persist_fault(program->agent.persist, EB_PASS_FLUSH))
-		eb_warning("there is no store to flush to, or it was not read yet",
-			   eb_str("hint", "edgebucket status tells of the stores"));
+		eb_warning("there is no store to flush to, or the agent has not read it yet",
+			   eb_str("hint", "edgebucket status shows the stores"));
 	return 0;
 }
 
@@ -256,7 +256,7 @@ static int run_loop(struct program *program, struct eb_link_watch **links, char 
 static void log_failure(const struct eb_agent *agent, const char *error)
 {
 	if (agent->enforcing)
-		eb_error("ended by a failure, program and rules stay in force", eb_str("error", error));
+		eb_error("stopped after a failure, program and rules stay in force", eb_str("error", error));
 	else
 		eb_error("cannot start", eb_str("error", error));
 }
@@ -340,7 +340,7 @@ static int take_kept(struct eb_agent *agent, char *refused, struct eb_config **o
 		 eb_str("error", refused ? refused : "out of memory"),
 		 eb_str("hint", "edgebucketd --check checks it"));
 	if (err != -ENOENT)
-		eb_error("the last configuration that was in force cannot take its place",
+		eb_error("the last configuration that was in force cannot replace it",
 			 eb_str("error", error ? error : strerror(-err)));
 	free(error);
 	free(refused);

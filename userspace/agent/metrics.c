@@ -62,10 +62,10 @@ static void expose_verdicts(const struct eb_metrics *metrics, FILE *out, const c
 static void expose_rules(const struct eb_metrics *metrics, FILE *out)
 {
 	eb_expose_family(out, "edgebucket_packets_total", "counter",
-			 "Packets by the rule that decided and its verdict.");
+			 "Packets by the rule that decided and by verdict.");
 	expose_verdicts(metrics, out, "edgebucket_packets_total", false);
 	eb_expose_family(out, "edgebucket_bytes_total", "counter",
-			 "Bytes of frames by the rule that decided and its verdict.");
+			 "Bytes of frames by the rule that decided and by verdict.");
 	expose_verdicts(metrics, out, "edgebucket_bytes_total", true);
 }
 
@@ -76,8 +76,8 @@ static void expose_lists(const struct eb_agent *agent, FILE *out)
 	static const struct {
 		const char *name, *help, *member;
 	} families[] = {
-		{ "edgebucket_list_prefixes", "Prefixes of a rule's lists, by the file they came from.", "prefixes" },
-		{ "edgebucket_list_skipped_lines", "Lines of a file that are not understood and left out.", "skipped" },
+		{ "edgebucket_list_prefixes", "Prefixes in the lists of a rule, by the file they came from.", "prefixes" },
+		{ "edgebucket_list_skipped_lines", "Lines of a file that are not valid and were skipped.", "skipped" },
 		{ "edgebucket_list_stale", "1 while the new content of a changed file is not in force.", "problem" },
 	};
 
@@ -102,7 +102,7 @@ static void expose_lists(const struct eb_agent *agent, FILE *out)
 static void expose_new_sources(const struct eb_metrics *metrics, FILE *out)
 {
 	eb_expose_family(out, "edgebucket_new_sources_total", "counter",
-			 "Sources without a bucket that the rule let in, by its new_sources.");
+			 "Sources without a bucket that new_sources of the rule admitted.");
 	for (__u32 i = 0; i < metrics->policy.rule_count; i++) {
 		char rule[EB_RULE_NAME_MAX + 1] = "";
 
@@ -116,8 +116,9 @@ static void expose_new_sources(const struct eb_metrics *metrics, FILE *out)
 static void expose_frames(FILE *out, const struct eb_frame_counter frames[EB_FRAME_KINDS])
 {
 	eb_expose_family(out, "edgebucket_frames_total", "counter",
-			 "Frames that no rule decided, and two outcomes of those that one did: no bucket to spare for "
-			 "a new source (table_full), too many packets of a source at the same moment (contended).");
+			 "Frames without a matching rule; also frames of a new source without room in the table "
+			 "(table_full), and frames refused because several CPUs charged one bucket at the same moment "
+			 "(contended).");
 	for (int i = 0; i < EB_FRAME_KINDS; i++)
 		eb_expose(out, "edgebucket_frames_total", EB_LABELS({ "kind", eb_frame_kind_name(i) }),
 			  frames[i].packets);
@@ -145,15 +146,15 @@ static void expose_buckets(const struct eb_metrics *metrics, FILE *out)
 	for (int i = 0; i < 2; i++)
 		eb_census_read(metrics->census, numbers[i], &counts[i]);
 	eb_expose_family(out, "edgebucket_buckets", "gauge",
-			 "Sources in the table. A full bucket is given to another source when needed.");
+			 "Sources in the table. A full bucket is evicted when a new source needs room.");
 	for (int i = 0; i < 2; i++)
 		eb_expose(out, "edgebucket_buckets", EB_LABELS({ "family", families[i] }), counts[i].in_use);
 	eb_expose_family(out, "edgebucket_buckets_in_debt", "gauge",
-			 "Sources in the table whose bucket is not full, and that therefore keep their place.");
+			 "Sources in the table whose bucket is not full, so that it is not evicted.");
 	for (int i = 0; i < 2; i++)
 		eb_expose(out, "edgebucket_buckets_in_debt", EB_LABELS({ "family", families[i] }), counts[i].in_debt);
 	eb_expose_family(out, "edgebucket_table_size", "gauge",
-			 "Buckets that the table is made for; it has places for twice as many.");
+			 "Buckets that the table is sized for; it has entries for twice as many.");
 	for (int i = 0; i < 2; i++)
 		eb_expose(out, "edgebucket_table_size", EB_LABELS({ "family", families[i] }),
 			  eb_buckets_table_size(buckets, numbers[i]));
@@ -164,7 +165,7 @@ static void expose_buckets(const struct eb_metrics *metrics, FILE *out)
 static void expose_interfaces(const struct eb_agent *agent, FILE *out)
 {
 	eb_expose_family(out, "edgebucket_attached", "gauge",
-			 "1 while the rules are enforced on the interface; 0, and no mode, while they are not.");
+			 "1 while the rules are enforced on the interface; else 0 and an empty mode.");
 	for (size_t i = 0; i < agent->interfaces.count; i++) {
 		const struct eb_interface *interface = &agent->interfaces.list[i];
 
@@ -187,12 +188,12 @@ static void expose_intake(const struct eb_agent *agent, FILE *out)
 	const struct eb_interfaces *interfaces = &agent->interfaces;
 
 	eb_expose_family(out, "edgebucket_interface_received_total", "counter",
-			 "Frames that arrived on the interface, as its driver counts them.");
+			 "Frames received on the interface, as its driver counts them.");
 	for (size_t i = 0; i < interfaces->count; i++)
 		eb_expose(out, "edgebucket_interface_received_total",
 			  EB_LABELS({ "interface", interfaces->list[i].name }), interfaces->list[i].intake.received);
 	eb_expose_family(out, "edgebucket_interface_not_ip_total", "counter",
-			 "Those of them that were not IP, and passed.");
+			 "Frames received on the interface that were not IP, and passed.");
 	for (size_t i = 0; i < interfaces->count; i++)
 		eb_expose(out, "edgebucket_interface_not_ip_total",
 			  EB_LABELS({ "interface", interfaces->list[i].name }), interfaces->list[i].intake.not_ip);
@@ -203,7 +204,7 @@ static void expose_agent(const struct eb_metrics *metrics, FILE *out)
 	const struct eb_agent *agent = metrics->agent;
 
 	eb_expose_family(out, "edgebucket_reload_failures_total", "counter",
-			 "Reloads that were refused; the rules before them stayed in force.");
+			 "Reloads that were refused; the previous rules stayed in force.");
 	eb_expose(out, "edgebucket_reload_failures_total", EB_NO_LABELS, agent->reload_failures);
 	eb_expose_family(out, "edgebucket_reload_ok", "gauge", "0 after a refused reload, until one succeeds.");
 	eb_expose(out, "edgebucket_reload_ok", EB_NO_LABELS, !agent->reload_error);
@@ -215,10 +216,11 @@ static void expose_agent(const struct eb_metrics *metrics, FILE *out)
 	eb_expose(out, "edgebucket_config_pending", EB_NO_LABELS, agent->pending);
 	eb_expose_family(out, "edgebucket_monitor", "gauge", "1 while nothing is dropped because of --monitor.");
 	eb_expose(out, "edgebucket_monitor", EB_NO_LABELS, agent->monitor);
-	eb_expose_family(out, "edgebucket_build_info", "gauge", "1; the labels tell version and node.");
+	eb_expose_family(out, "edgebucket_build_info", "gauge", "Always 1; the labels contain version and node.");
 	eb_expose(out, "edgebucket_build_info",
 		  EB_LABELS({ "version", EB_VERSION }, { "node", agent->config->node }), 1);
-	eb_expose_family(out, "process_start_time_seconds", "gauge", "When the agent started, since the Unix epoch.");
+	eb_expose_family(out, "process_start_time_seconds", "gauge", "Start time of the agent, in seconds since the "
+								     "Unix epoch.");
 	eb_expose_seconds(out, "process_start_time_seconds", EB_NO_LABELS, metrics->started_wall_ns);
 }
 
@@ -227,16 +229,18 @@ static void expose_agent(const struct eb_metrics *metrics, FILE *out)
 static void expose_redis(const struct eb_persist_figures *figures, FILE *out)
 {
 	eb_expose_family(out, "redis_latency_seconds", "histogram",
-			 "Time from a command to Redis to its reply, without commands that got none.");
+			 "Time from sending a command to Redis to its reply; commands without a reply are not "
+			 "counted.");
 	eb_expose_histogram(out, "redis_latency_seconds", EB_LABELS({ "op", "write" }),
 			    &figures->redis_latency[EB_STORE_WRITE]);
 	eb_expose_histogram(out, "redis_latency_seconds", EB_LABELS({ "op", "read" }),
 			    &figures->redis_latency[EB_STORE_READ]);
-	eb_expose_family(out, "edgebucket_redis_up", "gauge", "1 while Redis can be written to; absent without redis.");
+	eb_expose_family(out, "edgebucket_redis_up", "gauge", "1 while the agent can write to Redis; absent without "
+							      "redis.");
 	if (figures->has_redis)
 		eb_expose(out, "edgebucket_redis_up", EB_NO_LABELS, figures->redis_is_up);
 	eb_expose_family(out, "edgebucket_redis_other_writer", "gauge",
-			 "1 while another host writes the buckets of this node too; absent without redis.");
+			 "1 while another host also writes the buckets of this node; absent without redis.");
 	if (figures->has_redis)
 		eb_expose(out, "edgebucket_redis_other_writer", EB_NO_LABELS, figures->has_other_writer);
 }
@@ -246,7 +250,7 @@ static void expose_fallbacks(const struct eb_persist_figures *figures, FILE *out
 	uint64_t faults = 0;
 
 	eb_expose_family(out, "openclaw_fallback_writes_total", "counter",
-			 "Times that the buckets were written because of a fault, by its reason.");
+			 "Writes of the buckets because of a fault, by its reason.");
 	for (int i = 0; i < EB_PASS_REASONS; i++) {
 		if (i == EB_PASS_TICK)
 			continue;
@@ -255,10 +259,10 @@ static void expose_fallbacks(const struct eb_persist_figures *figures, FILE *out
 			  figures->passes[i]);
 	}
 	eb_expose_family(out, "openclaw_fallback_reads_seconds", "histogram",
-			 "Time to read the buckets from one store before a restore.");
+			 "Time to read the buckets of one store for a restore.");
 	eb_expose_histogram(out, "openclaw_fallback_reads_seconds", EB_NO_LABELS, &figures->recovery.reads);
 	eb_expose_family(out, "edgebucket_mirror_writes_total", "counter",
-			 "Times that the buckets were written, on a tick or because of a fault.");
+			 "Writes of the buckets, on a tick or because of a fault.");
 	eb_expose(out, "edgebucket_mirror_writes_total", EB_LABELS({ "kind", "tick" }), figures->passes[EB_PASS_TICK]);
 	eb_expose(out, "edgebucket_mirror_writes_total", EB_LABELS({ "kind", "fault" }), faults);
 }
@@ -271,20 +275,20 @@ static void expose_mirror(const struct eb_metrics *metrics, const struct eb_pers
 	eb_expose(out, "edgebucket_mirror_fields_total", EB_LABELS({ "op", "set" }), figures->fields_set);
 	eb_expose(out, "edgebucket_mirror_fields_total", EB_LABELS({ "op", "del" }), figures->fields_deleted);
 	eb_expose_family(out, "edgebucket_mirror_errors_total", "counter",
-			 "Times that a store did not take the buckets; they are written again.");
+			 "Writes that a store did not accept; the agent retries them.");
 	eb_expose(out, "edgebucket_mirror_errors_total", EB_NO_LABELS, figures->failures);
 	eb_expose_family(out, "edgebucket_mirror_lag_seconds", "gauge",
-			 "Since a store last had every bucket, or since the start; absent without a store.");
+			 "Time since a store last held every bucket, or since the start; absent without a store.");
 	if (figures->has_store)
 		eb_expose_seconds(out, "edgebucket_mirror_lag_seconds", EB_NO_LABELS, eb_monotonic_ns() - since);
 }
 
 static void expose_restore(const struct eb_persist_figures *figures, FILE *out)
 {
-	eb_expose_family(out, "edgebucket_restored_buckets", "gauge", "Buckets that this agent got back from a store.");
+	eb_expose_family(out, "edgebucket_restored_buckets", "gauge", "Buckets that this agent restored from a store.");
 	eb_expose(out, "edgebucket_restored_buckets", EB_NO_LABELS, figures->recovery.restored);
 	eb_expose_family(out, "edgebucket_restore_age_seconds", "gauge",
-			 "How old the buckets were when they were restored; absent when nothing was.");
+			 "Age of the buckets when they were restored; absent when nothing was restored.");
 	if (figures->recovery.has_age)
 		eb_expose_seconds(out, "edgebucket_restore_age_seconds", EB_NO_LABELS, figures->recovery.age_ns);
 }
@@ -339,7 +343,7 @@ static void on_request(const char *path, struct eb_http_reply *reply, void *arg)
 		reply->status = eb_health_is_ready(metrics->agent, reply->body) ? reply->status : STATUS_UNAVAILABLE;
 	} else {
 		reply->status = STATUS_NOT_FOUND;
-		fputs("there are /metrics, /healthz and /readyz\n", reply->body);
+		fputs("use /metrics, /healthz or /readyz\n", reply->body);
 	}
 }
 
@@ -351,7 +355,7 @@ static void retry_later(struct eb_metrics *metrics, char *problem)
 	if (problem && (!metrics->problem || strcmp(problem, metrics->problem) != 0))
 		eb_error("cannot serve metrics, trying again; limits do not depend on it",
 			 eb_str("address", metrics->agent->config->metrics), eb_str("error", problem),
-			 eb_str("hint", "free the address, or set metrics: to another; 9464 is OpenTelemetry's, too"));
+			 eb_str("hint", "free the address, or set metrics: to another; OpenTelemetry also uses 9464"));
 	free(metrics->problem);
 	metrics->problem = problem;
 	(void)sd_event_source_set_time_relative(metrics->retry, RETRY_US);
@@ -373,7 +377,7 @@ static void listen_at(struct eb_metrics *metrics, const struct addrinfo *resolve
 	}
 	if (err == -EADDRINUSE) {
 		free(error);
-		eb_fail(err, &error, "cannot listen at %s, another program does: what it answers is not edgebucket's",
+		eb_fail(err, &error, "cannot listen at %s, another program does: its answers are not edgebucket's",
 			address);
 	}
 	retry_later(metrics, error);

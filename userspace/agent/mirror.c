@@ -238,7 +238,7 @@ static void write_anew(struct eb_mirror *mirror)
 		rewind_pass(mirror, mirror->reasons | 1u << EB_PASS_STORE_LOST);
 		return;
 	}
-	fail_pass(mirror, -EIO, "the store loses what was just written to it");
+	fail_pass(mirror, -EIO, "the store loses records right after they were written");
 	end_pass(mirror);
 }
 

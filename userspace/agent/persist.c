@@ -78,12 +78,12 @@ static void choose_mirrors(struct eb_persist *persist)
 static void note_other_writer(struct eb_persist *persist, const struct eb_store_meta *other)
 {
 	if (!other && persist->other_boot_id[0])
-		eb_info("no other host writes the buckets of this node any more",
+		eb_info("the other host no longer writes the buckets of this node",
 			eb_str("store", persist->redis.name), eb_str("node", persist->config->node));
 	if (other && strcmp(other->boot_id, persist->other_boot_id) != 0)
-		eb_error("another host writes the buckets of this node too", eb_str("store", persist->redis.name),
+		eb_error("another host also writes the buckets of this node", eb_str("store", persist->redis.name),
 			 eb_str("node", persist->config->node), eb_str("boot_id", other->boot_id),
-			 eb_str("agent", other->agent), eb_str("hint", "give each host a node: of its own"));
+			 eb_str("agent", other->agent), eb_str("hint", "give each host a unique node:"));
 	snprintf(persist->other_boot_id, sizeof(persist->other_boot_id), "%s", other ? other->boot_id : "");
 }
 
@@ -98,7 +98,7 @@ static void log_pass(const struct backend *backend, const struct eb_pass_result 
 	if (result->reason == EB_PASS_STORE_LOST)
 		eb_warning("the store had lost buckets, wrote all again", eb_str("store", backend->name),
 			   eb_str("address", backend->address), eb_num("set", result->fields_set),
-			   eb_str("hint", "see that it evicts nothing, and who else writes there"));
+			   eb_str("hint", "check that it evicts nothing, and who else writes there"));
 	else if (is_fault(result->reason))
 		eb_info("buckets written", eb_str("store", backend->name),
 			eb_str("reason", eb_pass_reason_name(result->reason)), eb_num("set", result->fields_set),
@@ -191,7 +191,7 @@ static void on_down(const char *text, void *arg)
 			eb_warning("the store cannot be reached, trying again; packets are limited as before",
 				   eb_str("store", backend->name), eb_str("address", backend->address),
 				   eb_str("error", text),
-				   eb_str("hint", "see that it runs there and lets this node in"));
+				   eb_str("hint", "check that it runs there and accepts this node"));
 		backend->down_logged = true;
 		backend->is_up = false;
 		backend->was_up |= backend == &backend->persist->redis; /* recovering counts from the first failure */
@@ -348,7 +348,7 @@ static void leave_redis(struct eb_persist *persist, struct backend *backend)
 	add_redis_figures(backend, &persist->left);
 	free_backend(backend);
 	if (is_asked && !eb_persist_fault(persist, EB_PASS_FLUSH))
-		persist->events.fault_done(EB_PASS_FLUSH, 0, 0, "the store was changed meanwhile",
+		persist->events.fault_done(EB_PASS_FLUSH, 0, 0, "the agent switched to another store in the meantime",
 					   persist->events.arg);
 }
 
@@ -391,7 +391,7 @@ static void change_redis(struct eb_persist *persist)
 	is_given_up = eb_recovery_set_store(persist->recovery, EB_FROM_REDIS, redis->store, redis->address);
 	persist->other_boot_id[0] = '\0';
 	if (redis->address)
-		eb_info("going over to another Redis", eb_str("store", redis->name),
+		eb_info("switching to another Redis", eb_str("store", redis->name),
 			eb_str("address", redis->address));
 	leave_before(persist);
 	persist->leaving = before;

@@ -72,7 +72,7 @@ static void log_counts(const char *from, const struct eb_restore_counts *counts)
 		if (counts->refused[i])
 			eb_warning("buckets were not restored", eb_str("store", from),
 				   eb_num("fields", counts->refused[i]), eb_str("reason", eb_refusal_name(i)),
-				   eb_str("hint", "none is needed for rules that were removed"));
+				   eb_str("hint", "expected for rules that were removed"));
 }
 
 static void add_counts(struct eb_recovery *recovery, const char *from, const struct eb_restore *restore)
@@ -156,7 +156,8 @@ static void set_pending(const struct eb_recovery *recovery, bool pending)
 	}
 	fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (fd < 0)
-		eb_warning("cannot note that Redis is still to be read: if the agent ends before, its buckets are lost",
+		eb_warning("cannot record that Redis must still be read: if the agent stops before, its buckets are "
+			   "lost",
 			   eb_str("file", path), eb_err(-errno), eb_str("hint", "make run_dir writable"));
 	else
 		close(fd);
@@ -273,9 +274,9 @@ static uint64_t reference_time(const struct reading *reading, uint64_t saved_at_
 	uint64_t now = eb_wallclock_ns(), reference = eb_restore_reference(now, saved_at_ns);
 
 	if (reference > now)
-		eb_warning("the buckets were saved in the future, no time counts as passed since",
+		eb_warning("the buckets were saved in the future, so no time counts as passed since then",
 			   eb_str("store", reading->name), eb_num("seconds", (reference - now) / SECOND_NS),
-			   eb_str("hint", "the clock was set back: look at its synchronization"));
+			   eb_str("hint", "the clock was set back: check its synchronization"));
 	return reference;
 }
 
@@ -294,7 +295,7 @@ static void on_meta(const struct eb_store_result *result, const struct eb_store_
 		return;
 	}
 	if (meta->schema > EB_STORE_SCHEMA) {
-		eb_error("the stored buckets are of a newer schema, they are neither restored nor written over",
+		eb_error("the stored buckets have a newer schema, they are neither restored nor overwritten",
 			 eb_str("store", reading->name), eb_num("schema", meta->schema),
 			 eb_num("own_schema", EB_STORE_SCHEMA),
 			 eb_str("hint", "remove them, or use the newer agent"));
@@ -347,10 +348,10 @@ static int on_read_limit(sd_event_source *source, uint64_t usec, void *arg)
 		return 0; /* begins anew when it is back */
 	if (redis->restore)
 		eb_restore_counts(redis->restore, &counts);
-	eb_error("Redis cannot be read to the end, writing to it from now on; what was read is restored",
+	eb_error("Redis cannot be read completely, writing to it from now on; what was read is restored",
 		 eb_str("store", redis->name), eb_str("address", redis->address), eb_num("fields", counts.fields),
 		 eb_str("error", eb_store_last_error(redis->store)),
-		 eb_str("hint", "check the rights of its user and the link to it, or raise restore_timeout"));
+		 eb_str("hint", "check the rights of its user and the connection to it, or raise restore_timeout"));
 	redis->wanted = redis->is_reading = false;
 	finish_late(recovery, RESTORE_PARTIAL);
 	return 0;
@@ -380,7 +381,8 @@ static int on_timeout(sd_event_source *source, uint64_t usec, void *arg)
 		return 0;
 	}
 	if (recovery->redis.wanted)
-		eb_warning("no answer in time, enforcing without the stored buckets; they are added when it answers",
+		eb_warning("no answer in time, enforcing without the stored buckets; the agent adds them when it "
+			   "answers",
 			   eb_str("store", recovery->redis.name), eb_str("address", recovery->redis.address),
 			   eb_str("error", eb_store_last_error(recovery->redis.store)));
 	if (recovery->embedded.wanted) {

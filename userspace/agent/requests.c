@@ -137,14 +137,14 @@ static void on_attach_done(int err, const char *error, void *arg)
 {
 	struct eb_requests *requests = arg;
 
-	tell_waiting(requests, &requests->attaching, err, err == -ECANCELED ? "detached meanwhile" : error);
+	tell_waiting(requests, &requests->attaching, err, err == -ECANCELED ? "detached in the meantime" : error);
 }
 
 static void on_detach_done(int err, const char *error, void *arg)
 {
 	struct eb_requests *requests = arg;
 
-	tell_waiting(requests, &requests->detaching, err, err == -ECANCELED ? "attached again meanwhile" : error);
+	tell_waiting(requests, &requests->detaching, err, err == -ECANCELED ? "attached again in the meantime" : error);
 }
 
 /* False where the answer comes later. A flush that is under way may have passed a bucket that changed since: who comes
@@ -265,7 +265,8 @@ static json_t *answer(struct eb_requests *requests, const char *request, int fil
 	if (strcmp(request, "reload") == 0)
 		return answer_reload(requests);
 	if (strncmp(request, EB_CONTROL_APPLY, strlen(EB_CONTROL_APPLY)) == 0 && requests->stopping)
-		return reply_error("the agent is stopping and could not roll it back; apply it to the next agent");
+		return reply_error("the agent is stopping and could not roll it back; apply it once the next agent "
+				   "runs");
 	if (strncmp(request, EB_CONTROL_APPLY, strlen(EB_CONTROL_APPLY)) == 0)
 		return eb_apply_request(requests->apply, request + strlen(EB_CONTROL_APPLY), file);
 	if (strcmp(request, "confirm") == 0)

@@ -283,11 +283,12 @@ static int explain(int err, const char *ifname, const char *what, char **error)
 
 	if (err == -EINPROGRESS)
 		return eb_fail(err, error,
-			       "%s: libxdp is still at work to %s, or waits for its lock, which another process holds",
+			       "%s: cannot %s yet: libxdp is still working, or waits for its lock, which another "
+			       "process holds",
 			       ifname, what);
 	if (err == -EEXIST && find_upper(if_nametoindex(ifname), upper))
 		return eb_fail(err, error,
-			       "%s: cannot %s: %s, which lies on it, has an XDP program, and the kernel wants that off "
+			       "%s: cannot %s: %s, which lies on it, has an XDP program that must be detached "
 			       "first", ifname, what, upper);
 	return eb_fail(err, error, "%s: cannot %s: %s", ifname, what, strerror(-err));
 }
@@ -298,7 +299,7 @@ static int explain_attach(int err, const char *ifname, char **error)
 	case -EOPNOTSUPP:
 		return eb_fail(err, error, "%s: the driver has no native XDP; use attach: generic (or auto)", ifname);
 	case -E2BIG:
-		return eb_fail(err, error, "%s: all places behind libxdp's dispatcher are taken", ifname);
+		return eb_fail(err, error, "%s: the dispatcher of libxdp has no free slot", ifname);
 	default:
 		return explain(err, ifname, "attach", error);
 	}
@@ -311,8 +312,8 @@ static int leave_mode(const char *ifname, struct eb_programs *programs, struct e
 
 	if (old->others)
 		return eb_fail(-EBUSY, error,
-			       "%s: XDP programs of other owners are attached in %s mode, and all of an interface "
-			       "share one; use attach: %s (or auto)",
+			       "%s: XDP programs of other owners are attached in %s mode, and an interface has one "
+			       "mode for all; use attach: %s (or auto)",
 			       ifname, old->mode, old->mode);
 	if (old->attached)
 		err = eb_attach_remove(ifname, programs, error);
@@ -363,8 +364,8 @@ static int refuse_type(struct eb_programs *programs, const char *ifname, const s
 
 	return err ? err
 		   : eb_fail(-EPROTONOSUPPORT, error,
-			     "%s: its frames begin with neither an Ethernet nor an IP header, or not always (link type "
-			     "%u%s%s), so nothing could be limited on it; name the interface that they come in on",
+			     "%s: not all of its frames begin with an Ethernet or IP header (link type %u%s%s), so "
+			     "nothing could be limited on it; configure the interface on which they arrive",
 			     ifname, link->type, link->kind[0] ? ", " : "", link->kind);
 }
 
@@ -387,8 +388,8 @@ int eb_attach_program(struct eb_programs *programs, const char *ifname, bool is_
 	if (now.foreign && now.unseen)
 		return eb_fail(-EBUSY, error,
 			       "%s: another XDP program is attached; remove it (ip link set dev %s %s off), or "
-			       "restart edgebucketd, which gave up the CAP_SYS_ADMIN that it takes to look whether "
-			       "both can run",
+			       "restart edgebucketd, which gave up CAP_SYS_ADMIN and needs it to check whether both "
+			       "can run",
 			       ifname, ifname, ip_name(now.mode));
 	if (now.foreign)
 		return eb_fail(-EBUSY, error,

@@ -139,7 +139,7 @@ static void log_library(const char *library, const char *format, va_list args)
 	rest = text;
 	for (char *line; (line = strsep(&rest, "\n"));)
 		if (*line)
-			eb_debug("said by a library", eb_str("library", library), eb_str("text", line));
+			eb_debug("message of a library", eb_str("library", library), eb_str("text", line));
 	free(text);
 }
 

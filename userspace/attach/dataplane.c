@@ -83,7 +83,7 @@ static int make_new(struct eb_dataplane *dataplane, uint32_t table_size, char **
 	dataplane->state->ticks_per_ns = EB_TICKS_PER_NS;
 	dataplane->state->swept_ns = eb_monotonic_ns();
 	if (getrandom(dataplane->state->seed, sizeof(dataplane->state->seed), 0) < 0)
-		return eb_fail(-errno, error, "no random seed: %s", strerror(errno));
+		return eb_fail(-errno, error, "cannot get a random seed: %s", strerror(errno));
 	return 0;
 }
 
@@ -103,7 +103,7 @@ static void open_foreign(struct eb_dataplane *dataplane, const char *dir)
 	char *why = NULL;
 
 	if (eb_foreign_open(dir, &dataplane->foreign, &why))
-		eb_warning("cannot copy the buckets to the new maps, sources start with full ones",
+		eb_warning("cannot copy the buckets to the new maps, sources start with full buckets",
 			   eb_str("pin_dir", dir), eb_str("error", why ? why : "out of memory"));
 	free(why);
 }
@@ -157,8 +157,8 @@ static void resume(struct eb_dataplane *dataplane, const char *before, uint32_t 
 	if (!dataplane->foreign)
 		(void)eb_pins_settle(dataplane->pin_dir);
 	if (sets != sets_of(table_size))
-		eb_warning("a change of table_size was interrupted and is completed now; the size that is configured "
-			   "comes into force at the next restart",
+		eb_warning("a change of table_size was interrupted and is completed now; the configured size comes "
+			   "into force at the next restart",
 			   eb_num("table_size", sets * (EB_WAYS / 2)), eb_num("configured", table_size));
 }
 
@@ -188,7 +188,7 @@ static int mend(struct eb_dataplane *dataplane)
 	uint64_t mended = err ? 0 : eb_buckets_mend(dataplane->buckets, policy);
 
 	if (mended)
-		eb_warning("no agent ran for months: debts of more than a burst are set back to one",
+		eb_warning("no agent ran for months: debts above a burst are reduced to the burst",
 			   eb_num("buckets", mended));
 	free(policy);
 	return err;
@@ -356,8 +356,8 @@ static void note_maps(const struct eb_dataplane *dataplane)
 	if (!err)
 		err = eb_last_maps_write(dataplane->run_dir, dataplane->pin_dir, id);
 	if (err)
-		eb_warning("cannot note which maps are in use: if their pins are removed, the next agent takes the "
-			   "program for another owner's",
+		eb_warning("cannot record which maps are in use: if their pins are removed, the next agent treats the "
+			   "program as another owner's",
 			   eb_str("run_dir", dataplane->run_dir), eb_err(err), eb_str("hint", "make run_dir writable"));
 }
 
@@ -454,8 +454,8 @@ static int look_for_before(struct eb_dataplane *dataplane)
 	if (found <= 0)
 		return found;
 	if (strcmp(ifname, dataplane->held_by) != 0)
-		eb_warning("the program before is still on an interface: what it admits counts here once it is off, "
-			   "and its maps stay until then",
+		eb_warning("the previous program is still attached to an interface: what it admits counts once it is "
+			   "detached; its maps stay until then",
 			   eb_str("interface", ifname));
 	strcpy(dataplane->held_by, ifname);
 	return -EBUSY;
@@ -480,7 +480,7 @@ int eb_dataplane_settle(struct eb_dataplane *dataplane)
 	close_foreign(dataplane);
 	err = eb_pins_settle(dataplane->pin_dir);
 	if (err)
-		eb_warning("the maps that were replaced stay pinned, and take up memory until the next start",
+		eb_warning("the replaced maps stay pinned and use memory until the next start",
 			   eb_str("pin_dir", dataplane->pin_dir), eb_err(err));
 	return 0;
 }

@@ -148,7 +148,7 @@ const char *eb_input_strerror(int err)
 		return "Not a regular file";
 	/* To whom it is a riddle. */
 	if (err == -EACCES && geteuid() == 0)
-		return "Permission denied, also to root without CAP_DAC_OVERRIDE: make root its owner";
+		return "Permission denied, even for root, without CAP_DAC_OVERRIDE: make root its owner";
 	return strerror(-err);
 }
 

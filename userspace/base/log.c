@@ -215,9 +215,9 @@ static bool write_line(enum eb_log_level level, const struct eb_log_field *field
 static bool report_lost(void)
 {
 	const struct eb_log_field fields[] = {
-		eb_str("msg", "lines of this log were lost: standard error did not take them"),
+		eb_str("msg", "lines of this log were lost: standard error did not accept them"),
 		eb_num("lost", sink.lost),
-		eb_str("hint", "look why its reader stopped or its file is full"),
+		eb_str("hint", "check why its reader stopped or its file is full"),
 		{},
 	};
 

@@ -57,13 +57,13 @@ static int fail(int err, const char *path, char **error)
 			       path, strerror(-err));
 	if (err == -EPERM)
 		return eb_fail(err, error,
-			       "%s cannot be replaced: %s; its owner and group have to be root, as this process gave "
+			       "%s cannot be replaced: %s; its owner and group must be root, because this process gave "
 			       "up CAP_CHOWN",
 			       path, strerror(-err));
 	if (err == -EBUSY)
 		return eb_fail(err, error,
-			       "%s cannot be replaced: it is mounted by itself, as a single file into a container; "
-			       "mount its directory instead",
+			       "%s cannot be replaced: it is mounted as a single file, as into a container; mount its "
+			       "directory instead",
 			       path);
 	return eb_fail(err, error, "%s cannot be replaced: %s", path,
 		       err == -EINVAL ? "not a regular file" : strerror(-err));

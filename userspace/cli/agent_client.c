@@ -28,7 +28,7 @@ static enum cli_result fail_to_reach(const struct session *session, int err)
 	struct eb_lock_holder holder;
 
 	if (is_deaf(err) && !eb_lock_find_holder(session->paths.run_dir, &holder))
-		return cli_fail("the agent, pid %d, is %s and cannot be asked", holder.pid,
+		return cli_fail("the agent, pid %d, is %s and does not answer yet", holder.pid,
 				holder.is_stopping ? "stopping" : "still starting");
 	if (is_deaf(err))
 		return cli_fail("no agent is running (%s/control.sock: %s)", session->paths.run_dir, strerror(-err));
@@ -72,7 +72,7 @@ enum cli_result agent_ask_with(const struct session *session, const char *reques
 	document = json_loads(text, 0, NULL);
 	free(text);
 	if (!json_is_object(document)) {
-		result = cli_fail("the agent's answer is not to be understood; is it of another version?");
+		result = cli_fail("cannot parse the answer of the agent; does it have another version?");
 	} else if (!json_is_true(json_object_get(document, "ok"))) {
 		const char *error = member(document, "error");
 

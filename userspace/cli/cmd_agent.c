@@ -167,7 +167,7 @@ static enum cli_result detach(const struct cli *cli, struct session *session, bo
 	enum cli_result result, noted = CLI_DONE;
 
 	if (agent_is_running(session))
-		return maps ? cli_fail("an agent is running: stop it before its maps are removed")
+		return maps ? cli_fail("an agent is running: stop it before you remove its maps")
 			    : agent_command(cli, session, stay ? EB_CONTROL_STAY : "detach", AGENT_TIMEOUT_MS,
 					    "detached");
 	if (stay)

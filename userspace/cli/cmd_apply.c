@@ -102,7 +102,7 @@ static enum cli_result make_request(const char *path, uint64_t confirm_ns, char 
 	int size;
 
 	if (path[0] != '/' && !getcwd(dir, sizeof(dir)))
-		return cli_fail("the current directory is not known: %s", strerror(errno));
+		return cli_fail("cannot determine the current directory: %s", strerror(errno));
 	size = snprintf(out, EB_CONTROL_REQUEST_MAX + 1, EB_CONTROL_APPLY "%llu %s%s%s",
 			(unsigned long long)confirm_ns, dir, *dir ? "/" : "", path);
 	return size <= EB_CONTROL_REQUEST_MAX ? CLI_DONE : cli_fail("%s: the path is too long", path);

@@ -36,7 +36,7 @@ enum cli_result cmd_probe(struct cli *cli, int argc, char **argv)
 		return CLI_MISUSED;
 	page = cli->arg_count ? cli->args[0] : "healthz";
 	if (strcmp(page, "healthz") != 0 && strcmp(page, "readyz") != 0)
-		return cli_misuse(cli, "there are healthz and readyz to ask for, not %s", page);
+		return cli_misuse(cli, "%s is not a probe; use healthz or readyz", page);
 	result = session_open(cli, 0, &session);
 	if (!result)
 		result = agent_ask(&session, page, AGENT_TIMEOUT_MS, &reply);

@@ -67,7 +67,7 @@ static void tell_store(const struct session *session)
 	json_t *reply;
 
 	if (!agent_is_running(session))
-		cli_note("no agent is running: a reboot would restore the debts that the store holds of these buckets");
+		cli_note("no agent is running: a reboot would restore the debts of these buckets from the store");
 	else if (agent_ask(session, "reset", AGENT_TIMEOUT_MS, &reply) == CLI_DONE)
 		json_decref(reply);
 	else
@@ -113,7 +113,7 @@ enum cli_result cmd_reset(struct cli *cli, int argc, char **argv)
 	if (options_parse(cli, argc, argv, specs, 2, 1))
 		return CLI_MISUSED;
 	if (all == (cli->arg_count == 1))
-		return cli_misuse(cli, "reset needs an address or a prefix, or --all, and not both");
+		return cli_misuse(cli, "reset needs either an address or prefix, or --all");
 	if (!all && session_parse_prefix(cli, cli->args[0], &within))
 		return CLI_MISUSED;
 	result = session_open(cli, SESSION_WRITABLE, &session);

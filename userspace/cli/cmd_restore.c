@@ -66,7 +66,7 @@ static enum cli_result read_sources(struct rehearsal *rehearsal)
 		result = read_source(rehearsal, kind);
 	}
 	if (!result && !has_any)
-		return cli_fail("%s names no store: neither redis nor state_dir", rehearsal->config->path);
+		return cli_fail("%s configures no store: neither redis nor state_dir", rehearsal->config->path);
 	return result;
 }
 
@@ -303,9 +303,9 @@ static void print_rehearsal(const struct rehearsal *rehearsal, size_t found)
 	printf("a restore now would bring back %zu bucket%s, %" PRIu64 " of them clamped\n", found,
 	       found == 1 ? "" : "s", rehearsal->clamped);
 	if (rehearsal->has_maps)
-		cli_note("the maps are there: an agent that starts now adopts them, and restores nothing");
+		cli_note("the maps exist: an agent that starts now adopts them and restores nothing");
 	if (rehearsal->is_incomplete && *rehearsal->sources[STORE_REDIS].stored.error)
-		cli_note("what Redis holds would be added when it answers");
+		cli_note("the agent would add the debts that Redis holds once Redis answers");
 }
 
 static enum cli_result rehearse(const struct cli *cli, struct rehearsal *rehearsal, size_t limit)
@@ -349,7 +349,8 @@ enum cli_result cmd_restore(struct cli *cli, int argc, char **argv)
 		return CLI_MISUSED;
 	if (!dry_run)
 		return cli_misuse(cli,
-				  "the agent restores when it starts and finds no maps; --dry-run shows what it would");
+				  "the agent restores when it starts and finds no maps; --dry-run shows what it would "
+				  "restore");
 	rehearsal = calloc(1, sizeof(*rehearsal));
 	if (!rehearsal)
 		return cli_fail("out of memory");

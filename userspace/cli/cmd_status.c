@@ -275,7 +275,7 @@ static void print_metrics(const struct status *status)
 		line("Metrics:", COLOUR_RED, "not served: %s", problem);
 	else if (address)
 		line("Metrics:", COLOUR_NONE, "%s at %s",
-		     json_is_true(json_object_get(metrics, "served")) ? "served" : "about to be served", address);
+		     json_is_true(json_object_get(metrics, "served")) ? "served" : "not served yet", address);
 }
 
 static void print_pending(const struct status *status)
@@ -287,7 +287,7 @@ static void print_pending(const struct status *status)
 	if (!file)
 		return;
 	line("Pending:", COLOUR_YELLOW,
-	     "%s awaits \"edgebucket confirm\", else rolled back in %" JSON_INTEGER_FORMAT "s", file,
+	     "%s waits for \"edgebucket confirm\", rolled back otherwise in %" JSON_INTEGER_FORMAT "s", file,
 	     json_integer_value(json_object_get(pending, "seconds_left")));
 	if (problem)
 		line(NULL, COLOUR_RED, "cannot be rolled back, trying again: %s", problem);
@@ -315,7 +315,7 @@ static void print_interface(const char *name, const struct interface *interface)
 	else if (interface->error)
 		line(name, COLOUR_RED, "%s cannot be read: %s", interface->name, strerror(-interface->error));
 	else if (attachment->foreign)
-		line(name, COLOUR_RED, "%s NOT attached: another owner's program is there", interface->name);
+		line(name, COLOUR_RED, "%s NOT attached: a program of another owner is attached", interface->name);
 	else
 		line(name, COLOUR_RED, "%s NOT attached%s%s", interface->name, interface->problem ? ": " : "",
 		     interface->problem ? interface->problem : "");
@@ -328,7 +328,7 @@ static void print_interfaces(const struct interface_list *list)
 	for (size_t i = 0; i < list->count; i++) {
 		print_interface(i ? NULL : "Interfaces:", &list->items[i]);
 		if (list->items[i].is_mostly_not_ip)
-			line(NULL, COLOUR_RED, "%s sees almost nothing but frames that are not IP, and pass",
+			line(NULL, COLOUR_RED, "%s: almost all frames are not IP, and pass",
 			     list->items[i].name);
 	}
 }
@@ -415,7 +415,7 @@ static void print_embedded(const struct status *status)
 	else if (!json_is_true(json_object_get(embedded, "up")))
 		line("Embedded:", COLOUR_YELLOW, "cannot be used%s%s", error && *error ? ": " : "", error ? error : "");
 	else if (json_is_true(json_object_get(redis, "up")))
-		line("Embedded:", COLOUR_GREEN, "ready for times without Redis, %s", store_text(embedded).s);
+		line("Embedded:", COLOUR_GREEN, "ready for use while Redis is unreachable, %s", store_text(embedded).s);
 	else
 		line("Embedded:", COLOUR_GREEN, "in use, %s", store_text(embedded).s);
 	json_decref(embedded);
@@ -433,9 +433,9 @@ static void print_restored(const json_t *restore)
 	json_t *refused = json_object_get(restore, "refused"), *count;
 	const char *reason;
 
-	line("Restore:", COLOUR_NONE, "%s buckets came back of %s fields%s%s",
+	line("Restore:", COLOUR_NONE, "%s buckets restored from %s fields%s%s",
 	     print_count(number(restore, "buckets")).s, print_count(number(restore, "fields")).s,
-	     json_is_number(age) ? ", of a state as old as " : "",
+	     json_is_number(age) ? ", at an age of " : "",
 	     json_is_number(age) ? print_duration(json_number_value(age) * 1e9).s : "");
 	if (number(restore, "full") || number(restore, "clamped"))
 		line(NULL, COLOUR_NONE, "%s full by then, %s clamped to the burst",
@@ -458,9 +458,9 @@ static void print_restore(const struct status *status)
 	else
 		print_restored(restore);
 	if (state && !strcmp(state, "waiting"))
-		line(NULL, COLOUR_YELLOW, "Redis has not answered yet: the debts that it holds will be added");
+		line(NULL, COLOUR_YELLOW, "Redis has not answered yet: the agent will add the debts that it holds");
 	if (state && !strcmp(state, "partial"))
-		line(NULL, COLOUR_YELLOW, "Redis could not be read to its end: the rest is lost");
+		line(NULL, COLOUR_YELLOW, "Redis could not be read completely: the rest is lost");
 	json_decref(restore);
 }
 

@@ -185,7 +185,7 @@ static enum cli_result run_ring(struct watch *watch)
 
 	signals = open_signals();
 	if (signals < 0)
-		return cli_fail("no signals: %s", strerror(errno));
+		return cli_fail("cannot handle signals: %s", strerror(errno));
 	ring = ring_buffer__new(watch->session.maps.fd[EB_MAP_EVENTS], handle_event, watch, NULL);
 	err = ring ? follow(ring, signals) : -errno;
 	ring_buffer__free(ring);

@@ -42,7 +42,7 @@ static enum cli_result read_store(struct comparison *comparison)
 	enum store_kind kind = choose_store(comparison->config);
 
 	if (kind == STORE_KINDS)
-		return cli_fail("%s names no store: neither redis nor state_dir", comparison->config->path);
+		return cli_fail("%s configures no store: neither redis nor state_dir", comparison->config->path);
 	comparison->restore = eb_restore_new(&comparison->session.policy, records_max);
 	if (!comparison->restore)
 		return cli_fail("out of memory");
@@ -242,10 +242,10 @@ static void note_others(const struct comparison *comparison, size_t hidden)
 		cli_note("not shown: %zu buckets of rules or limits that are no longer in force",
 			 comparison->rows.orphans);
 	if (counts.full)
-		cli_note("%s: not shown, as full by now: %" PRIu64, name, counts.full);
+		cli_note("%s: not shown because they are full by now: %" PRIu64, name, counts.full);
 	for (int i = 0; i < EB_REFUSALS; i++)
 		if (counts.refused[i])
-			cli_note("%s: not shown, as a restore would refuse them for their %s: %" PRIu64, name,
+			cli_note("%s: not shown because a restore would refuse them (%s): %" PRIu64, name,
 				 eb_refusal_name(i), counts.refused[i]);
 }
 

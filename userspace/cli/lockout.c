@@ -137,6 +137,6 @@ void lockout_warn(const struct eb_config *config)
 	rule = found < 0 ? NULL : &config->rules[found];
 	if (rule && rule->action == EB_DENY && !rule->monitor)
 		cli_note("warning: %s:%u: rule \"%s\" denies %s, the address of this session; \"edgebucket apply FILE "
-			 "--confirm 60s\" takes it back unless you confirm it", config->path, rule->line, rule->name,
+			 "--confirm 60s\" rolls it back unless you confirm it", config->path, rule->line, rule->name,
 			 session);
 }

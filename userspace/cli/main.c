@@ -27,32 +27,32 @@ struct command {
 
 static const struct command commands[] = {
 	{ "status", cmd_status, "", "what is enforced where, whether an agent runs, how full the tables are" },
-	{ "rules", cmd_rules, "", "the rules in force, their limits and counters" },
+	{ "rules", cmd_rules, "", "show the rules in force, their limits and counters" },
 	{ "buckets", cmd_buckets, "[--redis] [--rule RULE] [-n|--limit N] [ADDRESS|PREFIX]",
-	  "the sources that have a bucket, by rule and address" },
-	{ "top", cmd_top, "[--rule RULE] [-n|--limit N]", "the sources with the most packets refused" },
+	  "list the sources that have a bucket, by rule and address" },
+	{ "top", cmd_top, "[--rule RULE] [-n|--limit N]", "list the sources with the most refused packets" },
 	{ "explain", cmd_explain, "ADDRESS [--dst ADDRESS] [--proto PROTOCOL] [--dport PORT] [--length BYTES]",
-	  "what would happen to a packet now, and why" },
-	{ "watch", cmd_watch, "[--rule RULE] [-n|--count N]", "refused packets as they come, a sample" },
-	{ "reset", cmd_reset, "ADDRESS|PREFIX|--all [--rule RULE]", "give sources full buckets" },
+	  "explain what would happen to a packet now" },
+	{ "watch", cmd_watch, "[--rule RULE] [-n|--count N]", "print refused packets as they arrive (a sample)" },
+	{ "reset", cmd_reset, "ADDRESS|PREFIX|--all [--rule RULE]", "refill the buckets of sources" },
 	{ "ban", cmd_ban, "[PREFIX] [--for TIME] [--reason TEXT] [--from FILE]",
 	  "drop all packets of a source, or of a list of them, for a time or until unban" },
 	{ "unban", cmd_unban, "[PREFIX] [--all] [--from FILE]", "lift the bans of a source and within it" },
 	{ "bans", cmd_bans, "[PREFIX]", "who is banned, until when and why" },
-	{ "restore", cmd_restore, "--dry-run [-n|--limit N]", "what a restore would bring back now" },
-	{ "flush", cmd_flush, "", "let the agent write all buckets to its store now" },
-	{ "reload", cmd_reload, "", "let the agent read its configuration again" },
-	{ "apply", cmd_apply, "[--confirm TIME] FILE", "put a configuration into force, for good or on trial" },
+	{ "restore", cmd_restore, "--dry-run [-n|--limit N]", "show what a restore would bring back now" },
+	{ "flush", cmd_flush, "", "make the agent write all buckets to its store now" },
+	{ "reload", cmd_reload, "", "make the agent read its configuration again" },
+	{ "apply", cmd_apply, "[--confirm TIME] FILE", "put a configuration into force, permanently or on trial" },
 	{ "confirm", cmd_confirm, "", "keep the configuration on trial" },
 	{ "rollback", cmd_rollback, "", "roll back the configuration on trial" },
 	{ "detach", cmd_detach, "[--stay] [--maps]",
-	  "take the program off every interface; --stay: for restarts too; --maps: remove the maps" },
+	  "detach the program from every interface; --stay: over restarts too; --maps: remove the maps" },
 	{ "attach", cmd_attach, "", "make the agent attach the program again after a detach" },
-	{ "probe", cmd_probe, "[healthz|readyz]", "whether the agent enforces on every interface, or has restored" },
+	{ "probe", cmd_probe, "[healthz|readyz]", "check that the agent enforces on every interface, or has restored" },
 	{ "check", cmd_check, "FILE", "check a configuration file" },
-	{ "support", cmd_support, "[-o|--output FILE]", "write the data for a bug report, without passwords" },
-	{ "version", cmd_version, "", "the version of this program" },
-	{ "help", cmd_help, "[COMMAND]", "this, or one command's usage" },
+	{ "support", cmd_support, "[-o|--output FILE]", "write a bundle for a bug report, without passwords" },
+	{ "version", cmd_version, "", "print the version of this program" },
+	{ "help", cmd_help, "[COMMAND]", "print this text, or the usage of one command" },
 	{ "completion", cmd_completion, "", NULL },
 };
 
@@ -102,11 +102,11 @@ static void print_usage(FILE *out)
 			fprintf(out, "  %-9s %s\n", commands[i].name, commands[i].help);
 	fprintf(out,
 		"\nOptions:\n"
-		"  -c, --config FILE        the agent's configuration (/etc/edgebucket/edgebucket.yaml)\n"
-		"      --redis-config FILE  the redis part, when the agent has it from a file of its own\n"
-		"      --json               one JSON document instead of text; for watch, one a line\n"
-		"  -h, --help               this; after a command, its arguments\n"
-		"  -V, --version            the version\n"
+		"  -c, --config FILE        configuration of the agent (default /etc/edgebucket/edgebucket.yaml)\n"
+		"      --redis-config FILE  the redis section, if the agent reads it from a separate file\n"
+		"      --json               print JSON instead of text; watch prints one document per line\n"
+		"  -h, --help               print this text; after a command, its usage\n"
+		"  -V, --version            print the version\n"
 		"\nExit codes: 0 done, 1 failed, 2 misused. See edgebucket(8).\n");
 }
 

@@ -24,7 +24,7 @@ static enum cli_result read_places(const struct cli *cli, struct session *sessio
 	if (cli->config_path)
 		return cli_fail_text(error);
 	if (err != -ENOENT)
-		cli_note("%s; going on with " EB_DEFAULT_PIN_DIR " and " EB_DEFAULT_RUN_DIR,
+		cli_note("%s; using " EB_DEFAULT_PIN_DIR " and " EB_DEFAULT_RUN_DIR,
 			 error ? error : session->config_path);
 	free(error);
 	error = NULL;

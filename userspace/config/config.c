@@ -63,7 +63,7 @@ static int use_host_name(struct eb_config *config, struct eb_findings *findings)
 	char name[HOST_NAME_MAX + 1] = "";
 
 	if (gethostname(name, sizeof(name) - 1) || !*name || !is_node_name(name))
-		return eb_findings_fail(findings, "%s: node: the host name %s will not do; set node", config->path,
+		return eb_findings_fail(findings, "%s: node: the host name %s is no valid node; set node", config->path,
 					eb_input_quote(name).text);
 	config->node = strdup(name);
 	config->node_is_host = true;
@@ -103,8 +103,8 @@ static int check_own_name(const struct eb_config *config, struct eb_findings *fi
 	if (!config->node_is_host || !config->redis || !is_no_host_name(config->node))
 		return 0;
 	return eb_findings_fail(findings,
-				"%s: node: the host name is %s, as of every host that has none yet: their buckets "
-				"would be one in Redis; set node, EDGEBUCKET_NODE or the host name",
+				"%s: node: the host name is %s, the default of hosts without one: they would share "
+				"their buckets in Redis; set node, EDGEBUCKET_NODE or the host name",
 				config->path, eb_input_quote(config->node).text);
 }
 
@@ -428,7 +428,7 @@ static int use_redis_file(struct eb_config *config, const char *redis_path, stru
 		return 0;
 	err = eb_redis_section_read_file(redis_path, findings, &redis);
 	if (!err && config->redis)
-		err = eb_findings_warn(findings, "%s: redis: has no effect; %s takes its place", config->path,
+		err = eb_findings_warn(findings, "%s: redis: has no effect; %s replaces it", config->path,
 				       redis_path);
 	if (err)
 		return err;
@@ -452,7 +452,7 @@ static int warn_of_layers(const struct eb_config *config, struct eb_findings *fi
 			if (eb_layers_is_on(layers, if_nametoindex(upper), if_nametoindex(lower)))
 				err = eb_findings_warn(findings,
 						       "%s: interfaces: %s lies on %s: its packets are charged on "
-						       "both, twice where both see the same source and rule",
+						       "both, so twice if both see the same source and rule",
 						       config->path, upper, lower);
 		}
 	}
@@ -469,8 +469,8 @@ static int warn_of_replaced(struct eb_findings *findings)
 	for (size_t i = 0; !err && i < inputs->count && !inputs->is_kept; i++)
 		if (eb_input_is_replaced(inputs->items[i].path))
 			err = eb_findings_warn(findings,
-					       "%s: is mounted by itself, and where it comes from another file took "
-					       "its place: this was read from the one before; mount its directory",
+					       "%s: is mounted as a single file, which was replaced where it comes "
+					       "from: the old content was read; mount its directory instead",
 					       inputs->items[i].path);
 	return err;
 }

@@ -45,10 +45,11 @@ struct eb_redis_config {
 	uint64_t restore_timeout_ns; /* 0: do not wait */
 };
 
-/* The defaults: one server at 127.0.0.1:6379. `nodes` has room for EB_REDIS_NODES_MAX. NULL when memory is short. */
+/* Returns the defaults: one server at 127.0.0.1:6379. `nodes` has room for EB_REDIS_NODES_MAX. NULL if out of
+ * memory. */
 struct eb_redis_config *eb_redis_config_new(void);
 
-/* Leaves the configuration without nodes. */
+/* Frees the nodes, so that node_count is 0. */
 void eb_redis_config_free_nodes(struct eb_redis_config *redis);
 
 /* Whether both configurations are the same. Either can be NULL. */

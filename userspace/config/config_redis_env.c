@@ -51,8 +51,8 @@ static int apply_host(struct eb_redis_config *redis, struct eb_findings *finding
 	if (!eb_endpoint_is_host(host))
 		return fail_env(findings, "REDIS_HOST", "not a host name or an address");
 	if (redis->kind != EB_REDIS_HOST)
-		err = eb_findings_warn(findings, "environment variable REDIS_HOST: takes the place of the configured "
-					     "socket, sentinel or cluster");
+		err = eb_findings_warn(findings, "environment variable REDIS_HOST: replaces the configured socket, "
+						 "sentinel or cluster");
 	return err ? err : use_host(redis, host);
 }
 
@@ -103,7 +103,7 @@ static int apply_username(struct eb_redis_config *redis, struct eb_findings *fin
 		return fail_env(findings, "REDIS_USERNAME",
 				"must have 1 to 255 characters of printable ASCII without spaces");
 	if (!redis->password && !redis->password_file)
-		return fail_env(findings, "REDIS_USERNAME", "there is no password to go with it; set REDIS_PASSWORD");
+		return fail_env(findings, "REDIS_USERNAME", "there is no password for it; set REDIS_PASSWORD");
 	return replace(&redis->username, username);
 }
 
@@ -116,7 +116,7 @@ static int apply_tls(struct eb_redis_config *redis, struct eb_findings *findings
 	if (eb_quantity_bool(text, &redis->tls.is_on))
 		return fail_env(findings, "REDIS_TLS", "neither true nor false");
 	if (redis->kind == EB_REDIS_SOCKET && redis->tls.is_on)
-		return fail_env(findings, "REDIS_TLS", "TLS does not go with the configured socket");
+		return fail_env(findings, "REDIS_TLS", "TLS cannot be used with the configured socket");
 	return 0;
 }
 

@@ -413,9 +413,9 @@ static int check_section(const struct eb_yaml_value *value, const struct eb_redi
 	if (ways > 1)
 		return eb_yaml_fail(value, "has more than one of host and port, socket, sentinel, cluster; keep one");
 	if (redis->kind == EB_REDIS_CLUSTER && redis->db)
-		return eb_yaml_fail(value, "a cluster has no db but 0");
+		return eb_yaml_fail(value, "a cluster has only db 0");
 	if (redis->kind == EB_REDIS_SOCKET && redis->tls.is_on)
-		return eb_yaml_fail(value, "tls does not go with a socket");
+		return eb_yaml_fail(value, "tls cannot be used with a socket");
 	return check_passwords(value, seen & BIT(USERNAME), seen & BIT(PASSWORD), seen & BIT(PASSWORD_FILE),
 			       eb_input_env("REDIS_PASSWORD"));
 }

@@ -473,8 +473,8 @@ static int read_match(const struct eb_yaml_value *value, void *into)
 	int err = eb_yaml_read_map(value, match_keys, ARRAY_SIZE(match_keys), match, NULL);
 
 	if (!err && (match->watch || match->skip_bad) && !match->file_count)
-		return eb_yaml_fail(value, "watch and on_bad_line are about files, and there is none; as in src_file: "
-				    "list.txt");
+		return eb_yaml_fail(value, "watch and on_bad_line apply to files, and the rule has none; name one, as "
+					   "in src_file: list.txt");
 	return err;
 }
 
@@ -498,7 +498,7 @@ static int read_name(const struct eb_yaml_value *value, void *into)
 				    eb_input_quote(text).text, EB_RULE_NAME_MAX);
 	for (const struct eb_rule_config *other = reader->config->rules; other < reader->rule; other++)
 		if (!strcmp(other->name, text))
-			return eb_yaml_fail(value, "\"%s\" is the name of the rule in line %u already", text,
+			return eb_yaml_fail(value, "\"%s\" is already the name of the rule in line %u", text,
 					    other->line);
 	strcpy(reader->rule->name, text);
 	return 0;
@@ -629,8 +629,8 @@ static int finish_rule(const struct eb_yaml_value *value, struct rule_reader *re
 	struct eb_rule_config *rule = reader->rule;
 
 	if (denied_by(rule))
-		return eb_yaml_warn(value, "denies %s that no rule before it takes, also your own session; "
-				    "\"edgebucket apply FILE --confirm 60s\" takes it back unless you confirm it",
+		return eb_yaml_warn(value, "denies %s that no rule before it matches, including your own session; "
+				    "\"edgebucket apply FILE --confirm 60s\" rolls it back unless you confirm it",
 				    denied_by(rule));
 	if (rule->action != EB_LIMIT)
 		return 0;
@@ -699,10 +699,10 @@ static int warn_of_empty(const struct eb_yaml_value *value, const struct eb_conf
 	if ((!no_src && !no_dst) || is_half_written(match))
 		return 0;
 	if (deny)
-		return eb_findings_warn(findings, "%s:%u: rule \"%s\": no prefix is in its %s: it allows no packet, "
+		return eb_findings_warn(findings, "%s:%u: rule \"%s\": its %s contains no prefix: it allows no packet, "
 					"and rule \"%s\" after it denies", value->yaml->file, rule->line, rule->name,
 					no_src ? "src_file" : "dst_file", deny->name);
-	return eb_findings_warn(findings, "%s:%u: rule \"%s\": no prefix is in its %s: it matches no packet",
+	return eb_findings_warn(findings, "%s:%u: rule \"%s\": its %s contains no prefix: it matches no packet",
 				value->yaml->file, rule->line, rule->name, no_src ? "src_file" : "dst_file");
 }
 

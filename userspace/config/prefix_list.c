@@ -269,7 +269,7 @@ static int warn_of_skipped(const struct parser *parser)
 	if (!parser->good)
 		return eb_findings_fail(parser->findings, "%s: none of its %zu lines is valid; the first, line %u: "
 					"%s", parser->path, parser->skipped, parser->first_bad_line, parser->first_bad);
-	return eb_findings_warn(parser->findings, "%s: left out lines that are not understood: %zu; the first, line "
+	return eb_findings_warn(parser->findings, "%s: skipped lines that are not valid: %zu; the first, line "
 				"%u: %s", parser->path, parser->skipped, parser->first_bad_line, parser->first_bad);
 }
 
@@ -279,13 +279,13 @@ static int warn_of_whole(const struct parser *parser, const char *text, size_t s
 	int err = 0;
 
 	if (parser->has_lone_cr)
-		err = eb_findings_warn(parser->findings, "%s: lines end in a carriage return alone; read as lines",
+		err = eb_findings_warn(parser->findings, "%s: lines end with only a carriage return; read as lines",
 				       parser->path);
 	if (!err && size && !strchr("\r\n", text[size - 1]))
 		err = eb_findings_warn(parser->findings, "%s:%u: the last line has no newline at its end; was the list "
 				       "cut?", parser->path, parser->line);
 	if (!err && parser->records >= 0 && (size_t)parser->records != parser->good)
-		err = eb_findings_warn(parser->findings, "%s: says that it has %lld records, and has %zu; was the list "
+		err = eb_findings_warn(parser->findings, "%s: declares %lld records, but has %zu; was the list "
 				       "cut?", parser->path, parser->records, parser->good);
 	return err;
 }

@@ -170,7 +170,7 @@ static int check_line(const struct eb_yaml *yaml, const char *line, const char *
 		column += (*at & 0xc0) != 0x80;
 		if (name)
 			return eb_findings_fail(yaml->findings, "%s:%zu: column %zu is a %s; write a plain character "
-						"in its place, or put a text that is to have it into quotes",
+								"instead, or quote the text that contains it",
 						yaml->file, number, column, name);
 		if (*at == quote)
 			quote = 0;

@@ -297,7 +297,7 @@ int eb_foreign_open(const char *pin_dir, struct eb_foreign **out, char **error)
 		err = read_policy(foreign);
 	if (err) {
 		eb_foreign_close(foreign);
-		return eb_fail(err, error, "the maps in %s are of a layout that cannot be carried over: %s", pin_dir,
+		return eb_fail(err, error, "the maps in %s have a layout that cannot be carried over: %s", pin_dir,
 			       strerror(-err));
 	}
 	*out = foreign;

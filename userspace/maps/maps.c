@@ -69,7 +69,7 @@ static int check_schema(const struct eb_maps *maps, const char *pin_dir, char **
 	if (err)
 		return eb_fail(err, error, "%s/state: %s", pin_dir, strerror(-err));
 	if (schema == 0)
-		return eb_fail(-ENOENT, error, "the maps in %s were never finished: start edgebucketd", pin_dir);
+		return eb_fail(-ENOENT, error, "the maps in %s are incomplete: start edgebucketd", pin_dir);
 	if (schema != EB_SCHEMA)
 		return eb_fail(-EPROTO, error,
 			       "the maps in %s have schema %u, this program has %d: use the version that made them",

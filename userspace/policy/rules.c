@@ -451,8 +451,8 @@ static int check_files(const struct eb_config *config, char **error)
 
 		for (size_t j = 0; j < match->file_count; j++)
 			if (match->files[j].is_busy)
-				return fail(error, -EBUSY, "%s: is being written; try again once it is whole, and have "
-					    "it replaced by rename", match->files[j].path);
+				return fail(error, -EBUSY, "%s: is being written; try again when it is complete, and "
+							   "replace it by rename", match->files[j].path);
 	}
 	return 0;
 }

@@ -223,7 +223,7 @@ static void on_received(const char *data, size_t len, void *arg)
 	}
 	if (err)
 		fail(client, EB_REDIS_PROTOCOL,
-		     err == -EMSGSIZE ? "a reply is larger than what is read"
+		     err == -EMSGSIZE ? "a reply exceeds the size limit"
 		     : err == -ENOMEM ? "out of memory"
 				      : "the server sent something that is not a reply of Redis");
 	if (client->state != STATE_FAILED)
@@ -342,9 +342,9 @@ static void on_role(const struct eb_redis_result *result, void *arg)
 		return;
 	if (reply->type != EB_REDIS_ARRAY || !reply->count || !reply->items[0].str)
 		fail(client, result->error ? result->error : EB_REDIS_PROTOCOL,
-		     result->error ? result->text : "ROLE answered something else");
+		     result->error ? result->text : "the reply to ROLE is not a role");
 	else if (strcmp(reply->items[0].str, "master"))
-		fail(client, EB_REDIS_NO_MASTER, "the server says that it is no master");
+		fail(client, EB_REDIS_NO_MASTER, "the server says that it is not a master");
 	else
 		on_ping(result, client);
 }

@@ -490,7 +490,7 @@ static void start(struct eb_conn *conn)
 			       &conn->resolve);
 	if (err)
 		fail(conn, EB_REDIS_CONNECT, "looking up %s: %s", conn->options->host,
-		     err == -EAGAIN ? "earlier look-ups have not ended yet" : strerror(-err));
+		     err == -EAGAIN ? "earlier look-ups are still running" : strerror(-err));
 }
 
 static int on_kick(sd_event_source *source, void *arg)

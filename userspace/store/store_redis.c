@@ -311,7 +311,7 @@ static void on_meta(const struct eb_redis_result *redis_result, void *arg)
 	eb_store_note_latency(&store->base, EB_STORE_READ, redis_result->latency_ns);
 	if (!result.error && reply->type != EB_REDIS_ARRAY) {
 		result.error = -EPROTO;
-		result.text = "HGETALL answered something else than a hash";
+		result.text = "the reply to HGETALL is not a hash";
 	}
 	for (size_t i = 0; !result.error && i + 1 < reply->count; i += 2)
 		if (reply->items[i].str && reply->items[i + 1].str)
@@ -345,7 +345,7 @@ static void on_counted(const struct eb_redis_result *redis_result, void *arg)
 
 	operation->fields = number_of(redis_result);
 	if (!redis_result->error && redis_result->reply->type != EB_REDIS_INTEGER)
-		fail_operation(operation, -EPROTO, "HLEN answered something else");
+		fail_operation(operation, -EPROTO, "the reply to HLEN is not a number");
 	on_written(redis_result, operation);
 }
 
@@ -372,7 +372,7 @@ static void finish_scan(struct scan *scan, int error, const char *text)
 
 static void fail_scan(struct scan *scan, int error)
 {
-	finish_scan(scan, error, error == -ELOOP ? "HSCAN does not come to an end" : strerror(-error));
+	finish_scan(scan, error, error == -ELOOP ? "HSCAN does not end" : strerror(-error));
 }
 
 static void on_scanned(const struct eb_redis_result *redis_result, void *arg);
@@ -414,7 +414,7 @@ static void take_scanned(struct scan *scan, const struct eb_redis_reply *reply)
 	int err = 0;
 
 	if (!is_scan_reply(reply)) {
-		finish_scan(scan, -EPROTO, "HSCAN answered something else");
+		finish_scan(scan, -EPROTO, "the reply to HSCAN is malformed");
 		return;
 	}
 	strcpy(scan->cursor, reply->items[0].str);

@@ -283,24 +283,26 @@ static void collect(struct bundle *bundle)
 }
 
 static const char readme[] =
-	"What edgebucket support has found on this machine. Read it before you send it.\n"
+	"This bundle describes edgebucket on this machine. Read it before you send it.\n"
 	"\n"
-	"configuration.yaml  " "without comments, and " REDACT_MARK " in place of passwords and, in its redis part,\n"
-	"                    " "of user names and of what is not known to be harmless; so is redis-config.yaml\n"
-	"check.txt           " "what edgebucket check says of it\n"
-	"status, rules       " "what these commands say\n"
-	"buckets.json        " "how many sources have a bucket, by rule: counts, no addresses\n"
-	"maps.json           " "what is pinned\n"
+	"configuration.yaml  " "the configuration without comments; " REDACT_MARK " replaces passwords and, in the\n"
+	"                    " "redis section, user names and all values that are not known to be harmless;\n"
+	"                    " "the same applies to redis-config.yaml\n"
+	"check.txt           " "output of edgebucket check for this configuration\n"
+	"status, rules       " "output of these commands\n"
+	"buckets.json        " "the number of sources with a bucket, by rule; no addresses\n"
+	"maps.json           " "the pinned maps\n"
 	"programs.json       " "the XDP programs on the interfaces, ours and others\n"
 	"interfaces.json     " "drivers, queues, features\n"
 	"system.json         " "kernel, distribution, libraries, limits\n"
-	"agent.json          " "capabilities, limits and memory of edgebucketd; names of its variables, no values\n"
-	"agent-status.json   " "what it answers to edgebucket status\n"
-	"metrics.txt         " "what the agent tells a monitoring system, and how it answered\n"
-	"*.stderr            " "what a command said on standard error, and its exit code\n"
+	"agent.json          " "capabilities, limits and memory of edgebucketd; names of its environment variables\n"
+	"                    " "without their values\n"
+	"agent-status.json   " "the agent's answer to edgebucket status\n"
+	"metrics.txt         " "the agent's answer to a scrape of its metrics, with the HTTP header\n"
+	"*.stderr            " "standard error and exit code of a command\n"
 	"\n"
-	"Addresses are in it where the configuration has them; of sources that were seen there are none. Passwords of\n"
-	"four or more characters were also looked for in all other files and taken out.\n";
+	"The bundle contains the addresses in the configuration, but no address of a source that sent packets.\n"
+	"Passwords of four or more characters were also removed from all other files.\n";
 
 /* ---- writing ---- */
 
@@ -355,7 +357,7 @@ static enum cli_result write_bundle(const struct bundle *bundle, const char *out
 	snprintf(path, sizeof(path), "%s.tar.gz", folder);
 	if (output && strcmp(output, "-") == 0) {
 		err = isatty(STDOUT_FILENO) ? -ENOTTY : write_entries(bundle, STDOUT_FILENO, folder);
-		return err ? cli_fail("standard output: %s", err == -ENOTTY ? "is a terminal; send it to a file"
+		return err ? cli_fail("standard output: %s", err == -ENOTTY ? "is a terminal; redirect it to a file"
 									    : strerror(-err)) : CLI_DONE;
 	}
 	if (!output)

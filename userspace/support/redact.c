@@ -382,7 +382,7 @@ static void take_tokens(struct redactor *redactor, yaml_parser_t *parser)
 
 	while (!is_end) {
 		if (!yaml_parser_scan(parser, &token)) {
-			fprintf(redactor->out, "\n# From here on it is no YAML (line %zu: %s), and left out.\n",
+			fprintf(redactor->out, "\n# From here on this is not YAML (line %zu: %s); it was left out.\n",
 				parser->problem_mark.line + 1, parser->problem ? parser->problem : "out of memory");
 			return;
 		}
