@@ -20,7 +20,7 @@ wait_mirrored
 
 redis hset "$key:meta" boot_id "$other" saved_at "$(date +%s%N)" agent 0.0.9 > /dev/null
 until_true "the other host to be noticed" noticed
-log_has "another host writes.* boot_id=$other agent=0.0.9 " || fail "the log does not say so"
+log_has "another host also writes.* boot_id=$other agent=0.0.9 " || fail "the log does not say so"
 eb status | grep -q "$other" || fail "the status for people does not say so"
 # They take turns: our own name in the record does not mean that the other is gone.
 send 10.8.0.2 -n 10

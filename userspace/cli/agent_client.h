@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * The commands' way to the running agent.
+ * How commands talk to the running agent.
  */
 #ifndef EB_AGENT_CLIENT_H
 #define EB_AGENT_CLIENT_H
@@ -17,20 +17,21 @@
 bool agent_is_running(const struct session *session);
 
 /*
- * Asks the agent. Returns CLI_DONE with a reply that says "ok", to be json_decref'ed; otherwise CLI_FAILED, and
- * has said why.
+ * Sends a request to the agent and waits for the reply. Returns CLI_DONE with a reply that says "ok", which the caller
+ * json_decref()s; or prints why it failed and returns CLI_FAILED.
  */
 enum cli_result agent_ask(const struct session *session, const char *request, int timeout_ms, json_t **reply);
 
-/* The same, with a file that stays open; -1 for none. */
+/* The same; also passes the open descriptor `file`, which the caller keeps. -1 passes none. */
 enum cli_result agent_ask_with(const struct session *session, const char *request, int file, int timeout_ms,
 			       json_t **reply);
 
-/* Asks and shows the answer: its "warnings" on stderr; its "message" on stdout, or `done` where it has none. */
+/* Sends a request and prints the reply: its "warnings" to stderr, and its "message", or `done` if it has none, to
+ * stdout. */
 enum cli_result agent_command(const struct cli *cli, const struct session *session, const char *request,
 			      int timeout_ms, const char *done);
 
-/* Shows an answer likewise, and frees it. */
+/* Prints a reply in the same way, and frees it. */
 enum cli_result agent_show(const struct cli *cli, json_t *reply, const char *done);
 
 #endif

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Buckets of stores and maps side by side, one row for each source of a rule: for the commands that show what is
- * stored.
+ * Buckets of stores and maps side by side, with one row per rule and source, for the commands that show what the stores
+ * hold.
  */
 #ifndef EB_BUCKET_ROWS_H
 #define EB_BUCKET_ROWS_H
@@ -15,13 +15,13 @@
 #include "store/restore.h"
 
 struct bucket_row {
-	int rule; /* its place in the policy */
+	int rule; /* index into the rules of the policy */
 	struct eb_prefix source;
-	unsigned int stores; /* bits 1 << enum store_kind: which one's times count */
+	unsigned int stores; /* bits 1 << enum store_kind: the stores whose times are used */
 	bool in_maps;
 	bool clamped;
-	uint64_t packets, bytes;           /* debts by the stores, in ticks */
-	uint64_t maps_packets, maps_bytes; /* by the maps */
+	uint64_t packets, bytes;           /* debts in the stores, in ticks */
+	uint64_t maps_packets, maps_bytes; /* debts in the maps, in ticks */
 	uint64_t dropped;
 };
 
@@ -38,14 +38,14 @@ struct bucket_rows {
 	int error;      /* -ENOMEM */
 };
 
-/* Adds the debts that were collected from a store. */
+/* Adds the debts that `restore` collected from a store. */
 void bucket_rows_add_stored(struct bucket_rows *rows, struct eb_restore *restore, const struct stored *stored);
 
-/* Adds the buckets in the maps. Returns 0 or negative errno, also when adding before has failed. */
+/* Adds the buckets in the maps. Returns 0 or negative errno, including that of an earlier failure to add. */
 int bucket_rows_add_maps(struct bucket_rows *rows);
 
-/* Sorts by rule, family and address, makes one row of those of one source (of stores, the later time is the truth), and
- * leaves out what is full everywhere. */
+/* Sorts by rule, family and address. Merges the rows of each source; of several stores, the later time counts. Removes
+ * rows whose buckets are full everywhere. */
 void bucket_rows_merge(struct bucket_rows *rows);
 
 struct text bucket_rows_source(const struct bucket_row *row);

@@ -1,36 +1,36 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * What main.c and the commands know of each other.
+ * What main.c and the commands share.
  */
 #ifndef EB_CLI_H
 #define EB_CLI_H
 
 #include <stdbool.h>
 
-/* Also the exit codes. A command that does not return CLI_DONE has said why on stderr. */
+/* Also the exit codes. A command that does not return CLI_DONE has printed the reason to stderr. */
 enum cli_result { CLI_DONE = 0, CLI_FAILED = 1, CLI_MISUSED = 2 };
 
 /* One run of the program. */
 struct cli {
-	const char *config_path; /* NULL: the default one, which may be missing */
-	const char *redis_path;  /* NULL: the configuration's own section `redis` */
+	const char *config_path; /* NULL: the default one, which might not exist */
+	const char *redis_path;  /* NULL: the section `redis` of the configuration is used */
 	bool json;
 	const char *command;     /* for messages */
-	char **args;             /* what is left after options_parse(): arguments that are no options */
+	char **args;             /* after options_parse(): the arguments that are not options */
 	int arg_count;
 };
 
-/* Writes "edgebucket: text" to stderr. Return CLI_FAILED and CLI_MISUSED, for `return cli_fail(...)`. */
+/* Write "edgebucket: text" to stderr. Return CLI_FAILED and CLI_MISUSED, for `return cli_fail(...)`. */
 enum cli_result cli_fail(const char *format, ...) __attribute__((format(printf, 1, 2)));
 enum cli_result cli_misuse(const struct cli *cli, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
-/* Only says where help is. Returns CLI_MISUSED. */
+/* Only prints where to find help. Returns CLI_MISUSED. */
 enum cli_result cli_misuse_hint(const struct cli *cli);
 
-/* As cli_fail(), for a message that a module malloc'ed, which this frees; NULL stands for "out of memory". */
+/* As cli_fail(), for a malloc'ed message, which this function frees; NULL means "out of memory". */
 enum cli_result cli_fail_text(char *message);
 
-/* Text that is worth knowing but fails nothing. */
+/* Prints a note to stderr; the command does not fail because of it. */
 void cli_note(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 /* The commands. argv[0] is the program's name. */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * edgebucket buckets --redis: what the store holds for this node beside what the maps hold.
+ * edgebucket buckets --redis: compares what the stores and the maps hold for this node.
  */
 #ifndef EB_COMPARE_H
 #define EB_COMPARE_H
@@ -10,7 +10,8 @@
 #include "cli/cli.h"
 #include "config/config.h"
 
-/* `rule` and `within` may be NULL for all; `limit` 0 for all rows. */
+/* Prints the comparison. `rule` and `within` select rows; NULL selects all. `limit` is the maximum number of rows; 0
+ * prints all. */
 enum cli_result compare_show(const struct cli *cli, const char *rule, const struct eb_prefix *within, size_t limit);
 
 #endif

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Interfaces that ought to be, or are, enforced: those of the configuration and every one that carries our program.
+ * The interfaces on which rules should be, or are, enforced: those of the configuration, and all that have our program.
  */
 #ifndef EB_INTERFACES_H
 #define EB_INTERFACES_H
@@ -14,12 +14,12 @@
 
 struct interface {
 	char name[IF_NAMESIZE];
-	int ifindex; /* 0 for an interface that is not there */
+	int ifindex; /* 0 if the interface does not exist */
 	struct eb_attachment attachment;
-	int error; /* negative errno, -ENODEV for an interface that is not there */
-	/* so says the agent */
+	int error; /* 0 or negative errno; -ENODEV if the interface does not exist */
+	/* Reported by the agent. */
 	bool is_mostly_not_ip;
-	const char *problem; /* why it is not attached; NULL when it is, owned by the reply */
+	const char *problem; /* why the program is not attached, or NULL; belongs to the reply of the agent */
 };
 
 struct interface_list {
@@ -28,9 +28,10 @@ struct interface_list {
 };
 
 /*
- * Both may be NULL. `agent_names` is what the agent says it serves: a JSON list of names, or of objects with "name".
- * Without maps, nothing is attached. It must outlive the list. Returns 0 or negative errno. To be freed with
- * interfaces_done() in either case.
+ * Lists the interfaces of `config`, of `agent_names`, and those with our program. `config` and `agent_names` can be
+ * NULL. `agent_names` is the list in the agent's reply: a JSON list of names, or of objects with "name"; it must
+ * outlive *out. If there are no maps, no interface is attached. Returns 0 or negative errno; in both cases free *out
+ * with interfaces_done().
  */
 int interfaces_list(const struct session *session, const struct eb_config *config, const json_t *agent_names,
 		    struct interface_list *out);

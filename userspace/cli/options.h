@@ -12,7 +12,7 @@
 
 enum option_type {
 	OPTION_FLAG,   /* bool */
-	OPTION_TEXT,   /* const char *, one of the command line's */
+	OPTION_TEXT,   /* const char *, which points into argv */
 	OPTION_NUMBER, /* int64_t, from 0 to max */
 };
 
@@ -20,16 +20,16 @@ struct option_spec {
 	const char *name; /* without dashes */
 	char letter;      /* 0 for none */
 	enum option_type type;
-	void *value;      /* keeps what it has when the option is not given */
+	void *value;      /* unchanged if the option is not given */
 	int64_t max;
 };
 
 #define OPTIONS_MAX 8
 
 /*
- * Reads a command's own options and those that every command has (--json, --config, --redis-config), in any order
- * with its arguments, of which there may be `arg_max`; they are left in cli->args. argv[0] is the program's name, for
- * messages. Returns CLI_DONE or CLI_MISUSED.
+ * Parses the options of a command and those of all commands (--json, --config, --redis-config), in any order with the
+ * arguments. There can be at most `arg_max` arguments; they are stored in cli->args. argv[0] is the name of the
+ * program, for messages. Returns CLI_DONE or CLI_MISUSED.
  */
 enum cli_result options_parse(struct cli *cli, int argc, char **argv, const struct option_spec *specs, size_t count,
 			      int arg_max);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Values as people read them, colours, and JSON. Knows no maps and no configuration.
+ * Values as text for people, colours, and JSON. Knows neither maps nor configurations.
  */
 #ifndef EB_PRINT_H
 #define EB_PRINT_H
@@ -13,7 +13,7 @@
 #include "edgebucket.h"
 #include "maps/buckets.h"
 
-/* By value, so that print_count(x).s serves as an argument of printf. */
+/* Returned as a value, so that print_count(x).s can be an argument of printf. */
 struct text {
 	char s[96];
 };
@@ -24,25 +24,26 @@ struct text print_count(uint64_t count);
 /* "84B", "1.23MB" */
 struct text print_size(uint64_t bytes);
 
-/* To the last digit, with a unit where one is short: "20k", "12.5M", "1234567". */
+/* Exact, with a unit if that makes it shorter: "20k", "12.5M", "1234567". */
 struct text print_exact(uint64_t count);
 
-/* Likewise for bytes: "1MB", "64KiB". */
+/* The same for bytes: "1MB", "64KiB". */
 struct text print_exact_size(uint64_t bytes);
 
 /* "350ms", "1.5s", "2min 5s", "3d 4h" */
 struct text print_duration(uint64_t ns);
 
-/* The configured rate, in tokens a second: of all numbers that give this limit, the one with the fewest digits. */
+/* The configured rate in tokens per second: of all numbers that compile to this limit, the one with the fewest
+ * digits. */
 double print_rate_number(const struct eb_limit *limit);
 
-/* As an operator writes it: "200/s", "30/min"; for bytes "8Mbit/s". */
+/* The rate as an operator writes it: "200/s", "30/min"; for bytes "8Mbit/s". */
 struct text print_rate(const struct eb_limit *limit, bool is_bytes);
 
-/* "200/s burst 400"; "-" where there is no limit. */
+/* "200/s burst 400"; "-" if there is no limit. */
 struct text print_limit(const struct eb_limit *limit, bool is_bytes);
 
-/* The tokens left of a limit; when that is all, written as the burst is. */
+/* The number of tokens that are left; a full bucket is printed like the burst. */
 struct text print_tokens(const struct eb_limit *limit, uint64_t tokens, bool is_bytes);
 
 /* "203.0.113.7/32" */
@@ -51,19 +52,19 @@ struct text print_prefix(int family, const uint8_t *addr, int prefix_len);
 /* "203.0.113.7" */
 struct text print_address(int family, const uint8_t *addr);
 
-/* Colours; nothing unless stdout is a terminal that wants them. */
+/* Colours. The functions return "" unless stdout is a terminal that supports them. */
 enum colour { COLOUR_NONE, COLOUR_BOLD, COLOUR_DIM, COLOUR_RED, COLOUR_GREEN, COLOUR_YELLOW, COLOUR_COUNT };
 
 const char *print_colour(enum colour colour);
 const char *print_colour_end(enum colour colour);
 
-/* Writes a JSON document, and frees it. */
+/* Writes a JSON document to stdout, and frees it. */
 enum cli_result print_json(json_t *document);
 
-/* A document of its own line, for streams. Returns 0 or negative errno. */
+/* Writes a JSON document on one line, for streams, and frees it. Returns 0 or negative errno. */
 int print_json_line(json_t *document);
 
-/* A list of any length, one element at a time; frees the elements. */
+/* Writes a list of any length, one element at a time; frees the elements. */
 struct json_list {
 	bool has_items;
 };
@@ -72,7 +73,7 @@ void print_json_list_begin(struct json_list *list);
 void print_json_list_add(struct json_list *list, json_t *item);
 void print_json_list_end(struct json_list *list);
 
-/* {"rate", "burst"}, or null where there is no limit. */
+/* {"rate", "burst"}, or null if there is no limit. */
 json_t *print_json_limit(const struct eb_limit *limit);
 
 /* A number of seconds; null for EB_LIMIT_NEVER. */

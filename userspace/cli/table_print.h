@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Aligned tables on stdout. Rows are asked for twice, once to measure and once to print, so that a table of a million
- * rows takes no memory; the two answers must be the same.
+ * Prints aligned tables to stdout. It asks for each row twice, once to measure and once to print, so that a table of a
+ * million rows needs no memory. Both answers must be the same.
  */
 #ifndef EB_TABLE_PRINT_H
 #define EB_TABLE_PRINT_H
@@ -15,8 +15,8 @@
 
 struct table_column {
 	const char *title;
-	bool right;    /* numbers */
-	bool optional; /* left out when every row has "-" in it */
+	bool right;    /* right-aligned, for numbers */
+	bool optional; /* omitted if it contains "-" in every row */
 };
 
 struct table_cell {
@@ -24,7 +24,7 @@ struct table_cell {
 	enum colour colour;
 };
 
-/* Fills the cells of a row, which come empty. */
+/* Fills the cells of a row, which are empty before. */
 typedef void (*table_row)(const void *arg, size_t row, struct table_cell *cells);
 
 void table_print(const struct table_column *columns, size_t column_count, size_t row_count, table_row row,

@@ -13,14 +13,14 @@
 
 struct archive; /* opaque */
 
-/* Writes to `fd`, which stays the caller's. Files are named below `folder` and are of the time `now`. NULL when out of
- * memory. */
+/* Begins an archive that is written to `fd`, which the caller keeps. Files are named below `folder` and get the time
+ * `now`. Returns NULL if out of memory. */
 struct archive *archive_open(int fd, const char *folder, time_t now);
 
-/* Errors are remembered until archive_close(). */
+/* Adds a file of `size` bytes. archive_close() reports errors. */
 void archive_add(struct archive *archive, const char *name, const void *data, size_t size);
 
-/* Ends and frees the archive. Returns 0 or negative errno, if anything went wrong since it was opened. */
+/* Completes and frees the archive. Returns 0, or the negative errno of the first error since it was opened. */
 int archive_close(struct archive *archive);
 
 #endif

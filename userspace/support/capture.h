@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Runs this program again, and keeps what it says. A part that fails, crashes or hangs fails alone.
+ * Runs this program as a child, and captures its output. So a part of the bundle that fails, crashes or hangs does not
+ * affect the others.
  */
 #ifndef EB_CAPTURE_H
 #define EB_CAPTURE_H
@@ -8,13 +9,13 @@
 #include <stddef.h>
 
 struct capture {
-	char *out, *err; /* NUL-terminated, never NULL after capture_run() went well */
+	char *out, *err; /* NUL-terminated; not NULL after capture_run() returned 0 */
 	size_t out_size, err_size;
 	int status;      /* as of waitpid(2) */
 };
 
-/* `argv` without the program, ending with NULL. One that does not end in time is killed. Returns 0 or negative errno;
- * to be freed with capture_done() in either case. */
+/* Runs the program with `argv`, which does not contain the name of the program and ends with NULL. Kills it after
+ * `timeout_ms` milliseconds. Returns 0 or negative errno; in both cases free *out with capture_done(). */
 int capture_run(const char *const *argv, int timeout_ms, struct capture *out);
 void capture_done(struct capture *capture);
 

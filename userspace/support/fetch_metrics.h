@@ -7,8 +7,8 @@
 
 #include <stddef.h>
 
-/* `address` as in the configuration: host:port, [IPv6]:port or unix:/path. Returns 0 with the whole answer, its header
- * included, malloc'ed; or negative errno. */
+/* `address` is written as in the configuration: host:port, [IPv6]:port or unix:/path. Waits at most `timeout_ms`
+ * milliseconds. Returns 0 with the whole response, including its header, malloc'ed; or negative errno. */
 int fetch_metrics(const char *address, int timeout_ms, char **out, size_t *size);
 
 #endif
