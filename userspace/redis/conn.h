@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * One connection: TCP, unix socket, or TLS over either; bytes in, bytes out, nothing of Redis. It never blocks: names
- * are looked up in a thread (resolve.h), connecting has a time limit, and what is waiting to be sent is bounded; how
- * long a server may be silent is for the owner to say. A name may have several addresses: the connection is to one
- * after the other, as its owner asks for the next one, until the owner keeps one. It lives once; who wants another
- * connection opens another.
+ * One connection for bytes: TCP, unix socket, or TLS over either; it knows nothing of Redis. It never blocks: names are
+ * looked up in a thread (resolve.h), connecting has a time limit, and the bytes waiting to be sent are limited. The
+ * owner decides how long a server may be silent. A name can have several addresses: the owner asks for one after the
+ * other until it keeps one. A connection is not reused; open a new one instead.
  */
 #ifndef EB_CONN_H
 #define EB_CONN_H
@@ -19,65 +18,68 @@
 
 struct eb_conn; /* opaque */
 
-/* A numeric address; of none, `len` is 0. */
+/* A numeric address; `len` is 0 if there is none. */
 struct eb_address {
 	struct sockaddr_storage addr;
 	socklen_t len;
 };
 
-/* Where to and how; must outlive the connection. */
+/* Where and how to connect. Must outlive the connection. */
 struct eb_conn_options {
-	const char *socket;      /* a path; else host and port */
+	const char *socket;      /* a path; NULL: use host and port */
 	const char *host;
 	uint16_t port;
-	struct eb_tls *tls;      /* NULL for none */
-	const char *server_name; /* NULL: the host's */
-	struct eb_address *good; /* begun with where the name has it; set by eb_conn_keep(). NULL for no interest */
-	uint64_t connect_timeout_ns; /* look-up, connections and TLS handshake together; anew for a further address
-				      * once one had opened */
-	size_t max_output;       /* bytes waiting to be sent */
+	struct eb_tls *tls;      /* NULL: no TLS */
+	const char *server_name; /* the name in the certificate of the server; NULL: the host */
+	struct eb_address *good; /* tried first if the name still has it; set by eb_conn_keep(). Can be NULL */
+	uint64_t connect_timeout_ns; /* for look-up, connections and TLS handshake together; starts again for a further
+				      * address once one had opened */
+	size_t max_output;       /* maximum number of bytes waiting to be sent */
 };
 
-/* Called from the loop only, never from inside a function of this header. */
+/* The connection calls these from the event loop, never from inside a function of this header. */
 struct eb_conn_events {
 	void (*opened)(void *arg);
-	/* With a `len` of 0, something came that is not decrypted yet. */
+	/* A `len` of 0 means that bytes arrived that cannot be decrypted yet. */
 	void (*received)(const char *data, size_t len, void *arg);
-	void (*drained)(void *arg); /* everything is sent */
-	void (*failed)(enum eb_redis_error error, const char *text, void *arg); /* eb_conn_next(), or free it */
+	void (*drained)(void *arg); /* all bytes were sent */
+	/* The callee must call eb_conn_next() or free the connection. */
+	void (*failed)(enum eb_redis_error error, const char *text, void *arg);
 };
 
-/* Returns 0 or -ENOMEM; whatever else goes wrong is told by `failed`. */
+/* Starts to connect. Returns 0 or -ENOMEM; `failed` reports all other errors. */
 int eb_conn_open(sd_event *event, const struct eb_conn_options *options, const struct eb_conn_events *events,
 		 void *arg, struct eb_conn **out);
 
 /* Accepts NULL. Safe inside callbacks. */
 void eb_conn_free(struct eb_conn *conn);
 
-/* Gives the address up, also one that failed, for the next one of the name, and forgets what was to be sent: `opened`
- * or `failed` follow again. -ENOENT, and nothing done, when there is none. */
+/* Closes the connection to the current address, if it has not failed already, discards bytes waiting to be sent, and
+ * tries the next address of the name; then `opened` or `failed` is called again. Returns 0, or -ENOENT with nothing
+ * changed if there is no other address. */
 int eb_conn_next(struct eb_conn *conn);
 
-/* The address is the right one: no other will be needed, and later connections begin with it. */
+/* Keeps the current address: no other one is tried, and later connections begin with it. */
 void eb_conn_keep(struct eb_conn *conn);
 
 /* Whether the name has more than one address. */
 bool eb_conn_has_choice(const struct eb_conn *conn);
 
-/* Where it is, or was, connected to: "10.0.0.1:6379", "[2001:db8::1]:6379"; "" before the first address is known, and
- * for a socket. */
+/* The current or last address: "10.0.0.1:6379", "[2001:db8::1]:6379"; "" before the first address is known, and for a
+ * unix socket. */
 const char *eb_conn_address(const struct eb_conn *conn);
 
-/* Sends all of it as soon as the peer takes it. 0; -ENOBUFS, nothing of it is sent; -ENOMEM; -ENOTCONN. */
+/* Sends `len` bytes as soon as the peer accepts them. Returns 0; or -ENOBUFS, -ENOMEM or -ENOTCONN, and then sends
+ * nothing. */
 int eb_conn_write(struct eb_conn *conn, const char *data, size_t len);
 
-/* What is written next is secret: no copy stays in memory once it is sent. */
+/* Call this before the write of a secret: no copy stays in memory once it is sent. */
 void eb_conn_wipe_output(struct eb_conn *conn);
 
-/* Bytes that wait to be given to the system. */
+/* The number of bytes that the kernel has not accepted yet. */
 size_t eb_conn_pending(const struct eb_conn *conn);
 
-/* The same, and those that the peer's system has not confirmed yet. */
+/* The same, plus the bytes that the kernel of the peer has not acknowledged yet. */
 size_t eb_conn_unconfirmed(const struct eb_conn *conn);
 
 #endif

@@ -2,9 +2,9 @@
 /*
  * An asynchronous Redis client inside an sd-event loop: standalone, Sentinel or Cluster, over TCP, unix socket or TLS.
  *
- * Owns every connection to Redis: it connects, follows failovers and reconnects by itself, for as long as it lives.
- * Single-threaded; no function blocks, whatever the servers do, and memory is bounded at all times: a command that
- * cannot be sent now is refused, never put by. The store (store_redis.c) and the command line use it.
+ * The client owns every connection to Redis. It connects, follows failovers and reconnects by itself until it is freed.
+ * It is single-threaded. No function blocks, whatever the servers do, and memory is always bounded: a command that
+ * cannot be sent now is refused and not queued. The store (store_redis.c) and the command line use it.
  */
 #ifndef EB_REDIS_H
 #define EB_REDIS_H
@@ -19,23 +19,23 @@ struct eb_redis_config; /* config_redis.h */
 
 enum eb_redis_error {
 	EB_REDIS_OK,
-	/* No reply came, and the connection is gone. Whether the command was carried out is unknown. */
+	/* No reply arrived, and the connection is closed. It is unknown whether the server executed the command. */
 	EB_REDIS_CLOSED,      /* by eb_redis_free() */
 	EB_REDIS_CONNECT,     /* not reachable, or the name has no address */
 	EB_REDIS_TLS,         /* files, handshake, certificate or name */
 	EB_REDIS_LOST,        /* the server closed it */
 	EB_REDIS_TIMEOUT,     /* the server neither answered nor read */
-	EB_REDIS_PROTOCOL,    /* what came is no reply, or a larger one than we read */
-	EB_REDIS_NO_MASTER,   /* Sentinels or Cluster know none for us, or what they named is none */
-	/* Replies that end the connection: another server, or another time, may be better. */
-	EB_REDIS_AUTH,        /* NOAUTH, WRONGPASS, or no password in its file */
+	EB_REDIS_PROTOCOL,    /* the received bytes are not a reply, or one above the size limit */
+	EB_REDIS_NO_MASTER,   /* Sentinels or Cluster name no master, or the server that they name is not a master */
+	/* Replies that close the connection, because another server or a later attempt might succeed. */
+	EB_REDIS_AUTH,        /* NOAUTH, WRONGPASS, or the password file contains none */
 	EB_REDIS_LOADING,     /* LOADING, MASTERDOWN */
 	EB_REDIS_READONLY,    /* the server became a replica */
 	EB_REDIS_MAX_CLIENTS,
-	/* Replies that do not. */
+	/* Replies that do not close it. */
 	EB_REDIS_NO_PERMISSION,
-	EB_REDIS_OUT_OF_MEMORY, /* maxmemory is reached and nothing may be evicted */
-	EB_REDIS_MISCONF,     /* the server cannot write its own files, and takes no writes until it can */
+	EB_REDIS_OUT_OF_MEMORY, /* maxmemory is reached, and the server must not evict anything */
+	EB_REDIS_MISCONF,     /* the server cannot write its own files, and refuses writes until it can */
 	EB_REDIS_NO_REPLICAS,
 	EB_REDIS_BUSY,        /* a script is running */
 	EB_REDIS_CLUSTER_DOWN,
@@ -58,7 +58,7 @@ enum eb_redis_type {
 	EB_REDIS_ARRAY,
 };
 
-/* Strings are NUL-terminated behind their `len` bytes. Valid during the callback that gets it only. */
+/* A string has `len` bytes and a NUL. A reply is only valid during the callback that receives it. */
 struct eb_redis_reply {
 	enum eb_redis_type type;
 	long long integer;
@@ -70,75 +70,76 @@ struct eb_redis_reply {
 
 struct eb_redis_result {
 	enum eb_redis_error error;
-	const char *text; /* one printable line without secrets that says what went wrong; "" when nothing did */
-	const struct eb_redis_reply *reply; /* NULL when none came */
+	const char *text; /* one printable line without secrets that says what went wrong; "" if nothing did */
+	const struct eb_redis_reply *reply; /* NULL if none arrived */
 	uint64_t latency_ns; /* from eb_redis_command() to the reply */
 };
 
-/* Called exactly once for each command taken, from the loop or from eb_redis_free(). */
+/* Called exactly once for each accepted command, from the event loop or from eb_redis_free(). */
 typedef void (*eb_redis_done)(const struct eb_redis_result *result, void *arg);
 
-/* Any of them may be NULL. All may call any function here but eb_redis_wait_up(); `down` and `up` alternate, but for
- * further attempts that failed, which call `down` again. */
+/* Each one can be NULL. They can call every function here except eb_redis_wait_up(). `down` and `up` alternate, except
+ * that `down` is called again for each further failed attempt. */
 struct eb_redis_events {
 	void (*up)(void *arg);
 	void (*down)(enum eb_redis_error error, const char *text, void *arg);
-	void (*writable)(void *arg); /* a command was refused with -EAGAIN; now there is room again */
+	void (*writable)(void *arg); /* after a command was refused with -EAGAIN: there is room again */
 	void *arg;
 };
 
-/* What no configuration holds; 0 takes the default. */
+/* Limits that are not configurable; 0 selects the default, which is given here. */
 struct eb_redis_limits {
-	size_t max_requests;        /* without reply yet: 256 */
-	size_t max_bytes;           /* of commands not sent yet: 4 MiB */
-	size_t max_reply_bytes;     /* 8 MiB; a larger one ends the connection */
-	uint64_t request_timeout_ns;/* without a byte either way while replies are due: 2 s */
-	uint64_t idle_ping_ns;      /* how long a connection may be silent before it is tried: 10 s */
-	uint64_t backoff_min_ns;    /* before connecting again: 100 ms, doubling up to 5 s, with jitter */
+	size_t max_requests;        /* commands without a reply: 256 */
+	size_t max_bytes;           /* bytes of commands that are not sent yet: 4 MiB */
+	size_t max_reply_bytes;     /* 8 MiB; a larger reply closes the connection */
+	uint64_t request_timeout_ns;/* without a byte in either direction while replies are due: 2 s */
+	uint64_t idle_ping_ns;      /* an idle connection is tested with PING after this time: 10 s */
+	uint64_t backoff_min_ns;    /* before a reconnect: 100 ms, doubling up to 5 s, with jitter */
 	uint64_t backoff_max_ns;
 };
 
 /*
- * Starts to connect; nothing is called back before the loop runs. The configuration is copied, `keys` (those that
- * commands will write to; in a Cluster, up means that all their nodes are) too. Where there are any, a replica is not
- * up, and a name's next address is tried. Files of passwords and of TLS are read for
- * each connection; what is wrong with them is told by `down`. Returns 0 or -ENOMEM.
+ * Starts to connect; no callback is called before the event loop runs. `config` and `keys` are copied. `keys` are the
+ * keys to which commands will write: in a Cluster, the client is only up if the nodes of all keys are. If there are
+ * keys, a replica does not count as up, and the client tries the next address of the name. It reads the files of
+ * passwords and TLS for each connection, and reports their errors with `down`. Returns 0 and a client for
+ * eb_redis_free(), or -ENOMEM.
  */
 int eb_redis_new(sd_event *event, const struct eb_redis_config *config, const struct eb_redis_limits *limits,
 		 const char *const *keys, size_t key_count, const struct eb_redis_events *events,
 		 struct eb_redis **out);
 
-/* Every command without reply is called back with EB_REDIS_CLOSED. Accepts NULL. Safe inside callbacks. */
+/* Calls the callbacks of all commands without a reply, with EB_REDIS_CLOSED. Accepts NULL. Safe inside callbacks. */
 void eb_redis_free(struct eb_redis *redis);
 
 /*
- * Sends a command; `key` is the key it works on, for Cluster. Arguments are copied. Commands for one key are carried
- * out in order, but for those that Cluster redirects, which may fall behind later ones. Returns 0; -ENOTCONN while
- * down; -EAGAIN when too much is under way; -EMSGSIZE for a command larger than `max_bytes`; -ENOMEM. On failure `done`
- * is not called.
+ * Sends a command. `key` is the key on which the command works, for Cluster. The arguments are copied. The server
+ * executes commands for one key in order, except those that a Cluster redirects: later commands might overtake them.
+ * Returns 0; -ENOTCONN while down; -EAGAIN if too many commands or bytes are in flight; -EMSGSIZE for a command larger
+ * than `max_bytes`; or -ENOMEM. On failure `done` is not called.
  */
 int eb_redis_command(struct eb_redis *redis, const char *key, int argc, const char *const *argv, const size_t *lens,
 		     eb_redis_done done, void *arg);
 
 bool eb_redis_is_up(const struct eb_redis *redis);
 
-/* Why it is, or last was, down; or the last error reply. "" when there never was one. Valid until the next call. */
+/* Why the client is, or last was, down; or the last error reply. "" if there was none. Valid until the next call. */
 const char *eb_redis_last_error(const struct eb_redis *redis);
 
-/* Of the last command that was answered; 0 when there is none. */
+/* The latency of the last command with a reply, in nanoseconds; 0 if there was none. */
 uint64_t eb_redis_last_latency_ns(const struct eb_redis *redis);
 
-/* Whom commands go to: the numeric address, "127.0.0.1:6379", or "/run/redis.sock"; "" while unknown. */
+/* The server to which commands are sent: its numeric address, "127.0.0.1:6379", or "/run/redis.sock"; "" if unknown. */
 const char *eb_redis_peer(const struct eb_redis *redis);
 
-/* Commands that may be sent now. */
+/* The number of commands that can be sent now. */
 size_t eb_redis_room(const struct eb_redis *redis);
 
-/* Runs the loop, which nobody else may be running, until the first command can be sent. Returns 0, or -ETIMEDOUT:
- * eb_redis_last_error() then says why. For the command line. */
+/* For the command line: runs the event loop, which must not be running, until a command can be sent. Returns 0, or
+ * -ETIMEDOUT; then eb_redis_last_error() says why. */
 int eb_redis_wait_up(struct eb_redis *redis, uint64_t timeout_ns);
 
-/* Runs `event` until *done; 0 or -ETIMEDOUT or the loop's own negative errno. */
+/* Runs `event` until *done is true. Returns 0, -ETIMEDOUT, or the negative errno of the event loop. */
 int eb_redis_run_until(sd_event *event, const bool *done, uint64_t timeout_ns);
 
 #endif

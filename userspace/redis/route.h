@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * How commands find their server: what single.c (one server, or the master that Sentinels name) and cluster.c have in
- * common towards redis.c.
+ * How commands find their server: the common interface of single.c (one server, or the master that Sentinels name) and
+ * cluster.c, for redis.c.
  */
 #ifndef EB_ROUTE_H
 #define EB_ROUTE_H
@@ -20,9 +20,9 @@ struct eb_route_ops {
 extern const struct eb_route_ops eb_single_ops;
 extern const struct eb_route_ops eb_cluster_ops;
 
-/* Both start at once, and call `events` (all set, with their `arg`) from the loop only. `settings` must
- * outlive the route: free() may be called inside a callback, and what is left to do then does without them. 0 or
- * -ENOMEM. */
+/* Both start to connect at once, and call `events`, of which all must be set, only from the event loop. `settings` must
+ * outlive the route, but free() can be called inside a callback, and what the route does afterwards does not use them.
+ * Return 0 or -ENOMEM. */
 int eb_single_new(sd_event *event, const struct eb_settings *settings, const struct eb_redis_events *events,
 		  void **out);
 int eb_cluster_new(sd_event *event, const struct eb_settings *settings, const char *const *keys, size_t key_count,

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Who is master, by the Sentinels' word. All of them are asked at once and watched from then on, so that one that is
- * down or cut off costs no time. Whether the server they name really is a master is for the caller to find out.
+ * Asks the Sentinels which server is the master. It asks all of them at the same time and then watches them, so that an
+ * unreachable Sentinel causes no delay. The caller must check whether the named server really is a master.
  */
 #ifndef EB_SENTINEL_H
 #define EB_SENTINEL_H
@@ -12,17 +12,17 @@ struct eb_sentinel; /* opaque */
 
 /* Called from the loop only. */
 struct eb_sentinel_events {
-	/* The answer to eb_sentinel_query(), or, later, where a failover went. */
+	/* The answer to eb_sentinel_query(); or, later, the new master after a failover. */
 	void (*found)(const char *host, uint16_t port, void *arg);
-	void (*failed)(const char *text, void *arg); /* no Sentinel names a server worth trying */
+	void (*failed)(const char *text, void *arg); /* no Sentinel names a usable server */
 };
 
-/* Nothing happens before eb_sentinel_query(). 0 or -ENOMEM. */
+/* Does nothing until eb_sentinel_query(). Returns 0 or -ENOMEM. */
 int eb_sentinel_new(sd_event *event, const struct eb_settings *settings, const struct eb_sentinel_events *events,
 		    void *arg, struct eb_sentinel **out);
 
-/* Asks all of them again. `rejected` ("host:port", or NULL) was named last time and is no master: another answer is
- * preferred to it, which only comes from a Sentinel that knows better. */
+/* Asks all Sentinels again. `rejected` ("host:port", or NULL) is the last answer, which turned out not to be a master:
+ * any other answer is preferred, because only a Sentinel with newer information gives one. */
 void eb_sentinel_query(struct eb_sentinel *sentinel, const char *rejected);
 
 /* Accepts NULL. Safe inside callbacks. */

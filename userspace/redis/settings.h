@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * The configuration as the parts of the client use it: a copy of its own, with limits filled in.
- * redis.c makes it; single.c, sentinel.c and cluster.c read it.
+ * The configuration in the form that the parts of the client use: a copy, with default limits filled in. redis.c
+ * creates it; single.c, sentinel.c and cluster.c read it.
  */
 #ifndef EB_SETTINGS_H
 #define EB_SETTINGS_H
@@ -18,11 +18,12 @@ struct eb_settings {
 	struct eb_client_options node;     /* for Redis itself */
 	struct eb_client_options sentinel; /* for Sentinels */
 	struct eb_secret node_password, sentinel_password;
-	struct eb_address node_good, sentinel_good; /* addresses that took us last */
+	struct eb_address node_good, sentinel_good; /* the addresses that accepted the last connection */
 	struct eb_redis_limits limits;
 };
 
-/* `key` is one that commands will write to; NULL for none. 0 or -ENOMEM. */
+/* `key` is one of the keys to which commands will write; NULL: none. Returns 0 and settings for
+ * eb_settings_free(), or -ENOMEM. */
 int eb_settings_new(const struct eb_redis_config *config, const struct eb_redis_limits *limits, const char *key,
 		    struct eb_settings **out);
 

@@ -10,7 +10,8 @@
 
 #define EB_SLOTS_OF_CLUSTER 16384
 
-/* Of what stands between the first '{' and the next '}', if anything does; else of the whole key. */
+/* Returns the slot, 0 to 16383. Hashes the text between the first '{' and the next '}', or the whole key if there is no
+ * such text. */
 uint16_t eb_slot_of_key(const char *key);
 
 #endif

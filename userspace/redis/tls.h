@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * TLS over OpenSSL 3, for a socket that does not block. Alone sees OpenSSL.
+ * TLS with OpenSSL 3, for a non-blocking socket. Only this module uses OpenSSL.
  *
- * A peer is accepted when its chain leads to a known authority and its certificate is for the name that was asked for,
- * or the address, where that is all there is.
+ * A peer is accepted if its chain leads to a known authority, and if its certificate is for the requested name, or for
+ * the address if there is no name.
  */
 #ifndef EB_TLS_H
 #define EB_TLS_H
@@ -13,41 +13,43 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-struct eb_tls;         /* opaque: authorities and own certificate */
+struct eb_tls;         /* opaque: authorities and the client certificate */
 struct eb_tls_session; /* opaque: one connection */
 
-/* Any path may be NULL: the system's authorities, no certificate. Reads nothing yet. Returns 0 or -ENOMEM. */
+/* The paths are copied. `ca` NULL selects the authorities of the system; `cert` and `key` NULL, no client certificate.
+ * Reads no file yet. Returns 0 or -ENOMEM. */
 int eb_tls_new(const char *ca, const char *cert, const char *key, struct eb_tls **out);
 
-/* Accepts NULL. Sessions may outlive it. */
+/* Accepts NULL. Sessions can outlive it. */
 void eb_tls_free(struct eb_tls *tls);
 
-/* A session over the connected `fd`, with the files as they are by now: certificates are exchanged without a restart.
- * While they cannot be used, what they said before counts. `fd` stays the caller's. `name`: host name or numeric
- * address that the peer's certificate must be for. Returns 0, -ENOMEM, or -EINVAL where the files could never be used,
- * with *error, malloc'ed, one line naming the file. */
+/* Opens a session over the connected `fd`, which the caller keeps. Reads the files again, so that certificates can be
+ * replaced without a restart; while they are unusable, their previous content is used. `name` is the host name or
+ * numeric address that the certificate of the peer must contain. Returns 0, -ENOMEM, or -EINVAL if the files were never
+ * usable, with a malloc'ed line in *error that names the file. */
 int eb_tls_open(struct eb_tls *tls, int fd, const char *name, struct eb_tls_session **out, char **error);
 
 /* Accepts NULL. Does not close the descriptor. */
 void eb_tls_close(struct eb_tls_session *session);
 
-/* 0 when done; -EAGAIN; -EPROTO, and eb_tls_error() says why. */
+/* Returns 0 when the handshake is complete, -EAGAIN, or -EPROTO; then eb_tls_error() says why. */
 int eb_tls_handshake(struct eb_tls_session *session);
 
-/* As recv() and send(): bytes, 0 at the end (read only), -EAGAIN, or -EPROTO with eb_tls_error(). A write that
- * returned -EAGAIN must be repeated with the same bytes, or more of them. */
+/* Like recv() and send(): return the number of bytes, 0 at the end (only read), -EAGAIN, or -EPROTO with
+ * eb_tls_error(). A write that returned -EAGAIN must be repeated with the same bytes; further bytes can follow them. */
 ssize_t eb_tls_read(struct eb_tls_session *session, char *buf, size_t size);
 ssize_t eb_tls_write(struct eb_tls_session *session, const char *buf, size_t size);
 
-/* Bytes that came over the socket so far, decrypted or not. */
+/* The number of bytes received from the socket so far, whether decrypted or not. */
 uint64_t eb_tls_received(const struct eb_tls_session *session);
 
-/* Bytes that were received but not read: no event will announce them. */
+/* Whether bytes were received from the socket but not read yet: no event will announce them. */
 bool eb_tls_has_pending(const struct eb_tls_session *session);
 
-/* What the last call that returned -EAGAIN waits for: readable or, true, writable. */
+/* Whether the last call that returned -EAGAIN waits until the socket is writable; false: readable. */
 bool eb_tls_wants_write(const struct eb_tls_session *session);
 
+/* Why the last call returned -EPROTO; one line, which belongs to the session. */
 const char *eb_tls_error(const struct eb_tls_session *session);
 
 #endif
