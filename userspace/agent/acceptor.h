@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * A listening socket in the loop. Where there is no descriptor or memory left for a connection, those that wait in the
- * kernel's queue are left there for a while: the socket stays ready all that time, and the loop would spin.
+ * A listening socket in the event loop. If there is no descriptor or memory left for a connection, waiting connections
+ * stay in the queue of the kernel, and the acceptor pauses before it retries: the socket stays readable, and the loop
+ * would spin otherwise.
  */
 #ifndef EB_ACCEPTOR_H
 #define EB_ACCEPTOR_H
@@ -11,11 +12,11 @@
 
 struct eb_acceptor; /* opaque */
 
-/* `fd` is the callee's, does not block and is not inherited. */
+/* The callee owns `fd`, which is non-blocking and close-on-exec. */
 typedef void (*eb_acceptor_accepted)(int fd, const struct sockaddr *address, socklen_t len, void *arg);
 
-/* Takes over the listening `fd`, also on failure. `name` is what the log calls it, and is copied. Returns 0 and
- * an object for eb_acceptor_close(), or negative errno. */
+/* Takes over the listening socket `fd`, also on failure. `name` is its name in the log, and is copied. Returns 0 and an
+ * object for eb_acceptor_close(), or negative errno. */
 int eb_acceptor_open(sd_event *loop, int fd, const char *name, eb_acceptor_accepted accepted, void *arg,
 		     struct eb_acceptor **out);
 

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Configurations that are put into force on trial: `edgebucket apply`, `confirm` and `rollback`.
+ * Configurations on trial: `edgebucket apply`, `confirm` and `rollback`.
  *
- * What is tried is in the kernel and in this process alone. The agent's own file stays as it is until the confirmation,
- * so that whatever ends the agent before, the next one begins with the rules that were confirmed. What goes back into
- * force is the configuration as it was, with the files it had read, not as files say meanwhile.
+ * A configuration on trial is only in the kernel and in this process. The agent does not change its own file before the
+ * confirmation. So if the agent ends for any reason, the next one starts with the last confirmed rules. A rollback puts
+ * the previous configuration into force as it was, with the content that its files had when they were read.
  */
 #ifndef EB_APPLY_H
 #define EB_APPLY_H
@@ -15,25 +15,26 @@
 
 struct eb_apply; /* opaque */
 
-/* `agent` must outlive it. NULL when out of memory. */
+/* `agent` must outlive it. NULL if out of memory. */
 struct eb_apply *eb_apply_new(struct eb_agent *agent);
 
-/* Accepts NULL. Takes nothing back, see eb_apply_stop(). */
+/* Accepts NULL. Does not roll back, see eb_apply_stop(). */
 void eb_apply_free(struct eb_apply *apply);
 
-/* Answer requests: "NANOSECONDS FILE" with that file open, a confirmation, a rollback. */
+/* Answer the requests: "NANOSECONDS FILE" with the open file, a confirmation, a rollback. The caller owns the reply. */
 json_t *eb_apply_request(struct eb_apply *apply, const char *arguments, int file);
 json_t *eb_apply_confirm(struct eb_apply *apply);
 json_t *eb_apply_rollback(struct eb_apply *apply);
 
-/* What awaits its confirmation: {"file", "rules", "seconds_left", "problem"}; null for nothing. */
+/* The configuration on trial: {"file", "rules", "seconds_left", "problem"}; a JSON null if there is none. */
 json_t *eb_apply_status(const struct eb_apply *apply);
 
-/* A reload would mix up what is tried with what the file says: -EBUSY with a malloc'ed line in *error while something
- * awaits its confirmation. */
+/* Returns 0 if a reload is permitted; -EBUSY with a malloc'ed line in *error while a configuration is on trial, because
+ * the reload would replace it with the content of the file. */
 int eb_apply_check_reload(const struct eb_apply *apply, char **error);
 
-/* At the agent's stop: takes back what was not confirmed, as nobody will be there to do it. */
+/* Call this when the agent stops: rolls back a configuration that was not confirmed, because no agent could do it
+ * later. */
 void eb_apply_stop(struct eb_apply *apply);
 
 #endif

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * What a store has from us, as 32 bits for each entry of the tables: a fingerprint of the bucket that was written last,
- * nothing, or that it is not known. The mirror's own; not a copy of the table. A fingerprint that collides (1 in 4
- * billion changes) leaves a bucket's last change unwritten until its next one.
+ * What a store holds of our buckets, as 32 bits per entry of the tables: a fingerprint of the bucket that was written
+ * last, nothing, or unknown. The mirror owns it; it is not a copy of the table. If two fingerprints collide (1 in 4
+ * billion changes), a change of a bucket is not written until its next change.
  */
 #ifndef EB_HELD_H
 #define EB_HELD_H
@@ -20,7 +20,7 @@ struct eb_held {
 	uint64_t count; /* of slots that are not EB_HELD_NOTHING */
 };
 
-/* 0 or -ENOMEM; to be given to eb_held_done() in any case. */
+/* Returns 0 or -ENOMEM; in both cases call eb_held_done() afterwards. */
 int eb_held_init(struct eb_held *held, const struct eb_buckets *buckets);
 void eb_held_done(struct eb_held *held);
 
@@ -28,7 +28,7 @@ void eb_held_done(struct eb_held *held);
 uint32_t *eb_held_slot(const struct eb_held *held, int family, uint32_t index);
 void eb_held_set(struct eb_held *held, uint32_t *slot, uint32_t value);
 
-/* Whether the store still has anything of it is not known any more. */
+/* Marks all entries that are not EB_HELD_NOTHING as unknown: it is not known any more what the store holds of them. */
 void eb_held_doubt(struct eb_held *held);
 
 uint32_t eb_held_fingerprint(const struct eb_bucket_view *view);

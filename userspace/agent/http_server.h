@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * A small HTTP server for texts, inside the agent's loop, without threads. Alone sees libmicrohttpd.
+ * A small HTTP server for texts in the event loop of the agent, without threads. Only this module uses libmicrohttpd.
  *
- * Clients cannot hurt the agent: a connection gets one request and a few seconds in all, the number of connections is
- * bounded, for each address and together, and who comes when that is reached takes the place of the one that has been
- * there longest. So a client that is quick is served however many slow ones there are.
+ * Clients cannot harm the agent: a connection gets one request and a few seconds in total. The number of connections is
+ * limited, per address and in total; when the limit is reached, a new connection replaces the oldest one. So a fast
+ * client is served, however many slow ones there are.
  */
 #ifndef EB_HTTP_SERVER_H
 #define EB_HTTP_SERVER_H
@@ -13,28 +13,28 @@
 #include <stdio.h>
 #include <systemd/sd-event.h>
 
-#define EB_HTTP_UNIX "unix:" /* an address that is a path */
+#define EB_HTTP_UNIX "unix:" /* begins an address that is a path */
 
 struct eb_http_server; /* opaque */
 
 struct eb_http_reply {
 	unsigned int status; /* 200 unless the handler changes it */
-	const char *type;    /* "text/plain; charset=utf-8", likewise */
-	FILE *body;          /* to write to, not to close */
+	const char *type;    /* "text/plain; charset=utf-8" unless the handler changes it */
+	FILE *body;          /* the handler writes to it and does not close it */
 };
 
-/* Answers GET and HEAD of a path, which the client chose. */
+/* Answers GET and HEAD. The client chose `path`, so it can be anything. */
 typedef void (*eb_http_handler)(const char *path, struct eb_http_reply *reply, void *arg);
 
 /*
- * Listens at the first of the `resolved` addresses that can be had; where that is NULL, at "unix:/path", where a socket
- * that nobody listens at any more is replaced. `address` is what it is called. Returns 0 and an object for
- * eb_http_server_close(), or negative errno with a malloc'ed line in *error.
+ * Listens on the first of the `resolved` addresses that is available. If `resolved` is NULL, `address` is "unix:/path";
+ * a stale socket, on which no process listens, is replaced. `address` is also its name in messages. Returns 0 and an
+ * object for eb_http_server_close(), or negative errno with a malloc'ed line in *error.
  */
 int eb_http_server_open(sd_event *loop, const char *address, const struct addrinfo *resolved, eb_http_handler handler,
 			void *arg, struct eb_http_server **out, char **error);
 
-/* Accepts NULL. Connections are cut off. */
+/* Accepts NULL. Closes all connections. */
 void eb_http_server_close(struct eb_http_server *server);
 
 #endif

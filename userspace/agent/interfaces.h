@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * The interfaces of the configuration: owns what each is doing, and puts the program on them, keeps it there, and takes
- * it off. An attempt that failed is repeated; libxdp is waited for in the loop.
+ * The interfaces of the configuration: owns the state of each, attaches the program, keeps it attached, and detaches
+ * it. The agent retries failed attempts. It waits for libxdp in the event loop.
  */
 #ifndef EB_INTERFACES_H
 #define EB_INTERFACES_H
@@ -19,62 +19,65 @@ struct eb_agent;
 struct eb_interface {
 	char name[IF_NAMESIZE];
 	struct eb_attachment attachment;
-	int ifindex;   /* 0 while there is none of that name */
-	bool running;  /* as last notified */
-	bool put_off;  /* libxdp took long and failed: until the next attempt */
-	char *problem; /* why it is not attached, as logged; NULL when it is */
+	int ifindex;   /* 0 while no interface has this name */
+	bool running;  /* according to the last notification */
+	bool put_off;  /* libxdp took long and failed: wait for the next retry */
+	char *problem; /* why the program is not attached, as logged; NULL if it is attached */
 	struct eb_intake intake;
 };
 
 struct eb_interfaces {
 	struct eb_interface *list;
 	size_t count;
-	sd_event_source *retry; /* runs while an interface could not be attached */
-	sd_event_source *job;   /* while libxdp is at work */
-	bool leaving;           /* an interface is still to be left, which waits for libxdp */
-	bool detached;          /* an operator asked for it; until a reload or `edgebucket attach` */
-	bool stays;             /* and for restarts too (detach_note.h) */
-	/* How it ended, after eb_interfaces_attach() or eb_interfaces_detach_all() said -EINPROGRESS; -ECANCELED when
-	 * the agent did the other one instead. */
+	sd_event_source *retry; /* enabled while the program could not be attached to some interface */
+	sd_event_source *job;   /* exists while libxdp is working */
+	bool leaving;           /* an interface must still be detached, which waits for libxdp */
+	bool detached;          /* by an operator, until a reload or `edgebucket attach` */
+	bool stays;             /* also over restarts (detach_note.h) */
+	/* The result, after eb_interfaces_attach() or eb_interfaces_detach_all() returned -EINPROGRESS; -ECANCELED if
+	 * the opposite was requested in the meantime. */
 	void (*attach_done)(int err, const char *error, void *arg);
 	void (*detach_done)(int err, const char *error, void *arg);
 	void *done_arg;
 };
 
-/* Makes a list of the configuration's interfaces, for eb_interfaces_change() or free(). Returns 0 or -ENOMEM. */
+/* Creates a list of the interfaces of a configuration, for eb_interfaces_change() or free(). Returns 0 or -ENOMEM. */
 int eb_interfaces_list(const struct eb_config *config, struct eb_interface **out);
 
-/* The restore was decided. Attaches from here on, unless an operator detached, and leaves the interfaces that only an
- * agent before had. */
+/* Call this once the agent has decided what to restore. Attaches the program from then on, unless an operator detached
+ * it, and detaches it from interfaces that only a previous agent served. */
 void eb_interfaces_enforce(struct eb_agent *agent);
 
-/* Attaches to all interfaces that are there; the others are waited for. */
+/* Attaches to all interfaces that exist, and waits for the others. */
 void eb_interfaces_attach_all(struct eb_agent *agent);
 
-/* Looks at one interface, and attaches if it should be and is not. Name and index may be any interface's. */
+/* Checks one interface, and attaches the program if it should be attached and is not. `name` and `ifindex` can be those
+ * of any interface; others than the configured ones are ignored. */
 void eb_interfaces_check(struct eb_agent *agent, const char *name, int ifindex, bool running);
 
-/* Looks whether interfaces see anything to limit; to be called about every second. */
+/* Checks whether the interfaces receive IP frames at all; must be called about every second. */
 void eb_interfaces_check_intake(struct eb_agent *agent);
 
-/* Puts the program on again after an operator's detach. -EBUSY with *error where an interface that is there did not get
- * it, which is tried again. -EINPROGRESS where that takes longer: attach_done tells how it ended. */
+/* Attaches the program again after a detach by an operator. Returns 0; -EBUSY with a malloc'ed line in *error if it
+ * could not be attached to an interface that exists, which the agent retries; or -EINPROGRESS if it takes longer:
+ * attach_done then gets the result. */
 int eb_interfaces_attach(struct eb_agent *agent, char **error);
 
-/* An operator's detach holds over restarts, or does not any more. The first returns 0 or negative errno with *error;
- * the second logs a failure. */
+/* Make a detach by an operator hold over restarts, or end that. The first returns 0, or negative errno with a malloc'ed
+ * line in *error; the second logs a failure. */
 int eb_interfaces_stay(struct eb_agent *agent, char **error);
 void eb_interfaces_stay_no_more(struct eb_agent *agent);
 
-/* Takes the program off all interfaces. `pause`: and leaves it off until a reload or `edgebucket attach`. -EINPROGRESS
- * where that takes longer: detach_done tells how it ended. */
+/* Detaches the program from all interfaces. With `pause`, it stays detached until a reload or `edgebucket attach`.
+ * Returns 0; -EINPROGRESS if it takes longer: detach_done then gets the result; or another negative errno with a
+ * malloc'ed line in *error. */
 int eb_interfaces_detach_all(struct eb_agent *agent, bool pause, char **error);
 
-/* Leaves the interfaces that are not in `list`, which is of `config`, and goes on with that list, which it owns then.
- * Those that are new in it are not attached to yet. */
+/* Detaches from the interfaces that are not in `list`, the list of `config`, and replaces the current list with `list`,
+ * which it takes over. Does not attach to new interfaces yet. */
 void eb_interfaces_change(struct eb_agent *agent, const struct eb_config *config, struct eb_interface *list);
 
-/* Frees everything; programs stay where they are. */
+/* Frees everything; programs stay attached. */
 void eb_interfaces_done(struct eb_interfaces *interfaces);
 
 #endif

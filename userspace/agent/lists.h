@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * The lists of prefixes of the configuration in force: what became of them by a reload, and putting files that changed
- * into force without one.
+ * The lists of prefixes in the configuration in force: how a reload changed them, and putting changed files into force
+ * without a reload.
  */
 #ifndef EB_LISTS_H
 #define EB_LISTS_H
@@ -10,7 +10,7 @@
 
 #include "agent/agent.h"
 
-/* How many prefixes the rules have. */
+/* The number of prefixes of each rule. */
 struct eb_list_sizes {
 	struct {
 		char name[EB_RULE_NAME_MAX + 1];
@@ -21,26 +21,27 @@ struct eb_list_sizes {
 
 void eb_lists_measure(const struct eb_config *config, struct eb_list_sizes *out);
 
-/* [{"rule", "prefixes", "change"}]: of the rules that ask for addresses, `change` since `before`. */
+/* Returns [{"rule", "prefixes", "change"}] for the rules with conditions on addresses; `change` is the difference to
+ * `before`. */
 json_t *eb_lists_compare(const struct eb_config *config, const struct eb_list_sizes *before);
 
 /*
- * To be called before `config` takes the place of `before`. Files that were half-written get what `before` has of them,
- * and are read again as soon as they are whole; one of which it has nothing stays half-written, which
- * eb_rules_compile() refuses. Warns of that, and of rules that lost more than half of their prefixes. Returns 0 or
- * negative errno.
+ * Must be called before `config` replaces `before`. A file that was half-written gets the prefixes that `before` has of
+ * it, and is read again as soon as it is complete. If `before` has none, the file stays marked as half-written, and
+ * eb_rules_compile() refuses it. Adds warnings for such files, and for rules that lost more than half of their
+ * prefixes. Returns 0 or negative errno.
  */
 int eb_lists_inherit(struct eb_config *config, const struct eb_config *before);
 
-/* Whether a change of the file is to be noticed. */
+/* Whether the agent watches the file for changes. */
 bool eb_lists_is_watched(const struct eb_match *match, const struct eb_list_file *file);
 
-/* Looks whether watched files changed, and puts what is good into force; what is not is logged, and what was in force
- * of it stays. Returns how many files were put into force. */
+/* Checks whether watched files changed, and puts valid changes into force. Logs invalid ones; the previous content of
+ * such a file stays in force. Returns the number of files that were put into force. */
 size_t eb_lists_refresh(struct eb_agent *agent);
 
-/* [{"rule", "list", "source", "prefixes", "skipped", "watched", "problem"}], `source` null for what the configuration
- * itself lists. Cut at what one packet of the control socket takes. */
+/* Returns [{"rule", "list", "source", "prefixes", "skipped", "watched", "problem"}]; `source` is null for prefixes in
+ * the configuration itself. The list is cut to fit one packet of the control socket. */
 json_t *eb_lists_status(const struct eb_config *config);
 
 #endif

@@ -12,8 +12,8 @@ struct eb_options {
 	bool monitor;
 };
 
-/* Reads the options, and sets level and format of the log. Returns -1 to go on, or the exit code of what was printed: a
- * version, a help, an error. */
+/* Parses the options, and sets level and format of the log. Returns -1 if the agent should run; or prints the version,
+ * the help or an error, and returns the exit code. */
 int eb_options_parse(int argc, char **argv, struct eb_options *out);
 
 #endif

@@ -23,53 +23,54 @@
 struct eb_persist; /* opaque */
 
 struct eb_persist_events {
-	void (*restored)(void *arg); /* decided: time to enforce. Called once, from the loop */
-	/* A pass that eb_persist_fault() asked for came to its end; `text` is "" or what went wrong. */
+	void (*restored)(void *arg); /* the restore is decided, so enforce now. Called once, from the event loop */
+	/* A pass that eb_persist_fault() requested has ended; `text` is "" or the error. */
 	void (*fault_done)(enum eb_pass_reason reason, uint64_t fields_set, uint64_t fields_deleted, const char *text,
 			   void *arg);
 	void *arg;
 };
 
-/* Opens the stores that `config` names. `config` and `dataplane` must outlive it. Returns 0 or negative errno with a
- * malloc'ed line in *error. */
+/* Opens the stores of `config`. `config` and `dataplane` must outlive it. Returns 0, or negative errno with a malloc'ed
+ * line in *error. */
 int eb_persist_new(sd_event *loop, const struct eb_config *config, struct eb_dataplane *dataplane,
 		   const struct eb_persist_events *events, struct eb_persist **out, char **error);
 
-/* Begins: with `restore`, restores first; in any case calls events->restored, and mirrors from then on. */
+/* Starts. With `restore`, restores first. In both cases, calls events->restored, and mirrors from then on. Returns 0 or
+ * negative errno. */
 int eb_persist_start(struct eb_persist *persist, bool restore);
 
 /*
- * Ahead of a reload: makes what it takes to go to another Redis, where the configuration has one. Either
- * eb_persist_reloaded() follows, before the loop runs, or eb_persist_abandon(). On failure, negative errno with a
- * malloc'ed line in *error, neither does.
+ * Call this before a reload: allocates what a switch to another Redis needs, if `config` has one. Call
+ * eb_persist_reloaded() or eb_persist_abandon() afterwards, before the event loop runs. Returns 0; or negative errno with
+ * a malloc'ed line in *error, and then neither of the two must be called.
  */
 int eb_persist_prepare(struct eb_persist *persist, const struct eb_config *config, char **error);
 void eb_persist_abandon(struct eb_persist *persist);
 
-/* After a reload: other rules are in force, and the configuration moved. The Redis before is written to until the other
- * one has everything. Returns 0 or negative errno. */
+/* Call this after a reload: other rules are in force, and `config` is the new configuration. Continues to write to the
+ * previous Redis until the new one has everything. Returns 0 or negative errno. */
 int eb_persist_reloaded(struct eb_persist *persist, const struct eb_config *config);
 
-/* Whether a store is still to be read, also one that is late. */
+/* Whether a store must still be read, including one that answers late. */
 bool eb_persist_is_restoring(const struct eb_persist *persist);
 
-/* Writes at once. False when there is no store at all. */
+/* Writes at once, because of a fault. Returns false if there is no store at all. */
 bool eb_persist_fault(struct eb_persist *persist, enum eb_pass_reason reason);
 
-/* For `status`: {"redis": …, "embedded": …, "restore": …}; the caller frees it. */
+/* For `status`: {"redis": ..., "embedded": ..., "restore": ...}; the caller owns the reference. */
 json_t *eb_persist_status(const struct eb_persist *persist);
 
-/* For metrics, of both stores together unless it says otherwise. */
+/* For metrics. Figures are of both stores together unless stated otherwise. */
 struct eb_persist_figures {
 	bool has_store;                   /* any */
 	bool has_redis, redis_is_up;
-	bool has_other_writer;            /* in Redis, under the name of this node */
+	bool has_other_writer;            /* another host writes to Redis under the name of this node */
 	struct eb_histogram redis_latency[EB_STORE_OPS];
 	struct eb_recovery_figures recovery;
-	uint64_t passes[EB_PASS_REASONS]; /* that ended well */
+	uint64_t passes[EB_PASS_REASONS]; /* that succeeded */
 	uint64_t failures;
 	uint64_t fields_set, fields_deleted;
-	uint64_t last_success_ns;         /* CLOCK_MONOTONIC; 0 when none */
+	uint64_t last_success_ns;         /* CLOCK_MONOTONIC; 0 if there was none */
 };
 
 void eb_persist_figures(const struct eb_persist *persist, struct eb_persist_figures *out);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Answers what `edgebucket` asks the agent: owns the control socket, and the clients that wait for an attach, a detach
- * or a flush. main.c makes it.
+ * Answers the requests of `edgebucket`: owns the control socket, and the clients that wait for an attach, a detach or a
+ * flush. main.c creates it.
  */
 #ifndef EB_REQUESTS_H
 #define EB_REQUESTS_H
@@ -14,24 +14,24 @@
 
 struct eb_requests; /* opaque */
 
-/* Listens in the run_dir of the configuration. All three must outlive it; the agent tells it how an attach or a detach
- * ended. Returns 0 or negative errno. */
+/* Listens in the run_dir of the configuration. All three arguments must outlive it; the agent reports to it how an
+ * attach or a detach ended. Returns 0 or negative errno. */
 int eb_requests_open(struct eb_agent *agent, struct eb_apply *apply, const struct eb_metrics *metrics,
 		     struct eb_requests **out);
 
-/* Reads the configuration again, as the request `reload` does, and tells the service manager. Returns 0, or negative
- * errno with a malloc'ed line in *error: what was in force stays. */
+/* Reloads the configuration, as the request `reload` does, and notifies the service manager. Returns 0, or negative
+ * errno with a malloc'ed line in *error; on failure the old configuration stays in force. */
 int eb_requests_reload(struct eb_requests *requests, char **error);
 
-/* A pass for EB_PASS_FLUSH ended, see eb_persist_events. Answers the clients that wait for it, and begins another pass
- * for those that came meanwhile. */
+/* Call this when a pass for EB_PASS_FLUSH ended, see eb_persist_events. Answers the clients that wait for it, and
+ * starts another pass for those that arrived during the pass. */
 void eb_requests_flush_done(struct eb_requests *requests, uint64_t fields_set, uint64_t fields_deleted,
 			    const char *text);
 
-/* The agent stops: from now on nothing is applied, since nothing would take it back. */
+/* Call this when the agent stops: refuses trials from now on, because the agent could not roll them back. */
 void eb_requests_refuse_trials(struct eb_requests *requests);
 
-/* Clients that wait are disconnected. Accepts NULL. */
+/* Disconnects waiting clients. Accepts NULL. */
 void eb_requests_close(struct eb_requests *requests);
 
 #endif

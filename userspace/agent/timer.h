@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* Timers of the loop that are set again each time, some of them at a random moment, so that nodes do not act
- * together. */
+/* One-shot timers of the event loop, and random delays, with which nodes avoid acting at the same moment. */
 #ifndef EB_TIMER_H
 #define EB_TIMER_H
 
@@ -8,7 +7,7 @@
 #include <sys/random.h>
 #include <systemd/sd-event.h>
 
-/* Once, after `after_ns`. Returns 0 or negative errno. */
+/* Fires once, after `after_ns` nanoseconds. Returns 0 or negative errno. */
 static inline int eb_timer_restart(sd_event_source *timer, uint64_t after_ns)
 {
 	int err = sd_event_source_set_time_relative(timer, after_ns / 1000);
@@ -16,7 +15,7 @@ static inline int eb_timer_restart(sd_event_source *timer, uint64_t after_ns)
 	return err < 0 ? err : sd_event_source_set_enabled(timer, SD_EVENT_ONESHOT);
 }
 
-/* 0 where `limit` is 0. */
+/* A random number below `limit`; 0 if `limit` is 0. */
 static inline uint64_t eb_random_below(uint64_t limit)
 {
 	uint64_t value = 0;

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Notices that files of lists change, and has them put into force (lists.h).
+ * Detects changes of list files, and puts them into force (lists.h).
  *
- * The kernel tells of changes in the directories of the files: of a file that is closed after writing, one that takes
- * another's place, and a link that does, as `..data` in the directory of a ConfigMap. Looking at the files every few
- * seconds finds what it does not tell of: links further up, network file systems, directories that were replaced.
+ * inotify reports changes in the directories of the files: a file that is closed after writing, and a file or link that
+ * is replaced, such as `..data` in the directory of a ConfigMap. Polling the files every few seconds finds the changes
+ * that inotify does not report: links further up, network file systems, directories that were replaced.
  */
 #ifndef EB_WATCH_H
 #define EB_WATCH_H
@@ -19,7 +19,7 @@ int eb_watch_new(struct eb_agent *agent, struct eb_watch **out);
 /* Accepts NULL. */
 void eb_watch_free(struct eb_watch *watch);
 
-/* From here on, the files of agent->config, which may have changed since they were read. */
+/* Watches the files of agent->config from now on, which might have changed since they were read. */
 void eb_watch_follow(struct eb_watch *watch);
 
 #endif

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * A bucket as stores hold it: field "<rule>|<source prefix>", value "<packets full at> <bytes full at>", wall-clock
- * nanoseconds. What is read is judged strictly: stores are outside, and anybody may have written there.
+ * A bucket as the stores hold it: field "<rule>|<source prefix>", value "<packets full at> <bytes full at>" in
+ * wall-clock nanoseconds. The parser is strict, because a store is outside of our control and other programs might have
+ * written to it.
  */
 #ifndef EB_RECORD_H
 #define EB_RECORD_H
@@ -14,27 +15,27 @@
 struct eb_record {
 	char rule[EB_RULE_NAME_MAX + 1];
 	struct eb_prefix source;
-	uint64_t packets_full_at_ns; /* since the Unix epoch; 0 where the rule has no such limit */
+	uint64_t packets_full_at_ns; /* since the Unix epoch; 0 if the rule has no such limit */
 	uint64_t bytes_full_at_ns;
 };
 
 enum eb_record_fault {
 	EB_RECORD_OK,
-	EB_RECORD_BAD_RULE,   /* no rule's name */
-	EB_RECORD_BAD_SOURCE, /* no prefix as we write it, or bits set behind its length */
+	EB_RECORD_BAD_RULE,   /* not a valid name of a rule */
+	EB_RECORD_BAD_SOURCE, /* not a prefix in our notation, or bits beyond its length are set */
 	EB_RECORD_BAD_VALUE,  /* not two numbers */
-	EB_RECORD_OVERFLOW,   /* a number that no clock reaches */
+	EB_RECORD_OVERFLOW,   /* a number that is too large for a time */
 	EB_RECORD_FAULTS,
 };
 
-/* Few words, for a message or a metric's label. */
+/* A few words for messages and labels of metrics; a constant. */
 const char *eb_record_fault_name(enum eb_record_fault fault);
 
-/* NUL-terminated; `field` has EB_STORE_FIELD_MAX bytes, `value` EB_STORE_VALUE_MAX. */
+/* Write NUL-terminated texts. `field` has EB_STORE_FIELD_MAX bytes, `value` has EB_STORE_VALUE_MAX bytes. */
 void eb_record_format_field(const struct eb_record *record, char *field);
 void eb_record_format_value(const struct eb_record *record, char *value);
 
-/* *out is written only when all is well. */
+/* Parses a field and its value. *out is only written if the result is EB_RECORD_OK. */
 enum eb_record_fault eb_record_parse(const char *field, size_t field_len, const char *value, size_t value_len,
 				     struct eb_record *out);
 

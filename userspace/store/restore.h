@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Records from a store -> debts in the maps. Judges every record by itself against the rules in force: what is wrong is
- * refused or clamped and counted, and stops nothing. Does no I/O: persist.c scans the stores and hands the fields in.
+ * Converts records of the stores into debts in the maps. It checks each record separately against the rules in force: a
+ * bad record is refused or clamped, and counted, and does not affect the others. It does no I/O: persist.c scans the
+ * stores and passes the fields.
  */
 #ifndef EB_RESTORE_H
 #define EB_RESTORE_H
@@ -13,55 +14,56 @@
 #include "maps/buckets.h"
 #include "store/record.h"
 
-struct eb_restore; /* opaque: the records collected from any number of stores, the later one of each bucket */
+struct eb_restore; /* opaque: the records collected from any number of stores; of each bucket, the later one */
 
-/* Why a field was refused: the record's own faults, and what the rules say to it. */
+/* Why a field was refused: faults of the record, or a conflict with the rules or tables. */
 enum eb_refusal {
 	EB_REFUSED_RECORD = 0, /* + enum eb_record_fault */
 	EB_REFUSED_UNKNOWN_RULE = EB_RECORD_FAULTS,
-	EB_REFUSED_PREFIX_LEN, /* not the one that makes a source of the rule */
-	EB_REFUSED_TOO_MANY,   /* more than the tables have entries */
-	EB_REFUSED_NO_ROOM,    /* every place it could have is in debt */
+	EB_REFUSED_PREFIX_LEN, /* differs from the prefix length of a source of the rule */
+	EB_REFUSED_TOO_MANY,   /* more records than the tables have entries */
+	EB_REFUSED_NO_ROOM,    /* all entries that the bucket could use are in debt */
 	EB_REFUSALS,
 };
 
 const char *eb_refusal_name(int refusal);
 
-/* The place in `policy` of the rule that a record's name is of, -1 when no rule with limits has it. */
+/* The index of the rule with this name in `policy`; -1 if no rule with limits has this name. */
 int eb_restore_find_rule(const struct eb_policy *policy, const char *name);
 
 struct eb_restore_counts {
-	uint64_t fields;   /* seen */
-	uint64_t restored; /* debts put into the maps */
-	uint64_t full;     /* refilled while they were away */
-	uint64_t clamped;  /* further ahead than the rule's burst allows */
+	uint64_t fields;   /* all fields that were passed */
+	uint64_t restored; /* debts that were put into the maps */
+	uint64_t full;     /* buckets that are full again */
+	uint64_t clamped;  /* debts that were reduced to the burst of their rule */
 	uint64_t refused[EB_REFUSALS];
 };
 
-/* `policy` is the one to restore for: the caller's, and must outlive this or be replaced by eb_restore_rebind(). At
- * most `records_max` are collected. To be made at the moment that the reference time of its records stands for. NULL
- * when out of memory. */
+/* `policy` contains the rules for which to restore. The caller owns it; it must outlive the object, or be replaced with
+ * eb_restore_rebind(). Collects at most `records_max` records. Must be called at the moment to which the reference time
+ * of the records corresponds. NULL if out of memory. */
 struct eb_restore *eb_restore_new(const struct eb_policy *policy, uint64_t records_max);
 
 /* Accepts NULL. */
 void eb_restore_free(struct eb_restore *restore);
 
-/* The wall-clock time to count debts from: `now_ns`, or when the store was saved if the clock has been set back since.
- * A time that no clock was set back from is damage, and does not count. */
+/* The wall-clock time from which debts are counted: `now_ns`; or `saved_at_ns`, if the clock was set back after the
+ * store was saved. An implausible `saved_at_ns` is treated as damage and ignored. */
 uint64_t eb_restore_reference(uint64_t now_ns, uint64_t saved_at_ns);
 
-/* Takes a field of a store in. */
+/* Collects a field of a store, whose value counts from `reference_ns`. A bad field is refused and counted. */
 void eb_restore_add(struct eb_restore *restore, const char *field, size_t field_len, const char *value,
 		    size_t value_len, uint64_t reference_ns);
 
-/* Other rules are in force: what was collected is judged again. The old policy may be freed then. */
+/* Other rules are in force: checks the collected records again. Afterwards, the old policy can be freed. */
 void eb_restore_rebind(struct eb_restore *restore, const struct eb_policy *policy);
 
-/* Takes over what `other`, for the same policy, collected from another store, and its counts; of each bucket the later
- * record stays. `other` is empty then. */
+/* Moves the records and counts of `other` into `restore`; both must have the same policy. Of each bucket, the later
+ * record is kept. `other` is empty afterwards. */
 void eb_restore_join(struct eb_restore *restore, struct eb_restore *other);
 
-/* One debt that a restore would make, for eb_restore_each(). Debts in ns as of the field's reference time. */
+/* One debt that a restore would create, for eb_restore_each(). Debts are in nanoseconds, as of the reference time of
+ * the field. */
 struct eb_restore_debt {
 	const char *rule;
 	struct eb_prefix source;
@@ -69,14 +71,14 @@ struct eb_restore_debt {
 	bool clamped;
 };
 
-/* Sorts what was collected, and visits it. */
+/* Sorts the collected records, and calls `visit` for each debt. */
 void eb_restore_each(struct eb_restore *restore, void (*visit)(const struct eb_restore_debt *debt, void *arg),
 		     void *arg);
 
 /*
- * Puts what is left of the debts by now into the maps. With `late`, onto those that were made since: a bucket gets both
- * debts, more than a burst if it comes to that, less what `before` (NULL for none), a restore done earlier, gave it
- * already.
+ * Puts what remains of the debts at this time into the maps. With `late`, adds them to the debts that were made since:
+ * a bucket gets both, even if their sum exceeds a burst, minus the debt that `before`, an earlier restore (or NULL),
+ * already gave it.
  */
 void eb_restore_apply(struct eb_restore *restore, struct eb_buckets *buckets, bool late, struct eb_restore *before);
 
