@@ -133,8 +133,9 @@ int eb_lists_inherit(struct eb_config *config, const struct eb_config *before)
 
 		err = inherit_files(config, &rule->match, before);
 		if (!err && was >= SHRINK_FROM && rule->match.file_count && size_of(&rule->match) < was / 2)
-			err = eb_config_warn(config, "%s:%u: rule \"%s\" has %zu prefixes and had %zu before; was a "
-						     "list cut?", config->path, rule->line, rule->name, size_of(&rule->match), was);
+			err = eb_config_warn(config, "%s:%u: rule \"%s\" has %zu prefixes and had %zu before; was "
+					     "a list cut?", config->path, rule->line, rule->name,
+					     size_of(&rule->match), was);
 	}
 	return err;
 }
@@ -169,7 +170,8 @@ static void note_problem(const struct eb_rule_config *rule, struct eb_list_file 
 static void log_list_warnings(const struct eb_findings *findings)
 {
 	for (size_t i = 0; i < findings->warning_count; i++)
-		eb_warning("a list is valid, but might not do what you intend", eb_str("reason", findings->warnings[i]));
+		eb_warning("a list is valid, but might not do what you intend",
+			   eb_str("reason", findings->warnings[i]));
 }
 
 /* Returns 0 with the file's prefixes in *slice and its text among those `read`, or negative errno with a line in

@@ -76,7 +76,8 @@ static void expose_lists(const struct eb_agent *agent, FILE *out)
 	static const struct {
 		const char *name, *help, *member;
 	} families[] = {
-		{ "edgebucket_list_prefixes", "Prefixes in the lists of a rule, by the file they came from.", "prefixes" },
+		{ "edgebucket_list_prefixes", "Prefixes in the lists of a rule, by the file that they are from.",
+		  "prefixes" },
 		{ "edgebucket_list_skipped_lines", "Lines of a file that are not valid and were skipped.", "skipped" },
 		{ "edgebucket_list_stale", "1 while the new content of a changed file is not in force.", "problem" },
 	};

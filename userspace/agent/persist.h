@@ -41,8 +41,8 @@ int eb_persist_start(struct eb_persist *persist, bool restore);
 
 /*
  * Call this before a reload: allocates what a switch to another Redis needs, if `config` has one. Call
- * eb_persist_reloaded() or eb_persist_abandon() afterwards, before the event loop runs. Returns 0; or negative errno with
- * a malloc'ed line in *error, and then neither of the two must be called.
+ * eb_persist_reloaded() or eb_persist_abandon() afterwards, before the event loop runs. Returns 0; or negative errno
+ * with a malloc'ed line in *error, and then neither of the two must be called.
  */
 int eb_persist_prepare(struct eb_persist *persist, const struct eb_config *config, char **error);
 void eb_persist_abandon(struct eb_persist *persist);

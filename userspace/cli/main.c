@@ -26,7 +26,7 @@ struct command {
 };
 
 static const struct command commands[] = {
-	{ "status", cmd_status, "", "what is enforced where, whether an agent runs, how full the tables are" },
+	{ "status", cmd_status, "", "show what is enforced where, whether an agent runs, how full the tables are" },
 	{ "rules", cmd_rules, "", "show the rules in force, their limits and counters" },
 	{ "buckets", cmd_buckets, "[--redis] [--rule RULE] [-n|--limit N] [ADDRESS|PREFIX]",
 	  "list the sources that have a bucket, by rule and address" },
