@@ -364,6 +364,14 @@ int contestant_load(const char *name, const struct contestant_limit *limit, stru
 	return strcmp(name, "edgebucket") == 0 ? load_edgebucket(limit, out) : load_other(name, limit, out);
 }
 
+/* What the environment says, else BENCH_TABLE_SIZE. */
+static uint32_t table_size(void)
+{
+	const char *value = getenv("EB_BENCH_TABLE_SIZE");
+
+	return value ? strtoul(value, NULL, 10) : BENCH_TABLE_SIZE;
+}
+
 int contestant_limit_of(const char *verdict, struct contestant_limit *out)
 {
 	bool is_refused = strcmp(verdict, "refused") == 0;
@@ -373,7 +381,7 @@ int contestant_limit_of(const char *verdict, struct contestant_limit *out)
 	/* One packet an hour; or far more than one sends here, and yet every bucket is in debt. */
 	*out = (struct contestant_limit){
 		.rules = 1,
-		.table_size = BENCH_TABLE_SIZE,
+		.table_size = table_size(),
 		.rate = is_refused ? 1.0 / 3600 : 1e6,
 		.burst = is_refused ? 1 : 1e12,
 		.new_sources = 1e9,

@@ -35,6 +35,14 @@ $1 == "scale" {
 	add("scale-busy", $2 SUBSEP $3 SUBSEP $4, $7)
 	add("scale-distance", $2 SUBSEP $3 SUBSEP $4, $8)
 }
+$1 == "sources" {
+	add("sources", $2 SUBSEP $4, $5)
+	remember("sources", $2)
+	if (!($4 in counted)) {
+		counted[$4] = 1
+		count[++counts] = $4
+	}
+}
 $1 == "exact" { exact[++exacts] = $2 "\t" $3 "\t" $4 "\t" $5 "\t" $6 }
 $1 == "survive" {
 	note_distance($7)
@@ -146,6 +154,68 @@ function print_flood(verdict,    i, c, s, k, sources, key, line) {
 				ratio(c, verdict, sources[s]))
 		}
 		print line
+	}
+}
+
+# The receiving core's ns, against those of another contestant: of the limit (parse), of the mark (xdp-filter).
+function share(contestant, other, sources) {
+	contestant = contestant SUBSEP "refused" SUBSEP sources
+	other = other SUBSEP "refused" SUBSEP sources
+	if (!(("ns", contestant) in runs) || !(("ns", other) in runs) || (contestant in is_near) != (other in is_near))
+		return "-"
+	return sprintf("%.2f", median("ns", other) / median("ns", contestant))
+}
+
+function spread(contestant, sources,    key, i, least, most) {
+	key = contestant SUBSEP "refused" SUBSEP sources
+	for (i = 1; i <= runs["ns", key]; i++) {
+		if (!least || values["ns", key, i] < least)
+			least = values["ns", key, i]
+		if (values["ns", key, i] > most)
+			most = values["ns", key, i]
+	}
+	return least ? sprintf("%.0f-%.0f", least, most) : "-"
+}
+
+function print_shares(    i, c, s, k, sources, line) {
+	print "\nRefused, by ns of the receiving core: share of parse (the limit) and of xdp-filter (the mark); least and most of ns"
+	k = split(kinds["refused"], sources, " ")
+	line = sprintf("%-15s", "")
+	for (s = 1; s <= k; s++)
+		line = line sprintf("  %21s", title[sources[s]])
+	print line
+	for (i = 1; i <= names["refused"]; i++) {
+		c = name["refused", i]
+		line = sprintf("%-15s", c)
+		for (s = 1; s <= k; s++)
+			line = line sprintf("  %5s %5s %9s", share(c, "parse", sources[s]), share(c, "xdp-filter", sources[s]),
+				spread(c, sources[s]))
+		sub(/ +$/, "", line)
+		print line
+	}
+}
+
+# Also what sources.gp draws: a row for each number of sources, a column for each contestant, NaN for none.
+function print_sources(    i, n, line, row, ns) {
+	print "\nA refused packet by number of sources: nanoseconds over BPF_PROG_TEST_RUN"
+	line = sprintf("%-10s", "")
+	row = "sources"
+	for (i = 1; i <= names["sources"]; i++) {
+		line = line sprintf(" %16s", name["sources", i])
+		row = row "\t" name["sources", i]
+	}
+	print line
+	print row > curve
+	for (n = 1; n <= counts; n++) {
+		line = sprintf("%-10s", count[n])
+		row = count[n]
+		for (i = 1; i <= names["sources"]; i++) {
+			ns = cell("sources", name["sources", i] SUBSEP count[n], "%.0f")
+			line = line sprintf(" %16s", ns)
+			row = row "\t" (ns == "-" ? "NaN" : ns)
+		}
+		print line
+		print row > curve
 	}
 }
 
@@ -328,6 +398,18 @@ function json_cost(    i, v, s, k, key, sources, verdicts) {
 	close_list()
 }
 
+function json_sources(    i, n, key) {
+	open_list("sources")
+	for (i = 1; i <= names["sources"]; i++)
+		for (n = 1; n <= counts; n++) {
+			key = name["sources", i] SUBSEP count[n]
+			if (("sources", key) in runs)
+				put(subject(name["sources", i], "refused", count[n]) medians("ns=sources", key) \
+					", \"runs\": " list("sources", key))
+		}
+	close_list()
+}
+
 # The medians of the table: "runs" are what they are of, "far_runs" what was left out.
 function json_flood(    i, v, s, k, key, sources, verdicts) {
 	open_list("flood")
@@ -401,6 +483,7 @@ function print_json(    i, n, f) {
 	for (i = 1; i <= n; i++)
 		printf("%s%s: %s", i > 1 ? ", " : "", quote(f[i]), quote(fact[f[i]])) > json
 	json_cost()
+	json_sources()
 	json_flood()
 	json_scale()
 	json_exact()
@@ -436,8 +519,12 @@ END {
 		fact["kernel"], fact["clang"], fact["rounds"], fact["load"]
 	if (names["cost"])
 		print_cost()
-	if (names["refused"])
+	if (names["sources"])
+		print_sources()
+	if (names["refused"]) {
 		print_flood("refused")
+		print_shares()
+	}
 	if (names["admitted"])
 		print_flood("admitted")
 	if (names["scale"])

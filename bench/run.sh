@@ -5,11 +5,12 @@
 # plot. See README.md. Everything happens in a network and a mount namespace of this script's own, which end with it.
 #
 #   BUILD                   where edgebucket.bpf.o is
-#   EB_BENCH_OUT            where bench.json, bench.svg and bench/raw.tsv go, $BUILD
-#   EB_BENCH_PARTS          of "cost flood scale exact survive persist"
+#   EB_BENCH_OUT            where bench.json, bench.svg, bench-sources.svg and bench/raw.tsv go, $BUILD
+#   EB_BENCH_PARTS          of "cost sources flood scale exact survive persist"
 #   EB_BENCH_CONTESTANTS    for all parts but persist, of those named below; edgebucket-N is edgebucket with N rules
 #   EB_BENCH_SOURCES        of "one 65536 million new", for cost, flood and survive
-#   EB_BENCH_ROUNDS         of all parts but cost and exact, 3
+#   EB_BENCH_COUNTS         of sources, for the part of that name: powers of two up to 2^20
+#   EB_BENCH_ROUNDS         of all parts but cost, sources and exact, 3
 #   EB_BENCH_SECONDS        of one measurement of flood and scale, 0.5
 #   EB_BENCH_REPEAT_SECONDS from the start, until which floods among far CPUs are measured again, 420
 #   EB_BENCH_EXACT_SECONDS  5
@@ -21,7 +22,7 @@ set -euo pipefail
 cd "$(dirname "$0")"
 : "${BUILD:?where edgebucket.bpf.o is}"
 
-parts=${EB_BENCH_PARTS:-cost flood scale exact survive persist}
+parts=${EB_BENCH_PARTS:-cost sources flood scale exact survive persist}
 cost_contestants=${EB_BENCH_CONTESTANTS:-drop parse edgebucket edgebucket-5 edgebucket-64 edgebucket-list gcra-lru
 	spin-lock}
 refused_contestants=${EB_BENCH_CONTESTANTS:-drop parse xdp-filter edgebucket edgebucket-64 edgebucket-list gcra-lru
@@ -31,6 +32,7 @@ scale_contestants=${EB_BENCH_CONTESTANTS:-drop nothing edgebucket gcra-lru spin-
 exact_contestants=${EB_BENCH_CONTESTANTS:-edgebucket gcra-lru spin-lock nftables hashlimit}
 survive_contestants=${EB_BENCH_CONTESTANTS:-nothing edgebucket nftables hashlimit}
 sources=${EB_BENCH_SOURCES:-one 65536 million new}
+counts=${EB_BENCH_COUNTS:-1 16 256 4096 16384 65536 131072 262144 524288 1048576}
 rounds=${EB_BENCH_ROUNDS:-3}
 seconds=${EB_BENCH_SECONDS:-0.5}
 survive_seconds=${EB_BENCH_SURVIVE_SECONDS:-2}
@@ -187,6 +189,17 @@ run_cost() {
 			if refuses "$contestant" "$source"; then "$bench" cost "${program[@]}" refused "$source"; fi
 		done
 	done
+}
+
+# What a refused packet costs by the number of sources, in tables of two sizes.
+run_sources() {
+	local count
+	for count in $counts; do
+		"$bench" cost gcra_lru 1 gcra-lru refused $count
+		"$bench" cost edgebucket 1 edgebucket refused $count
+		((count > 131072)) ||
+			EB_BENCH_TABLE_SIZE=131072 "$bench" cost edgebucket 1 edgebucket-small refused $count
+	done | sed 's/^cost/sources/'
 }
 
 drops_all() { # contestant
@@ -415,6 +428,10 @@ measure() {
 		echo "bench: cost of a packet" >&2
 		run_cost
 	fi
+	if has_part sources; then
+		echo "bench: cost by number of sources" >&2
+		run_sources
+	fi
 	if has_part flood; then
 		for ((round = 1; round <= rounds; round++)); do
 			echo "bench: floods, round $round of $rounds" >&2
@@ -450,7 +467,10 @@ mount -t sysfs sysfs /sys
 mount -t bpf bpf /sys/fs/bpf
 ip link set lo up
 measure > "$raw"
-awk -v json="$out/bench.json" -v plot="$out/bench/plot.tsv" -f report.awk "$raw"
+awk -v json="$out/bench.json" -v plot="$out/bench/plot.tsv" -v curve="$out/bench/sources.tsv" -f report.awk "$raw"
 if command -v gnuplot > /dev/null && has_part flood && has_part survive; then
 	gnuplot -e "data='$out/bench/plot.tsv'; out='$out/bench.svg'" plot.gp
+fi
+if command -v gnuplot > /dev/null && has_part sources; then
+	gnuplot -e "data='$out/bench/sources.tsv'; out='$out/bench-sources.svg'" sources.gp
 fi

@@ -25,6 +25,17 @@ static const struct {
 	{ "new", { .mask = ~0U } },
 };
 
+/* So many sources, a power of two up to a million. */
+static int pattern_of_number(const char *number, struct pattern *out)
+{
+	unsigned long count = strtoul(number, NULL, 10);
+
+	if (count == 0 || count > 1UL << 20 || (count & (count - 1)))
+		return -EINVAL;
+	*out = (struct pattern){ .base = 0x0a100000, .mask = count - 1 };
+	return 0;
+}
+
 int traffic_pattern(const char *name, struct pattern *out)
 {
 	for (size_t i = 0; i < sizeof(patterns) / sizeof(patterns[0]); i++) {
@@ -33,7 +44,7 @@ int traffic_pattern(const char *name, struct pattern *out)
 		*out = patterns[i].pattern;
 		return 0;
 	}
-	return -EINVAL;
+	return pattern_of_number(name, out);
 }
 
 void traffic_pattern_mix(struct pattern *pattern, uint32_t mix)

@@ -23,7 +23,8 @@ struct traffic {
 	uint8_t frame[TRAFFIC_FRAME_LEN];
 };
 
-/* The sources of a run by name: one, 65536, million, new. Returns 0 or -EINVAL. */
+/* The sources of a run by name: one, 65536, million, new; or their number, a power of two up to 2^20. Returns 0 or
+ * -EINVAL. */
 int traffic_pattern(const char *name, struct pattern *out);
 
 /* Makes every `mix`th packet come from 10.0.0.1, and the rest from sources that were not in the run before. */
