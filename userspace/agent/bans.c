@@ -204,9 +204,12 @@ static json_t *unban(struct eb_ban_keeper *keeper, const json_t *list)
 static json_t *unban_all(struct eb_ban_keeper *keeper)
 {
 	struct answer answer = { .refused = json_array() };
-	int err = eb_bans_lift_all(keeper->bans, &answer.done);
+	int left = eb_bans_lift_all(keeper->bans, &answer.done);
+	json_t *reply = answer_json(&answer, left < 0 ? left : 0);
 
-	return answer_json(&answer, err);
+	if (left >= 0)
+		json_object_set_new(reply, "more", json_boolean(left));
+	return reply;
 }
 
 static json_t *dispatch(struct eb_ban_keeper *keeper, uint32_t max, const json_t *document)

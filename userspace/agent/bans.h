@@ -11,7 +11,7 @@
  *
  * "for" and "reason" can be left out, and "from" can say "feed" for what a program decided. The answer is
  * {"ok": true, "done": N, "refused": [{"index": 0, "error": "text"}, ...], "refused_count": N}; `refused` names the
- * first EB_BAN_ERRORS_MAX.
+ * first EB_BAN_ERRORS_MAX. "all" lifts some thousands at a time, and has "more" in its answer: true until none is left.
  */
 #ifndef EB_AGENT_BANS_H
 #define EB_AGENT_BANS_H

@@ -95,7 +95,7 @@ static void take_answer(struct work *work, const json_t *reply)
 	work->refused += json_integer_value(json_object_get(reply, "refused_count")) - told;
 }
 
-static enum cli_result ask_agent(struct work *work, json_t *request)
+static enum cli_result ask_agent(struct work *work, json_t *request, bool *more)
 {
 	char *text = request ? json_dumps(request, JSON_COMPACT) : NULL;
 	enum cli_result result;
@@ -109,6 +109,7 @@ static enum cli_result ask_agent(struct work *work, json_t *request)
 	if (result)
 		return result;
 	take_answer(work, reply);
+	*more = json_is_true(json_object_get(reply, "more"));
 	json_decref(reply);
 	return CLI_DONE;
 }
@@ -116,11 +117,12 @@ static enum cli_result ask_agent(struct work *work, json_t *request)
 static enum cli_result send_items(struct work *work)
 {
 	json_t *list = json_array();
+	bool more;
 
 	for (size_t i = 0; i < work->count; i++)
 		json_array_append_new(list, item_json(&work->items[i], work->lifts));
 	return ask_agent(work, json_pack("{s:s, s:o}", "request", work->lifts ? "unban" : "ban",
-					 work->lifts ? "prefixes" : "bans", list));
+					 work->lifts ? "prefixes" : "bans", list), &more);
 }
 
 /* ---- in the maps ---- */
@@ -363,11 +365,28 @@ static void warn_of_allowed(struct session *session, const struct eb_prefix *pre
 
 /* ---- commands ---- */
 
+static enum cli_result lift_all(struct work *work)
+{
+	enum cli_result result = CLI_DONE;
+	bool more = true;
+	size_t lifted;
+	int left;
+
+	while (!result && more && !work->bans)
+		result = ask_agent(work, json_pack("{s:s, s:b}", "request", "unban", "all", 1), &more);
+	while (!result && more) {
+		left = eb_bans_lift_all(work->bans, &lifted);
+		work->done += lifted;
+		more = left > 0;
+		if (left < 0)
+			result = cli_fail("not all bans were lifted: %s", strerror(-left));
+	}
+	return result;
+}
+
 static enum cli_result run(struct work *work, const struct item *item, const char *path, bool all)
 {
 	enum cli_result result = begin(work);
-	size_t lifted = 0;
-	int err;
 
 	if (!result && path)
 		result = do_list(work, path);
@@ -375,14 +394,8 @@ static enum cli_result run(struct work *work, const struct item *item, const cha
 		result = add_item(work, item);
 	if (!result && item)
 		result = flush_items(work);
-	if (!result && all && !work->bans) {
-		result = ask_agent(work, json_pack("{s:s, s:b}", "request", "unban", "all", 1));
-	} else if (!result && all) {
-		err = eb_bans_lift_all(work->bans, &lifted);
-		work->done = lifted;
-		if (err)
-			result = cli_fail("not all bans were lifted: %s", strerror(-err));
-	}
+	if (!result && all)
+		result = lift_all(work);
 	result = report(work, result);
 	if (!result && item && !work->lifts)
 		warn_of_allowed(work->session, &item->prefix);

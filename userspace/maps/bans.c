@@ -676,9 +676,24 @@ int eb_bans_lift(struct eb_bans *bans, const struct eb_prefix *prefixes, size_t 
 
 int eb_bans_lift_all(struct eb_bans *bans, size_t *lifted)
 {
-	static const struct eb_prefix all[] = { { .family = 4 }, { .family = 6 } };
+	uint64_t now_ns = eb_monotonic_ns();
+	struct eb_ban_view view;
+	struct walk walk;
+	uint32_t count;
+	int family, err = walk_init(&walk);
 
-	return eb_bans_lift(bans, all, 2, lifted);
+	*lifted = 0;
+	if (err)
+		return err;
+	err = walk_next(bans, &walk, &family, &count);
+	for (uint32_t i = 0; !err && i < count; i++) {
+		walk_view(&walk, family, i, &view);
+		err = remove_entry(bans, &view);
+		*lifted += !err && eb_ban_holds(&view.ban, now_ns);
+	}
+	walk_done(&walk);
+	tell_program(bans);
+	return err ? err : count != 0;
 }
 
 /* ---- what ran out ---- */

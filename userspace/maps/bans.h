@@ -58,7 +58,8 @@ int eb_bans_add(struct eb_bans *bans, const struct eb_ban_order *orders, size_t 
  * Returns 0 or negative errno. */
 int eb_bans_lift(struct eb_bans *bans, const struct eb_prefix *prefixes, size_t count, size_t *lifted);
 
-/* Lifts all. *lifted counts those that were in force. Returns 0 or negative errno. */
+/* Lifts all, some thousands with each call. *lifted counts those that were in force. Returns 1 while there are more, 0
+ * at the end, or negative errno. */
 int eb_bans_lift_all(struct eb_bans *bans, size_t *lifted);
 
 /* Looks at some more entries, and after the last one removes what ran out and holes that have nothing around them.
