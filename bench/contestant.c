@@ -116,7 +116,7 @@ static void add_rule(struct eb_policy *policy, struct dimensions *dims, int n, u
 	if (side != 1)
 		policy->dst_any |= bit;
 	if (side != 2)
-		policy->port_any |= bit;
+		policy->number_any[EB_DPORT] |= bit;
 }
 
 /* The limiting rule, which asks for the frames' port and protocol. */
@@ -145,11 +145,11 @@ static int set_dimensions(const struct contestant *contestant, struct eb_policy 
 		err = set_trie(contestant, side, dims->prefixes[side], dims->accepts[side], dims->count[side]);
 	}
 	for (uint32_t port = 0; !err && port < 65536; port++) {
-		uint64_t rules = dims->ports[port] | policy->port_any;
+		uint64_t rules = dims->ports[port] | policy->number_any[EB_DPORT];
 
-		err = bpf_map_update_elem(map_fd(contestant, "ports"), &port, &rules, BPF_ANY);
+		err = bpf_map_update_elem(map_fd(contestant, "numbers"), &port, &rules, BPF_ANY);
 	}
-	policy->uses = EB_USES_SRC4 | EB_USES_DST4 | EB_USES_PORT;
+	policy->uses = EB_USES_SRC4 | EB_USES_DST4 | EB_USES_NUMBER(EB_DPORT);
 	return err;
 }
 
@@ -238,7 +238,7 @@ static int set_list(const struct contestant *contestant, struct eb_policy *polic
 	policy->rules[0].action = EB_DENY;
 	policy->rules[1].slot = 1;
 	policy->src_any = 2;
-	policy->dst_any = policy->port_any = 3;
+	policy->dst_any = policy->number_any[EB_DPORT] = 3;
 	for (int proto = 0; proto < 256; proto++)
 		policy->proto[proto] = 3;
 	policy->uses = EB_USES_SRC4;
@@ -251,7 +251,7 @@ static int set_list(const struct contestant *contestant, struct eb_policy *polic
 
 static void set_one_rule(struct eb_policy *policy)
 {
-	policy->src_any = policy->dst_any = policy->port_any = 1;
+	policy->src_any = policy->dst_any = policy->number_any[EB_DPORT] = 1;
 	for (int proto = 0; proto < 256; proto++)
 		policy->proto[proto] = 1;
 }

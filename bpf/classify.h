@@ -4,8 +4,9 @@
  * of rules which accept the packet's value; the lowest bit common to all sets is the first matching rule. The cost
  * does not depend on the number of rules.
  *
- * A packet whose port, or protocol and port, cannot be known matches as if it had those that a rule asks for, unless
- * the rule would allow it: the agent puts this into eb_policy.port_unknown and l4_unknown.
+ * What cannot be known of a packet (ports, flags, protocol, whether it is a fragment) matches as if it were what a rule
+ * asks for, unless the rule would let the packet through: the agent puts this into eb_policy.port_unknown, l4_unknown,
+ * detail[EB_DETAIL_NONE] and fragment[EB_FRAGMENT_UNKNOWN].
  */
 #ifndef EB_CLASSIFY_H
 #define EB_CLASSIFY_H
@@ -75,25 +76,61 @@ static __always_inline __u64 rules_of_addresses(const struct eb_policy *policy, 
 	return src & dst;
 }
 
-static __always_inline __u64 rules_of_port(const struct eb_policy *policy, __u32 index, __u16 port)
+static __always_inline __u64 rules_of_number(const struct eb_policy *policy, __u32 index, enum eb_number number,
+					     __u32 value)
 {
-	__u32 key = EB_PORT(index, port);
+	__u32 key = EB_NUMBER(index, number, value);
 	__u64 *rules;
 
-	if (!(policy->uses & EB_USES_PORT))
-		return policy->port_any;
-	rules = bpf_map_lookup_elem(&ports, &key);
+	if (!(policy->uses & EB_USES_NUMBER(number)))
+		return ~0ULL;
+	rules = bpf_map_lookup_elem(&numbers, &key);
 	return rules ? *rules : 0;
+}
+
+static __always_inline __u64 rules_of_ports(const struct eb_policy *policy, __u32 index, const struct eb_packet *packet)
+{
+	/* Rules that ask for a port are in no set of a protocol that has none. */
+	if (packet->l4 != EB_L4_PORT)
+		return policy->port_unknown;
+	return rules_of_number(policy, index, EB_DPORT, packet->dport) &
+	       rules_of_number(policy, index, EB_SPORT, packet->sport);
 }
 
 static __always_inline __u64 rules_of_l4(const struct eb_policy *policy, __u32 index, const struct eb_packet *packet)
 {
+	__u64 rules;
+
 	if (packet->l4 == EB_L4_UNKNOWN)
 		return policy->l4_unknown;
-	if (packet->l4 == EB_L4_PORT)
-		return policy->proto[packet->proto] & rules_of_port(policy, index, packet->dport);
-	/* Rules that ask for a port are in no set of a protocol that has none. */
-	return policy->proto[packet->proto] & policy->port_unknown;
+	rules = policy->proto[packet->proto] & rules_of_ports(policy, index, packet);
+	/* Likewise for rules that ask for flags or types. */
+	if (policy->uses & EB_USES_DETAIL)
+		rules &= policy->detail[packet->detail_of & (EB_DETAILS - 1)][packet->detail];
+	return rules;
+}
+
+static __always_inline __u64 rules_of_interface(const struct eb_policy *policy, __u32 index, __u32 ifindex)
+{
+	struct eb_interface_key key = { .policy = index, .ifindex = ifindex };
+	__u64 *rules = bpf_map_lookup_elem(&interfaces, &key);
+
+	return rules ? *rules : policy->interface_any;
+}
+
+/* What most policies ask for nothing of. */
+static __always_inline __u64 rules_of_rest(const struct eb_policy *policy, __u32 index, __u32 ifindex,
+					   const struct eb_packet *packet)
+{
+	__u32 length = packet->ip_len < 65535 ? packet->ip_len : 65535;
+	__u64 rules = rules_of_number(policy, index, EB_LENGTH, length) &
+		      rules_of_number(policy, index, EB_VLAN, packet->vlan & (EB_NUMBER_SIZE(EB_VLAN) - 1));
+
+	if (policy->uses & EB_USES_FRAGMENT)
+		rules &= policy->fragment[packet->fragment & (EB_FRAGMENTS - 1)];
+	if (policy->uses & EB_USES_INTERFACE)
+		rules &= rules_of_interface(policy, index, ifindex);
+	return rules;
 }
 
 /* The index of the lowest bit of a set that is not empty. Without branches, of which the verifier would follow all 64
@@ -106,12 +143,15 @@ static __always_inline __u32 lowest_bit(__u64 set)
 	return __builtin_popcountll(lowest - 1);
 }
 
-/* The first rule that matches, or NULL. `index` is where `policy` was found. */
-static __always_inline const struct eb_rule *eb_classify(const struct eb_policy *policy, __u32 index,
+/* The first rule that matches, or NULL. `index` is where `policy` was found, `ifindex` where the packet came in; it is
+ * asked for with EB_USES_INTERFACE alone. */
+static __always_inline const struct eb_rule *eb_classify(const struct eb_policy *policy, __u32 index, __u32 ifindex,
 							 const struct eb_packet *packet)
 {
 	__u64 rules = rules_of_l4(policy, index, packet);
 
+	if (policy->uses & EB_USES_REST)
+		rules &= rules_of_rest(policy, index, ifindex, packet);
 	if (rules)
 		rules &= rules_of_addresses(policy, index, packet);
 	return rules ? &policy->rules[lowest_bit(rules) & (EB_RULES_MAX - 1)] : 0;

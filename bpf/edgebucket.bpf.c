@@ -137,6 +137,7 @@ static __always_inline enum eb_parsed parse_by_len(struct xdp_md *ctx, struct eb
 /* A frame that is longer than its short first buffer seemed malformed: parses it again, by its whole length. */
 __noinline int parse_split(struct xdp_md *ctx, struct eb_packet *packet)
 {
+	__u8 wants_detail;
 	__u32 len;
 
 	/* Verifiers before 6.8 also look at global functions that nobody calls. */
@@ -145,8 +146,10 @@ __noinline int parse_split(struct xdp_md *ctx, struct eb_packet *packet)
 	len = bpf_xdp_get_buff_len(ctx);
 	if (len <= packet->len)
 		return EB_PARSED_MALFORMED;
+	wants_detail = packet->wants_detail;
 	__builtin_memset(packet, 0, sizeof(*packet));
 	packet->len = len;
+	packet->wants_detail = wants_detail;
 	return parse_by_len(ctx, packet);
 }
 
@@ -176,6 +179,7 @@ int edgebucket(struct xdp_md *ctx)
 	if (!current || !cpu)
 		return XDP_PASS;
 	read_early(cpu);
+	packet.wants_detail = !!(current->uses & EB_USES_DETAIL);
 
 	switch (parse(ctx, &packet)) {
 	case EB_PARSED_IP:
@@ -197,7 +201,7 @@ int edgebucket(struct xdp_md *ctx)
 			return XDP_DROP;
 		is_suspect = 0;
 	}
-	rule = eb_classify(current, index, &packet);
+	rule = eb_classify(current, index, ctx->ingress_ifindex, &packet);
 	if (is_suspect && !is_allowed(rule) && ban_refuses(cpu, &packet) && drops_banned(current, packet.len))
 		return XDP_DROP;
 	if (!rule)

@@ -58,13 +58,21 @@ struct {
 	__type(value, struct eb_policy);
 } policy SEC(".maps");
 
-/* The rules that accept a destination port, by EB_PORT(). */
+/* The rules that accept a port, a length or a VLAN, by EB_NUMBER(). */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, EB_PORT(2, 0));
+	__uint(max_entries, EB_NUMBER(2, 0, 0));
 	__type(key, __u32);
 	__type(value, __u64);
-} ports SEC(".maps");
+} numbers SEC(".maps");
+
+/* The rules that accept an interface. Those of interfaces that are not there are eb_policy.interface_any. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, EB_INTERFACE_KEYS);
+	__type(key, struct eb_interface_key);
+	__type(value, __u64);
+} interfaces SEC(".maps");
 
 /* The rules that accept an address, by EB_TRIE(). Every reload puts new tries of the right size here; these empty
  * ones tell their type. (clang 14 leaves the key's type out of BTF for a trie that is no map of its own.) */

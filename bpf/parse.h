@@ -3,11 +3,11 @@
  * A frame's bytes -> struct eb_packet. Knows no maps and no helpers; the host tests and the fuzzer compile it too.
  *
  * Reads Ethernet, up to two VLAN tags, a PPPoE session (RFC 2516), IPv4 and IPv6 with up to EB_EXTENSIONS extension
- * headers (RFC 8200; in IPv4 the authentication header, RFC 4302), and the destination port of the protocols that have
- * one. Frames of devices without a link-layer header begin with the IP header. Nothing in a frame can keep its source
- * address from being seen: where the transport header cannot be reached (too many extension headers, beyond the first
- * buffer of a multi-buffer frame, or in another fragment), the packet is parsed all the same, with EB_L4_UNKNOWN or
- * EB_L4_LATER.
+ * headers (RFC 8200; in IPv4 the authentication header, RFC 4302), the ports of the protocols that have them and, where
+ * asked to, the flags of TCP and the type of ICMP. Frames of devices without a link-layer header begin with the IP
+ * header. Nothing in a frame can keep its source address from being seen: where the transport header cannot be reached
+ * (too many extension headers, beyond the first buffer of a multi-buffer frame, or in another fragment), the packet is
+ * parsed all the same, with EB_L4_UNKNOWN or EB_L4_LATER.
  */
 #ifndef EB_PARSE_H
 #define EB_PARSE_H
@@ -17,14 +17,17 @@
 #include <linux/ipv6.h>
 #include <linux/types.h>
 
-#include "gcra.h"
+#include "edgebucket.h"
 
 #define EB_VLAN_TAGS 2
 #define EB_EXTENSIONS 8
 #define EB_IPV4_OPTIONS_MAX 40
+#define EB_TCP_FLAGS_AT 13
+#define EB_VLAN_ID_MASK 0x0fff
 
 /* IANA protocol numbers; linux/in.h cannot be included beside the C library's headers in host builds. */
 #define EB_PROTO_HOPOPTS 0
+#define EB_PROTO_ICMP 1
 #define EB_PROTO_IGMP 2
 #define EB_PROTO_TCP 6
 #define EB_PROTO_UDP 17
@@ -51,7 +54,7 @@ enum eb_parsed {
 };
 
 enum eb_l4 {
-	EB_L4_PORT,    /* protocol and destination port are known */
+	EB_L4_PORT,    /* protocol and ports are known */
 	EB_L4_NO_PORT, /* the protocol is known and has no port */
 	EB_L4_LATER,   /* the protocol is known, its port, if it has one, is in another fragment (IPv4) */
 	EB_L4_UNKNOWN, /* neither is known; also of a later fragment of IPv6, as RFC 8200 has receivers ignore the
@@ -62,10 +65,17 @@ struct eb_packet {
 	__u64 saddr[2]; /* network byte order; IPv4 in the first 4 bytes, the rest 0 */
 	__u64 daddr[2];
 	__u32 len;      /* of the whole frame */
+	__u32 ip_len;   /* of the IP packet: total length of IPv4, payload length of IPv6 and 40 */
 	__u16 dport;    /* host byte order; 0 without EB_L4_PORT */
+	__u16 sport;
+	__u16 vlan;     /* id of the outermost tag that has one: 0 only sets a priority (802.1Q), and is none */
 	__u8 family;    /* 4 or 6 */
 	__u8 proto;     /* 0 with EB_L4_UNKNOWN */
 	__u8 l4;        /* enum eb_l4 */
+	__u8 fragment;  /* enum eb_fragment */
+	__u8 wants_detail; /* set by the caller: whether to look for the following */
+	__u8 detail_of; /* enum eb_detail */
+	__u8 detail;    /* 0 with EB_DETAIL_NONE */
 };
 
 /* What is left to read: `left` bytes of the packet from `pos` on, of which those before `end` are in the first buffer.
@@ -158,7 +168,7 @@ static __always_inline int eb_parse_pppoe(struct eb_cursor *cursor)
 
 /* Reads the Ethernet header, VLAN tags, and a PPPoE header. Returns the EtherType of what follows in host byte order,
  * -1 when malformed. */
-static __always_inline int eb_parse_ethernet(struct eb_cursor *cursor)
+static __always_inline int eb_parse_ethernet(struct eb_cursor *cursor, struct eb_packet *packet)
 {
 	struct ethhdr *eth = eb_cursor_take(cursor, sizeof(*eth));
 	__u16 type;
@@ -174,6 +184,8 @@ static __always_inline int eb_parse_ethernet(struct eb_cursor *cursor)
 
 		if (!tag)
 			return -1;
+		if (!packet->vlan)
+			packet->vlan = eb_swap_be16(tag->tci) & EB_VLAN_ID_MASK;
 		type = eb_swap_be16(tag->next);
 	}
 	if (type == ETH_P_PPP_SES)
@@ -198,6 +210,25 @@ static __always_inline int eb_proto_has_port(__u8 proto)
 	       proto == EB_PROTO_UDPLITE;
 }
 
+/* One that is cut off stays unknown: the rest of the header may come in another fragment (RFC 1858). */
+static __always_inline void eb_parse_detail(const struct eb_cursor *cursor, __u8 proto, struct eb_packet *packet)
+{
+	__u32 offset = proto == EB_PROTO_TCP ? EB_TCP_FLAGS_AT : 0;
+	__u8 *at = cursor->pos + offset;
+	__u8 kind = EB_DETAIL_TCP;
+
+	if (proto == EB_PROTO_ICMP)
+		kind = EB_DETAIL_ICMP;
+	else if (proto == EB_PROTO_ICMPV6)
+		kind = EB_DETAIL_ICMPV6;
+	else if (proto != EB_PROTO_TCP)
+		return;
+	if (offset >= cursor->left || at + 1 > (__u8 *)cursor->end)
+		return;
+	packet->detail_of = kind;
+	packet->detail = *at;
+}
+
 /* All of these protocols begin with source and destination port. */
 static __always_inline enum eb_parsed eb_parse_transport(struct eb_cursor *cursor, __u8 proto, struct eb_packet *packet)
 {
@@ -205,11 +236,14 @@ static __always_inline enum eb_parsed eb_parse_transport(struct eb_cursor *curso
 
 	packet->proto = proto;
 	packet->l4 = EB_L4_NO_PORT;
+	if (packet->wants_detail)
+		eb_parse_detail(cursor, proto, packet);
 	if (!eb_proto_has_port(proto))
 		return EB_PARSED_IP;
 	ports = eb_cursor_take(cursor, 2 * sizeof(*ports));
 	if (!ports)
 		return eb_parse_short(packet, cursor, 2 * sizeof(*ports));
+	packet->sport = eb_swap_be16(ports[0]);
 	packet->dport = eb_swap_be16(ports[1]);
 	packet->l4 = EB_L4_PORT;
 	return EB_PARSED_IP;
@@ -245,15 +279,18 @@ static __always_inline enum eb_parsed eb_parse_ipv4(struct eb_cursor *cursor, st
 	if (total < header || total > left)
 		return EB_PARSED_MALFORMED;
 	cursor->left = total - sizeof(*ip);
+	packet->ip_len = total;
 	packet->family = 4;
 	*(__be32 *)&packet->saddr[0] = ip->saddr;
 	*(__be32 *)&packet->daddr[0] = ip->daddr;
 	packet->proto = ip->protocol;
 	if (ip->frag_off & eb_swap_be16(0x1fff)) {
 		packet->l4 = EB_L4_LATER;
+		packet->fragment = EB_FRAGMENT;
 		return EB_PARSED_IP;
 	}
 	cursor->fragment = !!(ip->frag_off & eb_swap_be16(0x2000));
+	packet->fragment = cursor->fragment ? EB_FRAGMENT : EB_WHOLE;
 	options = header - sizeof(*ip);
 	/* What the compiler knows of it, the verifier does not: clang 19 shows it a difference without bounds. */
 	asm volatile("" : "+r"(options));
@@ -325,6 +362,7 @@ static __always_inline enum eb_parsed eb_parse_extensions(struct eb_cursor *curs
 	__u8 proto = packet->proto;
 
 	packet->proto = 0;
+	packet->fragment = cursor->fragment ? EB_FRAGMENT : EB_FRAGMENT_UNKNOWN;
 	for (int i = 0; i < EB_EXTENSIONS && eb_proto_is_extension(proto); i++) {
 		struct eb_extension *ext = eb_cursor_take(cursor, 8);
 		__u32 more;
@@ -333,19 +371,25 @@ static __always_inline enum eb_parsed eb_parse_extensions(struct eb_cursor *curs
 			return eb_parse_short(packet, cursor, 8);
 		if (proto == EB_PROTO_FRAGMENT && (ext->fragment & eb_swap_be16(0xfff8))) {
 			packet->l4 = EB_L4_UNKNOWN;
+			packet->fragment = EB_FRAGMENT;
 			return EB_PARSED_IP;
 		}
 		more = proto == EB_PROTO_AH ? ext->len * 4 : ext->len * 8;
 		if (proto == EB_PROTO_FRAGMENT) {
 			more = 0; /* its length field is reserved */
-			cursor->fragment |= !!(ext->fragment & eb_swap_be16(1));
+			if (ext->fragment & eb_swap_be16(1)) {
+				cursor->fragment = 1;
+				packet->fragment = EB_FRAGMENT;
+			}
 		}
 		proto = ext->next;
 		if (!eb_cursor_take(cursor, more))
 			return eb_parse_short(packet, cursor, more);
 	}
-	if (!eb_proto_is_extension(proto))
+	if (!eb_proto_is_extension(proto)) {
+		packet->fragment = cursor->fragment ? EB_FRAGMENT : EB_WHOLE;
 		return eb_parse_transport(cursor, proto, packet);
+	}
 	packet->l4 = EB_L4_UNKNOWN;
 	return EB_PARSED_IP;
 }
@@ -363,6 +407,7 @@ static __always_inline enum eb_parsed eb_parse_ipv6(struct eb_cursor *cursor, st
 	/* 0 stands for a jumbogram, whose hop-by-hop header has the length (RFC 2675), or for BIG TCP as in IPv4. */
 	if (payload || (ip->nexthdr != EB_PROTO_HOPOPTS && cursor->left <= 0xffff))
 		cursor->left = payload;
+	packet->ip_len = cursor->left + sizeof(*ip);
 	packet->family = 6;
 	__builtin_memcpy(packet->saddr, &ip->saddr, sizeof(packet->saddr));
 	__builtin_memcpy(packet->daddr, &ip->daddr, sizeof(packet->daddr));
@@ -378,15 +423,15 @@ static __always_inline enum eb_parsed eb_parse_ipv6(struct eb_cursor *cursor, st
 
 /*
  * Begins with a frame whose first buffer is [data, data_end); `ethernet` says whether it begins with an Ethernet header
- * or with IP. Fills *packet, which the caller has zeroed but for len; addresses and family are set with EB_PARSED_IP
- * and EB_PARSED_EXTENSIONS alone. In two parts, because the program's verifier is spared most of its work when the rare
- * second one is a function of its own.
+ * or with IP. Fills *packet, which the caller has zeroed but for len and wants_detail; addresses and family are set
+ * with EB_PARSED_IP and EB_PARSED_EXTENSIONS alone. In two parts, because the program's verifier is spared most of its
+ * work when the rare second one is a function of its own.
  */
 static __always_inline enum eb_parsed eb_parse_headers(void *data, void *data_end, int ethernet,
 						       struct eb_cursor *cursor, struct eb_packet *packet)
 {
 	*cursor = (struct eb_cursor){ .pos = data, .end = data_end, .left = packet->len };
-	switch (ethernet ? eb_parse_ethernet(cursor) : eb_parse_version(cursor)) {
+	switch (ethernet ? eb_parse_ethernet(cursor, packet) : eb_parse_version(cursor)) {
 	case -1:
 		return EB_PARSED_MALFORMED;
 	case ETH_P_IP:

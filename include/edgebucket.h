@@ -158,7 +158,37 @@ _Static_assert(sizeof(struct eb_rule) == 128, "a rule is two cache lines");
 #define EB_USES_SRC6 (1 << 1)
 #define EB_USES_DST4 (1 << 2)
 #define EB_USES_DST6 (1 << 3)
-#define EB_USES_PORT (1 << 4)
+#define EB_USES_NUMBER(number) (1 << (4 + (number))) /* of enum eb_number: bits 4 to 7 */
+#define EB_USES_INTERFACE (1 << 8)
+#define EB_USES_DETAIL (1 << 9)
+#define EB_USES_FRAGMENT (1 << 10)
+#define EB_USES_REST (EB_USES_NUMBER(EB_LENGTH) | EB_USES_NUMBER(EB_VLAN) | EB_USES_INTERFACE | EB_USES_FRAGMENT)
+
+/* What rules ask for ranges of: one look-up each in the map `numbers`. */
+enum eb_number {
+	EB_DPORT,
+	EB_SPORT,
+	EB_LENGTH, /* of the IP packet; what is longer than 65535 counts as that */
+	EB_VLAN,   /* the outermost tag's id, 0 where there is none */
+	EB_NUMBERS,
+};
+
+/* The one byte of a transport header that rules can ask for. */
+enum eb_detail {
+	EB_DETAIL_NONE, /* the protocol has none, or it cannot be known */
+	EB_DETAIL_TCP,  /* flags */
+	EB_DETAIL_ICMP, /* type */
+	EB_DETAIL_ICMPV6,
+	EB_DETAILS,
+};
+
+/* Whether a packet is a fragment. An IPv6 fragment header that holds a whole packet (RFC 6946) makes none. */
+enum eb_fragment {
+	EB_WHOLE,
+	EB_FRAGMENT,
+	EB_FRAGMENT_UNKNOWN, /* behind headers that cannot be seen */
+	EB_FRAGMENTS = 4, /* a power of two */
+};
 
 /* How a filter in front of a trie is asked, see filter.h. */
 struct eb_filter {
@@ -177,10 +207,14 @@ struct eb_policy {
 	__u32 bans_monitor;  /* drop nobody who is banned */
 	__u64 src_any;       /* rules that ask for no source */
 	__u64 dst_any;
-	__u64 port_any;      /* rules that ask for no port */
+	__u64 number_any[EB_NUMBERS]; /* rules that do not ask for this number */
+	__u64 interface_any;
+	__u64 detail_any;
 	__u64 port_unknown;  /* rules for a packet whose protocol is known, but no port; see classify.h */
 	__u64 l4_unknown;    /* rules for a packet of which neither is known */
+	__u64 fragment[EB_FRAGMENTS]; /* rules that accept this enum eb_fragment */
 	__u64 proto[256];    /* rules that accept this protocol */
+	__u64 detail[EB_DETAILS][256]; /* rules that accept this byte; of EB_DETAIL_NONE, any that is not known */
 	struct eb_filter filters[4]; /* by EB_FILTER() */
 	struct eb_rule rules[EB_RULES_MAX];
 	char names[EB_RULES_MAX][EB_RULE_NAME_MAX]; /* NUL-padded, not terminated when 32 long */
@@ -197,7 +231,13 @@ struct eb_lpm6 {
 	__u8 addr[16];
 };
 
-/* Indexes into the maps of tries and filters, and the map `ports`: all hold two policies. */
+/* Keys of the map `interfaces`. The value is the set of rules, a __u64. */
+struct eb_interface_key {
+	__u32 policy; /* index */
+	__u32 ifindex;
+};
+
+/* Indexes into the maps of tries and filters, and the map `numbers`: all hold two policies. */
 #define EB_TRIE_SRC 0
 #define EB_TRIE_DST 1
 #define EB_TRIE(policy, side) (2 * (policy) + (side))
@@ -205,7 +245,11 @@ struct eb_lpm6 {
 #define EB_FILTER_PLACE(policy, filter) (4 * (policy) + (filter))
 #define EB_FILTER_UNUSED EB_FILTER_PLACE(2, 0) /* nobody reads it: the agent writes there to wait for packets */
 #define EB_FILTER_PLACES (EB_FILTER_UNUSED + 1)
-#define EB_PORT(policy, port) (65536 * (policy) + (port))
+#define EB_NUMBER_SIZE(number) ((number) == EB_VLAN ? 4096 : 65536)
+#define EB_NUMBERS_SIZE (EB_VLAN * 65536 + 4096)
+#define EB_NUMBER(policy, number, value) (EB_NUMBERS_SIZE * (policy) + 65536 * (number) + (value))
+
+#define EB_INTERFACE_KEYS 256 /* of both policies, and more while some come and go */
 
 /* Per CPU, one of each rule's slot: map `counters`. */
 struct eb_counters {

@@ -14,7 +14,7 @@
 /* `first` bytes of `len` are there. */
 static void check(const uint8_t *data, size_t first, size_t len, bool ethernet)
 {
-	struct eb_packet is = { .len = len }, should = { .len = len };
+	struct eb_packet is = { .len = len, .wants_detail = true }, should = is;
 	/* Of its exact size, so that a sanitizer sees every byte too far; IP headers aligned as in the kernel. */
 	size_t shift = ethernet ? 2 : 0;
 	uint8_t *buffer = malloc(first + shift), *frame = buffer + shift;
@@ -26,9 +26,10 @@ static void check(const uint8_t *data, size_t first, size_t len, bool ethernet)
 	is_parsed = eb_parse_frame(frame, frame + first, ethernet, &is);
 	should_parsed = plain_frame(frame, first, len, ethernet, &should);
 	if (is_parsed != should_parsed || (is_parsed == EB_PARSED_IP && !is_equal(&is, &should))) {
-		fprintf(stderr, "%zu of %zu bytes: result %d, family %d, l4 %d, proto %d, port %d; "
-				"should be %d, %d, %d, %d, %d\n", first, len, is_parsed, is.family, is.l4, is.proto,
-			is.dport, should_parsed, should.family, should.l4, should.proto, should.dport);
+		fprintf(stderr, "%zu of %zu bytes: result %d, l4 %d, proto %d, ports %d %d, fragment %d, detail %d; "
+				"should be %d, %d, %d, %d %d, %d, %d\n", first, len, is_parsed, is.l4, is.proto,
+			is.sport, is.dport, is.fragment, is.detail, should_parsed, should.l4, should.proto,
+			should.sport, should.dport, should.fragment, should.detail);
 		abort();
 	}
 	free(buffer);

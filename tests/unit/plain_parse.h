@@ -52,11 +52,24 @@ static enum eb_parsed missing(enum where where, bool is_fragment, struct eb_pack
 	return where == ELSEWHERE || is_fragment ? hidden(out) : EB_PARSED_MALFORMED;
 }
 
+/* Flags of TCP are in its 14th byte, types of ICMP in the first. */
+static void plain_detail(const struct view *view, unsigned int proto, struct eb_packet *out)
+{
+	size_t offset = proto == 6 ? 13 : 0;
+
+	if ((proto != 6 && proto != 1 && proto != 58) || find(view, offset + 1) != HERE)
+		return;
+	out->detail_of = proto == 6 ? EB_DETAIL_TCP : proto == 1 ? EB_DETAIL_ICMP : EB_DETAIL_ICMPV6;
+	out->detail = byte_at(view, offset);
+}
+
 static enum eb_parsed plain_transport(const struct view *view, unsigned int proto, bool is_fragment,
 				      struct eb_packet *out)
 {
 	out->proto = proto;
 	out->l4 = EB_L4_NO_PORT;
+	if (out->wants_detail)
+		plain_detail(view, proto, out);
 	switch (proto) {
 	case 6:   /* TCP, RFC 9293 */
 	case 17:  /* UDP, RFC 768 */
@@ -66,6 +79,7 @@ static enum eb_parsed plain_transport(const struct view *view, unsigned int prot
 		if (find(view, 4) != HERE)
 			return missing(find(view, 4), is_fragment, out);
 		out->l4 = EB_L4_PORT;
+		out->sport = word_at(view, 0);
 		out->dport = word_at(view, 2);
 	}
 	return EB_PARSED_IP;
@@ -80,6 +94,8 @@ static enum eb_parsed plain_extensions(struct view *view, unsigned int proto, bo
 {
 	int walked = 0;
 
+	if (is_extension(proto))
+		out->fragment = is_fragment ? EB_FRAGMENT : EB_FRAGMENT_UNKNOWN;
 	while (is_extension(proto)) {
 		unsigned int next;
 		size_t size;
@@ -94,6 +110,8 @@ static enum eb_parsed plain_extensions(struct view *view, unsigned int proto, bo
 			size = 4 * (byte_at(view, 1) + 2); /* RFC 4302 */
 		if (proto == 44) {
 			size = 8;
+			if (word_at(view, 2) & ~6)
+				out->fragment = EB_FRAGMENT;
 			if (word_at(view, 2) >> 3)
 				return hidden(out);
 			is_fragment |= word_at(view, 2) & 1;
@@ -103,6 +121,7 @@ static enum eb_parsed plain_extensions(struct view *view, unsigned int proto, bo
 		view->at += size;
 		proto = next;
 	}
+	out->fragment = is_fragment ? EB_FRAGMENT : EB_WHOLE;
 	return plain_transport(view, proto, is_fragment, out);
 }
 
@@ -129,6 +148,7 @@ static enum eb_parsed plain_ip4(struct view *view, struct eb_packet *out)
 		return EB_PARSED_MALFORMED;
 	view->end = view->at + total;
 	out->family = 4;
+	out->ip_len = total;
 	memcpy(out->saddr, view->data + view->at + 12, 4);
 	memcpy(out->daddr, view->data + view->at + 16, 4);
 	proto = byte_at(view, 9);
@@ -136,8 +156,10 @@ static enum eb_parsed plain_ip4(struct view *view, struct eb_packet *out)
 	if (fragment % 8192) {
 		out->proto = proto;
 		out->l4 = EB_L4_LATER;
+		out->fragment = EB_FRAGMENT;
 		return EB_PARSED_IP;
 	}
+	out->fragment = fragment & 0x2000 ? EB_FRAGMENT : EB_WHOLE;
 	if (is_group4(view, header, fragment))
 		return EB_PARSED_GROUP;
 	if (find(view, header) != HERE)
@@ -188,6 +210,7 @@ static enum eb_parsed plain_ip6(struct view *view, struct eb_packet *out)
 	if (payload || (next != 0 && view->end - view->at - 40 < 65536))
 		view->end = view->at + 40 + payload;
 	out->family = 6;
+	out->ip_len = view->end - view->at;
 	memcpy(out->saddr, view->data + view->at + 8, 16);
 	memcpy(out->daddr, view->data + view->at + 24, 16);
 	if (next == 58 && byte_at(view, 7) == 255 && find(view, 41) == HERE && byte_at(view, 40) >= 133 &&
@@ -249,6 +272,8 @@ static enum eb_parsed plain_ethernet(struct view *view, struct eb_packet *out)
 	for (int tags = 0; is_tag(type); tags++) {
 		if (tags == 2 || find(view, 4) != HERE)
 			return EB_PARSED_MALFORMED;
+		if (!out->vlan) /* 0 is none, IEEE 802.1Q */
+			out->vlan = word_at(view, 0) % 4096;
 		type = word_at(view, 2);
 		view->at += 4;
 	}
@@ -270,7 +295,8 @@ static bool is_equal(const struct eb_packet *a, const struct eb_packet *b)
 {
 	return !memcmp(a->saddr, b->saddr, sizeof(a->saddr)) && !memcmp(a->daddr, b->daddr, sizeof(a->daddr)) &&
 	       a->len == b->len && a->dport == b->dport && a->family == b->family && a->proto == b->proto &&
-	       a->l4 == b->l4;
+	       a->l4 == b->l4 && a->sport == b->sport && a->ip_len == b->ip_len && a->vlan == b->vlan &&
+	       a->fragment == b->fragment && a->detail_of == b->detail_of && a->detail == b->detail;
 }
 
 #endif

@@ -552,8 +552,8 @@ static const struct refused refused[] = {
 	  RULE("    action: deny\n"
 	       "    match:\n"),
 	  "5: rule \"dns\": match: is nothing; expected a mapping with keys like \"src\"" },
-	{ "match key", MATCH("sport: 53"),
-	  "5: rule \"dns\": match: unknown key \"sport\"; did you mean \"dport\"?" },
+	{ "match key", MATCH("dpotr: 53"),
+	  "5: rule \"dns\": match: unknown key \"dpotr\"; did you mean \"dport\"?" },
 	{ "src empty", MATCH("src: []"),
 	  "5: rule \"dns\": match.src: is empty; leave the key out to match any" },
 	{ "src text", MATCH("src: [example.com]"),
@@ -583,7 +583,8 @@ static const struct refused refused[] = {
 	  "10.0.0.0/8?" },
 	{ "unknown key", MATCH("source: /f"),
 	  "5: rule \"dns\": match: unknown key \"source\"; known are src, dst, on_bad_line, watch, src_file, "
-	  "dst_file, except, except_file, src_except, src_except_file, dst_except, dst_except_file, proto, dport" },
+	  "dst_file, except, except_file, src_except, src_except_file, dst_except, dst_except_file, proto, dport, "
+	  "sport, tcp_flags, icmp_type, length, fragment, vlan, interface" },
 	{ "dst_file missing", MATCH("dst_file: [/nonexistent/file]"),
 	  "5: rule \"dns\": match.dst_file[0]: \"/nonexistent/file\" cannot be read: No such file or directory" },
 	{ "no file", MATCH("src_file: []"),
@@ -648,6 +649,53 @@ static const struct refused refused[] = {
 	{ "dport negative", MATCH("dport: -1"),
 	  "5: rule \"dns\": match.dport: \"-1\" is not a port; write a number, or a range like "
 	  "\"1000-2000\"" },
+	{ "sport of gre", MATCH("proto: [tcp, gre], sport: 53"),
+	  "5: rule \"dns\": match.sport: protocol 47 has no ports; use tcp, udp, sctp, dccp or udplite" },
+	{ "sport range", MATCH("sport: '53-65536'"),
+	  "5: rule \"dns\": match.sport: \"53-65536\" is not within 0 to 65535, the lower port first" },
+	{ "flags of udp", MATCH("tcp_flags: syn, proto: udp"),
+	  "5: rule \"dns\": match.tcp_flags: protocol udp has no flags; use tcp" },
+	{ "flags of one of two", MATCH("proto: [tcp, sctp], tcp_flags: syn"),
+	  "5: rule \"dns\": match.tcp_flags: protocol sctp has no flags; use tcp" },
+	{ "flag unknown", MATCH("tcp_flags: [syn, '!akc']"),
+	  "5: rule \"dns\": match.tcp_flags[1]: \"!akc\" is not a flag of TCP; known are fin, syn, rst, psh, ack, urg, "
+	  "ece and cwr, or \"!ack\" for not set" },
+	{ "flag set and not set", MATCH("tcp_flags: [syn, '!SYN']"),
+	  "5: rule \"dns\": match.tcp_flags[1]: \"SYN\" is asked for set and not set: that matches no packet" },
+	{ "flags empty", MATCH("tcp_flags: []"),
+	  "5: rule \"dns\": match.tcp_flags: is empty; leave the key out to match any" },
+	{ "type of tcp", MATCH("icmp_type: 3, proto: tcp"),
+	  "5: rule \"dns\": match.icmp_type: protocol tcp has no types; use icmp or icmpv6" },
+	{ "type with port", MATCH("icmp_type: echo-request, dport: 53"),
+	  "5: rule \"dns\": match.icmp_type: ICMP has no ports: with dport or sport it matches no packet" },
+	{ "type with flags", MATCH("icmp_type: echo-request, tcp_flags: syn"),
+	  "5: rule \"dns\": match.icmp_type: ICMP has no flags: with tcp_flags it matches no packet" },
+	{ "type by number of both", MATCH("icmp_type: 3"),
+	  "5: rule \"dns\": match.icmp_type: \"3\" means one thing in ICMP and another one in ICMPv6; add proto: "
+	  "icmp or proto: icmpv6, or write a name like echo-request" },
+	{ "type number", MATCH("proto: icmp, icmp_type: 256"),
+	  "5: rule \"dns\": match.icmp_type: \"256\" is not a type; a number from 0 to 255, or a name like "
+	  "echo-request" },
+	{ "type misspelt", MATCH("proto: icmp, icmp_type: [echo-reqest]"),
+	  "5: rule \"dns\": match.icmp_type[0]: \"echo-reqest\" is not a type of ICMP; did you mean "
+	  "\"echo-request\"?" },
+	{ "type of the other", MATCH("proto: icmp, icmp_type: packet-too-big"),
+	  "5: rule \"dns\": match.icmp_type: \"packet-too-big\" is not a type of ICMP; write a name like "
+	  "echo-request or a number from 0 to 255" },
+	{ "length too short", MATCH("length: '0-19'"),
+	  "5: rule \"dns\": match.length: \"0-19\" is less than any IP packet has; an IPv4 header alone has 20 bytes" },
+	{ "length text", MATCH("length: 1k"),
+	  "5: rule \"dns\": match.length: \"1k\" is not a length; write a number, or a range like \"0-63\"" },
+	{ "fragment", MATCH("fragment: first"),
+	  "5: rule \"dns\": match.fragment: \"first\" is neither true nor false" },
+	{ "vlan 0", MATCH("vlan: [0]"),
+	  "5: rule \"dns\": match.vlan[0]: \"0\" is not within 1 to 4094, the lower VLAN id first, or none for "
+	  "untagged" },
+	{ "vlan text", MATCH("vlan: untagged"),
+	  "5: rule \"dns\": match.vlan: \"untagged\" is not a VLAN id; write a number, or a range like \"100-199\", or "
+	  "none for untagged" },
+	{ "interface", MATCH("interface: [eth1]"),
+	  "5: rule \"dns\": match.interface[0]: \"eth1\" is not one of interfaces; did you mean \"none0\"?" },
 	{ "redis nothing", CONFIG("redis:\n"),
 	  "2: redis: is nothing; expected a mapping with keys like \"host\"" },
 	{ "redis a text", CONFIG("redis: hunter2\n"),
@@ -892,7 +940,7 @@ static void test_defaults(void **state)
 	assert_false(rule->match.has_proto);
 	assert_false(rule->match.has_src);
 	assert_false(rule->match.has_dst);
-	assert_int_equal(rule->match.dport_count, 0);
+	assert_int_equal(rule->match.numbers[EB_DPORT].count, 0);
 	assert_int_equal(rule->bytes.tokens, 0);
 	assert_int_equal(rule->bytes.period_ns, 0);
 	assert_int_equal(rule->bytes.burst, 0);
@@ -905,10 +953,10 @@ static void test_defaults(void **state)
 
 static void expect_protocol(const struct eb_match *match, int number)
 {
-	struct eb_protocols expected = { { 0 } };
+	struct eb_octets expected = { { 0 } };
 
 	assert_true(match->has_proto);
-	eb_protocols_add(&expected, number);
+	eb_octets_add(&expected, number);
 	assert_memory_equal(&match->protos, &expected, sizeof(expected));
 }
 
@@ -992,10 +1040,10 @@ static void check_example_rules(const struct eb_config *config)
 	assert_int_equal(rules[2].match.dst.count, 1);
 	expect_prefix(&rules[2].match.dst.items[0], "198.51.100.53/32");
 	expect_protocol(&rules[2].match, 17);
-	assert_int_equal(rules[2].match.dport_count, 2);
-	assert_int_equal(rules[2].match.dports[0].first, 53);
-	assert_int_equal(rules[2].match.dports[0].last, 53);
-	assert_int_equal(rules[2].match.dports[1].first, 5353);
+	assert_int_equal(rules[2].match.numbers[EB_DPORT].count, 2);
+	assert_int_equal(rules[2].match.numbers[EB_DPORT].items[0].first, 53);
+	assert_int_equal(rules[2].match.numbers[EB_DPORT].items[0].last, 53);
+	assert_int_equal(rules[2].match.numbers[EB_DPORT].items[1].first, 5353);
 	expect_rate(&rules[2].packets, 200, SECOND_NS, 400);
 	expect_rate(&rules[2].bytes, 8000000, 8 * SECOND_NS, 1000000);
 	expect_rate(&rules[2].new_sources, 100000, SECOND_NS, 200000);
@@ -1199,11 +1247,57 @@ static void test_match_forms(void **state)
 	assert_int_equal(match->dst.count, 1);
 	expect_prefix(&match->dst.items[0], "192.0.2.1/32");
 	expect_protocol(match, 6);
-	assert_int_equal(match->dport_count, 5);
-	assert_int_equal(match->dports[1].first, 8000);
-	assert_int_equal(match->dports[1].last, 8999);
-	assert_int_equal(match->dports[3].last, 0);
-	assert_int_equal(match->dports[4].first, 65535);
+	assert_int_equal(match->numbers[EB_DPORT].count, 5);
+	assert_int_equal(match->numbers[EB_DPORT].items[1].first, 8000);
+	assert_int_equal(match->numbers[EB_DPORT].items[1].last, 8999);
+	assert_int_equal(match->numbers[EB_DPORT].items[3].last, 0);
+	assert_int_equal(match->numbers[EB_DPORT].items[4].first, 65535);
+	eb_config_free(config);
+}
+
+static void test_match_details(void **state)
+{
+	static const struct {
+		const char *text;
+		uint8_t set, clear;
+	} flags[] = {
+		{ "syn", 0x02, 0x10 },          { "[syn]", 0x02, 0x10 },    { "[syn, ack]", 0x12, 0 },
+		{ "'!ack'", 0, 0x10 },          { "[SYN, '!rst']", 0x02, 0x04 },
+		{ "[fin, psh, urg]", 0x29, 0 }, { "[ece, cwr]", 0xc0, 0 },
+	};
+	static const struct eb_octets none;
+	struct eb_octets echo = none, other = none;
+	const struct eb_match *match;
+	struct eb_config *config;
+	char text[256];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(flags) / sizeof(flags[0]); i++) {
+		snprintf(text, sizeof(text), MATCH("tcp_flags: %s"), flags[i].text);
+		config = parse(text);
+		assert_int_equal(config->rules[0].match.flags_set, flags[i].set);
+		assert_int_equal(config->rules[0].match.flags_clear, flags[i].clear);
+		eb_config_free(config);
+	}
+	config = parse(MATCH("icmp_type: echo-request, fragment: no, vlan: [none, 7, 200-299], interface: none0, "
+			     "length: 64"));
+	match = &config->rules[0].match;
+	eb_octets_add(&echo, 8);
+	eb_octets_add(&other, 128);
+	assert_true(match->has_icmp_type && match->has_fragment && !match->is_fragment);
+	assert_memory_equal(&match->icmp_types, &echo, sizeof(echo));
+	assert_memory_equal(&match->icmpv6_types, &other, sizeof(other));
+	assert_int_equal(match->interfaces, 1);
+	assert_int_equal(match->numbers[EB_VLAN].count, 3);
+	assert_int_equal(match->numbers[EB_VLAN].items[0].last, 0);
+	assert_int_equal(match->numbers[EB_VLAN].items[2].last, 299);
+	assert_int_equal(match->numbers[EB_LENGTH].items[0].first, 64);
+	eb_config_free(config);
+	config = parse(MATCH("proto: icmpv6, icmp_type: [128, packet-too-big]"));
+	match = &config->rules[0].match;
+	eb_octets_add(&other, 2);
+	assert_memory_equal(&match->icmp_types, &none, sizeof(none));
+	assert_memory_equal(&match->icmpv6_types, &other, sizeof(other));
 	eb_config_free(config);
 }
 
@@ -1261,7 +1355,7 @@ static void test_several_protocols(void **state)
 
 	(void)state;
 	for (int proto = 0; proto < 256; proto++)
-		assert_int_equal(eb_protocols_have(&match->protos, proto), proto == 6 || proto == 17 || proto == 255);
+		assert_int_equal(eb_octets_have(&match->protos, proto), proto == 6 || proto == 17 || proto == 255);
 	eb_config_free(config);
 }
 
@@ -2058,6 +2152,7 @@ int main(void)
 		TEST(test_byte_rates),
 		TEST(test_byte_bursts),
 		TEST(test_match_forms),
+		TEST(test_match_details),
 		TEST(test_protocols),
 		TEST(test_numbers_of_templates),
 		TEST(test_several_protocols),

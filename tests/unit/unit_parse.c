@@ -215,9 +215,10 @@ static void fail_frame(const uint8_t *data, size_t first, size_t len, const stru
 {
 	for (size_t i = 0; i < first && i < 400; i++)
 		fprintf(stderr, "%02x%s", data[i], i % 32 == 31 ? "\n" : " ");
-	fail_msg("%zu of %zu bytes: result %d, family %d, l4 %d, proto %d, port %d; should be %d, %d, %d, %d, %d",
-		 first, len, is_parsed, is->family, is->l4, is->proto, is->dport, should_parsed, should->family,
-		 should->l4, should->proto, should->dport);
+	fail_msg("%zu of %zu bytes: result %d, l4 %d, proto %d, ports %d %d, fragment %d, detail %d; should be %d, %d, "
+		 "%d, %d %d, %d, %d", first, len, is_parsed, is->l4, is->proto, is->sport, is->dport, is->fragment,
+		 is->detail, should_parsed, should->l4, should->proto, should->sport, should->dport, should->fragment,
+		 should->detail);
 }
 
 static unsigned long outcomes[EB_PARSED_GROUP + 1], classes[EB_L4_UNKNOWN + 1];
@@ -225,7 +226,7 @@ static unsigned long outcomes[EB_PARSED_GROUP + 1], classes[EB_L4_UNKNOWN + 1];
 /* `len` may be more than is there: the rest is in other buffers. */
 static void check_frame(const uint8_t *frame, size_t first, size_t len, bool ethernet)
 {
-	struct eb_packet is = { .len = len }, should = { .len = len };
+	struct eb_packet is = { .len = len, .wants_detail = one_in(2) }, should = is;
 	/* IP headers are aligned as in the kernel: behind Ethernet, two bytes off. */
 	size_t shift = ethernet ? 2 : 0;
 	uint8_t *buffer = malloc(first + shift), *data = buffer + shift;

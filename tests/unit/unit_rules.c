@@ -22,7 +22,7 @@
 
 /* classify.h runs on these instead of the maps of bpf/maps.h, which their addresses stand for. */
 #define EB_MAPS_H
-static char ports, prefixes_v4, prefixes_v6, filters;
+static char numbers, interfaces, prefixes_v4, prefixes_v6, filters;
 static struct eb_ruleset *in_force;
 static struct eb_trie *looked_in; /* whose filter was found last */
 static void *bpf_map_lookup_elem(void *map, const void *key);
@@ -87,12 +87,29 @@ static uint64_t *longest_match(struct eb_trie *trie, const void *key)
 	return best ? &best->rules : NULL;
 }
 
+/* As the agent would lay them out; no two numbers share a place. */
+static uint64_t *number_entry(uint32_t index)
+{
+	enum eb_number number = index / 65536;
+
+	assert_true(number < EB_NUMBERS && index % 65536 < (uint32_t)EB_NUMBER_SIZE(number));
+	return &in_force->numbers[number][index % 65536];
+}
+
+/* Index n is that of interface n - 1. */
+static uint64_t *interface_entry(uint32_t ifindex)
+{
+	return ifindex && ifindex <= in_force->interface_count ? &in_force->interfaces[ifindex - 1].rules : NULL;
+}
+
 static void *bpf_map_lookup_elem(void *map, const void *key)
 {
 	uint32_t index = *(const uint32_t *)key;
 
-	if (map == &ports)
-		return &in_force->ports[index];
+	if (map == &numbers)
+		return number_entry(index);
+	if (map == &interfaces)
+		return interface_entry(((const struct eb_interface_key *)key)->ifindex);
 	if (map == &prefixes_v4)
 		return &in_force->v4[index];
 	if (map == &prefixes_v6)
@@ -107,14 +124,19 @@ static void *bpf_map_lookup_elem(void *map, const void *key)
 }
 
 /* The compiled rules' answer: the index of the rule, or NO_RULE. */
-static int classify(struct eb_ruleset *ruleset, const struct eb_packet *packet)
+static int classify_on(struct eb_ruleset *ruleset, const struct eb_packet *packet, uint32_t ifindex)
 {
 	const struct eb_rule *rule;
 
 	in_force = ruleset;
 	looked_in = NULL;
-	rule = eb_classify(&ruleset->policy, 0, packet);
+	rule = eb_classify(&ruleset->policy, 0, ifindex, packet);
 	return rule ? rule - ruleset->policy.rules : NO_RULE;
+}
+
+static int classify(struct eb_ruleset *ruleset, const struct eb_packet *packet)
+{
+	return classify_on(ruleset, packet, 0);
 }
 
 /* The configuration's own answer. */
@@ -127,33 +149,75 @@ static bool list_has(const struct eb_prefix_list *list, int family, const void *
 	return false;
 }
 
-static bool dports_have(const struct eb_match *match, int port)
+static bool ranges_have(const struct eb_ranges *ranges, unsigned int value)
 {
-	for (size_t i = 0; i < match->dport_count; i++)
-		if (port >= match->dports[i].first && port <= match->dports[i].last)
+	for (size_t i = 0; i < ranges->count; i++)
+		if (value >= ranges->items[i].first && value <= ranges->items[i].last)
 			return true;
-	return false;
+	return !ranges->count;
+}
+
+static bool takes_hidden(const struct eb_rule_config *rule)
+{
+	return rule->action != EB_ALLOW && !rule->monitor;
+}
+
+static bool detail_matches(const struct eb_rule_config *rule, const struct eb_packet *packet)
+{
+	const struct eb_match *match = &rule->match;
+	bool wants_flags = match->flags_set || match->flags_clear;
+
+	if (!wants_flags && !match->has_icmp_type)
+		return true;
+	if (wants_flags ? packet->proto != 6 : packet->proto != 1 && packet->proto != 58)
+		return false;
+	if (packet->detail_of == EB_DETAIL_NONE)
+		return takes_hidden(rule);
+	if (wants_flags)
+		return (packet->detail & (match->flags_set | match->flags_clear)) == match->flags_set;
+	return eb_octets_have(packet->proto == 1 ? &match->icmp_types : &match->icmpv6_types, packet->detail);
+}
+
+static bool ports_match(const struct eb_rule_config *rule, const struct eb_packet *packet)
+{
+	const struct eb_ranges *dports = &rule->match.numbers[EB_DPORT], *sports = &rule->match.numbers[EB_SPORT];
+
+	if (!dports->count && !sports->count)
+		return true;
+	if (packet->l4 == EB_L4_PORT)
+		return ranges_have(dports, packet->dport) && ranges_have(sports, packet->sport);
+	return packet->l4 == EB_L4_LATER && eb_proto_has_port(packet->proto) && takes_hidden(rule);
 }
 
 static bool l4_matches(const struct eb_rule_config *rule, const struct eb_packet *packet)
 {
 	const struct eb_match *match = &rule->match;
+	bool asks = match->has_proto || match->numbers[EB_DPORT].count || match->numbers[EB_SPORT].count ||
+		    match->flags_set || match->flags_clear || match->has_icmp_type;
 
-	if (!match->has_proto && match->dport_count == 0)
-		return true;
 	if (packet->l4 == EB_L4_UNKNOWN)
-		return rule->action != EB_ALLOW && !rule->monitor;
-	if (match->has_proto && !eb_protocols_have(&match->protos, packet->proto))
+		return !asks || takes_hidden(rule);
+	if (match->has_proto && !eb_octets_have(&match->protos, packet->proto))
 		return false;
-	if (match->dport_count == 0)
-		return true;
-	if (packet->l4 == EB_L4_PORT)
-		return dports_have(match, packet->dport);
-	return packet->l4 == EB_L4_LATER && eb_proto_has_port(packet->proto) && rule->action != EB_ALLOW &&
-	       !rule->monitor;
+	return ports_match(rule, packet) && detail_matches(rule, packet);
 }
 
-static int first_match(const struct eb_config *config, const struct eb_packet *packet)
+static bool rest_matches(const struct eb_rule_config *rule, const struct eb_packet *packet, uint32_t ifindex)
+{
+	const struct eb_match *match = &rule->match;
+
+	if (match->has_fragment && packet->fragment == EB_FRAGMENT_UNKNOWN && !takes_hidden(rule))
+		return false;
+	if (match->has_fragment && packet->fragment != EB_FRAGMENT_UNKNOWN &&
+	    match->is_fragment != (packet->fragment == EB_FRAGMENT))
+		return false;
+	if (match->interfaces && !(ifindex && match->interfaces >> (ifindex - 1) & 1))
+		return false;
+	return ranges_have(&match->numbers[EB_LENGTH], packet->ip_len > 65535 ? 65535 : packet->ip_len) &&
+	       ranges_have(&match->numbers[EB_VLAN], packet->vlan);
+}
+
+static int first_match(const struct eb_config *config, const struct eb_packet *packet, uint32_t ifindex)
 {
 	for (size_t i = 0; i < config->rule_count; i++) {
 		const struct eb_match *match = &config->rules[i].match;
@@ -165,7 +229,7 @@ static int first_match(const struct eb_config *config, const struct eb_packet *p
 			continue;
 		if (match->has_dst && !list_has(&match->dst, packet->family, packet->daddr))
 			continue;
-		if (l4_matches(&config->rules[i], packet))
+		if (l4_matches(&config->rules[i], packet) && rest_matches(&config->rules[i], packet, ifindex))
 			return i;
 	}
 	return NO_RULE;
@@ -176,8 +240,10 @@ static int first_match(const struct eb_config *config, const struct eb_packet *p
 static void add_proto(struct eb_rule_config *rule, int proto)
 {
 	rule->match.has_proto = true;
-	eb_protocols_add(&rule->match.protos, proto);
+	eb_octets_add(&rule->match.protos, proto);
 }
+
+static char interface_names[3][IF_NAMESIZE] = { "eth0", "eth1", "wan" };
 
 static struct eb_config *config_new(size_t rule_count)
 {
@@ -186,6 +252,8 @@ static struct eb_config *config_new(size_t rule_count)
 	assert_non_null(config);
 	config->path = "test.yaml";
 	config->malformed_drop = true;
+	config->interfaces = interface_names;
+	config->interface_count = COUNT(interface_names);
 	config->rule_count = rule_count;
 	config->rules = calloc(rule_count + 1, sizeof(*config->rules));
 	assert_non_null(config->rules);
@@ -208,7 +276,8 @@ static void config_free(struct eb_config *config)
 		free(config->rules[i].match.dst.items);
 		free(config->rules[i].match.src_except.items);
 		free(config->rules[i].match.dst_except.items);
-		free(config->rules[i].match.dports);
+		for (int number = 0; number < EB_NUMBERS; number++)
+			free(config->rules[i].match.numbers[number].items);
 	}
 	free(config->rules);
 	free(config);
@@ -237,11 +306,18 @@ static void add_prefix(struct eb_prefix_list *list, const char *addr, uint8_t le
 	assert_int_equal(inet_pton(prefix->family == 4 ? AF_INET : AF_INET6, addr, prefix->addr), 1);
 }
 
+static void add_range(struct eb_match *match, enum eb_number number, uint16_t first, uint16_t last)
+{
+	struct eb_ranges *ranges = &match->numbers[number];
+
+	ranges->items = reallocarray(ranges->items, ranges->count + 1, sizeof(*ranges->items));
+	assert_non_null(ranges->items);
+	ranges->items[ranges->count++] = (struct eb_range){ first, last };
+}
+
 static void add_ports(struct eb_match *match, uint16_t first, uint16_t last)
 {
-	match->dports = reallocarray(match->dports, match->dport_count + 1, sizeof(*match->dports));
-	assert_non_null(match->dports);
-	match->dports[match->dport_count++] = (struct eb_port_range){ first, last };
+	add_range(match, EB_DPORT, first, last);
 }
 
 static struct eb_ruleset *compile(const struct eb_config *config, const struct eb_policy *previous)
@@ -312,12 +388,24 @@ static void random_prefixes(struct eb_prefix_list *list)
 		random_prefix(list_add(list));
 }
 
-static void random_ports(struct eb_match *match)
+/* Few of them, so that packets hit. */
+static unsigned int random_value(enum eb_number number)
+{
+	static const uint16_t values[][6] = {
+		[EB_LENGTH] = { 20, 40, 63, 64, 1500, 65535 }, [EB_VLAN] = { 0, 1, 2, 100, 101, 4094 },
+	};
+
+	if (number == EB_DPORT || number == EB_SPORT)
+		return random_chance(70) ? PICK(ports_of_interest) : random_below(65536);
+	return values[number][random_below(6)];
+}
+
+static void random_ranges(struct eb_match *match, enum eb_number number)
 {
 	do {
-		uint16_t first = PICK(ports_of_interest), last = random_chance(50) ? first : random_below(65536);
+		unsigned int first = random_value(number), last = random_chance(50) ? first : random_value(number);
 
-		add_ports(match, first < last ? first : last, first < last ? last : first);
+		add_range(match, number, first < last ? first : last, first < last ? last : first);
 	} while (random_chance(40));
 }
 
@@ -335,6 +423,43 @@ static bool random_protos(struct eb_rule_config *rule)
 		has_ports &= eb_proto_has_port(proto);
 	} while (random_chance(30));
 	return has_ports;
+}
+
+/* What the configuration lets a rule of these protocols ask for. */
+static void random_detail(struct eb_match *match)
+{
+	static const uint8_t flags[] = { 0x02, 0x10, 0x12, 0x01, 0x80 }, types[] = { 0, 3, 8, 128, 255 };
+	bool is_tcp = !match->has_proto, is_icmp = !match->has_proto;
+
+	for (int proto = 0, count = 0; proto < 256; proto++) {
+		if (!eb_octets_have(&match->protos, proto))
+			continue;
+		is_tcp = !count && proto == 6;
+		is_icmp = (!count || is_icmp) && (proto == 1 || proto == 58);
+		count++;
+	}
+	if (is_tcp && random_chance(60)) {
+		match->flags_set = random_chance(70) ? PICK(flags) : 0;
+		match->flags_clear = random_chance(50) ? PICK(flags) & ~match->flags_set : 0;
+	} else if (is_icmp && random_chance(60)) {
+		match->has_icmp_type = true;
+		eb_octets_add(&match->icmp_types, PICK(types));
+		eb_octets_add(&match->icmpv6_types, PICK(types));
+	}
+}
+
+static void random_rest(struct eb_match *match)
+{
+	if (random_chance(15))
+		random_ranges(match, EB_LENGTH);
+	if (random_chance(15))
+		random_ranges(match, EB_VLAN);
+	if (random_chance(15)) {
+		match->has_fragment = true;
+		match->is_fragment = random_chance(50);
+	}
+	if (random_chance(15))
+		match->interfaces = 1 + random_below(7);
 }
 
 static void random_rule(struct eb_rule_config *rule)
@@ -356,7 +481,12 @@ static void random_rule(struct eb_rule_config *rule)
 	has_ports = random_protos(rule);
 	/* The configuration refuses ports of protocols that have none. */
 	if (random_chance(40) && has_ports)
-		random_ports(&rule->match);
+		random_ranges(&rule->match, EB_DPORT);
+	if (random_chance(30) && has_ports)
+		random_ranges(&rule->match, EB_SPORT);
+	if (!rule->match.numbers[EB_DPORT].count && !rule->match.numbers[EB_SPORT].count)
+		random_detail(&rule->match);
+	random_rest(&rule->match);
 }
 
 static struct eb_config *random_config(void)
@@ -388,6 +518,19 @@ static void random_packet_address(const struct eb_prefix_list *list, int family,
 	memcpy(out, addr, family == 4 ? 4 : 16);
 }
 
+static void random_packet_detail(struct eb_packet *packet)
+{
+	static const uint8_t details[] = { 0, 2, 3, 8, 16, 18, 128, 255 };
+	enum eb_detail kind = packet->proto == 6 ? EB_DETAIL_TCP : packet->proto == 1 ? EB_DETAIL_ICMP : EB_DETAIL_NONE;
+
+	if (packet->proto == 58)
+		kind = EB_DETAIL_ICMPV6;
+	if (kind == EB_DETAIL_NONE || packet->l4 == EB_L4_LATER || packet->l4 == EB_L4_UNKNOWN || random_chance(10))
+		return;
+	packet->detail_of = kind;
+	packet->detail = random_chance(80) ? PICK(details) : random_below(256);
+}
+
 /* As the parser makes them: with a port, of a protocol without one, a later fragment, unknown. */
 static void random_l4(const struct eb_match *near, struct eb_packet *packet)
 {
@@ -395,18 +538,20 @@ static void random_l4(const struct eb_match *near, struct eb_packet *packet)
 
 	do
 		packet->proto = PICK(protos);
-	while (like && !eb_protocols_have(&near->protos, packet->proto));
+	while (like && !eb_octets_have(&near->protos, packet->proto));
 	packet->l4 = random_chance(20) ? EB_L4_LATER : eb_proto_has_port(packet->proto) ? EB_L4_PORT : EB_L4_NO_PORT;
 	if (packet->l4 == EB_L4_PORT) {
-		packet->dport = random_chance(70) ? PICK(ports_of_interest) : random_below(65536);
-		if (near && near->dport_count && random_chance(50))
-			packet->dport = near->dports[0].last + random_below(2);
+		packet->dport = random_value(EB_DPORT);
+		packet->sport = random_value(EB_SPORT);
+		if (near && near->numbers[EB_DPORT].count && random_chance(50))
+			packet->dport = near->numbers[EB_DPORT].items[0].last + random_below(2);
 	}
 	if (random_chance(10)) {
 		packet->l4 = EB_L4_UNKNOWN;
 		packet->proto = 0;
-		packet->dport = 0;
+		packet->dport = packet->sport = 0;
 	}
+	random_packet_detail(packet);
 }
 
 static struct eb_packet random_packet(const struct eb_config *config)
@@ -419,6 +564,11 @@ static struct eb_packet random_packet(const struct eb_config *config)
 	random_packet_address(near ? &near->src : NULL, packet.family, packet.saddr);
 	random_packet_address(near ? &near->dst : NULL, packet.family, packet.daddr);
 	random_l4(near, &packet);
+	packet.ip_len = random_chance(10) ? 65536 + random_below(9) : random_value(EB_LENGTH) + random_below(2);
+	packet.vlan = random_value(EB_VLAN);
+	packet.fragment = packet.l4 == EB_L4_LATER ? EB_FRAGMENT : random_below(2);
+	if (packet.l4 == EB_L4_UNKNOWN && random_chance(50))
+		packet.fragment = EB_FRAGMENT_UNKNOWN;
 	return packet;
 }
 
@@ -429,14 +579,17 @@ static void describe(const struct eb_packet *packet, char *out, size_t size)
 
 	inet_ntop(family, packet->saddr, src, sizeof(src));
 	inet_ntop(family, packet->daddr, dst, sizeof(dst));
-	snprintf(out, size, "%s -> %s proto %d port %d l4 %d", src, dst, packet->proto, packet->dport, packet->l4);
+	snprintf(out, size, "%s -> %s proto %d ports %d %d l4 %d detail %d %d length %u fragment %d vlan %d", src, dst,
+		 packet->proto, packet->sport, packet->dport, packet->l4, packet->detail_of, packet->detail,
+		 packet->ip_len, packet->fragment, packet->vlan);
 }
 
 /* Returns the rule that both agree on. */
 static int check_packet(const struct eb_config *config, struct eb_ruleset *ruleset, const struct eb_packet *packet)
 {
-	int expected = first_match(config, packet), got = classify(ruleset, packet);
-	char text[160];
+	uint32_t ifindex = random_below(COUNT(interface_names) + 1);
+	int expected = first_match(config, packet, ifindex), got = classify_on(ruleset, packet, ifindex);
+	char text[256];
 
 	if (expected == got)
 		return got;
@@ -624,8 +777,11 @@ static void test_dimensions_not_used(void **state)
 	assert_int_equal(ruleset->policy.uses, EB_USES_DST6);
 	assert_int_equal(ruleset->policy.src_any, 3);
 	assert_int_equal(ruleset->policy.dst_any, 1);
-	assert_int_equal(ruleset->policy.port_any, 3);
-	assert_null(ruleset->ports);
+	for (int number = 0; number < EB_NUMBERS; number++) {
+		assert_int_equal(ruleset->policy.number_any[number], 3);
+		assert_null(ruleset->numbers[number]);
+	}
+	assert_int_equal(ruleset->interface_count, 0);
 	assert_trie_empty(&ruleset->v4[EB_TRIE_SRC]);
 	assert_trie_empty(&ruleset->v4[EB_TRIE_DST]);
 	assert_trie_empty(&ruleset->v6[EB_TRIE_SRC]);

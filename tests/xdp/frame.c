@@ -159,7 +159,7 @@ static void put_tag(struct builder *builder, int unused)
 	(void)unused;
 	link_header(builder, get_number(builder, "", 16, ETH_P_8021Q));
 	tag = put(builder, 4);
-	put_be16(tag, 100);
+	put_be16(tag, get_number(builder, "id", 10, 100));
 	expect_header(builder, tag + 2, true);
 }
 
@@ -258,8 +258,10 @@ static void put_transport(struct builder *builder, int proto)
 
 	link_header(builder, proto);
 	header = put(builder, sizes[proto]);
-	put_be16(header, 40000);
+	put_be16(header, get_number(builder, "sport", 10, 40000));
 	put_be16(header + 2, get_usual(builder, 9));
+	if (proto == IPPROTO_TCP)
+		header[13] = get_number(builder, "flags", 16, 0x10);
 }
 
 static void put_icmp(struct builder *builder, int proto)

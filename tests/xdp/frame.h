@@ -7,7 +7,7 @@
  * setting without a name is the word's usual one, given in brackets here.
  *
  *   eth:[TYPE]                        EtherType (hex) of the header or tag before; the Ethernet header is there anyhow
- *   tag:[TPID]                        VLAN tag (hex)
+ *   tag:[TPID],id                     VLAN tag (hex), with all 16 bits as its id
  *   pppoe:len,proto                   PPPoE session; proto of PPP (hex)
  *   ip4:src,dst,ver,ihl,opts,ra,len,frag,ttl,proto   opts: bytes of options, ra: router alert first; frag: flags and
  *                                     offset (hex)
@@ -16,7 +16,7 @@
  *                                     behind padding
  *   ah:[LEN]                          LEN as in its length field
  *   frag:off,more,nh                  off in units of 8 bytes
- *   udp tcp sctp dccp udplite [PORT]  destination port
+ *   udp tcp sctp dccp udplite [PORT]  destination port; sport; of tcp flags (hex), without them ACK
  *   icmp igmp icmp6 [TYPE]
  *   next:[PROTO]                      a protocol of which no byte is there
  *   raw:[BYTES]                       payload

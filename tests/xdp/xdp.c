@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include <arpa/inet.h>
 #include <errno.h>
+#include <net/if.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -23,7 +24,6 @@
 #include "xdp.h"
 
 #define DEFAULT_OBJECT "build/edgebucket.bpf.o"
-#define PORTS 65536
 
 /* --- Loading --- */
 
@@ -178,19 +178,29 @@ static void write_filter(const struct rig *rig, const struct eb_trie *trie, uint
 	close(fd);
 }
 
-static void write_ports(const struct rig *rig, const uint64_t *sets, uint32_t index)
+static void write_number(const struct rig *rig, enum eb_number number, const uint64_t *sets, uint32_t index)
 {
-	uint32_t count = PORTS, *keys = malloc(PORTS * sizeof(*keys));
+	uint32_t count = EB_NUMBER_SIZE(number), *keys = malloc(count * sizeof(*keys));
 
 	if (!sets) {
 		free(keys);
 		return;
 	}
 	assert_non_null(keys);
-	for (uint32_t port = 0; port < PORTS; port++)
-		keys[port] = EB_PORT(index, port);
-	assert_int_equal(bpf_map_update_batch(rig_fd(rig, "ports"), keys, sets, &count, NULL), 0);
+	for (uint32_t value = 0; value < count; value++)
+		keys[value] = EB_NUMBER(index, number, value);
+	assert_int_equal(bpf_map_update_batch(rig_fd(rig, "numbers"), keys, sets, &count, NULL), 0);
 	free(keys);
+}
+
+static void write_interfaces(const struct rig *rig, const struct eb_ruleset *rules, uint32_t index)
+{
+	for (size_t i = 0; i < rules->interface_count; i++) {
+		struct eb_interface_key key = { .policy = index, .ifindex = if_nametoindex(rules->interfaces[i].name) };
+
+		assert_int_equal(bpf_map_update_elem(rig_fd(rig, "interfaces"), &key, &rules->interfaces[i].rules, 0),
+				 0);
+	}
 }
 
 static void write_rules(struct rig *rig, const struct eb_ruleset *rules)
@@ -203,7 +213,9 @@ static void write_rules(struct rig *rig, const struct eb_ruleset *rules)
 		write_filter(rig, &rules->v4[side], EB_FILTER_PLACE(index, EB_FILTER(4, side)));
 		write_filter(rig, &rules->v6[side], EB_FILTER_PLACE(index, EB_FILTER(6, side)));
 	}
-	write_ports(rig, rules->ports, index);
+	for (int number = 0; number < EB_NUMBERS; number++)
+		write_number(rig, number, rules->numbers[number], index);
+	write_interfaces(rig, rules, index);
 	assert_int_equal(bpf_map_update_elem(rig_fd(rig, "policy"), &index, &rules->policy, BPF_ANY), 0);
 	EB_WRITE(rig->state->active, index);
 	/* The kernel waits here until no packet reads the rules before: their place is the next to be written. */

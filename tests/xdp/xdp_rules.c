@@ -112,6 +112,57 @@ static const struct row rows[] = {
 	  "[{ name: a, match: { proto: udp, dport: 40000 }, action: deny }]",
 	  "ip4 udp:53", "unmatched:1", XDP_PASS },
 
+	/* What else rules can ask for */
+	{ "source ports", "[{ name: a, match: { proto: udp, sport: [53, \"1024-2047\"] }, action: deny }]",
+	  "ip4 udp:9,sport=53; ip6 udp:9,sport=1024; ip4 udp:9,sport=2047; ip4 udp:9,sport=2048; ip4 udp:53,sport=52; "
+	  "ip4 tcp:9,sport=53", "a.drop:3 unmatched:3", XDP_PASS },
+	{ "source and destination port", "[{ name: a, match: { sport: 53, dport: 9 }, action: deny }]",
+	  "ip4 udp:9,sport=53; ip4 udp:53,sport=9; ip4 tcp:9,sport=53; ip4 icmp", "a.drop:2 unmatched:2", XDP_PASS },
+	{ "protocols as a list", "[{ name: a, match: { proto: [icmp, 47] }, action: deny }]",
+	  "ip4 icmp; ip4:proto=47 raw:4; ip4 udp:9; ip4 tcp:9", "a.drop:2 unmatched:2", XDP_PASS },
+	{ "a connection's start", "[{ name: a, match: { tcp_flags: syn }, action: deny }]",
+	  "ip4 tcp:9,flags=02; ip6 tcp:9,flags=c2; ip4 tcp:9,flags=12; ip4 tcp:9,flags=10; ip4 udp:9",
+	  "a.drop:2 unmatched:3", XDP_PASS },
+	{ "flags set and not set",
+	  "[{ name: a, match: { proto: tcp, tcp_flags: [fin, psh, \"!ack\"] }, action: deny }]",
+	  "ip4 tcp:9,flags=29; ip6 hop dst tcp:9,flags=09; ip4 tcp:9,flags=19; ip4 tcp:9,flags=01; ip4:opts=40 "
+	  "tcp:9,flags=09", "a.drop:3 unmatched:2", XDP_DROP },
+	{ "flags behind another fragment", "[{ name: a, match: { tcp_flags: syn }, action: deny }, "
+	  "{ name: b, match: { proto: tcp, dport: 9 }, action: allow }]",
+	  "ip4:frag=2000,len=28 tcp:9,flags=10 cut:42; ip4:frag=0001 tcp; ip6 frag:off=1 tcp; "
+	  "ip4 tcp:9,flags=10", "a.drop:3 b.pass:1", XDP_PASS },
+	{ "flags behind another fragment, allowed", "[{ name: a, match: { tcp_flags: ack }, action: allow }]",
+	  "ip4:frag=2000,len=28 tcp:9,flags=10 cut:42; ip4:frag=0001 tcp; ip4 tcp:9,flags=10", "a.pass:1 unmatched:2",
+	  XDP_PASS },
+	{ "types of ICMP", "[{ name: a, match: { proto: icmp, icmp_type: [echo-request, 3] }, action: deny }]",
+	  "ip4 icmp:8; ip4 icmp:3; ip4 icmp:0; ip6 icmp6:3; ip6 icmp6:128; ip4:frag=0001 icmp:0; ip4 udp:8",
+	  "a.drop:3 unmatched:4", XDP_PASS },
+	{ "types of both ICMP", "[{ name: a, match: { icmp_type: echo-request }, action: deny }]",
+	  "ip4 icmp:8; ip6 icmp6:128; ip6 hop icmp6:128; ip4 icmp:128; ip6 icmp6:8", "a.drop:3 unmatched:2", XDP_PASS },
+	{ "a type that is not there", "[{ name: a, match: { icmp_type: echo-request }, action: deny }]",
+	  "ip4 next:1; ip4 next:17", "a.drop:1 malformed:1", XDP_DROP },
+	{ "the IP packet's length", "[{ name: a, match: { length: \"0-63\" }, action: deny }]",
+	  "ip4 udp:9 raw:35; ip4 udp:9 raw:36; ip6 udp:9 raw:15; ip6 udp:9 raw:16; tag tag ip4 udp:9 raw:35 pad:99; "
+	  "ip6 hop udp:9 raw:7; ip4 udp:9 raw:30000", "a.drop:4 unmatched:3", XDP_PASS },
+	{ "the longest", "[{ name: a, match: { length: [65535] }, action: deny }]",
+	  "ip4 udp:9 raw:65507; ip4 udp:9 raw:65506; ip4:len=0 udp:9 raw:70000; ip6 udp:9 raw:65487",
+	  "a.drop:3 unmatched:1", XDP_DROP },
+	{ "fragments", "[{ name: a, match: { fragment: true }, action: deny }]",
+	  "ip4:frag=2000 udp:9; ip4:frag=0001 udp:9; ip4:frag=4000 udp:9; ip6 frag:more=1 udp:9; ip6 frag:off=1 udp:9; "
+	  "ip6 frag udp:9; ip6 hop hop udp:9; ip6 hop hop hop hop hop hop hop hop hop udp:9",
+	  "a.drop:5 unmatched:3", XDP_DROP },
+	{ "no fragments", "[{ name: a, match: { fragment: false }, action: allow }, { name: b, action: deny }]",
+	  "ip4 udp:9; ip6 dst frag udp:9; ip4:frag=2000 udp:9; ip6 frag:more=1 udp:9; ip6 frag:off=1 udp:9; "
+	  "ip6 hop hop hop hop hop hop hop hop hop udp:9", "a.pass:2 b.drop:4", XDP_DROP },
+	{ "VLANs", "[{ name: a, match: { vlan: [7, \"200-299\"] }, action: deny }]",
+	  "tag:id=7 ip4 udp:9; tag:id=57607 ip6 udp:9; tag:88a8,id=299 tag:id=1 ip4 udp:9; "
+	  "tag:id=1 tag:id=7 ip4 udp:9; ip4 udp:9; tag:id=300 ip4 udp:9; tag:id=0 tag:id=200 ip4 udp:9", "a.drop:4 unmatched:3", XDP_DROP },
+	{ "no VLAN", "[{ name: a, match: { vlan: none }, action: deny }]",
+	  "ip4 udp:9; tag:id=0 ip6 udp:9; tag:id=57344 ip4 udp:9; tag:id=4094 ip4 udp:9", "a.drop:3 unmatched:1",
+	  XDP_PASS },
+	{ "this interface", "[{ name: a, match: { interface: lo }, action: deny }]", "ip4 udp:9; ip6 udp:9", "a.drop:2",
+	  XDP_DROP },
+
 	/* What cannot be known fails closed: no rule may be gone past, and none allows. */
 	{ "hidden header, deny by port", "[{ name: a, match: { proto: udp, dport: 53 }, action: deny }]",
 	  "ip6 hop hop hop hop hop hop hop hop hop tcp:80; ip4:frag=2000,proto=17", "a.drop:2", XDP_DROP },

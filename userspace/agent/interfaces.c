@@ -143,6 +143,10 @@ static void note_double(struct eb_interface *interface, const struct eb_interfac
 /* Looks which interface has each name now. */
 static void find_all(struct eb_agent *agent)
 {
+	int err = eb_dataplane_find_interfaces(agent->dataplane);
+
+	if (err)
+		eb_warning("cannot tell the program which interface is which", eb_err(err));
 	for (size_t i = 0; i < agent->interfaces.count; i++)
 		agent->interfaces.list[i].ifindex = 0;
 	for (size_t i = 0; i < agent->interfaces.count; i++) {

@@ -45,6 +45,8 @@ struct eb_dataplane {
 	struct eb_foreign *foreign; /* maps of another layout or size that were there, until eb_dataplane_settle() */
 	struct eb_convert *carry;
 	struct eb_programs *programs;
+	struct eb_interface_rules interfaces[EB_INTERFACES_MAX]; /* of the ruleset in force */
+	size_t interface_count;
 	char held_by[IF_NAMESIZE]; /* the interface whose program eb_dataplane_settle() waited for last */
 };
 
@@ -419,6 +421,21 @@ static int carry_over(struct eb_dataplane *dataplane, const struct eb_policy *po
 	return err;
 }
 
+/* What eb_dataplane_find_interfaces() goes by. */
+static void note_interfaces(struct eb_dataplane *dataplane, const struct eb_ruleset *ruleset)
+{
+	memcpy(dataplane->interfaces, ruleset->interfaces, sizeof(dataplane->interfaces));
+	dataplane->interface_count = ruleset->interface_count;
+}
+
+int eb_dataplane_find_interfaces(struct eb_dataplane *dataplane)
+{
+	if (!dataplane->interface_count)
+		return 0;
+	return eb_policy_maps_write_interfaces(&dataplane->policies, dataplane->interfaces, dataplane->interface_count,
+					       EB_READ(dataplane->state->active) & 1);
+}
+
 int eb_dataplane_apply(struct eb_dataplane *dataplane, const struct eb_ruleset *ruleset, char **error)
 {
 	struct eb_policy *old = calloc(1, sizeof(*old));
@@ -434,6 +451,8 @@ int eb_dataplane_apply(struct eb_dataplane *dataplane, const struct eb_ruleset *
 		err = eb_policy_maps_switch(&dataplane->policies, dataplane->state, dataplane->buckets, ruleset, old,
 					    &lost);
 	warn_of_lost(lost);
+	if (!err)
+		note_interfaces(dataplane, ruleset);
 	if (!err && carry) {
 		eb_convert_free(dataplane->carry);
 		dataplane->carry = carry;

@@ -60,6 +60,13 @@ const char *eb_dataplane_pins_problem(const struct eb_dataplane *dataplane);
 int eb_dataplane_apply(struct eb_dataplane *dataplane, const struct eb_ruleset *ruleset, char **error);
 
 /*
+ * Looks again which interface has each name that the rules in force ask for: to be called before the program comes to
+ * an interface, and when one came, went or was renamed. Returns 0 or negative errno.
+ */
+int eb_dataplane_find_interfaces(struct eb_dataplane *dataplane);
+
+
+/*
  * Carries over what the previous program charged to the previous maps since eb_dataplane_apply(), and then removes
  * those maps. Returns 0; -EBUSY while an interface still has the previous program, which is logged once; or another
  * negative errno. Must be called again until it returns 0.

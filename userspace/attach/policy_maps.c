@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include <errno.h>
+#include <net/if.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -143,21 +144,55 @@ static int write_tries(const struct eb_policy_maps *policies, const struct eb_ru
 	return err;
 }
 
-static int write_ports(const struct eb_policy_maps *policies, const uint64_t *ports, __u32 idle)
+static int write_number(const struct eb_policy_maps *policies, enum eb_number number, const uint64_t *sets, __u32 idle)
 {
 	LIBBPF_OPTS(bpf_map_batch_opts, opts);
-	__u32 count = 65536, *keys;
+	__u32 count = EB_NUMBER_SIZE(number), *keys;
 	int err;
 
-	if (!ports)
+	if (!sets)
 		return 0;
 	keys = calloc(count, sizeof(*keys));
 	if (!keys)
 		return -ENOMEM;
 	for (__u32 i = 0; i < count; i++)
-		keys[i] = EB_PORT(idle, i);
-	err = bpf_map_update_batch(policies->maps->fd[EB_MAP_PORTS], keys, ports, &count, &opts);
+		keys[i] = EB_NUMBER(idle, number, i);
+	err = bpf_map_update_batch(policies->maps->fd[EB_MAP_NUMBERS], keys, sets, &count, &opts);
 	free(keys);
+	return err;
+}
+
+/* Forgets interfaces of one policy that are not among these any more. */
+static void remove_interfaces(int fd, const struct eb_interface_rules *interfaces, size_t count, __u32 policy)
+{
+	struct eb_interface_key key, next;
+	int err = bpf_map_get_next_key(fd, NULL, &next);
+
+	while (!err) {
+		bool is_wanted;
+
+		key = next;
+		is_wanted = key.policy != policy;
+		for (size_t i = 0; i < count && !is_wanted; i++)
+			is_wanted = if_nametoindex(interfaces[i].name) == key.ifindex;
+		err = bpf_map_get_next_key(fd, &key, &next);
+		if (!is_wanted)
+			(void)bpf_map_delete_elem(fd, &key);
+	}
+}
+
+int eb_policy_maps_write_interfaces(const struct eb_policy_maps *policies, const struct eb_interface_rules *interfaces,
+				    size_t count, __u32 policy)
+{
+	int fd = policies->maps->fd[EB_MAP_INTERFACES], err = 0;
+
+	remove_interfaces(fd, interfaces, count, policy);
+	for (size_t i = 0; i < count && !err; i++) {
+		struct eb_interface_key key = { .policy = policy, .ifindex = if_nametoindex(interfaces[i].name) };
+
+		if (key.ifindex)
+			err = bpf_map_update_elem(fd, &key, &interfaces[i].rules, BPF_ANY);
+	}
 	return err;
 }
 
@@ -205,7 +240,9 @@ static int fill_idle(const struct eb_policy_maps *policies, const struct eb_rule
 	new->generation = old->generation + 1;
 	err = write_tries(policies, ruleset, idle);
 	if (!err)
-		err = write_ports(policies, ruleset->ports, idle);
+		err = eb_policy_maps_write_interfaces(policies, ruleset->interfaces, ruleset->interface_count, idle);
+	for (int number = 0; number < EB_NUMBERS && !err; number++)
+		err = write_number(policies, number, ruleset->numbers[number], idle);
 	if (!err)
 		err = bpf_map_update_elem(policies->maps->fd[EB_MAP_POLICY], &idle, new, BPF_ANY);
 	free(new);

@@ -33,6 +33,11 @@ void eb_policy_maps_close(struct eb_policy_maps *policies);
  * before. Returns 0; or negative errno, without having waited. */
 int eb_policy_maps_wait(const struct eb_policy_maps *policies);
 
+/* The rules of each interface that is there now, for the policy of this index; the others of that policy are forgotten.
+ * Returns 0 or negative errno. */
+int eb_policy_maps_write_interfaces(const struct eb_policy_maps *policies, const struct eb_interface_rules *interfaces,
+				    size_t count, __u32 policy);
+
 /* Completes a switch that was announced but not completed, because the agent was killed. Returns 0 or negative errno.
  * Sets *lost as eb_policy_maps_switch() does, if there was such a switch. */
 int eb_policy_maps_finish_interrupted(const struct eb_policy_maps *policies, struct eb_state *state,

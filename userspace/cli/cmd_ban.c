@@ -342,10 +342,11 @@ static bool allows(const struct eb_flow_rule *found, int rule)
 /* What an allow rule matches first passes all the same. */
 static void warn_of_allowed(struct session *session, const struct eb_prefix *prefix)
 {
-	struct eb_flow flow = { .family = prefix->family, .proto = -1, .dport = -1 };
 	struct eb_flow_rule *found = malloc(sizeof(*found));
 	char text[EB_PREFIX_TEXT_MAX];
+	struct eb_flow flow;
 
+	eb_flow_init(prefix->family, &flow);
 	memcpy(flow.src, prefix->addr, sizeof(flow.src));
 	eb_prefix_print(prefix, text);
 	if (!found || (!session_has_maps(session) && session_open_maps(session, SESSION_MAPS)) ||

@@ -43,7 +43,54 @@ static void append_prefixes(struct text *text, const char *name, const struct eb
 		append(text, " %s %zu prefixes", name, list->count);
 }
 
-static struct text match_text(const struct eb_match *match)
+static void append_ranges(struct text *text, enum eb_number number, const struct eb_ranges *ranges)
+{
+	static const char *const names[EB_NUMBERS] = {
+		[EB_DPORT] = "dport", [EB_SPORT] = "sport", [EB_LENGTH] = "length", [EB_VLAN] = "vlan",
+	};
+
+	for (size_t i = 0; i < ranges->count; i++) {
+		const struct eb_range *range = &ranges->items[i];
+
+		append(text, "%s%s%s", i ? "," : " ", i ? "" : names[number], i ? "" : " ");
+		if (number == EB_VLAN && !range->first)
+			append(text, "none");
+		else
+			append(text, "%u", range->first);
+		if (range->last != range->first)
+			append(text, "-%u", range->last);
+	}
+}
+
+static void append_flags(struct text *text, const struct eb_match *match)
+{
+	char set[64], clear[64];
+
+	if (!match->flags_set && !match->flags_clear)
+		return;
+	eb_tcp_flags_print(match->flags_set, "", set, sizeof(set));
+	eb_tcp_flags_print(match->flags_clear, "!", clear, sizeof(clear));
+	append(text, " flags %s%s%s", set, *set && *clear ? "," : "", clear);
+}
+
+static void append_icmp_types(struct text *text, const struct eb_octets *types, bool is_6)
+{
+	char name[EB_PROTOCOL_NAME_MAX];
+
+	for (int type = 0, count = 0; type < 256; type++)
+		if (eb_octets_have(types, type))
+			append(text, "%s%s", count++ ? "," : is_6 ? " icmpv6 type " : " icmp type ",
+			       eb_icmp_print(type, is_6, name));
+}
+
+static void append_interfaces(struct text *text, const struct eb_config *config, uint64_t interfaces)
+{
+	for (size_t i = 0, count = 0; i < config->interface_count; i++)
+		if (interfaces >> i & 1)
+			append(text, "%s%s", count++ ? "," : " interface ", config->interfaces[i]);
+}
+
+static struct text match_text(const struct eb_config *config, const struct eb_match *match)
 {
 	char proto[EB_PROTOCOL_NAME_MAX];
 	struct text text = { "" };
@@ -57,15 +104,16 @@ static struct text match_text(const struct eb_match *match)
 	if (match->dst_except.count)
 		append_prefixes(&text, "dst except", &match->dst_except);
 	for (int i = 0, count = 0; i < 256; i++)
-		if (eb_protocols_have(&match->protos, i))
+		if (eb_octets_have(&match->protos, i))
 			append(&text, "%s%s", count++ ? "," : " ", eb_protocol_print(i, proto));
-	for (size_t i = 0; i < match->dport_count; i++) {
-		const struct eb_port_range *range = &match->dports[i];
-
-		append(&text, "%s%u", i ? "," : " dport ", range->first);
-		if (range->last != range->first)
-			append(&text, "-%u", range->last);
-	}
+	for (int number = 0; number < EB_NUMBERS; number++)
+		append_ranges(&text, number, &match->numbers[number]);
+	append_flags(&text, match);
+	append_icmp_types(&text, &match->icmp_types, false);
+	append_icmp_types(&text, &match->icmpv6_types, true);
+	if (match->has_fragment)
+		append(&text, match->is_fragment ? " fragments" : " no fragments");
+	append_interfaces(&text, config, match->interfaces);
 	if (!*text.s)
 		append(&text, " everything");
 	memmove(text.s, text.s + 1, strlen(text.s)); /* the leading space */
@@ -92,7 +140,7 @@ static void fill_row(const void *arg, size_t row, struct table_cell *cells)
 	snprintf(cells[COLUMN_NAME].text.s, sizeof(cells->text.s), "%s", config->name);
 	snprintf(cells[COLUMN_ACTION].text.s, sizeof(cells->text.s), "%s%s", eb_action_name(config->action),
 		 config->monitor ? " (monitor)" : "");
-	cells[COLUMN_MATCH].text = match_text(&config->match);
+	cells[COLUMN_MATCH].text = match_text(checked->config, &config->match);
 	cells[COLUMN_PACKETS].text = print_limit(&rule->packets, false);
 	cells[COLUMN_BYTES].text = print_limit(&rule->bytes, true);
 	if (config->action == EB_LIMIT)
@@ -113,7 +161,7 @@ static json_t *rules_json(const struct checked *checked)
 		json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:s, s:o, s:o}", "name", config->name, "action",
 						      eb_action_name(config->action), "mode",
 						      config->monitor ? "monitor" : "enforce", "match",
-						      match_text(&config->match).s, "packets",
+						      match_text(checked->config, &config->match).s, "packets",
 						      print_json_limit(&rule->packets), "bytes",
 						      print_json_limit(&rule->bytes)));
 	}

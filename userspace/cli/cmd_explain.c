@@ -6,6 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <net/if.h>
+#include <netinet/in.h>
+
 #include <bpf/bpf.h>
 
 #include "base/clock.h"
@@ -15,11 +18,16 @@
 #include "cli/session.h"
 #include "config/limit.h"
 #include "config/protocol.h"
+#include "config/quantity.h"
 #include "maps/bans.h"
 #include "maps/classify.h"
 #include "policy/rules.h"
 
 #define PORT_MAX 65535
+#define ETHERNET_HEADER 14
+#define VLAN_TAG 4
+#define VLAN_MAX 4094
+#define IP_LENGTH_MAX 65535
 
 /* The shortest Ethernet frame, as XDP sees it: without its check sequence. */
 #define LENGTH_DEFAULT 60
@@ -141,10 +149,40 @@ static void explain_limit(struct explanation *explanation)
 	}
 }
 
+/* As options, each with a space before it. `length` of a candidate is the IP packet's, that of the option the
+ * frame's. */
+static size_t print_numbers(const struct eb_flow_candidate *candidate, char *out, size_t size)
+{
+	const int *numbers = candidate->numbers;
+	size_t used = 0;
+
+	if (numbers[EB_SPORT] >= 0)
+		used += snprintf(out + used, size - used, " --sport %d", numbers[EB_SPORT]);
+	if (numbers[EB_DPORT] >= 0)
+		used += snprintf(out + used, size - used, " --dport %d", numbers[EB_DPORT]);
+	if (numbers[EB_LENGTH] >= 0)
+		used += snprintf(out + used, size - used, " --length %d", numbers[EB_LENGTH] + ETHERNET_HEADER);
+	if (numbers[EB_VLAN] > 0)
+		used += snprintf(out + used, size - used, " --vlan %d", numbers[EB_VLAN]);
+	else if (!numbers[EB_VLAN])
+		used += snprintf(out + used, size - used, " --vlan none");
+	return used;
+}
+
+static size_t print_detail(int proto, int detail, char *out, size_t size)
+{
+	char name[EB_PROTOCOL_NAME_MAX], flags[64];
+
+	if (eb_flow_detail_of(proto) != EB_DETAIL_TCP)
+		return snprintf(out, size, " --icmp-type %s", eb_icmp_print(detail, proto == IPPROTO_ICMPV6, name));
+	eb_tcp_flags_print(detail, "", flags, sizeof(flags));
+	return snprintf(out, size, " --tcp-flags %s", *flags ? flags : "none");
+}
+
 /* The options that would lead to another rule. */
 static struct text candidate_options(const struct eb_flow *flow, const struct eb_flow_candidate *candidate)
 {
-	char proto[EB_PROTOCOL_NAME_MAX];
+	char proto[EB_PROTOCOL_NAME_MAX], interface[IF_NAMESIZE];
 	struct text text = { "" };
 	size_t used = 0;
 
@@ -153,8 +191,15 @@ static struct text candidate_options(const struct eb_flow *flow, const struct eb
 	if (candidate->proto >= 0)
 		used += snprintf(text.s + used, sizeof(text.s) - used, " --proto %s",
 				 eb_protocol_print(candidate->proto, proto));
-	if (candidate->dport >= 0)
-		snprintf(text.s + used, sizeof(text.s) - used, " --dport %d", candidate->dport);
+	used += print_numbers(candidate, text.s + used, sizeof(text.s) - used);
+	if (candidate->detail >= 0)
+		used += print_detail(flow->proto >= 0 ? flow->proto : candidate->proto, candidate->detail,
+				     text.s + used, sizeof(text.s) - used);
+	if (candidate->fragment >= 0)
+		used += snprintf(text.s + used, sizeof(text.s) - used, " --fragment %s",
+				 candidate->fragment == EB_FRAGMENT ? "first" : "none");
+	if (candidate->ifindex && if_indextoname(candidate->ifindex, interface))
+		snprintf(text.s + used, sizeof(text.s) - used, " --interface %s", interface);
 	return text;
 }
 
@@ -416,10 +461,9 @@ static void print_explanation(const struct explanation *explanation)
 
 /* The options as text. */
 struct flow_options {
-	const char *dst;
-	const char *proto;
-	int64_t dport;
-	int64_t length;
+	const char *dst, *proto, *tcp_flags, *icmp_type, *fragment, *vlan, *interface;
+	int64_t sport, dport;
+	int64_t length; /* of the frame; -1 when not given */
 };
 
 static enum cli_result parse_dst(const struct cli *cli, const char *text, struct eb_flow *flow)
@@ -435,6 +479,102 @@ static enum cli_result parse_dst(const struct cli *cli, const char *text, struct
 	return CLI_DONE;
 }
 
+static enum cli_result parse_proto(const struct cli *cli, const char *text, struct eb_flow *flow)
+{
+	flow->proto = eb_protocol_parse(text);
+	if (flow->proto >= 0)
+		return CLI_DONE;
+	return cli_misuse(cli, "--proto: %s is not a protocol; write a name like udp or a number from 0 to 255",
+			  eb_input_quote(text).text);
+}
+
+static enum cli_result parse_ports(const struct cli *cli, const struct flow_options *options, struct eb_flow *flow)
+{
+	bool has_port = options->dport >= 0 || options->sport >= 0;
+
+	flow->numbers[EB_DPORT] = options->dport;
+	flow->numbers[EB_SPORT] = options->sport;
+	if (has_port && flow->proto >= 0 && !eb_protocol_has_port(flow->proto))
+		return cli_misuse(cli, "--%s: protocol %s has no ports", options->dport >= 0 ? "dport" : "sport",
+				  options->proto);
+	return CLI_DONE;
+}
+
+/* "syn,ack", or "none". */
+static enum cli_result parse_tcp_flags(const struct cli *cli, const char *text, struct eb_flow *flow)
+{
+	char copy[64], *save = NULL;
+
+	if (flow->proto >= 0 && flow->proto != IPPROTO_TCP)
+		return cli_misuse(cli, "--tcp-flags: only TCP has flags");
+	flow->proto = IPPROTO_TCP;
+	flow->detail = 0;
+	snprintf(copy, sizeof(copy), "%s", strcmp(text, "none") ? text : "");
+	for (char *word = strtok_r(copy, ",", &save); word; word = strtok_r(NULL, ",", &save)) {
+		int flag = eb_tcp_flag_parse(word);
+
+		if (flag < 0)
+			return cli_misuse(cli, "--tcp-flags: %s is not a flag of TCP; write them like syn,ack, or none",
+					  eb_input_quote(word).text);
+		flow->detail |= flag;
+	}
+	return CLI_DONE;
+}
+
+/* Without a protocol, of the address family's own. */
+static enum cli_result parse_icmp_type(const struct cli *cli, const char *text, struct eb_flow *flow)
+{
+	if (flow->proto < 0)
+		flow->proto = flow->family == 4 ? IPPROTO_ICMP : IPPROTO_ICMPV6;
+	if (flow->proto != IPPROTO_ICMP && flow->proto != IPPROTO_ICMPV6)
+		return cli_misuse(cli, "--icmp-type: only ICMP and ICMPv6 have types");
+	flow->detail = eb_icmp_parse(text, flow->proto == IPPROTO_ICMPV6);
+	if (flow->detail >= 0)
+		return CLI_DONE;
+	return cli_misuse(cli, "--icmp-type: %s is not a type of %s; write a name like echo-request or a number from 0 "
+			  "to 255", eb_input_quote(text).text, flow->proto == IPPROTO_ICMP ? "ICMP" : "ICMPv6");
+}
+
+static enum cli_result parse_fragment(const struct cli *cli, const char *text, struct eb_flow *flow)
+{
+	bool is_first = !strcmp(text, "first");
+
+	flow->is_later = !strcmp(text, "later");
+	flow->fragment = is_first || flow->is_later ? EB_FRAGMENT : EB_WHOLE;
+	if (!is_first && !flow->is_later && strcmp(text, "none"))
+		return cli_misuse(cli, "--fragment: %s is not one of first, later, none", eb_input_quote(text).text);
+	if (flow->is_later && (flow->numbers[EB_DPORT] >= 0 || flow->numbers[EB_SPORT] >= 0 || flow->detail >= 0))
+		return cli_misuse(cli, "--fragment: a later fragment has no ports, flags or types");
+	return CLI_DONE;
+}
+
+static enum cli_result parse_vlan(const struct cli *cli, const char *text, struct eb_flow *flow)
+{
+	uint64_t id = 0;
+
+	if (strcmp(text, "none") && (eb_quantity_integer(text, &id) || !id || id > VLAN_MAX))
+		return cli_misuse(cli, "--vlan: %s is not a VLAN; write a number from 1 to %d, or none",
+				  eb_input_quote(text).text, VLAN_MAX);
+	flow->numbers[EB_VLAN] = id;
+	return CLI_DONE;
+}
+
+static enum cli_result parse_interface(const struct cli *cli, const char *text, struct eb_flow *flow)
+{
+	flow->ifindex = if_nametoindex(text);
+	return flow->ifindex ? CLI_DONE
+			     : cli_misuse(cli, "--interface: there is no %s", eb_input_quote(text).text);
+}
+
+/* The IP packet's length, of a frame with an Ethernet header and perhaps a tag. */
+static void set_length(int64_t frame, struct eb_flow *flow)
+{
+	int64_t length = frame - ETHERNET_HEADER - (flow->numbers[EB_VLAN] > 0 ? VLAN_TAG : 0);
+
+	if (frame >= 0)
+		flow->numbers[EB_LENGTH] = length < 0 ? 0 : length > IP_LENGTH_MAX ? IP_LENGTH_MAX : length;
+}
+
 static enum cli_result parse_flow(const struct cli *cli, const struct flow_options *options, struct eb_flow *flow)
 {
 	struct eb_prefix src;
@@ -443,37 +583,44 @@ static enum cli_result parse_flow(const struct cli *cli, const struct flow_optio
 		return cli_misuse(cli, "explain needs an address");
 	if (session_parse_address(cli, cli->args[0], &src))
 		return CLI_MISUSED;
-	*flow = (struct eb_flow){ .family = src.family, .proto = -1, .dport = options->dport };
+	eb_flow_init(src.family, flow);
 	memcpy(flow->src, src.addr, sizeof(flow->src));
-	if (options->dst && parse_dst(cli, options->dst, flow))
+	if ((options->dst && parse_dst(cli, options->dst, flow)) ||
+	    (options->proto && parse_proto(cli, options->proto, flow)) || parse_ports(cli, options, flow) ||
+	    (options->tcp_flags && parse_tcp_flags(cli, options->tcp_flags, flow)) ||
+	    (options->icmp_type && parse_icmp_type(cli, options->icmp_type, flow)) ||
+	    (options->fragment && parse_fragment(cli, options->fragment, flow)) ||
+	    (options->vlan && parse_vlan(cli, options->vlan, flow)) ||
+	    (options->interface && parse_interface(cli, options->interface, flow)))
 		return CLI_MISUSED;
-	if (options->proto)
-		flow->proto = eb_protocol_parse(options->proto);
-	if (options->proto && flow->proto < 0)
-		return cli_misuse(cli, "--proto: %s is not a protocol; write a name like udp or a number from 0 to 255",
-				  eb_input_quote(options->proto).text);
-	if (flow->dport >= 0 && flow->proto >= 0 && !eb_protocol_has_port(flow->proto))
-		return cli_misuse(cli, "--dport: protocol %s has no ports", options->proto);
+	set_length(options->length, flow);
 	return CLI_DONE;
 }
 
 enum cli_result cmd_explain(struct cli *cli, int argc, char **argv)
 {
-	struct flow_options options = { .dport = -1, .length = LENGTH_DEFAULT };
+	struct flow_options options = { .sport = -1, .dport = -1, .length = -1 };
 	const struct option_spec specs[] = {
 		{ "dst", 'd', OPTION_TEXT, &options.dst, 0 },
 		{ "proto", 'p', OPTION_TEXT, &options.proto, 0 },
+		{ "sport", 0, OPTION_NUMBER, &options.sport, PORT_MAX },
 		{ "dport", 0, OPTION_NUMBER, &options.dport, PORT_MAX },
+		{ "tcp-flags", 0, OPTION_TEXT, &options.tcp_flags, 0 },
+		{ "icmp-type", 0, OPTION_TEXT, &options.icmp_type, 0 },
 		{ "length", 'l', OPTION_NUMBER, &options.length, EB_TOKENS_MAX - 1 },
+		{ "fragment", 0, OPTION_TEXT, &options.fragment, 0 },
+		{ "vlan", 0, OPTION_TEXT, &options.vlan, 0 },
+		{ "interface", 'i', OPTION_TEXT, &options.interface, 0 },
 	};
 	struct explanation explanation = { .verdict = EB_PASS };
 	struct session session;
 	enum cli_result result;
 	int err;
 
-	if (options_parse(cli, argc, argv, specs, 4, 1) || parse_flow(cli, &options, &explanation.flow))
+	if (options_parse(cli, argc, argv, specs, sizeof(specs) / sizeof(specs[0]), 1) ||
+	    parse_flow(cli, &options, &explanation.flow))
 		return CLI_MISUSED;
-	explanation.length = options.length;
+	explanation.length = options.length < 0 ? LENGTH_DEFAULT : options.length;
 	result = session_open(cli, SESSION_BUCKETS, &session);
 	err = result ? 0 : find_out(&session, &explanation);
 	if (err)

@@ -95,15 +95,17 @@ static bool parse_address(char *text, uint8_t *family, uint8_t addr[16])
 static bool parse_connection(char *text, struct eb_rules_packet *out)
 {
 	char local[INET6_ADDRSTRLEN + 32], peer[INET6_ADDRSTRLEN + 32];
-	unsigned int port;
+	unsigned int sport, dport;
 	uint8_t family;
 
-	*out = (struct eb_rules_packet){ .proto = IPPROTO_TCP };
-	if (sscanf(text, "%77s %*u %77s %u", peer, local, &port) != 3 || port > UINT16_MAX ||
+	*out = (struct eb_rules_packet){ 0 };
+	if (sscanf(text, "%77s %u %77s %u", peer, &sport, local, &dport) != 4 ||
+	    sport > UINT16_MAX || dport > UINT16_MAX ||
 	    !parse_address(peer, &out->family, out->src) || !parse_address(local, &family, out->dst) ||
 	    family != out->family)
 		return false;
-	out->dport = port;
+	out->sport = sport;
+	out->dport = dport;
 	strcpy(text, peer);
 	return true;
 }

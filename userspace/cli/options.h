@@ -24,7 +24,7 @@ struct option_spec {
 	int64_t max;
 };
 
-#define OPTIONS_MAX 8
+#define OPTIONS_MAX 12
 
 /*
  * Parses the options of a command and those of all commands (--json, --config, --redis-config), in any order with the

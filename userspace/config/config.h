@@ -36,8 +36,13 @@ struct eb_prefix_list {
 	size_t count;
 };
 
-struct eb_port_range {
+struct eb_range {
 	uint16_t first, last; /* host byte order, inclusive */
+};
+
+struct eb_ranges {
+	struct eb_range *items;
+	size_t count;
 };
 
 /* The list of a match to which a file belongs. */
@@ -74,9 +79,13 @@ struct eb_match {
 	bool skip_bad;             /* on_bad_line: skip */
 	bool watch;
 	bool has_proto;            /* the rule has this condition; then the set is not empty */
-	struct eb_protocols protos;
-	struct eb_port_range *dports;
-	size_t dport_count; /* 0: any port */
+	struct eb_octets protos;
+	struct eb_ranges numbers[EB_NUMBERS]; /* by enum eb_number; none for any */
+	uint8_t flags_set, flags_clear; /* of TCP, as in its header; both 0 for any */
+	bool has_icmp_type;
+	struct eb_octets icmp_types, icmpv6_types;
+	bool has_fragment, is_fragment; /* a condition is there; which one */
+	uint64_t interfaces;       /* bit n for eb_config.interfaces[n]; 0 for any */
 };
 
 /* `tokens` per `period_ns` nanoseconds, at most `burst` tokens at once. All three are 0 if there is no limit. For

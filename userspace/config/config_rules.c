@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include <errno.h>
+#include <linux/ethtool.h>
+#include <linux/sockios.h>
+#include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -18,6 +21,7 @@
 #define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
 
 #define ETHERNET_HEADER 14
+#define IP_HEADER_MIN 20
 #define LIST_FILES_MAX 32 /* of a rule */
 #define DEFAULT_MTU 1500 /* of an interface that is not there yet */
 
@@ -27,6 +31,12 @@ struct rule_reader {
 };
 
 /* --- match --- */
+
+/* Of the readers of match_keys, whose `into` is a struct rule_reader. */
+static struct eb_match *match_of(void *into)
+{
+	return &((struct rule_reader *)into)->rule->match;
+}
 
 /* A list, or one item in its place. */
 static int read_items(const struct eb_yaml_value *value,
@@ -41,7 +51,7 @@ static int read_items(const struct eb_yaml_value *value,
 
 static int read_protocol(const struct eb_yaml_value *value, void *into)
 {
-	struct eb_match *match = into;
+	struct eb_match *match = match_of(into);
 	const char *text;
 	int err = eb_yaml_text(value, &text), proto;
 
@@ -52,7 +62,7 @@ static int read_protocol(const struct eb_yaml_value *value, void *into)
 		return eb_yaml_fail(value, "%s is not a protocol; write a name like udp or a number from 0 to 255",
 				    eb_input_quote(text).text);
 	match->has_proto = true;
-	eb_protocols_add(&match->protos, proto);
+	eb_octets_add(&match->protos, proto);
 	return 0;
 }
 
@@ -61,7 +71,28 @@ static int read_proto(const struct eb_yaml_value *value, void *into)
 	return read_items(value, read_protocol, into);
 }
 
-static int parse_ports(const char *text, struct eb_port_range *out)
+/* --- ranges --- */
+
+struct number_kind {
+	const char *noun, *example;
+	uint16_t min, max;
+	const char *or_else; /* what else can be written */
+};
+
+static const struct number_kind number_kinds[EB_NUMBERS] = {
+	[EB_DPORT] = { "port", "1000-2000", 0, UINT16_MAX, "" },
+	[EB_SPORT] = { "port", "1000-2000", 0, UINT16_MAX, "" },
+	/* Of an IPv4 header alone; what is longer than the maximum counts as that. */
+	[EB_LENGTH] = { "length", "0-63", 0, UINT16_MAX, "" },
+	[EB_VLAN] = { "VLAN id", "100-199", 1, 4094, ", or none for untagged" },
+};
+
+struct number_reader {
+	struct eb_match *match;
+	enum eb_number number;
+};
+
+static int parse_range(const char *text, const struct number_kind *kind, struct eb_range *out)
 {
 	const char *dash = strchr(text, '-');
 	uint64_t first, last;
@@ -75,56 +106,273 @@ static int parse_ports(const char *text, struct eb_port_range *out)
 	}
 	if (eb_quantity_integer(dash ? start : text, &first) || eb_quantity_integer(dash ? dash + 1 : text, &last))
 		return -EINVAL;
-	if (first > last || last > UINT16_MAX)
+	if (first > last || first < kind->min || last > kind->max)
 		return -ERANGE;
-	*out = (struct eb_port_range){ .first = first, .last = last };
+	*out = (struct eb_range){ .first = first, .last = last };
 	return 0;
 }
 
 /* The room is the power of two that holds the count. */
-static int add_ports(struct eb_match *match, struct eb_port_range range)
+static int add_range(struct eb_ranges *ranges, struct eb_range range)
 {
-	struct eb_port_range *grown;
-	size_t count = match->dport_count;
+	struct eb_range *grown;
+	size_t count = ranges->count;
 
 	if (!(count & (count - 1))) {
-		grown = reallocarray(match->dports, count ? 2 * count : 1, sizeof(*grown));
+		grown = reallocarray(ranges->items, count ? 2 * count : 1, sizeof(*grown));
 		if (!grown)
 			return -ENOMEM;
-		match->dports = grown;
+		ranges->items = grown;
 	}
-	match->dports[match->dport_count++] = range;
+	ranges->items[ranges->count++] = range;
 	return 0;
 }
 
-static int read_port(const struct eb_yaml_value *value, void *into)
+static int read_range(const struct eb_yaml_value *value, void *into)
 {
-	struct eb_match *match = into;
-	struct eb_port_range range;
+	struct number_reader *reader = into;
+	const struct number_kind *kind = &number_kinds[reader->number];
+	struct eb_range range = { 0, 0 };
 	const char *text;
 	int err = eb_yaml_text(value, &text);
 
 	if (err)
 		return err;
-	err = parse_ports(text, &range);
+	if (reader->number == EB_VLAN && !strcmp(text, "none"))
+		return add_range(&reader->match->numbers[EB_VLAN], range);
+	err = parse_range(text, kind, &range);
 	if (err == -ERANGE)
-		return eb_yaml_fail(value, "%s is not within 0 to 65535, the lower port first",
-				    eb_input_quote(text).text);
+		return eb_yaml_fail(value, "%s is not within %u to %u, the lower %s first%s", eb_input_quote(text).text,
+				    kind->min, kind->max, kind->noun, kind->or_else);
 	if (err)
-		return eb_yaml_fail(value, "%s is not a port; write a number, or a range like \"1000-2000\"",
-				    eb_input_quote(text).text);
-	return add_ports(match, range);
+		return eb_yaml_fail(value, "%s is not a %s; write a number, or a range like \"%s\"%s",
+				    eb_input_quote(text).text, kind->noun, kind->example, kind->or_else);
+	if (reader->number == EB_LENGTH && range.last < IP_HEADER_MIN)
+		return eb_yaml_fail(value, "%s is less than any IP packet has; an IPv4 header alone has %d bytes",
+				    eb_input_quote(text).text, IP_HEADER_MIN);
+	return add_range(&reader->match->numbers[reader->number], range);
+}
+
+static int read_number(const struct eb_yaml_value *value, struct eb_match *match, enum eb_number number)
+{
+	struct number_reader reader = { .match = match, .number = number };
+
+	return read_items(value, read_range, &reader);
+}
+
+static int refuse_without_ports(const struct eb_yaml_value *value, const struct eb_match *match)
+{
+	for (int proto = 0; proto < 256; proto++)
+		if (eb_octets_have(&match->protos, proto) && !eb_protocol_has_port(proto))
+			return eb_yaml_fail(value, "protocol %d has no ports; use tcp, udp, sctp, dccp or udplite",
+					    proto);
+	return 0;
 }
 
 static int read_dport(const struct eb_yaml_value *value, void *into)
 {
-	struct eb_match *match = into;
+	int err = refuse_without_ports(value, match_of(into));
+
+	return err ? err : read_number(value, match_of(into), EB_DPORT);
+}
+
+static int read_sport(const struct eb_yaml_value *value, void *into)
+{
+	int err = refuse_without_ports(value, match_of(into));
+
+	return err ? err : read_number(value, match_of(into), EB_SPORT);
+}
+
+static int read_length(const struct eb_yaml_value *value, void *into)
+{
+	return read_number(value, match_of(into), EB_LENGTH);
+}
+
+/* Whether the card takes a tag off before the program sees the frame. */
+static bool strips_tags(const char *interface)
+{
+	struct ethtool_value flags = { .cmd = ETHTOOL_GFLAGS };
+	struct ifreq request = { .ifr_data = (void *)&flags };
+	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	bool strips;
+
+	if (fd < 0)
+		return false;
+	strcpy(request.ifr_name, interface);
+	strips = !ioctl(fd, SIOCETHTOOL, &request) && flags.data & ETH_FLAG_RXVLAN;
+	close(fd);
+	return strips;
+}
+
+static int read_vlan(const struct eb_yaml_value *value, void *into)
+{
+	const struct eb_config *config = ((struct rule_reader *)into)->config;
+	int err = read_number(value, match_of(into), EB_VLAN);
+
+	for (size_t i = 0; i < config->interface_count && !err; i++)
+		if (strips_tags(config->interfaces[i]))
+			return eb_yaml_warn(value, "%s can take tags off before they are seen, and its frames count "
+					    "as none then; turn it off: ethtool -K %s rxvlan off",
+					    config->interfaces[i], config->interfaces[i]);
+	return err;
+}
+
+/* --- flags of TCP, types of ICMP --- */
+
+/* Whether a rule with this key can match a packet of a protocol that it asks for. */
+static int refuse_unless_among(const struct eb_yaml_value *value, const struct eb_match *match, int first, int second,
+			       const char *what)
+{
+	char name[EB_PROTOCOL_NAME_MAX];
 
 	for (int proto = 0; proto < 256; proto++)
-		if (eb_protocols_have(&match->protos, proto) && !eb_protocol_has_port(proto))
-			return eb_yaml_fail(value, "protocol %d has no ports; use tcp, udp, sctp, dccp or udplite",
-					    proto);
-	return read_items(value, read_port, match);
+		if (eb_octets_have(&match->protos, proto) && proto != first && proto != second)
+			return eb_yaml_fail(value, "protocol %s has no %s", eb_protocol_print(proto, name), what);
+	return 0;
+}
+
+static int read_flag(const struct eb_yaml_value *value, void *into)
+{
+	struct eb_match *match = match_of(into);
+	const char *text;
+	bool is_clear;
+	int err = eb_yaml_text(value, &text), flag;
+
+	if (err)
+		return err;
+	is_clear = text[0] == '!';
+	flag = eb_tcp_flag_parse(text + is_clear);
+	if (flag < 0)
+		return eb_yaml_fail(value, "%s is not a flag of TCP; known are fin, syn, rst, psh, ack, urg, ece and "
+				    "cwr, or \"!ack\" for not set", eb_input_quote(text).text);
+	if ((is_clear ? match->flags_set : match->flags_clear) & flag)
+		return eb_yaml_fail(value, "%s is asked for set and not set: that matches no packet",
+				    eb_input_quote(text + is_clear).text);
+	*(is_clear ? &match->flags_clear : &match->flags_set) |= flag;
+	return 0;
+}
+
+/* `syn` and nothing else means the packets that open a connection, not the answers to them. */
+static int read_tcp_flags(const struct eb_yaml_value *value, void *into)
+{
+	struct eb_match *match = match_of(into);
+	int err = refuse_unless_among(value, match, IPPROTO_TCP, IPPROTO_TCP, "flags; use tcp");
+
+	if (!err)
+		err = read_items(value, read_flag, into);
+	if (!err && match->flags_set == EB_TCP_SYN && !match->flags_clear)
+		match->flags_clear = EB_TCP_ACK;
+	return err;
+}
+
+/* Whether a rule wants packets of a protocol: without `proto`, of both. */
+static bool wants_proto(const struct eb_match *match, int proto)
+{
+	return !match->has_proto || eb_octets_have(&match->protos, proto);
+}
+
+static int add_icmp_number(const struct eb_yaml_value *value, struct eb_match *match, uint64_t number)
+{
+	bool is_4 = wants_proto(match, IPPROTO_ICMP), is_6 = wants_proto(match, IPPROTO_ICMPV6);
+
+	if (number > UINT8_MAX)
+		return eb_yaml_fail(value, "\"%llu\" is not a type; a number from 0 to 255, or a name like "
+				    "echo-request", (unsigned long long)number);
+	if (is_4 && is_6)
+		return eb_yaml_fail(value, "\"%llu\" means one thing in ICMP and another one in ICMPv6; add proto: "
+				    "icmp or proto: icmpv6, or write a name like echo-request",
+				    (unsigned long long)number);
+	eb_octets_add(is_4 ? &match->icmp_types : &match->icmpv6_types, number);
+	return 0;
+}
+
+static int refuse_icmp_name(const struct eb_yaml_value *value, const struct eb_match *match, const char *text)
+{
+	bool is_4 = wants_proto(match, IPPROTO_ICMP), is_6 = wants_proto(match, IPPROTO_ICMPV6);
+	const char *nearest = eb_icmp_nearest(text, is_4, is_6);
+
+	if (nearest)
+		return eb_yaml_fail(value, "%s is not a type of %s; did you mean \"%s\"?", eb_input_quote(text).text,
+				    !is_6 ? "ICMP" : !is_4 ? "ICMPv6" : "ICMP or ICMPv6", nearest);
+	return eb_yaml_fail(value, "%s is not a type of %s; write a name like echo-request or a number from 0 to 255",
+			    eb_input_quote(text).text, !is_6 ? "ICMP" : !is_4 ? "ICMPv6" : "ICMP or ICMPv6");
+}
+
+static int read_icmp_item(const struct eb_yaml_value *value, void *into)
+{
+	struct eb_match *match = match_of(into);
+	uint64_t number;
+	const char *text;
+	int err = eb_yaml_text(value, &text), type, type6;
+
+	if (err)
+		return err;
+	if (!eb_quantity_integer(text, &number))
+		return add_icmp_number(value, match, number);
+	type = wants_proto(match, IPPROTO_ICMP) ? eb_icmp_parse(text, false) : -EINVAL;
+	type6 = wants_proto(match, IPPROTO_ICMPV6) ? eb_icmp_parse(text, true) : -EINVAL;
+	if (type < 0 && type6 < 0)
+		return refuse_icmp_name(value, match, text);
+	if (type >= 0)
+		eb_octets_add(&match->icmp_types, type);
+	if (type6 >= 0)
+		eb_octets_add(&match->icmpv6_types, type6);
+	return 0;
+}
+
+static int read_icmp_type(const struct eb_yaml_value *value, void *into)
+{
+	struct eb_match *match = match_of(into);
+	int err = refuse_unless_among(value, match, IPPROTO_ICMP, IPPROTO_ICMPV6, "types; use icmp or icmpv6");
+
+	if (err)
+		return err;
+	if (match->numbers[EB_DPORT].count || match->numbers[EB_SPORT].count)
+		return eb_yaml_fail(value, "ICMP has no ports: with dport or sport it matches no packet");
+	if (match->flags_set || match->flags_clear)
+		return eb_yaml_fail(value, "ICMP has no flags: with tcp_flags it matches no packet");
+	match->has_icmp_type = true;
+	return read_items(value, read_icmp_item, into);
+}
+
+/* --- where a packet comes in --- */
+
+static int read_interface(const struct eb_yaml_value *value, void *into)
+{
+	const struct eb_config *config = ((struct rule_reader *)into)->config;
+	const char *text, *nearest = NULL;
+	unsigned int least = UINT32_MAX;
+	int err = eb_yaml_text(value, &text);
+
+	if (err)
+		return err;
+	for (size_t i = 0; i < config->interface_count; i++) {
+		unsigned int distance = eb_input_distance(text, config->interfaces[i]);
+
+		if (!distance) {
+			match_of(into)->interfaces |= 1ULL << i;
+			return 0;
+		}
+		if (distance < least) {
+			least = distance;
+			nearest = config->interfaces[i];
+		}
+	}
+	return eb_yaml_fail(value, "%s is not one of interfaces; did you mean \"%s\"?",
+			    eb_input_quote(text).text, nearest);
+}
+
+static int read_interfaces(const struct eb_yaml_value *value, void *into)
+{
+	return read_items(value, read_interface, into);
+}
+
+static int read_fragment(const struct eb_yaml_value *value, void *into)
+{
+	struct eb_match *match = match_of(into);
+
+	match->has_fragment = true;
+	return eb_yaml_bool(value, &match->is_fragment);
 }
 
 static int read_prefix(const struct eb_yaml_value *value, void *into)
@@ -142,7 +390,7 @@ static int read_prefix(const struct eb_yaml_value *value, void *into)
 
 static int read_src(const struct eb_yaml_value *value, void *into)
 {
-	struct eb_match *match = into;
+	struct eb_match *match = match_of(into);
 
 	match->has_src = true;
 	return read_items(value, read_prefix, &match->src);
@@ -150,7 +398,7 @@ static int read_src(const struct eb_yaml_value *value, void *into)
 
 static int read_dst(const struct eb_yaml_value *value, void *into)
 {
-	struct eb_match *match = into;
+	struct eb_match *match = match_of(into);
 
 	match->has_dst = true;
 	return read_items(value, read_prefix, &match->dst);
@@ -222,34 +470,34 @@ static int read_files(const struct eb_yaml_value *value, struct eb_match *match,
 
 static int read_src_file(const struct eb_yaml_value *value, void *into)
 {
-	return read_files(value, into, EB_LIST_SRC);
+	return read_files(value, match_of(into), EB_LIST_SRC);
 }
 
 static int read_dst_file(const struct eb_yaml_value *value, void *into)
 {
-	return read_files(value, into, EB_LIST_DST);
+	return read_files(value, match_of(into), EB_LIST_DST);
 }
 
 /* --- exceptions --- */
 
 static int read_src_except(const struct eb_yaml_value *value, void *into)
 {
-	return read_items(value, read_prefix, &((struct eb_match *)into)->src_except);
+	return read_items(value, read_prefix, &match_of(into)->src_except);
 }
 
 static int read_dst_except(const struct eb_yaml_value *value, void *into)
 {
-	return read_items(value, read_prefix, &((struct eb_match *)into)->dst_except);
+	return read_items(value, read_prefix, &match_of(into)->dst_except);
 }
 
 static int read_src_except_file(const struct eb_yaml_value *value, void *into)
 {
-	return read_files(value, into, EB_LIST_SRC_EXCEPT);
+	return read_files(value, match_of(into), EB_LIST_SRC_EXCEPT);
 }
 
 static int read_dst_except_file(const struct eb_yaml_value *value, void *into)
 {
-	return read_files(value, into, EB_LIST_DST_EXCEPT);
+	return read_files(value, match_of(into), EB_LIST_DST_EXCEPT);
 }
 
 /* Without a side it is that of the addresses that the rule asks for, or the source where it asks for none. */
@@ -263,7 +511,7 @@ static int check_one_side(const struct eb_yaml_value *value, const struct eb_mat
 
 static int read_except(const struct eb_yaml_value *value, void *into)
 {
-	struct eb_match *match = into;
+	struct eb_match *match = match_of(into);
 	int err = check_one_side(value, match);
 
 	if (err)
@@ -273,7 +521,7 @@ static int read_except(const struct eb_yaml_value *value, void *into)
 
 static int read_except_file(const struct eb_yaml_value *value, void *into)
 {
-	struct eb_match *match = into;
+	struct eb_match *match = match_of(into);
 	int err = check_one_side(value, match);
 
 	if (err)
@@ -284,7 +532,7 @@ static int read_except_file(const struct eb_yaml_value *value, void *into)
 static int read_on_bad_line(const struct eb_yaml_value *value, void *into)
 {
 	static const char *const names[] = { "refuse", "skip" };
-	struct eb_match *match = into;
+	struct eb_match *match = match_of(into);
 	unsigned int choice;
 	int err = eb_yaml_choice(value, names, ARRAY_SIZE(names), &choice);
 
@@ -295,7 +543,7 @@ static int read_on_bad_line(const struct eb_yaml_value *value, void *into)
 
 static int read_watch(const struct eb_yaml_value *value, void *into)
 {
-	return eb_yaml_bool(value, &((struct eb_match *)into)->watch);
+	return eb_yaml_bool(value, &match_of(into)->watch);
 }
 
 /* --- limits --- */
@@ -449,7 +697,7 @@ static void default_new_sources(const struct eb_config *config, struct eb_rate *
 /* --- a rule --- */
 
 /* What a list's files are read by comes before them, the addresses before their exceptions, and the protocol before the
- * ports, which not every protocol has. */
+ * ports, flags and types, which not every protocol has. */
 static const struct eb_yaml_key match_keys[] = {
 	{ "src", read_src, false },
 	{ "dst", read_dst, false },
@@ -465,12 +713,19 @@ static const struct eb_yaml_key match_keys[] = {
 	{ "dst_except_file", read_dst_except_file, false },
 	{ "proto", read_proto, false },
 	{ "dport", read_dport, false },
+	{ "sport", read_sport, false },
+	{ "tcp_flags", read_tcp_flags, false },
+	{ "icmp_type", read_icmp_type, false },
+	{ "length", read_length, false },
+	{ "fragment", read_fragment, false },
+	{ "vlan", read_vlan, false },
+	{ "interface", read_interfaces, false },
 };
 
 static int read_match(const struct eb_yaml_value *value, void *into)
 {
-	struct eb_match *match = &((struct rule_reader *)into)->rule->match;
-	int err = eb_yaml_read_map(value, match_keys, ARRAY_SIZE(match_keys), match, NULL);
+	struct eb_match *match = match_of(into);
+	int err = eb_yaml_read_map(value, match_keys, ARRAY_SIZE(match_keys), into, NULL);
 
 	if (!err && (match->watch || match->skip_bad) && !match->file_count)
 		return eb_yaml_fail(value, "watch and on_bad_line apply to files, and the rule has none; name one, as "
@@ -602,8 +857,12 @@ static void init_rule(struct eb_rule_config *rule, unsigned int line)
 
 static bool matches_all(const struct eb_match *match)
 {
-	return !match->has_src && !match->has_dst && !match->has_proto && !match->dport_count &&
-	       !match->src_except.count && !match->dst_except.count;
+	for (int number = 0; number < EB_NUMBERS; number++)
+		if (match->numbers[number].count)
+			return false;
+	return !match->has_src && !match->has_dst && !match->has_proto && !match->src_except.count &&
+	       !match->dst_except.count && !match->flags_set && !match->flags_clear && !match->has_icmp_type &&
+	       !match->has_fragment && !match->interfaces;
 }
 
 /* What an enforced rule denies of all packets, in words; NULL where that depends. */
@@ -742,7 +1001,7 @@ static void free_match(struct eb_match *match)
 	eb_prefix_list_done(&match->dst);
 	eb_prefix_list_done(&match->src_except);
 	eb_prefix_list_done(&match->dst_except);
-	free(match->dports);
+	free(match->numbers[EB_DPORT].items);
 }
 
 void eb_config_rules_free(struct eb_rule_config *rules, size_t count)

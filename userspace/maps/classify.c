@@ -10,8 +10,6 @@
 #include "config/protocol.h"
 #include "maps/classify.h"
 
-#define PORTS 65536
-
 /* A policy can be replaced twice while it is being read, but not again and again. */
 #define READ_TRIES 10
 
@@ -28,6 +26,27 @@ struct sets {
 	uint64_t sure;
 	uint64_t possible;
 };
+
+void eb_flow_init(uint8_t family, struct eb_flow *out)
+{
+	*out = (struct eb_flow){ .family = family, .proto = -1, .detail = -1, .fragment = -1 };
+	for (int number = 0; number < EB_NUMBERS; number++)
+		out->numbers[number] = -1;
+}
+
+enum eb_detail eb_flow_detail_of(int proto)
+{
+	switch (proto) {
+	case IPPROTO_TCP:
+		return EB_DETAIL_TCP;
+	case IPPROTO_ICMP:
+		return EB_DETAIL_ICMP;
+	case IPPROTO_ICMPV6:
+		return EB_DETAIL_ICMPV6;
+	default:
+		return EB_DETAIL_NONE;
+	}
+}
 
 static uint64_t first_rules(uint32_t count)
 {
@@ -114,33 +133,115 @@ static struct sets rules_of_any_protocol(const struct eb_policy *policy, bool ha
 	return sets;
 }
 
-static int rules_of_port(const struct look *look, uint16_t port, uint64_t *out)
+static int rules_of_value(const struct look *look, enum eb_number number, int value, uint64_t *out)
 {
-	uint32_t key = EB_PORT(look->index, port);
+	uint32_t key = EB_NUMBER(look->index, number, value);
 
-	*out = look->policy->port_any;
-	if (!(look->policy->uses & EB_USES_PORT))
+	*out = look->policy->number_any[number];
+	if (!(look->policy->uses & EB_USES_NUMBER(number)))
 		return 0;
-	return bpf_map_lookup_elem(look->maps->fd[EB_MAP_PORTS], &key, out);
+	return bpf_map_lookup_elem(look->maps->fd[EB_MAP_NUMBERS], &key, out);
 }
 
+/* Leaves in *sets what matches this too. */
+static void narrow(struct sets *sets, uint64_t sure, uint64_t possible)
+{
+	sets->sure &= sure;
+	sets->possible &= possible;
+}
+
+static int narrow_by_number(const struct look *look, enum eb_number number, struct sets *sets)
+{
+	int value = look->flow->numbers[number];
+	uint64_t rules;
+	int err;
+
+	if (value < 0) {
+		narrow(sets, look->policy->number_any[number], UINT64_MAX);
+		return 0;
+	}
+	err = rules_of_value(look, number, value, &rules);
+	if (!err)
+		narrow(sets, rules, rules);
+	return err;
+}
+
+/* What a later fragment hides. */
+static struct sets rules_of_hidden(const struct look *look)
+{
+	const struct eb_policy *policy = look->policy;
+	uint64_t rules = policy->port_unknown & policy->detail[EB_DETAIL_NONE][0];
+	struct sets sets = { rules, rules };
+
+	if (look->flow->family == 6)
+		return (struct sets){ policy->l4_unknown, policy->l4_unknown };
+	if (look->flow->proto >= 0)
+		narrow(&sets, policy->proto[look->flow->proto], policy->proto[look->flow->proto]);
+	else
+		narrow(&sets, rules_of_any_protocol(policy, false).sure, rules_of_any_protocol(policy, false).possible);
+	return sets;
+}
+
+/* Rules that ask for ports, flags or types are in no set of a protocol that has none. */
 static int transport(const struct look *look, struct sets *sets)
 {
 	const struct eb_policy *policy = look->policy;
-	int proto = look->flow->proto, dport = look->flow->dport, err = 0;
-	struct sets ports = { .sure = policy->port_any, .possible = UINT64_MAX };
-	struct sets protos = rules_of_any_protocol(policy, dport >= 0);
+	const struct eb_flow *flow = look->flow;
+	bool has_port = flow->numbers[EB_DPORT] >= 0 || flow->numbers[EB_SPORT] >= 0;
+	int err;
 
-	if (dport >= 0) {
-		err = rules_of_port(look, dport, &ports.sure);
-		ports.possible = ports.sure;
-	} else if (proto >= 0 && !eb_protocol_has_port(proto)) {
-		ports.possible = policy->port_any;
+	if (flow->is_later) {
+		*sets = rules_of_hidden(look);
+		return 0;
 	}
-	if (proto >= 0)
-		protos.sure = protos.possible = policy->proto[proto];
-	sets->sure = protos.sure & ports.sure;
-	sets->possible = protos.possible & ports.possible;
+	*sets = rules_of_any_protocol(policy, has_port);
+	if (flow->proto >= 0)
+		sets->sure = sets->possible = policy->proto[flow->proto];
+	if (flow->detail >= 0)
+		narrow(sets, policy->detail[eb_flow_detail_of(flow->proto)][flow->detail],
+		       policy->detail[eb_flow_detail_of(flow->proto)][flow->detail]);
+	else
+		narrow(sets, policy->detail_any, UINT64_MAX);
+	err = narrow_by_number(look, EB_DPORT, sets);
+	return err ? err : narrow_by_number(look, EB_SPORT, sets);
+}
+
+static int rules_of_interface(const struct look *look, int ifindex, uint64_t *out)
+{
+	struct eb_interface_key key = { .policy = look->index, .ifindex = ifindex };
+	int err = bpf_map_lookup_elem(look->maps->fd[EB_MAP_INTERFACES], &key, out);
+
+	if (err == -ENOENT)
+		*out = look->policy->interface_any;
+	return err == -ENOENT ? 0 : err;
+}
+
+/* Length, VLAN, fragment, interface. */
+static int rest(const struct look *look, struct sets *sets)
+{
+	const struct eb_policy *policy = look->policy;
+	const struct eb_flow *flow = look->flow;
+	const __u64 *fragment = policy->fragment;
+	uint64_t rules;
+	int err;
+
+	*sets = (struct sets){ UINT64_MAX, UINT64_MAX };
+	if (flow->fragment < 0)
+		narrow(sets, fragment[EB_WHOLE] & fragment[EB_FRAGMENT], fragment[EB_WHOLE] | fragment[EB_FRAGMENT]);
+	else
+		narrow(sets, fragment[flow->fragment], fragment[flow->fragment]);
+	err = narrow_by_number(look, EB_LENGTH, sets);
+	if (!err)
+		err = narrow_by_number(look, EB_VLAN, sets);
+	if (err)
+		return err;
+	if (!flow->ifindex) {
+		narrow(sets, policy->interface_any, UINT64_MAX);
+		return 0;
+	}
+	err = rules_of_interface(look, flow->ifindex, &rules);
+	if (!err)
+		narrow(sets, rules, rules);
 	return err;
 }
 
@@ -171,14 +272,39 @@ static int find_destination(const struct look *look, uint64_t bit, uint8_t addr[
 	return 0;
 }
 
-/* Some port that a rule accepts. */
-static int find_port(const struct look *look, uint64_t bit)
+/* Some port, length or VLAN that a rule accepts. */
+static int find_value(const struct look *look, enum eb_number number, uint64_t bit)
 {
 	uint64_t rules;
 
-	for (int port = 0; port < PORTS; port++)
-		if (!rules_of_port(look, port, &rules) && rules & bit)
-			return port;
+	for (int value = 0; value < EB_NUMBER_SIZE(number); value++)
+		if (!rules_of_value(look, number, value, &rules) && rules & bit)
+			return value;
+	return -ENOENT;
+}
+
+/* Some flags or type of this protocol that a rule accepts. */
+static int find_detail(const struct look *look, int proto, uint64_t bit)
+{
+	for (int byte = 0; byte < 256; byte++)
+		if (look->policy->detail[eb_flow_detail_of(proto)][byte] & bit)
+			return byte;
+	return -ENOENT;
+}
+
+/* Some interface that a rule accepts. */
+static int find_interface(const struct look *look, uint64_t bit)
+{
+	int fd = look->maps->fd[EB_MAP_INTERFACES];
+	struct eb_interface_key key;
+	uint64_t rules;
+	int err = bpf_map_get_next_key(fd, NULL, &key);
+
+	while (!err) {
+		if (key.policy == look->index && !bpf_map_lookup_elem(fd, &key, &rules) && rules & bit)
+			return key.ifindex;
+		err = bpf_map_get_next_key(fd, &key, &key);
+	}
 	return -ENOENT;
 }
 
@@ -202,17 +328,67 @@ static int find_protocol(const struct eb_policy *policy, uint64_t bit, bool has_
 static int match(const struct look *look, struct sets *out)
 {
 	uint64_t exist = first_rules(look->policy->rule_count);
-	struct sets address, l4;
+	struct sets address, l4, others;
 	int err;
 
 	err = addresses(look, &address);
 	if (!err)
 		err = transport(look, &l4);
+	if (!err)
+		err = rest(look, &others);
 	if (err)
 		return err;
-	out->sure = address.sure & l4.sure & exist;
-	out->possible = address.possible & l4.possible & exist;
+	out->sure = address.sure & l4.sure & others.sure & exist;
+	out->possible = address.possible & l4.possible & others.possible & exist;
 	return 0;
+}
+
+/* Whether what a later fragment hides is open at all. */
+static bool is_hidden(const struct eb_flow *flow, enum eb_number number)
+{
+	return flow->is_later && (number == EB_DPORT || number == EB_SPORT);
+}
+
+static int complete_numbers(const struct look *look, uint64_t bit, struct eb_flow_candidate *out)
+{
+	for (int number = 0; number < EB_NUMBERS; number++) {
+		if (look->flow->numbers[number] >= 0 || look->policy->number_any[number] & bit ||
+		    is_hidden(look->flow, number))
+			continue;
+		out->numbers[number] = find_value(look, number, bit);
+		if (out->numbers[number] < 0)
+			return out->numbers[number];
+	}
+	return 0;
+}
+
+static int complete_transport(const struct look *look, uint64_t bit, struct eb_flow_candidate *out)
+{
+	const struct eb_flow *flow = look->flow;
+	bool has_port = out->numbers[EB_DPORT] >= 0 || out->numbers[EB_SPORT] >= 0 || flow->numbers[EB_DPORT] >= 0 ||
+			flow->numbers[EB_SPORT] >= 0;
+
+	if (flow->proto < 0 && !(flow->is_later && flow->family == 6)) {
+		out->proto = find_protocol(look->policy, bit, has_port);
+		if (out->proto == -ENOENT)
+			return -ENOENT;
+	}
+	if (flow->detail >= 0 || look->policy->detail_any & bit || flow->is_later)
+		return 0;
+	out->detail = find_detail(look, flow->proto >= 0 ? flow->proto : out->proto, bit);
+	return out->detail < 0 ? out->detail : 0;
+}
+
+static int complete_rest(const struct look *look, uint64_t bit, struct eb_flow_candidate *out)
+{
+	const __u64 *fragment = look->policy->fragment;
+
+	if (look->flow->fragment < 0 && !(fragment[EB_WHOLE] & fragment[EB_FRAGMENT] & bit))
+		out->fragment = fragment[EB_WHOLE] & bit ? EB_WHOLE : EB_FRAGMENT;
+	if (look->flow->ifindex || look->policy->interface_any & bit)
+		return 0;
+	out->ifindex = find_interface(look, bit);
+	return out->ifindex < 0 ? out->ifindex : 0;
 }
 
 /* Completes a flow so that a rule matches it. Returns -ENOENT when that cannot be. */
@@ -220,26 +396,20 @@ static int complete(const struct look *look, int rule, struct eb_flow_candidate 
 {
 	const struct eb_flow *flow = look->flow;
 	uint64_t bit = 1ULL << rule;
+	int err = 0;
 
-	*out = (struct eb_flow_candidate){ .rule = rule, .proto = -1, .dport = -1 };
+	*out = (struct eb_flow_candidate){ .rule = rule, .proto = -1, .detail = -1, .fragment = -1 };
+	for (int number = 0; number < EB_NUMBERS; number++)
+		out->numbers[number] = -1;
 	if (!flow->has_dst && !(look->policy->dst_any & bit)) {
-		int err = find_destination(look, bit, out->dst);
-
-		if (err)
-			return err;
-		out->has_dst = true;
+		err = find_destination(look, bit, out->dst);
+		out->has_dst = !err;
 	}
-	if (flow->dport < 0 && !(look->policy->port_any & bit)) {
-		out->dport = find_port(look, bit);
-		if (out->dport < 0)
-			return out->dport;
-	}
-	if (flow->proto < 0) {
-		out->proto = find_protocol(look->policy, bit, out->dport >= 0 || flow->dport >= 0);
-		if (out->proto == -ENOENT)
-			return -ENOENT;
-	}
-	return 0;
+	if (!err)
+		err = complete_numbers(look, bit, out);
+	if (!err)
+		err = complete_transport(look, bit, out);
+	return err ? err : complete_rest(look, bit, out);
 }
 
 /* Whether the completed flow is decided by the very rule: an earlier one may take it as well. */
@@ -256,8 +426,15 @@ static int check_candidate(const struct look *look, const struct eb_flow_candida
 	}
 	if (candidate->proto >= 0)
 		flow.proto = candidate->proto;
-	if (candidate->dport >= 0)
-		flow.dport = candidate->dport;
+	for (int number = 0; number < EB_NUMBERS; number++)
+		if (candidate->numbers[number] >= 0)
+			flow.numbers[number] = candidate->numbers[number];
+	if (candidate->detail >= 0)
+		flow.detail = candidate->detail;
+	if (candidate->fragment >= 0)
+		flow.fragment = candidate->fragment;
+	if (candidate->ifindex)
+		flow.ifindex = candidate->ifindex;
 	completed.flow = &flow;
 	err = match(&completed, &sets);
 	if (err)

@@ -17,8 +17,12 @@ struct eb_flow {
 	uint8_t src[16];
 	uint8_t dst[16];
 	bool has_dst;
-	int proto; /* 0-255; -1 if unknown */
-	int dport; /* host byte order; -1 if unknown or if there is no port */
+	int proto; /* 0-255; -1 if unknown, as are all that follow */
+	int numbers[EB_NUMBERS]; /* ports: also -1 where there are none */
+	int detail; /* flags of TCP or type of ICMP, of which the protocol is known */
+	int fragment; /* EB_WHOLE or EB_FRAGMENT */
+	bool is_later; /* a fragment, not the first: it shows neither ports nor detail, and in IPv6 no protocol */
+	int ifindex; /* 0 when not known */
 };
 
 /* A rule before the one that was found. It would decide if the unknown parts of the flow had these values. */
@@ -27,8 +31,17 @@ struct eb_flow_candidate {
 	bool has_dst; /* `dst` is one destination that the rule matches; there can be others */
 	uint8_t dst[16];
 	int proto;    /* a protocol that the rule matches; -1 if it matches any, or the one of the flow */
-	int dport;    /* a port that the rule matches; -1 likewise */
+	int numbers[EB_NUMBERS]; /* … these; likewise */
+	int detail;
+	int fragment;
+	int ifindex; /* 0 when it takes any */
 };
+
+/* All is open but the family. */
+void eb_flow_init(uint8_t family, struct eb_flow *out);
+
+/* Which byte of the transport header rules can ask for. */
+enum eb_detail eb_flow_detail_of(int proto);
 
 struct eb_flow_rule {
 	struct eb_policy policy;   /* the policy that was in force during the look-ups */

@@ -12,7 +12,6 @@
 #include "policy/prefix_filter.h"
 #include "policy/rules.h"
 
-#define PORTS 65536
 #define COVERING_MAX 129 /* prefixes that can cover one address: one of each length from 0 to 128 */
 
 #define FNV_BASIS 2166136261u
@@ -199,19 +198,41 @@ static void assign_slots(struct eb_policy *policy, const struct eb_policy *previ
 	}
 }
 
-/* Protocols and ports */
+/* Protocols, and what only some of them have */
 
-static bool proto_has_port(int proto)
+static bool asks_for_ports(const struct eb_match *match)
 {
-	return proto == IPPROTO_TCP || proto == IPPROTO_UDP || proto == IPPROTO_SCTP || proto == IPPROTO_DCCP ||
-	       proto == IPPROTO_UDPLITE;
+	return match->numbers[EB_DPORT].count || match->numbers[EB_SPORT].count;
+}
+
+static bool asks_for_flags(const struct eb_match *match)
+{
+	return match->flags_set || match->flags_clear;
+}
+
+static bool asks_for_detail(const struct eb_match *match)
+{
+	return asks_for_flags(match) || match->has_icmp_type;
 }
 
 static bool match_accepts_proto(const struct eb_match *match, int proto)
 {
-	if (match->has_proto)
-		return eb_protocols_have(&match->protos, proto);
-	return !match->dport_count || proto_has_port(proto);
+	if (match->has_proto && !eb_octets_have(&match->protos, proto))
+		return false;
+	if (asks_for_flags(match) && proto != IPPROTO_TCP)
+		return false;
+	if (match->has_icmp_type && proto != IPPROTO_ICMP && proto != IPPROTO_ICMPV6)
+		return false;
+	return !asks_for_ports(match) || eb_protocol_has_port(proto);
+}
+
+static bool match_accepts_detail(const struct eb_match *match, enum eb_detail kind, int byte)
+{
+	if (kind == EB_DETAIL_TCP)
+		return (byte & match->flags_set) == match->flags_set && !(byte & match->flags_clear);
+	if (!match->has_icmp_type)
+		return true;
+	return eb_octets_have(kind == EB_DETAIL_ICMP ? &match->icmp_types : &match->icmpv6_types, byte);
 }
 
 /*
@@ -224,51 +245,114 @@ static bool rule_takes_unknown(const struct eb_rule_config *rule)
 	return rule->action != EB_ALLOW && !rule->monitor;
 }
 
+static void fill_details(const struct eb_match *match, uint64_t bit, bool takes_unknown, struct eb_policy *policy)
+{
+	bool asks = asks_for_detail(match);
+
+	policy->uses |= asks ? EB_USES_DETAIL : 0;
+	policy->detail_any |= asks ? 0 : bit;
+	for (int byte = 0; byte < 256; byte++) {
+		policy->detail[EB_DETAIL_NONE][byte] |= !asks || takes_unknown ? bit : 0;
+		for (int kind = EB_DETAIL_TCP; kind < EB_DETAILS; kind++)
+			policy->detail[kind][byte] |= match_accepts_detail(match, kind, byte) ? bit : 0;
+	}
+}
+
+static void fill_fragments(const struct eb_match *match, uint64_t bit, bool takes_unknown, struct eb_policy *policy)
+{
+	policy->uses |= match->has_fragment ? EB_USES_FRAGMENT : 0;
+	policy->fragment[EB_WHOLE] |= match->has_fragment && match->is_fragment ? 0 : bit;
+	policy->fragment[EB_FRAGMENT] |= match->has_fragment && !match->is_fragment ? 0 : bit;
+	policy->fragment[EB_FRAGMENT_UNKNOWN] |= !match->has_fragment || takes_unknown ? bit : 0;
+}
+
 static void fill_sets(const struct eb_config *config, struct eb_policy *policy)
 {
 	for (size_t i = 0; i < config->rule_count; i++) {
 		const struct eb_match *match = &config->rules[i].match;
 		bool takes_unknown = rule_takes_unknown(&config->rules[i]);
+		bool asks = match->has_proto || asks_for_ports(match) || asks_for_detail(match);
 		uint64_t bit = rule_bit(i);
 
 		policy->src_any |= match->has_src ? 0 : bit;
 		policy->dst_any |= match->has_dst ? 0 : bit;
-		policy->port_any |= match->dport_count ? 0 : bit;
-		policy->port_unknown |= !match->dport_count || takes_unknown ? bit : 0;
-		policy->l4_unknown |= (!match->has_proto && !match->dport_count) || takes_unknown ? bit : 0;
+		policy->port_unknown |= !asks_for_ports(match) || takes_unknown ? bit : 0;
+		policy->l4_unknown |= !asks || takes_unknown ? bit : 0;
 		for (int proto = 0; proto < 256; proto++)
 			policy->proto[proto] |= match_accepts_proto(match, proto) ? bit : 0;
+		for (int number = 0; number < EB_NUMBERS; number++)
+			policy->number_any[number] |= match->numbers[number].count ? 0 : bit;
+		fill_details(match, bit, takes_unknown, policy);
+		fill_fragments(match, bit, takes_unknown, policy);
 	}
 }
 
-static bool config_asks_for_ports(const struct eb_config *config)
+/* Ports, lengths, VLANs */
+
+static bool config_asks_for(const struct eb_config *config, enum eb_number number)
 {
 	for (size_t i = 0; i < config->rule_count; i++)
-		if (config->rules[i].match.dport_count)
+		if (config->rules[i].match.numbers[number].count)
 			return true;
 	return false;
 }
 
-static void fill_ports(const struct eb_match *match, uint64_t bit, uint64_t *ports)
+static void fill_ranges(const struct eb_ranges *ranges, uint64_t bit, uint64_t *sets)
 {
-	for (size_t i = 0; i < match->dport_count; i++)
-		for (unsigned int port = match->dports[i].first; port <= match->dports[i].last; port++)
-			ports[port] |= bit;
+	for (size_t i = 0; i < ranges->count; i++)
+		for (unsigned int value = ranges->items[i].first; value <= ranges->items[i].last; value++)
+			sets[value] |= bit;
 }
 
-static int compile_ports(const struct eb_config *config, struct eb_ruleset *ruleset)
+static int compile_number(const struct eb_config *config, enum eb_number number, struct eb_ruleset *ruleset)
 {
-	if (!config_asks_for_ports(config))
+	size_t size = EB_NUMBER_SIZE(number);
+	uint64_t *sets;
+
+	if (!config_asks_for(config, number))
 		return 0;
-	ruleset->ports = malloc(PORTS * sizeof(*ruleset->ports));
-	if (!ruleset->ports)
+	sets = ruleset->numbers[number] = malloc(size * sizeof(*sets));
+	if (!sets)
 		return -ENOMEM;
-	ruleset->policy.uses |= EB_USES_PORT;
-	for (size_t port = 0; port < PORTS; port++)
-		ruleset->ports[port] = ruleset->policy.port_any;
+	ruleset->policy.uses |= EB_USES_NUMBER(number);
+	for (size_t value = 0; value < size; value++)
+		sets[value] = ruleset->policy.number_any[number];
 	for (size_t i = 0; i < config->rule_count; i++)
-		fill_ports(&config->rules[i].match, rule_bit(i), ruleset->ports);
+		fill_ranges(&config->rules[i].match.numbers[number], rule_bit(i), sets);
 	return 0;
+}
+
+static int compile_numbers(const struct eb_config *config, struct eb_ruleset *ruleset)
+{
+	int err = 0;
+
+	for (int number = 0; number < EB_NUMBERS && !err; number++)
+		err = compile_number(config, number, ruleset);
+	return err;
+}
+
+/* Interfaces */
+
+static void compile_interfaces(const struct eb_config *config, struct eb_ruleset *ruleset)
+{
+	uint64_t asking = 0;
+
+	for (size_t i = 0; i < config->rule_count; i++)
+		asking |= config->rules[i].match.interfaces ? rule_bit(i) : 0;
+	for (size_t i = 0; i < config->rule_count; i++)
+		ruleset->policy.interface_any |= rule_bit(i) & ~asking;
+	if (!asking)
+		return;
+	ruleset->policy.uses |= EB_USES_INTERFACE;
+	ruleset->interface_count = config->interface_count;
+	for (size_t n = 0; n < config->interface_count; n++) {
+		struct eb_interface_rules *interface = &ruleset->interfaces[n];
+
+		memcpy(interface->name, config->interfaces[n], sizeof(interface->name));
+		interface->rules = ruleset->policy.interface_any;
+		for (size_t i = 0; i < config->rule_count; i++)
+			interface->rules |= config->rules[i].match.interfaces >> n & 1 ? rule_bit(i) : 0;
+	}
 }
 
 /* Prefixes */
@@ -484,7 +568,8 @@ static int compile_ruleset(const struct eb_config *config, const struct eb_polic
 		return err;
 	assign_slots(&ruleset->policy, previous);
 	fill_sets(config, &ruleset->policy);
-	err = compile_ports(config, ruleset);
+	compile_interfaces(config, ruleset);
+	err = compile_numbers(config, ruleset);
 	if (!err)
 		err = compile_tries(config, ruleset);
 	return err ? fail(error, err, "%s: no memory for the rules", config->path) : 0;
@@ -507,13 +592,20 @@ static uint64_t rules_of_address(const struct eb_trie *trie, const uint8_t addr[
 	return any;
 }
 
+static uint64_t rules_of_number(const struct eb_ruleset *ruleset, enum eb_number number, uint16_t value)
+{
+	return ruleset->numbers[number] ? ruleset->numbers[number][value] : ruleset->policy.number_any[number];
+}
+
 int eb_rules_find(const struct eb_ruleset *ruleset, const struct eb_rules_packet *packet)
 {
 	const struct eb_trie *tries = packet->family == 4 ? ruleset->v4 : ruleset->v6;
 	const struct eb_policy *policy = &ruleset->policy;
-	uint64_t rules = policy->proto[packet->proto];
+	uint64_t rules = policy->proto[IPPROTO_TCP] & policy->detail[EB_DETAIL_TCP][EB_TCP_ACK];
 
-	rules &= ruleset->ports ? ruleset->ports[packet->dport] : policy->port_any;
+	rules &= policy->fragment[EB_WHOLE] & policy->interface_any;
+	rules &= policy->number_any[EB_LENGTH] & policy->number_any[EB_VLAN];
+	rules &= rules_of_number(ruleset, EB_DPORT, packet->dport) & rules_of_number(ruleset, EB_SPORT, packet->sport);
 	rules &= rules_of_address(&tries[EB_TRIE_SRC], packet->src, policy->src_any);
 	rules &= rules_of_address(&tries[EB_TRIE_DST], packet->dst, policy->dst_any);
 	return rules ? __builtin_ctzll(rules) : -1;
@@ -563,7 +655,8 @@ void eb_rules_free(struct eb_ruleset *ruleset)
 		free(ruleset->v6[side].items);
 		free(ruleset->v6[side].filter);
 	}
-	free(ruleset->ports);
+	for (int number = 0; number < EB_NUMBERS; number++)
+		free(ruleset->numbers[number]);
 	free(ruleset);
 }
 

@@ -28,9 +28,17 @@ struct eb_trie {
 	size_t filter_words;
 };
 
+/* The rules that accept an interface, by a name that it may get later. */
+struct eb_interface_rules {
+	char name[IF_NAMESIZE];
+	uint64_t rules;
+};
+
 struct eb_ruleset {
 	struct eb_policy policy; /* generation is 0 */
-	uint64_t *ports;         /* 65536 sets of rules, or NULL if no rule has a condition on ports */
+	uint64_t *numbers[EB_NUMBERS]; /* EB_NUMBER_SIZE() sets, or NULL when no rule asks for this number */
+	struct eb_interface_rules interfaces[EB_INTERFACES_MAX];
+	size_t interface_count;  /* 0 when no rule asks for an interface */
 	struct eb_trie v4[2];    /* by EB_TRIE_SRC, EB_TRIE_DST */
 	struct eb_trie v6[2];
 };
@@ -49,17 +57,16 @@ int eb_rules_compile(const struct eb_config *config, const struct eb_policy *pre
  * errno with a malloc'ed line in *error. */
 int eb_rules_check(const struct eb_config *config, char **error);
 
-/* A packet of which all headers are known, such as a first fragment. Addresses are in network byte order; an IPv4
- * address is in the first 4 bytes, followed by zeros. The port is in host byte order. */
+/* A packet of TCP in a connection, whole and acknowledged. Addresses in network byte order, IPv4 in the first 4 bytes
+ * and zeros behind them; the ports in host byte order. */
 struct eb_rules_packet {
 	uint8_t family; /* 4 or 6 */
-	uint8_t proto;
-	uint16_t dport;
+	uint16_t sport, dport;
 	uint8_t src[16], dst[16];
 };
 
-/* Returns the index of the rule that decides about the packet, or -1 if none matches. Slow: it looks at all
- * prefixes. */
+/* The rule that decides about such a packet, its index; -1 for none. Its length, its VLAN and the interface are not
+ * known, and match rules that do not ask for them. Of one packet: it looks through all prefixes. */
 int eb_rules_find(const struct eb_ruleset *ruleset, const struct eb_rules_packet *packet);
 
 /*
