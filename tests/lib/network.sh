@@ -190,6 +190,16 @@ write_config() {
 	} > "$config"
 }
 
+# limit_to BURST: one rule, "limited": each source in 10.8.0.0/16 can send BURST packets, and one an hour after that.
+limit_to() {
+	write_config <<- END
+		  - name: limited
+		    match: { src: [10.8.0.0/16] }
+		    action: limit
+		    packets: { rate: 1/h, burst: $1 }
+	END
+}
+
 # Starts the agent, without waiting. No function in the background: $! would be a shell's.
 launch_agent() {
 	log=$dir/agent.log

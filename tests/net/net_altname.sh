@@ -5,14 +5,7 @@
 # shellcheck source=../lib/network.sh
 . "$(dirname "$0")/../lib/network.sh"
 
-rules() {
-	write_config <<- END
-		  - name: limited
-		    match: { src: [10.8.0.0/16] }
-		    action: limit
-		    packets: { rate: 1/h, burst: 50 }
-	END
-}
+rules() { limit_to 50; }
 
 watch_changes() {
 	ip -n "$card" -o monitor link > "$dir/changes" 9>&- &

@@ -9,12 +9,7 @@ run_dir=$dir/run state_dir=$dir/state
 
 # write_rules BURST: an embedded store too, for its thread.
 write_rules() {
-	write_config <<- END
-		  - name: limited
-		    match: { src: [10.8.0.0/16] }
-		    action: limit
-		    packets: { rate: 1/h, burst: $1 }
-	END
+	limit_to "$1"
 	sed -i "s|^state_dir: .*|state_dir: $state_dir|; s|^run_dir: .*|run_dir: $run_dir|" "$config"
 }
 

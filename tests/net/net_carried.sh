@@ -6,14 +6,7 @@
 # shellcheck source=../lib/network.sh
 . "$(dirname "$0")/../lib/network.sh"
 
-rules() {
-	write_config <<- END
-		  - name: limited
-		    match: { src: [10.8.0.0/16] }
-		    action: limit
-		    packets: { rate: 1/h, burst: 100 }
-	END
-}
+rules() { limit_to 100; }
 
 # restart_larger INTERFACE: with twice the table, until INTERFACE has the new program.
 restart_larger() {

@@ -8,12 +8,7 @@
 is_protected() { [ -n "$(prog_on card0)" ]; }
 
 make_network
-write_config <<- END
-	  - name: limited
-	    match: { src: [10.8.0.0/16] }
-	    action: limit
-	    packets: { rate: 1/h, burst: 20 }
-END
+limit_to 20
 start_agent
 send 10.8.0.1 -n 30
 counted limited 10.8.0.1 20 10

@@ -11,12 +11,7 @@ was_missed() { [ "$(grep -c 'no such interface yet.* interface=card0' "$log")" -
 
 make_network
 ip -n "$card" link delete card0
-write_config <<- END
-	  - name: limited
-	    match: { src: [10.8.0.0/16] }
-	    action: limit
-	    packets: { rate: 1/h, burst: 40 }
-END
+limit_to 40
 launch_agent
 wait_log "no such interface yet.* interface=card0"
 

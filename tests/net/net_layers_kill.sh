@@ -95,12 +95,7 @@ ip -n "$card" link add mv0 link card0 type macvlan
 ip -n "$card" link set vx0 up
 ip -n "$card" link set mv0 up
 interfaces=vx0,card0,mv0
-write_config <<- END
-	  - name: limited
-	    match: { src: [10.8.0.0/16] }
-	    action: limit
-	    packets: { rate: 1/h, burst: 50 }
-END
+limit_to 50
 start_agent
 send 10.8.0.1 -n 80
 stop_agent

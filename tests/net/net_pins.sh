@@ -6,14 +6,7 @@
 # shellcheck source=../lib/network.sh
 . "$(dirname "$0")/../lib/network.sh"
 
-rules() {
-	write_config <<- END
-		  - name: limited
-		    match: { src: [10.8.0.0/16] }
-		    action: limit
-		    packets: { rate: 1/h, burst: 30 }
-	END
-}
+rules() { limit_to 30; }
 
 is_protected() { status_is '.interfaces[0].attached'; }
 is_replaced() { [ "$(prog_on card0)" != "$program" ] || fail "the program was not replaced"; }

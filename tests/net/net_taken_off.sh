@@ -18,12 +18,7 @@ is_protected() { status_is '.interfaces[0].attached'; }
 
 make_foreign
 make_network
-write_config <<- END
-	  - name: limited
-	    match: { src: [10.8.0.0/16] }
-	    action: limit
-	    packets: { rate: 1/h, burst: 30 }
-END
+limit_to 30
 start_agent
 send 10.8.0.1 -n 40
 counted limited 10.8.0.1 30 10

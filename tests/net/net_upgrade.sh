@@ -7,12 +7,7 @@
 
 rules() {
 	settings="on_exit: $1"
-	write_config <<- END
-		  - name: limited
-		    match: { src: [10.8.0.0/16] }
-		    action: limit
-		    packets: { rate: 1/h, burst: 100 }
-	END
+	limit_to 100
 }
 
 old_is_gone() { ! bpftool prog show id "$program" > /dev/null 2>&1; }
