@@ -23,7 +23,7 @@ waits() { [ -n "$(children)" ]; }
 waits_no_more() { ! waits; }
 children() { cat "/proc/$agent_pid/task/$agent_pid/children"; }
 is_protected() { [ -n "$(prog_on card0)" ]; }
-is_held() { log_has "not attached yet.* interface=card0 .*cannot attach yet: libxdp is still working"; }
+is_held() { log_has "not attached yet.* interface=$interfaces .*cannot attach yet: libxdp is still working"; }
 
 launch_held() {
 	hold
@@ -36,12 +36,7 @@ dispatcher=$(find /usr/lib -name xdp-dispatcher.o | head -n 1)
 mkdir "$dir/bpf"
 export LIBXDP_OBJECT_PATH=$dir/bpf
 make_network
-write_config <<- END
-	  - name: limited
-	    match: { src: [10.8.0.0/16] }
-	    action: limit
-	    packets: { rate: 1/h, burst: 30 }
-END
+limit_to 30
 launch_held
 status_is '.agent.running and (.interfaces[0].attached | not)' || fail "status: $(eb --json status)"
 eb reload > /dev/null || fail "reload"
@@ -70,3 +65,14 @@ launch_held
 child=$(children)
 stop_agent
 [ ! -e "/proc/${child% }" ] || fail "the child outlives its agent"
+
+say "a failure that comes late is explained as one at once"
+ip -n "$card" link add bridge0 type bridge stp_state 0
+ip -n "$card" link set bridge0 up
+interfaces=bridge0
+settings="attach: native"
+limit_to 30
+launch_held
+release
+wait_log "interface=bridge0 .*no native XDP; use attach: generic"
+log_has "cannot attach: Operation not supported" && fail "the first message does not say what to do"

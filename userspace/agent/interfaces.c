@@ -417,7 +417,7 @@ static int on_job(sd_event_source *source, int fd, uint32_t events, void *arg)
 	if (interface) {
 		char *problem = NULL;
 
-		eb_fail(err, &problem, "%s: cannot attach: %s", interface->name, strerror(-err));
+		(void)eb_attach_explain(err, interface->name, &problem);
 		note_failed(agent, interface, problem);
 		interface->put_off = true; /* others first */
 	}

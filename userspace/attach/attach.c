@@ -293,7 +293,7 @@ static int explain(int err, const char *ifname, const char *what, char **error)
 	return eb_fail(err, error, "%s: cannot %s: %s", ifname, what, strerror(-err));
 }
 
-static int explain_attach(int err, const char *ifname, char **error)
+int eb_attach_explain(int err, const char *ifname, char **error)
 {
 	switch (err) {
 	case -EOPNOTSUPP:
@@ -345,7 +345,7 @@ static int attach_current(struct eb_programs *programs, struct eb_direct_program
 	/* It has gone meanwhile, and libraries do not say so. */
 	if (err && (int)if_nametoindex(ifname) != ifindex)
 		err = -ENODEV;
-	return err ? explain_attach(err, ifname, error) : 0;
+	return err ? eb_attach_explain(err, ifname, error) : 0;
 }
 
 /* What ip link calls a program in this mode. */
@@ -405,7 +405,7 @@ int eb_attach_program(struct eb_programs *programs, const char *ifname, bool is_
 	if (is_below && !now.others && !now.linked) {
 		err = eb_loaded_load(&programs->loaded, direct);
 		if (err)
-			return explain_attach(err, ifname, error);
+			return eb_attach_explain(err, ifname, error);
 		if (now.attached)
 			err = leave_for_link(ifname, programs, &now, error);
 		if (err)

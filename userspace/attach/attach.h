@@ -37,6 +37,9 @@ int eb_programs_job(const struct eb_programs *programs);
  * interface to which the child had to attach, or 0 if it had to detach. */
 int eb_programs_finish(struct eb_programs *programs, int *ifindex);
 
+/* Sets *error to what `err`, of an attempt to attach to this interface, means and what to do. Returns `err`. */
+int eb_attach_explain(int err, const char *ifname, char **error);
+
 /* Ends a child that is attaching a program. */
 void eb_programs_cancel(struct eb_programs *programs);
 
