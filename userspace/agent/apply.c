@@ -396,7 +396,7 @@ static json_t *list_warnings(const struct eb_config *config)
 	return list;
 }
 
-static json_t *report(const struct eb_apply *apply, const struct order *order)
+static json_t *reply_applied(const struct eb_apply *apply, const struct order *order)
 {
 	const struct eb_config *config = apply->agent->config;
 	uint64_t seconds = order->confirm_ns ? seconds_left(apply) : 0;
@@ -445,7 +445,7 @@ json_t *eb_apply_request(struct eb_apply *apply, const char *arguments, int file
 	}
 	free(apply->expired);
 	apply->expired = NULL;
-	return report(apply, &order);
+	return reply_applied(apply, &order);
 }
 
 json_t *eb_apply_status(const struct eb_apply *apply)
