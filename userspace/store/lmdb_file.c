@@ -15,7 +15,6 @@
 #include "store/store_ops.h"
 
 #define CHUNK_SIZE (256 * 1024)
-#define TOUCHED_MAX 16384 /* items that may each have brought some pages into memory */
 #define EXPIRES_AT "expires_at"
 
 struct eb_lmdb_file {
@@ -26,7 +25,6 @@ struct eb_lmdb_file {
 	struct stat data, locks; /* the files that are open */
 	MDB_dbi buckets, metas;
 	MDB_txn *writing;
-	size_t touched; /* items, since it was opened */
 	bool has_dbs; /* false in a read-only environment that nobody has written to yet */
 };
 
@@ -260,7 +258,6 @@ int eb_lmdb_file_put(struct eb_lmdb_file *file, const struct eb_store_item *item
 		if (err == MDB_NOTFOUND)
 			err = 0;
 	}
-	file->touched += count;
 	if (!err)
 		err = count_fields(txn, file->buckets, &after);
 	if (!err)
@@ -407,7 +404,6 @@ int eb_lmdb_file_read(struct eb_lmdb_file *file, struct eb_lmdb_chunk *chunk)
 		}
 		memcpy(chunk->last_field, key.mv_data, key.mv_size);
 		chunk->last_len = key.mv_size;
-		file->touched++;
 	}
 	end_read(txn, cursor);
 	return err == MDB_NOTFOUND ? 0 : err;
@@ -461,19 +457,6 @@ int eb_lmdb_file_count(struct eb_lmdb_file *file, uint64_t *out)
 }
 
 /* ---- life ---- */
-
-/*
- * Pages of the file that have been looked at count as the agent's memory, in the end the whole file, for as long as it
- * is mapped, though the page cache has them anyway. LMDB does not say where its map is; opening the environment again
- * takes less than a millisecond.
- */
-void eb_lmdb_file_forget_pages(struct eb_lmdb_file *file)
-{
-	if (file->touched < TOUCHED_MAX)
-		return;
-	eb_lmdb_file_close(file);
-	file->touched = 0;
-}
 
 bool eb_lmdb_file_is_open(const struct eb_lmdb_file *file)
 {

@@ -51,9 +51,6 @@ bool eb_lmdb_chunk_is_last(const struct eb_lmdb_chunk *chunk);
 void eb_lmdb_chunk_visit(const struct eb_lmdb_chunk *chunk, eb_store_visit visit, void *arg);
 void eb_lmdb_chunk_free(struct eb_lmdb_chunk *chunk); /* accepts NULL */
 
-/* Closes the file if many of its pages were read, so that they do not count as memory of this process. */
-void eb_lmdb_file_forget_pages(struct eb_lmdb_file *file);
-
 /* Accepts NULL. */
 void eb_lmdb_file_free(struct eb_lmdb_file *file);
 

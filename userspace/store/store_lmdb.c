@@ -187,9 +187,6 @@ static void *run(void *arg)
 			queue_add(&store->done, jobs);
 		}
 		(void)!write(store->fd, &one, sizeof(one)); /* cannot fail: the counter never comes near its end */
-		pthread_mutex_unlock(&store->lock);
-		eb_lmdb_file_forget_pages(store->file);
-		pthread_mutex_lock(&store->lock);
 	}
 	pthread_mutex_unlock(&store->lock);
 	eb_lmdb_file_close(store->file);
