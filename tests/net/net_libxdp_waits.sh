@@ -75,4 +75,4 @@ limit_to 30
 launch_held
 release
 wait_log "interface=bridge0 .*no native XDP; use attach: generic"
-log_has "cannot attach: Operation not supported" && fail "the first message does not say what to do"
+! log_has "cannot attach: Operation not supported" || fail "the first message does not say what to do"
