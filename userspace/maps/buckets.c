@@ -19,10 +19,13 @@ int eb_buckets_open(const struct eb_maps *maps, bool writable, struct eb_buckets
 		return -ENOMEM;
 	buckets->tables = calloc(2, sizeof(*buckets->tables));
 	err = buckets->tables ? eb_bucket_table_init(maps, 4, writable, &buckets->tables[0]) : -ENOMEM;
-	if (!err)
-		err = eb_bucket_table_init(maps, 6, writable, &buckets->tables[1]);
-	if (!err)
-		err = eb_bucket_map_memory(maps->fd[EB_MAP_STATE], writable, &info, &memory, &buckets->state_length);
+	if (err)
+		goto out;
+	err = eb_bucket_table_init(maps, 6, writable, &buckets->tables[1]);
+	if (err)
+		goto out;
+	err = eb_bucket_map_memory(maps->fd[EB_MAP_STATE], writable, &info, &memory, &buckets->state_length);
+out:
 	if (err) {
 		eb_buckets_close(buckets);
 		return err;

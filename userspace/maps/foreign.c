@@ -80,11 +80,13 @@ static int find_path(const struct btf *btf, __u32 type_id, const char *outer, co
 	struct field first;
 	int err = find_member(btf, type_id, outer, &first);
 
-	if (!err)
-		err = find_member(btf, first.type, inner, out);
-	if (!err)
-		out->offset += first.offset;
-	return err;
+	if (err)
+		return err;
+	err = find_member(btf, first.type, inner, out);
+	if (err)
+		return err;
+	out->offset += first.offset;
+	return 0;
 }
 
 static uint64_t read_number(const char *value, const struct field *field)
@@ -151,19 +153,26 @@ static int open_table(const char *pin_dir, int family, struct old_table *table)
 	int err = open_map(pin_dir, family == 4 ? "buckets_v4" : "buckets_v6", map);
 
 	table->family = family;
-	if (!err)
-		err = find_member(map->btf, map->info.btf_value_type_id, "way", &table->way);
-	if (!err)
-		err = find_path(map->btf, table->way.type, "key", "addr", &table->addr);
-	if (!err)
-		err = find_path(map->btf, table->way.type, "key", "rule_id", &table->rule_id);
-	if (!err)
-		err = find_path(map->btf, table->way.type, "bucket", "packets_full_at", &table->packets);
-	if (!err)
-		err = find_path(map->btf, table->way.type, "bucket", "bytes_full_at", &table->bytes);
-	if (!err && table->addr.size != (family == 4 ? 4 : 16))
-		err = -EINVAL;
-	return err ? err : map_memory(map);
+	if (err)
+		return err;
+	err = find_member(map->btf, map->info.btf_value_type_id, "way", &table->way);
+	if (err)
+		return err;
+	err = find_path(map->btf, table->way.type, "key", "addr", &table->addr);
+	if (err)
+		return err;
+	err = find_path(map->btf, table->way.type, "key", "rule_id", &table->rule_id);
+	if (err)
+		return err;
+	err = find_path(map->btf, table->way.type, "bucket", "packets_full_at", &table->packets);
+	if (err)
+		return err;
+	err = find_path(map->btf, table->way.type, "bucket", "bytes_full_at", &table->bytes);
+	if (err)
+		return err;
+	if (table->addr.size != (family == 4 ? 4 : 16))
+		return -EINVAL;
+	return map_memory(map);
 }
 
 /* ---- the policy ---- */
@@ -173,10 +182,12 @@ static int read_limit(const struct btf *btf, __u32 rule_type, const char *name, 
 	struct field mult, burst, shift;
 	int err = find_path(btf, rule_type, name, "mult", &mult);
 
-	if (!err)
-		err = find_path(btf, rule_type, name, "burst", &burst);
-	if (!err)
-		err = find_path(btf, rule_type, name, "shift", &shift);
+	if (err)
+		return err;
+	err = find_path(btf, rule_type, name, "burst", &burst);
+	if (err)
+		return err;
+	err = find_path(btf, rule_type, name, "shift", &shift);
 	if (err)
 		return err;
 	out->mult = read_number(value, &mult);
@@ -189,17 +200,16 @@ static int read_rule(const struct btf *btf, __u32 type, const char *value, struc
 {
 	static const char *const names[] = { "action", "id4", "id6", "prefix4", "prefix6" };
 	uint64_t numbers[5];
-	int err = 0;
+	int err;
 
-	for (int i = 0; i < 5 && !err; i++) {
+	for (int i = 0; i < 5; i++) {
 		struct field field;
 
 		err = find_member(btf, type, names[i], &field);
-		if (!err)
-			numbers[i] = read_number(value, &field);
+		if (err)
+			return err;
+		numbers[i] = read_number(value, &field);
 	}
-	if (err)
-		return err;
 	out->action = numbers[0];
 	out->id4 = numbers[1];
 	out->id6 = numbers[2];
@@ -216,10 +226,12 @@ static int parse_policy(struct eb_foreign *foreign, const char *value)
 	struct field count, rules, names;
 	int err = find_member(btf, type, "rule_count", &count);
 
-	if (!err)
-		err = find_member(btf, type, "rules", &rules);
-	if (!err)
-		err = find_member(btf, type, "names", &names);
+	if (err)
+		return err;
+	err = find_member(btf, type, "rules", &rules);
+	if (err)
+		return err;
+	err = find_member(btf, type, "names", &names);
 	if (err)
 		return err;
 	foreign->policy.rule_count = read_number(value, &count);
@@ -257,10 +269,12 @@ static int read_policy(struct eb_foreign *foreign)
 	uint64_t index;
 	int err = find_member(state->btf, state->info.btf_value_type_id, "active", &active);
 
-	if (!err)
-		err = find_member(state->btf, state->info.btf_value_type_id, "ticks_per_ns", &ticks);
-	if (!err)
-		err = read_value(state, 0, &value);
+	if (err)
+		return err;
+	err = find_member(state->btf, state->info.btf_value_type_id, "ticks_per_ns", &ticks);
+	if (err)
+		return err;
+	err = read_value(state, 0, &value);
 	if (err)
 		return err;
 	index = read_number(value, &active) & 1;
@@ -287,14 +301,19 @@ int eb_foreign_open(const char *pin_dir, struct eb_foreign **out, char **error)
 		return eb_fail(-ENOMEM, error, "out of memory");
 	foreign->state.fd = foreign->policy_map.fd = foreign->tables[0].map.fd = foreign->tables[1].map.fd = -1;
 	err = open_map(pin_dir, "state", &foreign->state);
-	if (!err)
-		err = open_map(pin_dir, "policy", &foreign->policy_map);
-	if (!err)
-		err = open_table(pin_dir, 4, &foreign->tables[0]);
-	if (!err)
-		err = open_table(pin_dir, 6, &foreign->tables[1]);
-	if (!err)
-		err = read_policy(foreign);
+	if (err)
+		goto out;
+	err = open_map(pin_dir, "policy", &foreign->policy_map);
+	if (err)
+		goto out;
+	err = open_table(pin_dir, 4, &foreign->tables[0]);
+	if (err)
+		goto out;
+	err = open_table(pin_dir, 6, &foreign->tables[1]);
+	if (err)
+		goto out;
+	err = read_policy(foreign);
+out:
 	if (err) {
 		eb_foreign_close(foreign);
 		return eb_fail(err, error, "the maps in %s have a layout that cannot be carried over: %s", pin_dir,

@@ -122,8 +122,9 @@ static int try_open(const char *pin_dir, struct eb_maps *maps, char **error)
 {
 	int err = open_state(pin_dir, maps, error);
 
-	if (!err)
-		err = check_schema(maps, pin_dir, error);
+	if (err)
+		return err;
+	err = check_schema(maps, pin_dir, error);
 	return err ? err : open_all(pin_dir, maps, error);
 }
 
@@ -154,9 +155,10 @@ int eb_maps_state_id(const struct eb_maps *maps, __u32 *out)
 	__u32 len = sizeof(info);
 	int err = bpf_obj_get_info_by_fd(maps->fd[EB_MAP_STATE], &info, &len);
 
-	if (!err)
-		*out = info.id;
-	return err;
+	if (err)
+		return err;
+	*out = info.id;
+	return 0;
 }
 
 int eb_maps_active(const struct eb_maps *maps, __u32 *out)

@@ -42,21 +42,27 @@ static int is_dir(const struct dirent *entry)
 	return entry->d_type == DT_DIR && strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0;
 }
 
+static int act_on(const char *dir, const char *name, int (*act)(const char *path, const char *name, const char *arg),
+		  const char *arg)
+{
+	char path[PATH_MAX];
+	int err = make_path(path, dir, name);
+
+	return err ? err : act(path, name, arg);
+}
+
 /* Calls `act` with the path of each entry, whatever build made it, and its name. 0 where there is no such directory. */
 static int for_each(const char *dir, int (*filter)(const struct dirent *entry),
 		    int (*act)(const char *path, const char *name, const char *arg), const char *arg)
 {
 	struct dirent **entries = NULL;
 	int count = scandir(dir, &entries, filter, NULL), err = 0;
-	char path[PATH_MAX];
 
 	if (count < 0)
 		return errno == ENOENT ? 0 : -errno;
 	for (int i = 0; i < count; i++) {
 		if (!err)
-			err = make_path(path, dir, entries[i]->d_name);
-		if (!err)
-			err = act(path, entries[i]->d_name, arg);
+			err = act_on(dir, entries[i]->d_name, act, arg);
 		free(entries[i]);
 	}
 	free(entries);
@@ -76,11 +82,12 @@ static int remove_dir(const char *path, const char *name, const char *arg)
 
 	(void)name;
 	(void)arg;
-	if (!err)
-		err = for_each(path, is_pin, remove_pin, NULL);
-	if (!err && rmdir(path) < 0 && errno != ENOENT)
-		err = -errno;
-	return err;
+	if (err)
+		return err;
+	err = for_each(path, is_pin, remove_pin, NULL);
+	if (err)
+		return err;
+	return rmdir(path) < 0 && errno != ENOENT ? -errno : 0;
 }
 
 static int remove_part(const char *pin_dir, const char *part)
@@ -119,14 +126,16 @@ static int make_dir(const char *pin_dir, const char *part, char path[PATH_MAX])
 static int pin_all(const struct eb_maps *maps, const char *dir)
 {
 	char path[PATH_MAX];
-	int err = 0;
 
-	for (int i = 0; i < EB_MAPS && !err; i++) {
-		err = make_path(path, dir, eb_map_name(i));
+	for (int i = 0; i < EB_MAPS; i++) {
+		int err = make_path(path, dir, eb_map_name(i));
+
 		if (!err)
 			err = bpf_obj_pin(maps->fd[i], path);
+		if (err)
+			return err;
 	}
-	return err;
+	return 0;
 }
 
 /* From where it is kept already, if a replacement before this one was not settled: it is the set that programs use. */
@@ -143,8 +152,9 @@ static int rename_part(const char *pin_dir, const char *from, const char *to)
 	char old[PATH_MAX], new[PATH_MAX];
 	int err = make_path(old, pin_dir, from);
 
-	if (!err)
-		err = make_path(new, pin_dir, to);
+	if (err)
+		return err;
+	err = make_path(new, pin_dir, to);
 	return !err && rename(old, new) < 0 ? -errno : err;
 }
 
@@ -153,11 +163,10 @@ static int stage(const char *pin_dir, const struct eb_maps *maps, bool keep_befo
 	char path[PATH_MAX];
 	int err = make_dir(pin_dir, SCRATCH, path);
 
-	if (!err)
-		err = pin_all(maps, path);
-	if (!err && keep_before)
-		err = keep_set(pin_dir);
-	return err;
+	if (err)
+		return err;
+	err = pin_all(maps, path);
+	return err || !keep_before ? err : keep_set(pin_dir);
 }
 
 /* ---- what others call ---- */
@@ -181,27 +190,38 @@ int eb_pins_recover(const char *pin_dir)
 	char path[PATH_MAX];
 	int err = remove_part(pin_dir, SCRATCH);
 
-	if (!err)
-		err = make_path(path, pin_dir, REPLACING);
-	if (!err)
-		err = for_each(path, is_pin, move_to, pin_dir);
+	if (err)
+		return err;
+	err = make_path(path, pin_dir, REPLACING);
+	if (err)
+		return err;
+	err = for_each(path, is_pin, move_to, pin_dir);
 	return err || eb_pins_before(pin_dir, path) ? err : remove_part(pin_dir, REPLACING);
+}
+
+static int replace(const char *pin_dir, const struct eb_maps *maps, bool keep_before)
+{
+	int err;
+
+	if (mkdir(pin_dir, 0700) < 0 && errno != EEXIST)
+		return -errno;
+	err = eb_pins_recover(pin_dir);
+	if (err)
+		return err;
+	err = stage(pin_dir, maps, keep_before);
+	if (err)
+		return err;
+	err = remove_part(pin_dir, REPLACING);
+	if (err)
+		return err;
+	err = rename_part(pin_dir, SCRATCH, REPLACING);
+	return err ? err : eb_pins_recover(pin_dir);
 }
 
 int eb_pins_replace(const char *pin_dir, const struct eb_maps *maps, bool keep_before, char **error)
 {
-	int err = mkdir(pin_dir, 0700) < 0 && errno != EEXIST ? -errno : 0;
+	int err = replace(pin_dir, maps, keep_before);
 
-	if (!err)
-		err = eb_pins_recover(pin_dir);
-	if (!err)
-		err = stage(pin_dir, maps, keep_before);
-	if (!err)
-		err = remove_part(pin_dir, REPLACING);
-	if (!err)
-		err = rename_part(pin_dir, SCRATCH, REPLACING);
-	if (!err)
-		err = eb_pins_recover(pin_dir);
 	return err ? eb_fail(err, error, "the maps cannot be pinned in %s: %s", pin_dir, strerror(-err)) : 0;
 }
 
@@ -223,10 +243,13 @@ int eb_pins_settle(const char *pin_dir)
 {
 	int err = remove_part(pin_dir, SCRATCH);
 
-	if (!err)
-		err = rename_part(pin_dir, REPLACING, SCRATCH);
-	if (!err)
-		err = remove_part(pin_dir, SCRATCH);
+	if (err)
+		goto out;
+	err = rename_part(pin_dir, REPLACING, SCRATCH);
+	if (err)
+		goto out;
+	err = remove_part(pin_dir, SCRATCH);
+out:
 	return err == -ENOENT ? 0 : err;
 }
 
@@ -236,18 +259,21 @@ int eb_pins_remove(const char *pin_dir)
 	char path[PATH_MAX];
 	int err = eb_pins_recover(pin_dir);
 
-	if (!err)
-		err = eb_pins_settle(pin_dir);
-	if (!err)
-		err = make_path(path, pin_dir, eb_map_name(EB_MAP_STATE));
-	if (!err)
-		err = remove_pin(path, NULL, NULL);
-	for (int i = 0; i < EB_MAPS && !err; i++) {
-		err = make_path(path, pin_dir, eb_map_name(i));
-		if (!err)
-			err = remove_pin(path, NULL, NULL);
+	if (err)
+		return err;
+	err = eb_pins_settle(pin_dir);
+	if (err)
+		return err;
+	err = make_path(path, pin_dir, eb_map_name(EB_MAP_STATE));
+	if (err)
+		return err;
+	err = remove_pin(path, NULL, NULL);
+	if (err)
+		return err;
+	for (int i = 0; i < EB_MAPS; i++) {
+		err = act_on(pin_dir, eb_map_name(i), remove_pin, NULL);
+		if (err)
+			return err;
 	}
-	if (!err && rmdir(pin_dir) < 0 && errno != ENOENT && errno != ENOTEMPTY)
-		err = -errno;
-	return err;
+	return rmdir(pin_dir) < 0 && errno != ENOENT && errno != ENOTEMPTY ? -errno : 0;
 }
