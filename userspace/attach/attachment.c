@@ -27,10 +27,12 @@ static int read_identity(const struct eb_maps *maps, struct identity *out)
 	__u32 zero = 0;
 	int err = state ? eb_maps_state_id(maps, &out->state) : -ENOMEM;
 
-	if (!err)
-		err = bpf_map_lookup_elem(maps->fd[EB_MAP_STATE], &zero, state);
+	if (err)
+		goto out;
+	err = bpf_map_lookup_elem(maps->fd[EB_MAP_STATE], &zero, state);
 	if (!err)
 		out->predecessor = state->predecessor;
+out:
 	free(state);
 	return err;
 }

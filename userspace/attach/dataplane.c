@@ -94,9 +94,10 @@ static int make_first(struct eb_dataplane *dataplane, uint32_t table_size, char 
 {
 	int err = make_new(dataplane, table_size, error);
 
-	if (!err)
-		dataplane->state->predecessor = eb_last_maps_read(dataplane->run_dir, dataplane->pin_dir);
-	return err;
+	if (err)
+		return err;
+	dataplane->state->predecessor = eb_last_maps_read(dataplane->run_dir, dataplane->pin_dir);
+	return 0;
 }
 
 /* Opens the maps whose buckets are carried over; without them, sources begin with full ones. */
@@ -201,10 +202,12 @@ static int finish_before(struct eb_dataplane *dataplane)
 {
 	int err = eb_buckets_open(&dataplane->maps, true, &dataplane->buckets);
 
-	if (!err)
-		err = eb_buckets_recover(dataplane->buckets);
-	if (!err)
-		err = mend(dataplane);
+	if (err)
+		return err;
+	err = eb_buckets_recover(dataplane->buckets);
+	if (err)
+		return err;
+	err = mend(dataplane);
 	return err ? err : finish_interrupted(dataplane);
 }
 
@@ -226,22 +229,25 @@ static int adopt(struct eb_dataplane *dataplane, uint32_t table_size, char **err
 	bool is_interrupted = eb_pins_before(dataplane->pin_dir, before);
 	uint32_t sets = is_interrupted ? info.max_entries : sets_of(table_size);
 
-	if (!err && !eb_bpf_object_fits(&dataplane->maps, info.max_entries))
+	if (err)
+		goto out;
+	if (!eb_bpf_object_fits(&dataplane->maps, info.max_entries))
 		return replace_maps(dataplane, table_size, error);
-	if (!err)
-		err = map_state(dataplane);
-	if (!err)
-		err = finish_before(dataplane);
-	if (!err && info.max_entries != sets) {
+	err = map_state(dataplane);
+	if (err)
+		goto out;
+	err = finish_before(dataplane);
+	if (err)
+		goto out;
+	if (info.max_entries != sets) {
 		forget_buckets(dataplane);
 		return replace_maps(dataplane, table_size, error);
 	}
-	if (err)
-		return eb_fail(err, error, "cannot adopt the maps in %s: %s", dataplane->pin_dir, strerror(-err));
 	dataplane->is_pinned = true;
 	if (is_interrupted)
 		resume(dataplane, before, table_size, sets);
-	return 0;
+out:
+	return err ? eb_fail(err, error, "cannot adopt the maps in %s: %s", dataplane->pin_dir, strerror(-err)) : 0;
 }
 
 static int open_maps(struct eb_dataplane *dataplane, const struct eb_config *config, char **error)
@@ -262,10 +268,39 @@ static int open_maps(struct eb_dataplane *dataplane, const struct eb_config *con
 	return eb_fail(err, error, "cannot open the maps in %s: %s", config->pin_dir, strerror(-err));
 }
 
+/* On failure, the caller closes what is open. */
+static int open_all(struct eb_dataplane *dataplane, const struct eb_config *config, char **error)
+{
+	bool has_mounted = false;
+	int err;
+
+	dataplane->pin_dir = strdup(config->pin_dir);
+	dataplane->run_dir = strdup(config->run_dir);
+	if (!dataplane->pin_dir || !dataplane->run_dir)
+		return eb_fail(-ENOMEM, error, "out of memory");
+	err = eb_kernel_check(error);
+	if (err)
+		return err;
+	err = eb_bpffs_prepare(config->pin_dir, &has_mounted, error);
+	if (err)
+		return err;
+	dataplane->is_private = has_mounted && eb_bpffs_is_private();
+	err = eb_policy_maps_open(&dataplane->maps, &dataplane->policies, error);
+	if (err)
+		return err;
+	err = open_maps(dataplane, config, error);
+	if (err)
+		return err;
+	err = dataplane->buckets ? 0 : eb_buckets_open(&dataplane->maps, true, &dataplane->buckets);
+	if (err)
+		return eb_fail(err, error, "cannot map the buckets: %s", strerror(-err));
+	dataplane->programs = eb_programs_new(&dataplane->maps, dataplane->pin_dir);
+	return dataplane->programs ? 0 : eb_fail(-ENOMEM, error, "out of memory");
+}
+
 int eb_dataplane_open(const struct eb_config *config, struct eb_dataplane **out, char **error)
 {
 	struct eb_dataplane *dataplane = calloc(1, sizeof(*dataplane));
-	bool has_mounted = false;
 	int err;
 
 	if (!dataplane)
@@ -273,27 +308,7 @@ int eb_dataplane_open(const struct eb_config *config, struct eb_dataplane **out,
 	dataplane->policies = EB_POLICY_MAPS_NONE;
 	eb_bpf_object_quiet();
 	eb_maps_init(&dataplane->maps);
-	dataplane->pin_dir = strdup(config->pin_dir);
-	dataplane->run_dir = strdup(config->run_dir);
-	err = dataplane->pin_dir && dataplane->run_dir ? eb_kernel_check(error)
-						       : eb_fail(-ENOMEM, error, "out of memory");
-	if (!err)
-		err = eb_bpffs_prepare(config->pin_dir, &has_mounted, error);
-	dataplane->is_private = !err && has_mounted && eb_bpffs_is_private();
-	if (!err)
-		err = eb_policy_maps_open(&dataplane->maps, &dataplane->policies, error);
-	if (!err)
-		err = open_maps(dataplane, config, error);
-	if (!err && !dataplane->buckets) {
-		err = eb_buckets_open(&dataplane->maps, true, &dataplane->buckets);
-		if (err)
-			eb_fail(err, error, "cannot map the buckets: %s", strerror(-err));
-	}
-	if (!err) {
-		dataplane->programs = eb_programs_new(&dataplane->maps, dataplane->pin_dir);
-		if (!dataplane->programs)
-			err = eb_fail(-ENOMEM, error, "out of memory");
-	}
+	err = open_all(dataplane, config, error);
 	if (err) {
 		eb_dataplane_close(dataplane);
 		return err;
@@ -365,16 +380,17 @@ static void note_maps(const struct eb_dataplane *dataplane)
 
 int eb_dataplane_commit(struct eb_dataplane *dataplane, char **error)
 {
-	int err = 0;
-
 	if (!dataplane->is_pinned) {
+		int err;
+
 		EB_WRITE(dataplane->state->schema, EB_SCHEMA);
 		err = eb_pins_replace(dataplane->pin_dir, &dataplane->maps, dataplane->foreign, error);
-		dataplane->is_pinned = !err;
+		if (err)
+			return err;
+		dataplane->is_pinned = true;
 	}
-	if (!err)
-		note_maps(dataplane);
-	return err;
+	note_maps(dataplane);
+	return 0;
 }
 
 bool eb_dataplane_keep_pins(struct eb_dataplane *dataplane)
@@ -443,21 +459,25 @@ int eb_dataplane_apply(struct eb_dataplane *dataplane, const struct eb_ruleset *
 	size_t lost = 0;
 	int err = old ? finish_interrupted(dataplane) : -ENOMEM;
 
-	if (!err)
-		err = eb_maps_policy(&dataplane->maps, old);
-	if (!err)
-		err = carry_over(dataplane, &ruleset->policy, &carry);
-	if (!err)
-		err = eb_policy_maps_switch(&dataplane->policies, dataplane->state, dataplane->buckets, ruleset, old,
-					    &lost);
+	if (err)
+		goto out;
+	err = eb_maps_policy(&dataplane->maps, old);
+	if (err)
+		goto out;
+	err = carry_over(dataplane, &ruleset->policy, &carry);
+	if (err)
+		goto out;
+	err = eb_policy_maps_switch(&dataplane->policies, dataplane->state, dataplane->buckets, ruleset, old, &lost);
 	warn_of_lost(lost);
-	if (!err)
-		note_interfaces(dataplane, ruleset);
-	if (!err && carry) {
+	if (err)
+		goto out;
+	note_interfaces(dataplane, ruleset);
+	if (carry) {
 		eb_convert_free(dataplane->carry);
 		dataplane->carry = carry;
 		carry = NULL;
 	}
+out:
 	eb_convert_free(carry);
 	eb_buckets_unmap(dataplane->buckets);
 	free(old);
@@ -488,10 +508,13 @@ int eb_dataplane_settle(struct eb_dataplane *dataplane)
 	if (!dataplane->carry)
 		return 0;
 	err = look_for_before(dataplane);
-	if (!err)
-		err = eb_policy_maps_wait(&dataplane->policies);
-	if (!err)
-		err = eb_convert_catch_up(dataplane->carry, dataplane->foreign, dataplane->buckets, &lost);
+	if (err)
+		goto out;
+	err = eb_policy_maps_wait(&dataplane->policies);
+	if (err)
+		goto out;
+	err = eb_convert_catch_up(dataplane->carry, dataplane->foreign, dataplane->buckets, &lost);
+out:
 	eb_buckets_unmap(dataplane->buckets);
 	if (err)
 		return err;

@@ -70,8 +70,9 @@ int eb_loaded_open_object(const struct eb_loaded_programs *loaded, bool ethernet
 	__u32 len = sizeof(info);
 	int err = bpf_obj_get_info_by_fd(loaded->maps->fd[EB_MAP_BUCKETS_V4], &info, &len);
 
-	if (!err)
-		err = eb_bpf_object_open(loaded->maps, info.max_entries, out);
+	if (err)
+		return err;
+	err = eb_bpf_object_open(loaded->maps, info.max_entries, out);
 	if (err)
 		return err;
 	(*out)->rodata->ethernet = ethernet;

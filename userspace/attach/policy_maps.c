@@ -128,18 +128,23 @@ static int write_trie(const struct eb_policy_maps *policies, const struct eb_tri
 	return err;
 }
 
+/* Writes the trie of a family and side, and the filter in front of it. */
+static int write_side(const struct eb_policy_maps *policies, const struct eb_trie *trie, int family, int side,
+		      __u32 idle)
+{
+	int err = write_trie(policies, trie, family, EB_TRIE(idle, side));
+
+	return err ? err : write_filter(policies, trie, EB_FILTER_PLACE(idle, EB_FILTER(family, side)));
+}
+
 static int write_tries(const struct eb_policy_maps *policies, const struct eb_ruleset *ruleset, __u32 idle)
 {
 	int err = 0;
 
 	for (int side = EB_TRIE_SRC; side <= EB_TRIE_DST && !err; side++) {
-		err = write_trie(policies, &ruleset->v4[side], 4, EB_TRIE(idle, side));
+		err = write_side(policies, &ruleset->v4[side], 4, side, idle);
 		if (!err)
-			err = write_trie(policies, &ruleset->v6[side], 6, EB_TRIE(idle, side));
-		if (!err)
-			err = write_filter(policies, &ruleset->v4[side], EB_FILTER_PLACE(idle, EB_FILTER(4, side)));
-		if (!err)
-			err = write_filter(policies, &ruleset->v6[side], EB_FILTER_PLACE(idle, EB_FILTER(6, side)));
+			err = write_side(policies, &ruleset->v6[side], 6, side, idle);
 	}
 	return err;
 }
@@ -239,12 +244,15 @@ static int fill_idle(const struct eb_policy_maps *policies, const struct eb_rule
 	*new = ruleset->policy;
 	new->generation = old->generation + 1;
 	err = write_tries(policies, ruleset, idle);
-	if (!err)
-		err = eb_policy_maps_write_interfaces(policies, ruleset->interfaces, ruleset->interface_count, idle);
+	if (err)
+		goto out;
+	err = eb_policy_maps_write_interfaces(policies, ruleset->interfaces, ruleset->interface_count, idle);
 	for (int number = 0; number < EB_NUMBERS && !err; number++)
 		err = write_number(policies, number, ruleset->numbers[number], idle);
-	if (!err)
-		err = bpf_map_update_elem(policies->maps->fd[EB_MAP_POLICY], &idle, new, BPF_ANY);
+	if (err)
+		goto out;
+	err = bpf_map_update_elem(policies->maps->fd[EB_MAP_POLICY], &idle, new, BPF_ANY);
+out:
 	free(new);
 	return err;
 }
@@ -278,8 +286,9 @@ static int finish_switch(const struct eb_policy_maps *policies, struct eb_state 
 	__u32 active = EB_READ(state->active) & 1;
 	int err = eb_buckets_map(buckets);
 
-	if (!err)
-		err = eb_policy_maps_wait(policies);
+	if (err)
+		return err;
+	err = eb_policy_maps_wait(policies);
 	if (err)
 		return err;
 	*lost = eb_convert_move(convert, buckets);
@@ -328,14 +337,19 @@ int eb_policy_maps_switch(const struct eb_policy_maps *policies, struct eb_state
 	struct eb_convert *convert = eb_convert_new(old, &ruleset->policy, true);
 	int err = convert ? eb_buckets_map(buckets) : -ENOMEM;
 
-	if (!err)
-		err = fill_idle(policies, ruleset, old, 1 - (EB_READ(state->active) & 1));
-	if (!err)
-		err = clear_new_slots(policies, state, old, &ruleset->policy);
-	if (!err)
-		err = announce(policies, state, old, convert);
-	if (!err)
-		err = finish_switch(policies, state, buckets, convert, lost);
+	if (err)
+		goto out;
+	err = fill_idle(policies, ruleset, old, 1 - (EB_READ(state->active) & 1));
+	if (err)
+		goto out;
+	err = clear_new_slots(policies, state, old, &ruleset->policy);
+	if (err)
+		goto out;
+	err = announce(policies, state, old, convert);
+	if (err)
+		goto out;
+	err = finish_switch(policies, state, buckets, convert, lost);
+out:
 	eb_convert_free(convert);
 	return err;
 }
