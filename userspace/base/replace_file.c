@@ -110,8 +110,9 @@ static int make_fresh(struct place *place, const char *text, size_t size)
 {
 	int err = remove_left(place->fresh), fd;
 
-	if (!err)
-		err = remove_left(place->second);
+	if (err)
+		return err;
+	err = remove_left(place->second);
 	if (err)
 		return err;
 	fd = open(place->fresh, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);

@@ -494,16 +494,21 @@ static int fill_config(struct eb_config *config, struct eb_yaml *yaml, const cha
 	int err;
 
 	err = eb_yaml_read_map(&root, root_keys, ARRAY_SIZE(root_keys), config, NULL);
-	if (!err)
-		err = apply_node_env(config, findings);
-	if (!err)
-		err = use_redis_file(config, redis_path, findings);
-	if (!err)
-		err = eb_redis_env_apply(&config->redis, findings);
-	if (!err)
-		err = check_own_name(config, findings);
-	if (!err)
-		err = warn_of_layers(config, findings);
+	if (err)
+		return err;
+	err = apply_node_env(config, findings);
+	if (err)
+		return err;
+	err = use_redis_file(config, redis_path, findings);
+	if (err)
+		return err;
+	err = eb_redis_env_apply(&config->redis, findings);
+	if (err)
+		return err;
+	err = check_own_name(config, findings);
+	if (err)
+		return err;
+	err = warn_of_layers(config, findings);
 	return err ? err : warn_of_whole(config, findings);
 }
 

@@ -135,11 +135,14 @@ int eb_redis_env_apply(struct eb_redis_config **redis, struct eb_findings *findi
 	if (!*redis)
 		return -ENOMEM;
 	err = apply_host(*redis, findings);
-	if (!err)
-		err = apply_port(*redis, findings);
-	if (!err)
-		err = apply_password(*redis, findings);
-	if (!err)
-		err = apply_username(*redis, findings);
+	if (err)
+		return err;
+	err = apply_port(*redis, findings);
+	if (err)
+		return err;
+	err = apply_password(*redis, findings);
+	if (err)
+		return err;
+	err = apply_username(*redis, findings);
 	return err ? err : apply_tls(*redis, findings);
 }

@@ -140,9 +140,11 @@ int eb_inputs_list(struct eb_inputs *inputs, const char *path, const struct eb_i
 		return -ENOENT;
 	err = eb_list_read(path, &file.text, &file.size, &file.mark);
 	inputs->is_partial |= err == -EBUSY;
-	if (!err)
-		err = add(inputs, path, &file);
-	if (!err)
-		*out = &inputs->items[inputs->count - 1];
-	return err;
+	if (err)
+		return err;
+	err = add(inputs, path, &file);
+	if (err)
+		return err;
+	*out = &inputs->items[inputs->count - 1];
+	return 0;
 }

@@ -302,13 +302,16 @@ int eb_list_parse(struct eb_prefix_list *list, const char *text, size_t size, co
 	if (size >= 2 && (!memcmp(text, "\xff\xfe", 2) || !memcmp(text, "\xfe\xff", 2)))
 		return eb_findings_fail(findings, "%s: is in UTF-16; save it as plain text or UTF-8", path);
 	err = add_lines(&parser, text + (has_bom ? strlen(BOM) : 0), text + size);
-	if (!err)
-		err = warn_of_skipped(&parser);
-	if (!err)
-		err = warn_of_whole(&parser, text, size);
-	if (!err)
-		*skipped = parser.skipped;
-	return err;
+	if (err)
+		return err;
+	err = warn_of_skipped(&parser);
+	if (err)
+		return err;
+	err = warn_of_whole(&parser, text, size);
+	if (err)
+		return err;
+	*skipped = parser.skipped;
+	return 0;
 }
 
 /* --- lists of a match --- */
@@ -366,12 +369,16 @@ int eb_list_exchange(struct eb_match *match, struct eb_list_file *file, struct e
 	int err;
 
 	err = add_all(&before, list->items + file->first, file->count);
-	if (!err)
-		err = add_all(&whole, list->items, file->first);
-	if (!err)
-		err = add_all(&whole, slice->items, slice->count);
-	if (!err)
-		err = add_all(&whole, list->items + behind, list->count - behind);
+	if (err)
+		goto out;
+	err = add_all(&whole, list->items, file->first);
+	if (err)
+		goto out;
+	err = add_all(&whole, slice->items, slice->count);
+	if (err)
+		goto out;
+	err = add_all(&whole, list->items + behind, list->count - behind);
+out:
 	if (err) {
 		eb_prefix_list_done(&whole);
 		eb_prefix_list_done(&before);

@@ -210,8 +210,9 @@ int eb_yaml_init(struct eb_yaml *yaml, const char *file, const char *text, size_
 	if (size > EB_YAML_SIZE_MAX)
 		return fail_size(file, findings);
 	err = check_characters(yaml, text, size);
-	if (!err)
-		err = with_parser(yaml, text, size, check_events);
+	if (err)
+		return err;
+	err = with_parser(yaml, text, size, check_events);
 	return err ? err : with_parser(yaml, text, size, load_text);
 }
 

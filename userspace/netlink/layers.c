@@ -138,12 +138,13 @@ int eb_layers_read(struct eb_layers **out)
 	struct mnl_socket *socket = mnl_socket_open2(NETLINK_ROUTE, SOCK_CLOEXEC);
 	int err = !layers ? -ENOMEM : socket ? 0 : -errno;
 
-	if (!err && mnl_socket_bind(socket, 0, MNL_SOCKET_AUTOPID) < 0)
-		err = -errno;
-	if (!err)
-		err = ask(socket);
-	if (!err)
-		err = receive_all(socket, layers);
+	if (err)
+		goto out;
+	err = mnl_socket_bind(socket, 0, MNL_SOCKET_AUTOPID) < 0 ? -errno : ask(socket);
+	if (err)
+		goto out;
+	err = receive_all(socket, layers);
+out:
 	if (socket)
 		mnl_socket_close(socket);
 	if (err) {

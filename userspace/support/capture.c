@@ -28,10 +28,13 @@ static int spawn(const char *const *argv, const int output[2], pid_t *pid)
 	if (err)
 		return -err;
 	err = posix_spawn_file_actions_adddup2(&actions, output[0], STDOUT_FILENO);
-	if (!err)
-		err = posix_spawn_file_actions_adddup2(&actions, output[1], STDERR_FILENO);
-	if (!err)
-		err = posix_spawn(pid, "/proc/self/exe", &actions, NULL, all, environ);
+	if (err)
+		goto out;
+	err = posix_spawn_file_actions_adddup2(&actions, output[1], STDERR_FILENO);
+	if (err)
+		goto out;
+	err = posix_spawn(pid, "/proc/self/exe", &actions, NULL, all, environ);
+out:
 	posix_spawn_file_actions_destroy(&actions);
 	return -err;
 }
@@ -61,12 +64,16 @@ int capture_run(const char *const *argv, int timeout_ms, struct capture *out)
 
 	*out = (struct capture){ 0 };
 	err = output[0] < 0 || output[1] < 0 ? -errno : spawn(argv, output, &pid);
-	if (!err)
-		err = wait_for(pid, timeout_ms, &out->status);
-	if (!err)
-		err = read_back(output[0], &out->out, &out->out_size);
-	if (!err)
-		err = read_back(output[1], &out->err, &out->err_size);
+	if (err)
+		goto out;
+	err = wait_for(pid, timeout_ms, &out->status);
+	if (err)
+		goto out;
+	err = read_back(output[0], &out->out, &out->out_size);
+	if (err)
+		goto out;
+	err = read_back(output[1], &out->err, &out->err_size);
+out:
 	for (int i = 0; i < 2; i++)
 		if (output[i] >= 0)
 			close(output[i]);
