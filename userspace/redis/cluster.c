@@ -669,12 +669,15 @@ int eb_cluster_new(sd_event *event, const struct eb_settings *settings, const ch
 	cluster->backoff.max_ns = settings->limits.backoff_max_ns;
 	forget_owners(cluster);
 	err = copy_keys(cluster, keys, key_count);
-	if (!err)
-		err = sd_event_add_time_relative(event, &cluster->map_timer, CLOCK_MONOTONIC, 0, TIMER_ACCURACY_US,
-						 on_map_timer, cluster);
-	if (err >= 0)
-		err = sd_event_add_time_relative(event, &cluster->retry_timer, CLOCK_MONOTONIC, RETRY_US,
-						 TIMER_ACCURACY_US, on_retry, cluster);
+	if (err)
+		goto out;
+	err = sd_event_add_time_relative(event, &cluster->map_timer, CLOCK_MONOTONIC, 0, TIMER_ACCURACY_US,
+					 on_map_timer, cluster);
+	if (err < 0)
+		goto out;
+	err = sd_event_add_time_relative(event, &cluster->retry_timer, CLOCK_MONOTONIC, RETRY_US,
+					 TIMER_ACCURACY_US, on_retry, cluster);
+out:
 	if (err < 0) {
 		free_cluster(cluster);
 		return err;

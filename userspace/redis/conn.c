@@ -532,8 +532,9 @@ static int add_sources(struct eb_conn *conn)
 	conn->connect_deadline_us = eb_monotonic_us() + conn->options->connect_timeout_ns / NS_PER_US;
 	err = sd_event_add_time(conn->event, &conn->timer, CLOCK_MONOTONIC, conn->connect_deadline_us,
 				TIMER_ACCURACY_US, on_timer, conn);
-	if (err >= 0)
-		err = sd_event_add_defer(conn->event, &conn->kick, on_kick, conn);
+	if (err < 0)
+		return err;
+	err = sd_event_add_defer(conn->event, &conn->kick, on_kick, conn);
 	return err < 0 ? err : 0;
 }
 

@@ -112,14 +112,16 @@ static int fill(const struct eb_redis_config *config, const char *key, struct eb
 	settings->node.password = &settings->node_password;
 	settings->sentinel.password = &settings->sentinel_password;
 	err = fill_secret(config->password_file, config->password, &settings->node_password);
-	if (!err)
-		err = fill_secret(config->sentinel_password_file, config->sentinel_password,
-				  &settings->sentinel_password);
-	if (!err)
-		err = fill_options(&config->tls, config->username, &settings->node);
-	if (!err)
-		err = fill_options(&config->sentinel_tls, config->sentinel_username, &settings->sentinel);
-	return err;
+	if (err)
+		return err;
+	err = fill_secret(config->sentinel_password_file, config->sentinel_password,
+			  &settings->sentinel_password);
+	if (err)
+		return err;
+	err = fill_options(&config->tls, config->username, &settings->node);
+	if (err)
+		return err;
+	return fill_options(&config->sentinel_tls, config->sentinel_username, &settings->sentinel);
 }
 
 int eb_settings_new(const struct eb_redis_config *config, const struct eb_redis_limits *limits, const char *key,
