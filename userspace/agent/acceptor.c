@@ -70,12 +70,16 @@ int eb_acceptor_open(sd_event *loop, int fd, const char *name, eb_acceptor_accep
 	}
 	*acceptor = (struct eb_acceptor){ .fd = fd, .name = strdup(name), .accepted = accepted, .arg = arg };
 	err = acceptor->name ? 0 : -ENOMEM;
-	if (err >= 0)
-		err = sd_event_add_io(loop, &acceptor->io, fd, EPOLLIN, on_ready, acceptor);
-	if (err >= 0)
-		err = sd_event_add_time(loop, &acceptor->pause, CLOCK_MONOTONIC, 0, 0, on_pause_end, acceptor);
-	if (err >= 0)
-		err = sd_event_source_set_enabled(acceptor->pause, SD_EVENT_OFF);
+	if (err < 0)
+		goto out;
+	err = sd_event_add_io(loop, &acceptor->io, fd, EPOLLIN, on_ready, acceptor);
+	if (err < 0)
+		goto out;
+	err = sd_event_add_time(loop, &acceptor->pause, CLOCK_MONOTONIC, 0, 0, on_pause_end, acceptor);
+	if (err < 0)
+		goto out;
+	err = sd_event_source_set_enabled(acceptor->pause, SD_EVENT_OFF);
+out:
 	if (err < 0) {
 		eb_acceptor_close(acceptor);
 		return err;

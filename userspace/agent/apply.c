@@ -346,19 +346,30 @@ static int make_permanent(struct eb_apply *apply, const struct order *order, str
 	return 0;
 }
 
+/* Puts `config` in place of *before, which the agent then owns no more. On failure all is as it was. */
+static int replace(const struct eb_apply *apply, struct order *order, struct eb_config *config,
+		   struct eb_config **before, char **error)
+{
+	struct eb_agent *agent = apply->agent;
+	int err = check_redis(agent, order, config, error);
+
+	if (err)
+		return err;
+	err = eb_lists_inherit(config, agent->config);
+	if (err)
+		return err;
+	eb_lists_measure(agent->config, &order->before);
+	return eb_agent_replace(agent, config, before, error);
+}
+
 /* Owns `config` from here on. On failure all is as it was. */
 static int put_into_force(struct eb_apply *apply, struct order *order, struct eb_config *config, char **error)
 {
 	struct eb_agent *agent = apply->agent;
 	struct eb_config *before, *tried;
 	char *nested = NULL;
-	int err = check_redis(agent, order, config, error);
+	int err = replace(apply, order, config, &before, error);
 
-	if (!err)
-		err = eb_lists_inherit(config, agent->config);
-	eb_lists_measure(agent->config, &order->before);
-	if (!err)
-		err = eb_agent_replace(agent, config, &before, error);
 	if (err) {
 		eb_config_free(config);
 		return err;
@@ -419,25 +430,34 @@ static json_t *reply_applied(const struct eb_apply *apply, const struct order *o
 	return reply;
 }
 
-json_t *eb_apply_request(struct eb_apply *apply, const char *arguments, int file)
+/* The caller frees what *order got, also on failure. */
+static int carry_out(struct eb_apply *apply, const char *arguments, int file, struct order *order, char **error)
 {
 	struct eb_agent *agent = apply->agent;
-	struct order order = { .text = NULL };
 	struct eb_config *config;
-	char *error = NULL;
-	int err;
+	int err = parse_order(arguments, order, error);
 
-	err = parse_order(arguments, &order, &error);
-	if (!err)
-		err = check_restored(agent, &order, &error);
-	if (!err)
-		err = read_text(file, &order, &error);
-	if (!err)
-		err = check_own(agent, &order, &error);
-	if (!err)
-		err = parse_text(agent, &order, &config, &error);
-	if (!err)
-		err = put_into_force(apply, &order, config, &error);
+	if (err)
+		return err;
+	err = check_restored(agent, order, error);
+	if (err)
+		return err;
+	err = read_text(file, order, error);
+	if (err)
+		return err;
+	err = check_own(agent, order, error);
+	if (err)
+		return err;
+	err = parse_text(agent, order, &config, error);
+	return err ? err : put_into_force(apply, order, config, error);
+}
+
+json_t *eb_apply_request(struct eb_apply *apply, const char *arguments, int file)
+{
+	struct order order = { .text = NULL };
+	char *error = NULL;
+	int err = carry_out(apply, arguments, file, &order, &error);
+
 	eb_input_free(order.text, order.size);
 	if (err) {
 		eb_error("apply refused, the rules stay as they are", eb_str("error", error ? error : strerror(-err)));

@@ -95,10 +95,13 @@ int eb_census_new(sd_event *loop, const struct eb_buckets *buckets, struct eb_ce
 	census->buckets = buckets;
 	begin_count(census);
 	err = sd_event_add_defer(loop, &census->slice, on_slice, census);
-	if (err >= 0)
-		err = sd_event_add_time(loop, &census->timer, CLOCK_MONOTONIC, 0, 0, on_timer, census);
-	if (err >= 0)
-		err = sd_event_source_set_enabled(census->timer, SD_EVENT_OFF);
+	if (err < 0)
+		goto out;
+	err = sd_event_add_time(loop, &census->timer, CLOCK_MONOTONIC, 0, 0, on_timer, census);
+	if (err < 0)
+		goto out;
+	err = sd_event_source_set_enabled(census->timer, SD_EVENT_OFF);
+out:
 	if (err < 0) {
 		eb_census_free(census);
 		return err;

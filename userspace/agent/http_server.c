@@ -267,12 +267,15 @@ static int add_sources(struct eb_http_server *server)
 	if (!epoll)
 		return -ENOSYS;
 	err = sd_event_add_io(server->loop, &server->io, epoll->epoll_fd, EPOLLIN, on_ready, server);
-	if (err >= 0)
-		err = sd_event_add_defer(server->loop, &server->again, on_again, server);
-	if (err >= 0)
-		err = sd_event_add_time(server->loop, &server->deadline, CLOCK_MONOTONIC, 0, 0, on_deadline, server);
-	if (err >= 0)
-		err = sd_event_source_set_enabled(server->deadline, SD_EVENT_OFF);
+	if (err < 0)
+		return err;
+	err = sd_event_add_defer(server->loop, &server->again, on_again, server);
+	if (err < 0)
+		return err;
+	err = sd_event_add_time(server->loop, &server->deadline, CLOCK_MONOTONIC, 0, 0, on_deadline, server);
+	if (err < 0)
+		return err;
+	err = sd_event_source_set_enabled(server->deadline, SD_EVENT_OFF);
 	return err < 0 ? err : 0;
 }
 

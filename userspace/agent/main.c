@@ -187,21 +187,21 @@ static int block_signals(void)
 
 static int add_sources(struct program *program)
 {
-	sd_event *loop = program->agent.loop;
-	int err = sd_event_add_signal(loop, NULL, SIGTERM, on_stop, program);
-
-	if (err >= 0)
-		err = sd_event_add_signal(loop, NULL, SIGINT, on_stop, program);
-	if (err >= 0)
-		err = sd_event_add_signal(loop, NULL, SIGHUP, on_hangup, program);
-	if (err >= 0)
-		err = sd_event_add_signal(loop, NULL, SIGUSR1, on_flush_signal, program);
+	static const struct {
+		int number;
+		sd_event_signal_handler_t handler;
+	} signals[] = {
+		{ SIGTERM, on_stop }, { SIGINT, on_stop }, { SIGHUP, on_hangup }, { SIGUSR1, on_flush_signal },
+	};
 	/* The first sweep soon: an agent may be restarted more often than daily. */
-	if (err >= 0)
-		err = sd_event_add_time_relative(loop, NULL, CLOCK_MONOTONIC, CHECK_US, 0, on_sweep, program);
-	if (err >= 0)
-		err = sd_event_add_time_relative(loop, NULL, CLOCK_MONOTONIC, CHECK_US, 0, on_check_timer,
-						 program);
+	static const sd_event_time_handler_t timers[] = { on_sweep, on_check_timer };
+	sd_event *loop = program->agent.loop;
+	int err = 0;
+
+	for (size_t i = 0; i < sizeof(signals) / sizeof(signals[0]) && err >= 0; i++)
+		err = sd_event_add_signal(loop, NULL, signals[i].number, signals[i].handler, program);
+	for (size_t i = 0; i < sizeof(timers) / sizeof(timers[0]) && err >= 0; i++)
+		err = sd_event_add_time_relative(loop, NULL, CLOCK_MONOTONIC, CHECK_US, 0, timers[i], program);
 	return err < 0 ? err : 0;
 }
 
