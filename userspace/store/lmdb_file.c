@@ -87,10 +87,11 @@ static int drop_expired(struct eb_lmdb_file *file, MDB_txn *txn)
 	uint64_t expires_at;
 	int err = get_number(txn, file->metas, EXPIRES_AT, &expires_at);
 
-	if (err == MDB_NOTFOUND || (!err && eb_wallclock_ns() < expires_at))
+	if (err)
+		return err == MDB_NOTFOUND ? 0 : err;
+	if (eb_wallclock_ns() < expires_at)
 		return 0;
-	if (!err)
-		err = mdb_drop(txn, file->buckets, 0);
+	err = mdb_drop(txn, file->buckets, 0);
 	return err ? err : mdb_drop(txn, file->metas, 0);
 }
 
@@ -103,10 +104,14 @@ static int open_dbs(struct eb_lmdb_file *file)
 	if (err)
 		return err;
 	err = mdb_dbi_open(txn, "buckets", flags, &file->buckets);
-	if (!err)
-		err = mdb_dbi_open(txn, "meta", flags, &file->metas);
-	if (!err && !file->read_only)
+	if (err)
+		goto out;
+	err = mdb_dbi_open(txn, "meta", flags, &file->metas);
+	if (err)
+		goto out;
+	if (!file->read_only)
 		err = drop_expired(file, txn);
+out:
 	if (err) {
 		mdb_txn_abort(txn);
 		return err == MDB_NOTFOUND && file->read_only ? 0 : err;
@@ -258,11 +263,13 @@ int eb_lmdb_file_put(struct eb_lmdb_file *file, const struct eb_store_item *item
 		if (err == MDB_NOTFOUND)
 			err = 0;
 	}
-	if (!err)
-		err = count_fields(txn, file->buckets, &after);
-	if (!err)
-		*grown = (int64_t)(after - before);
-	return err;
+	if (err)
+		return err;
+	err = count_fields(txn, file->buckets, &after);
+	if (err)
+		return err;
+	*grown = (int64_t)(after - before);
+	return 0;
 }
 
 int eb_lmdb_file_put_meta(struct eb_lmdb_file *file, const struct eb_store_meta *meta, uint64_t expire_in_ns)

@@ -286,12 +286,15 @@ static int write_meta(struct eb_store *base, const struct eb_store_meta *meta, u
 	snprintf(expire_in, sizeof(expire_in), "%" PRIu64, expire_in_ns / NS_PER_MS);
 	expire[2] = expire_in;
 	err = send_command(operation, store->meta_key, 2 + 2 * EB_STORE_META_FIELDS, set, on_written);
+	if (err)
+		goto out;
 	expire[1] = store->key;
-	if (!err)
-		err = send_command(operation, store->key, 3, expire, on_written);
+	err = send_command(operation, store->key, 3, expire, on_written);
+	if (err)
+		goto out;
 	expire[1] = store->meta_key;
-	if (!err)
-		err = send_command(operation, store->meta_key, 3, expire, on_written);
+	err = send_command(operation, store->meta_key, 3, expire, on_written);
+out:
 	return settle_operation(operation, err);
 }
 
