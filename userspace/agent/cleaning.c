@@ -223,10 +223,13 @@ int eb_cleaning_new(sd_event *loop, struct eb_dataplane *dataplane, const struct
 	};
 	err = sd_event_add_time_relative(loop, &cleaning->timer, CLOCK_MONOTONIC,
 					 (EVERY_NS + eb_random_below(EVERY_NS)) / 1000, 1000, on_timer, cleaning);
-	if (err >= 0)
-		err = sd_event_add_defer(loop, &cleaning->removal, on_removal, cleaning);
-	if (err >= 0)
-		err = sd_event_source_set_enabled(cleaning->removal, SD_EVENT_OFF);
+	if (err < 0)
+		goto out;
+	err = sd_event_add_defer(loop, &cleaning->removal, on_removal, cleaning);
+	if (err < 0)
+		goto out;
+	err = sd_event_source_set_enabled(cleaning->removal, SD_EVENT_OFF);
+out:
 	if (err < 0) {
 		eb_cleaning_free(cleaning);
 		return err;

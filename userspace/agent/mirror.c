@@ -668,10 +668,12 @@ static int add_timers(struct eb_mirror *mirror)
 	int err = sd_event_add_time_relative(mirror->loop, &mirror->timer, CLOCK_MONOTONIC,
 					     eb_random_below(mirror->tick_ns) / 1000, 1000, on_tick, mirror);
 
-	if (err >= 0)
-		err = sd_event_add_defer(mirror->loop, &mirror->slice, on_slice, mirror);
-	if (err >= 0)
-		err = sd_event_source_set_enabled(mirror->slice, SD_EVENT_OFF);
+	if (err < 0)
+		return err;
+	err = sd_event_add_defer(mirror->loop, &mirror->slice, on_slice, mirror);
+	if (err < 0)
+		return err;
+	err = sd_event_source_set_enabled(mirror->slice, SD_EVENT_OFF);
 	return err < 0 ? err : 0;
 }
 
@@ -694,10 +696,13 @@ int eb_mirror_new(sd_event *loop, struct eb_dataplane *dataplane, struct eb_stor
 	eb_boot_id(mirror->boot_id);
 	mirror->policy = calloc(1, sizeof(*mirror->policy));
 	err = mirror->policy ? eb_held_init(&mirror->held, eb_dataplane_buckets(dataplane)) : -ENOMEM;
-	if (!err)
-		err = eb_cleaning_new(loop, dataplane, mirror->policy, store, on_cleaned, mirror, &mirror->cleaning);
-	if (!err)
-		err = add_timers(mirror);
+	if (err)
+		goto out;
+	err = eb_cleaning_new(loop, dataplane, mirror->policy, store, on_cleaned, mirror, &mirror->cleaning);
+	if (err)
+		goto out;
+	err = add_timers(mirror);
+out:
 	if (err) {
 		eb_mirror_free(mirror);
 		return err;

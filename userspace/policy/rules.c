@@ -112,11 +112,12 @@ static int compile_limits(const struct eb_rule_config *config, struct eb_rule *r
 {
 	int err = eb_limit_compile(&config->packets, false, &rule->packets);
 
-	if (!err)
-		err = eb_limit_compile(&config->bytes, true, &rule->bytes);
-	if (!err)
-		err = eb_limit_compile(&config->new_sources, false, &rule->new_sources);
-	return err;
+	if (err)
+		return err;
+	err = eb_limit_compile(&config->bytes, true, &rule->bytes);
+	if (err)
+		return err;
+	return eb_limit_compile(&config->new_sources, false, &rule->new_sources);
 }
 
 static int compile_rule(const struct eb_rule_config *config, struct eb_rule *rule)
