@@ -261,7 +261,7 @@ __noinline int charge_next(struct eb_cpu *cpu, struct eb_state *state, const str
 /* The rule in the other policy than `index` that takes over, or NULL. */
 static __always_inline const struct eb_rule *next_rule(const struct eb_rule *rule, __u32 index)
 {
-	__u32 other = !index, place = (EB_READ(rule->next) - 1) & (EB_RULES_MAX - 1);
+	__u32 other = !index, place = (EB_READ(rule->next) - 1) & (EB_LIMITS_MAX - 1);
 	const struct eb_policy *next = bpf_map_lookup_elem(&policy, &other);
 
 	return next ? &next->rules[place] : NULL;

@@ -143,10 +143,10 @@ static __always_inline __u32 lowest_bit(__u64 set)
 	return __builtin_popcountll(lowest - 1);
 }
 
-/* The first rule that matches, or NULL. `index` is where `policy` was found, `ifindex` where the packet came in; it is
- * asked for with EB_USES_INTERFACE alone. */
-static __always_inline const struct eb_rule *eb_classify(const struct eb_policy *policy, __u32 index, __u32 ifindex,
-							 const struct eb_packet *packet)
+/* The set of rules that match. `index` is where `policy` was found, `ifindex` where the packet came in; it is asked for
+ * with EB_USES_INTERFACE alone. */
+static __always_inline __u64 eb_classify(const struct eb_policy *policy, __u32 index, __u32 ifindex,
+					 const struct eb_packet *packet)
 {
 	__u64 rules = rules_of_l4(policy, index, packet);
 
@@ -154,7 +154,13 @@ static __always_inline const struct eb_rule *eb_classify(const struct eb_policy 
 		rules &= rules_of_rest(policy, index, ifindex, packet);
 	if (rules)
 		rules &= rules_of_addresses(policy, index, packet);
-	return rules ? &policy->rules[lowest_bit(rules) & (EB_RULES_MAX - 1)] : 0;
+	return rules;
+}
+
+/* The first of a set that is not empty. */
+static __always_inline const struct eb_rule *eb_first_rule(const struct eb_policy *policy, __u64 rules)
+{
+	return &policy->rules[lowest_bit(rules) & (EB_RULES_MAX - 1)];
 }
 
 #endif

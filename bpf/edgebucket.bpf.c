@@ -7,10 +7,12 @@
 
 #include "account.h"
 #include "banned.h"
+#include "chain.h"
 #include "charge.h"
 #include "classify.h"
 #include "maps.h"
 #include "parse.h"
+#include "verdict.h"
 
 /* Multi-buffer frames need Linux 5.18; the agent clears this on older kernels, where no frame has a second buffer. */
 const volatile bool multi_buffer = true;
@@ -51,29 +53,6 @@ static __always_inline int decide_malformed(const struct eb_policy *policy, __u3
 {
 	count_frame(EB_MALFORMED, len);
 	return policy->malformed_drop ? XDP_DROP : XDP_PASS;
-}
-
-/* The one place that turns a refusal into a verdict. */
-static __always_inline enum eb_verdict refuse(const struct eb_rule *rule)
-{
-	return rule->monitor ? EB_WOULD_DROP : EB_DROP;
-}
-
-/* The one place that decides about packets whose source got no bucket: fail open or closed, as the rule says. */
-static __always_inline int crowded_action(const struct eb_rule *rule)
-{
-	return rule->crowded_pass || rule->monitor ? XDP_PASS : XDP_DROP;
-}
-
-static __always_inline int finish(struct eb_cpu *cpu, const struct eb_rule *rule, const struct eb_packet *packet,
-				  enum eb_verdict verdict)
-{
-	count_verdict(rule, verdict, packet->len);
-	if (verdict != EB_PASS)
-		sample_event(cpu, rule, packet, verdict);
-	if (verdict == EB_CROWDED)
-		return crowded_action(rule);
-	return verdict == EB_DROP ? XDP_DROP : XDP_PASS;
 }
 
 /* Whether a banned source's packet is dropped. The one place that decides that nobody is, where all is only watched. */
@@ -168,6 +147,7 @@ int edgebucket(struct xdp_md *ctx)
 	const struct eb_policy *current;
 	const struct eb_rule *rule;
 	struct eb_cpu *cpu;
+	__u64 rules;
 	__u32 index;
 	int is_suspect;
 
@@ -201,7 +181,8 @@ int edgebucket(struct xdp_md *ctx)
 			return XDP_DROP;
 		is_suspect = 0;
 	}
-	rule = eb_classify(current, index, ctx->ingress_ifindex, &packet);
+	rules = eb_classify(current, index, ctx->ingress_ifindex, &packet);
+	rule = rules ? eb_first_rule(current, rules) : 0;
 	if (is_suspect && !is_allowed(rule) && ban_refuses(cpu, &packet) && drops_banned(current, packet.len))
 		return XDP_DROP;
 	if (!rule)
@@ -212,7 +193,8 @@ int edgebucket(struct xdp_md *ctx)
 	case EB_DENY:
 		return finish(cpu, rule, &packet, refuse(rule));
 	default:
-		return limit(cpu, state, rule, index, &packet);
+		return rule->goes_on || rule->level_count ? charge_chain(cpu, state, &packet, rules, index)
+							  : limit(cpu, state, rule, index, &packet);
 	}
 }
 

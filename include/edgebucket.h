@@ -14,15 +14,22 @@
 #define EB_SCHEMA 2
 
 #define EB_RULES_MAX 64
+#define EB_LIMITS_MAX 128 /* rules and their levels; a power of two */
 #define EB_RULE_NAME_MAX 32
-#define EB_SLOTS 128 /* two policies' worth, so that a new rule never inherits the counters of one just removed */
+#define EB_SLOTS 256 /* two policies' worth, so that a new rule never inherits the counters of one just removed */
+
+#define EB_LEVELS_MAX 3  /* of a rule */
+#define EB_BUCKETS_MAX 4 /* that one packet can meet */
+#define EB_CHAINS 4      /* that can be at work on one CPU */
+#define EB_NO_PREFIX 255 /* prefix length of a level for the family whose packets do not meet it */
 
 #define EB_WAYS 4
 #define EB_LOCKS 1024 /* power of two */
 
 enum eb_action { EB_ALLOW, EB_DENY, EB_LIMIT };
 
-enum eb_verdict { EB_PASS, EB_DROP, EB_WOULD_DROP, EB_CROWDED, EB_VERDICTS };
+/* EB_CONTINUE: the packet went on to the next rule (`then: continue`), and is counted there again. */
+enum eb_verdict { EB_PASS, EB_DROP, EB_WOULD_DROP, EB_CROWDED, EB_CONTINUE, EB_VERDICTS };
 
 /* Frames that no rule decided, and the exceptional outcomes of those that one did. */
 enum eb_frame_kind {
@@ -132,6 +139,10 @@ struct eb_ban {
 
 _Static_assert(sizeof(struct eb_ban) == 72, "with its key, a node of the trie fits into 128 bytes");
 
+/*
+ * A rule, or a level of one: a wider prefix of the same source, with limits and buckets of its own. Levels follow all
+ * rules in a policy and match no packet; bpf/chain.h meets them through their rule.
+ */
 struct eb_rule {
 	__u8 action;       /* enum eb_action */
 	__u8 monitor;      /* count what would be dropped, pass it */
@@ -140,15 +151,19 @@ struct eb_rule {
 	__u8 prefix6;
 	__u8 next;         /* 0; during a reload that changes the limits, 1 + the place in the other policy of the rule
 			    * that takes this one's buckets over, see convert.h */
-	__u8 pad[2];
+	__u8 goes_on;      /* what it admits goes on to the next rule that matches */
+	__u8 level_count;  /* of a rule */
 	__u32 slot;        /* of counters and gate: stable while the rule keeps its name; below EB_SLOTS */
-	__u32 id4, id6;    /* rule_id of its buckets */
+	__u32 id4, id6;    /* rule_id of its buckets; 0 where packets of the family do not meet this level */
 	__be32 mask4;
 	struct eb_limit packets;
 	struct eb_limit bytes;
 	struct eb_limit new_sources;
 	__u64 mask6[2];    /* network byte order */
-	__u64 pad2[2];
+	__u8 first_level;  /* its levels' place in the policy, narrowest first */
+	__u8 level;        /* 0 for a rule; n for its n-th level */
+	__u8 together;     /* a level of all sources: one bucket for both families, that of 0.0.0.0/0 */
+	__u8 pad[13];
 };
 
 _Static_assert(sizeof(struct eb_rule) == 128, "a rule is two cache lines");
@@ -200,7 +215,7 @@ struct eb_filter {
 /* A value of the map `policy`, which has two: one in force, one to fill. Sets of rules have bit n for rule n. */
 struct eb_policy {
 	__u32 uses;
-	__u32 rule_count;
+	__u32 rule_count;    /* the levels behind them included */
 	__u32 malformed_drop;
 	__u32 generation;    /* counts the policies put into force */
 	__u32 allows;        /* some rule allows: who is banned is looked up behind the rules */
@@ -216,8 +231,8 @@ struct eb_policy {
 	__u64 proto[256];    /* rules that accept this protocol */
 	__u64 detail[EB_DETAILS][256]; /* rules that accept this byte; of EB_DETAIL_NONE, any that is not known */
 	struct eb_filter filters[4]; /* by EB_FILTER() */
-	struct eb_rule rules[EB_RULES_MAX];
-	char names[EB_RULES_MAX][EB_RULE_NAME_MAX]; /* NUL-padded, not terminated when 32 long */
+	struct eb_rule rules[EB_LIMITS_MAX];
+	char names[EB_LIMITS_MAX][EB_RULE_NAME_MAX]; /* NUL-padded, not terminated when 32 long; a level has its rule's */
 };
 
 /* Keys of the longest-prefix tries; addr in network byte order. The value is the set of rules, a __u64. */
@@ -267,6 +282,39 @@ struct eb_frame_counter {
 	__u64 bytes;
 };
 
+/* One bucket that a packet meets, while it is decided about; see bpf/chain.h. */
+struct eb_step {
+	__u64 tag;          /* hash of its key */
+	__u64 packets_seen; /* its times before they were charged */
+	__u64 bytes_seen;
+	__u8 at;            /* where its entry is: EB_PLACE() of table.h */
+	__u8 family;        /* of the table; 0: nothing is charged */
+	__u8 place;         /* of the rule or level in the policy */
+	__u8 policy;        /* index of that policy: the other one when a reload has moved the bucket */
+	__u8 of;            /* place of the rule that the chain came to */
+	__u8 is_first;      /* the rule's own bucket, whose record counts the packet */
+	__u8 is_charged;
+	__u8 is_counted;
+	__u8 is_crowded;
+	__u8 turn;
+	__u8 pad[7];
+};
+
+struct eb_chain {
+	__u64 is_taken;
+	__u64 rules; /* that match and were not come to yet */
+	__u64 now;
+	struct eb_step steps[EB_BUCKETS_MAX];
+	__u8 count;  /* of steps */
+	__u8 of;     /* place of the rule that was come to last */
+	__u8 levels; /* of it that are left */
+	__u8 next_level;
+	__u8 end;    /* 1 + place of a rule without limits at the end; 0 for none */
+	__u8 policy; /* index */
+	__u8 turns;  /* of its steps, a bit each */
+	__u8 pad;
+};
+
 /* The one per-CPU value of the map `cpus`. */
 struct eb_cpu {
 	__u64 clock_ns;      /* when it last read the clock, ns since boot */
@@ -274,6 +322,7 @@ struct eb_cpu {
 	__u64 next_event_at; /* ns since boot; no event before */
 	__u64 events_lost;   /* no room in the ring */
 	__u64 random;        /* decides which refusals are counted, see account.h */
+	struct eb_chain chains[EB_CHAINS];
 };
 
 /* A record of the ring buffer `events`: one refused packet out of many. */

@@ -126,12 +126,12 @@ static void *bpf_map_lookup_elem(void *map, const void *key)
 /* The compiled rules' answer: the index of the rule, or NO_RULE. */
 static int classify_on(struct eb_ruleset *ruleset, const struct eb_packet *packet, uint32_t ifindex)
 {
-	const struct eb_rule *rule;
+	uint64_t rules;
 
 	in_force = ruleset;
 	looked_in = NULL;
-	rule = eb_classify(&ruleset->policy, 0, ifindex, packet);
-	return rule ? rule - ruleset->policy.rules : NO_RULE;
+	rules = eb_classify(&ruleset->policy, 0, ifindex, packet);
+	return rules ? eb_first_rule(&ruleset->policy, rules) - ruleset->policy.rules : NO_RULE;
 }
 
 static int classify(struct eb_ruleset *ruleset, const struct eb_packet *packet)
@@ -1097,7 +1097,7 @@ static void test_slots_damaged(void **state)
 	struct eb_ruleset *ruleset;
 
 	(void)state;
-	for (size_t i = 0; i < EB_RULES_MAX; i++) {
+	for (size_t i = 0; i < EB_LIMITS_MAX; i++) {
 		snprintf(policy.names[i], EB_RULE_NAME_MAX, "rule-%zu", i);
 		policy.rules[i].slot = i % 2 ? EB_SLOTS + i : UINT32_MAX - i;
 	}

@@ -240,10 +240,23 @@ void rig_apply(struct rig *rig, const char *config)
 	free(text);
 }
 
+/* "dns", or of a level "dns /24,/48". `out` has room for name and level. */
+static const char *rule_text(const struct rig *rig, uint32_t index, char *out)
+{
+	int length = snprintf(out, EB_RULE_NAME_MAX + 1, "%.*s", EB_RULE_NAME_MAX, rig->policy->names[index]);
+
+	eb_rules_level_text(&rig->policy->rules[index], out + length + 1);
+	if (rig->policy->rules[index].level)
+		out[length] = ' ';
+	return out;
+}
+
 const struct eb_rule *rig_rule(const struct rig *rig, const char *name)
 {
+	char found[EB_RULE_NAME_MAX + EB_LEVEL_TEXT_MAX + 2];
+
 	for (uint32_t i = 0; i < rig->policy->rule_count; i++)
-		if (!strncmp(rig->policy->names[i], name, EB_RULE_NAME_MAX))
+		if (!strcmp(rule_text(rig, i, found), name))
 			return &rig->policy->rules[i];
 	fail_msg("no rule %s", name);
 	return NULL;
@@ -356,7 +369,7 @@ static void print_count(FILE *out, const char *rule, const char *what, uint64_t 
 		return;
 	if (len)
 		assert_int_equal(bytes, packets * len);
-	fprintf(out, "%s%.32s%s%s:%llu", ftell(out) ? " " : "", rule, *rule ? "." : "", what,
+	fprintf(out, "%s%s%s%s:%llu", ftell(out) ? " " : "", rule, *rule ? "." : "", what,
 		(unsigned long long)packets);
 }
 
@@ -369,11 +382,13 @@ const char *rig_counts(const struct rig *rig, size_t len)
 
 	text[0] = '\0';
 	for (uint32_t i = 0; i < rig->policy->rule_count; i++) {
+		char rule[EB_RULE_NAME_MAX + EB_LEVEL_TEXT_MAX + 2];
 		struct eb_counters counters;
 
+		rule_text(rig, i, rule);
 		sum_counters(rig, rig->policy->rules[i].slot, &counters);
 		for (int verdict = 0; verdict < EB_VERDICTS; verdict++)
-			print_count(out, rig->policy->names[i], eb_verdict_name(verdict), counters.packets[verdict],
+			print_count(out, rule, eb_verdict_name(verdict), counters.packets[verdict],
 				    counters.bytes[verdict], len);
 	}
 	for (uint32_t kind = 0; kind < EB_FRAME_KINDS; kind++) {

@@ -31,7 +31,7 @@ struct eb_metrics {
 	char *problem; /* why it does not listen, as logged */
 	uint64_t started_ns, started_wall_ns;
 	struct eb_policy policy; /* the rules in force, for one reply */
-	struct eb_counters counters[EB_RULES_MAX];
+	struct eb_counters counters[EB_LIMITS_MAX];
 };
 
 /* ---- packets ---- */
@@ -46,26 +46,35 @@ static int read_rules(struct eb_metrics *metrics)
 	return err;
 }
 
+/* A level only counts what it refused. */
+static bool is_counted(const struct eb_rule *rule, enum eb_verdict verdict)
+{
+	return !rule->level || (verdict != EB_PASS && verdict != EB_CONTINUE);
+}
+
 static void expose_verdicts(const struct eb_metrics *metrics, FILE *out, const char *name, bool bytes)
 {
 	for (__u32 i = 0; i < metrics->policy.rule_count; i++) {
 		const struct eb_counters *counters = &metrics->counters[i];
-		char rule[EB_RULE_NAME_MAX + 1] = "";
+		char rule[EB_RULE_NAME_MAX + 1] = "", level[EB_LEVEL_TEXT_MAX];
 
 		memcpy(rule, metrics->policy.names[i], EB_RULE_NAME_MAX);
+		eb_rules_level_text(&metrics->policy.rules[i], level);
 		for (int j = 0; j < EB_VERDICTS; j++)
-			eb_expose(out, name, EB_LABELS({ "rule", rule }, { "verdict", eb_verdict_name(j) }),
-				  bytes ? counters->bytes[j] : counters->packets[j]);
+			if (is_counted(&metrics->policy.rules[i], j))
+				eb_expose(out, name, EB_LABELS({ "rule", rule }, { "verdict", eb_verdict_name(j) },
+							       { *level ? "level" : NULL, level }),
+					  bytes ? counters->bytes[j] : counters->packets[j]);
 	}
 }
 
 static void expose_rules(const struct eb_metrics *metrics, FILE *out)
 {
 	eb_expose_family(out, "edgebucket_packets_total", "counter",
-			 "Packets by the rule that decided and by verdict.");
+			 "Packets by the rule, or the level of it, that decided and its verdict.");
 	expose_verdicts(metrics, out, "edgebucket_packets_total", false);
 	eb_expose_family(out, "edgebucket_bytes_total", "counter",
-			 "Bytes of frames by the rule that decided and by verdict.");
+			 "Bytes of frames by the rule, or the level of it, that decided and its verdict.");
 	expose_verdicts(metrics, out, "edgebucket_bytes_total", true);
 }
 
@@ -105,11 +114,13 @@ static void expose_new_sources(const struct eb_metrics *metrics, FILE *out)
 	eb_expose_family(out, "edgebucket_new_sources_total", "counter",
 			 "Sources without a bucket that new_sources of the rule admitted.");
 	for (__u32 i = 0; i < metrics->policy.rule_count; i++) {
-		char rule[EB_RULE_NAME_MAX + 1] = "";
+		char rule[EB_RULE_NAME_MAX + 1] = "", level[EB_LEVEL_TEXT_MAX];
 
 		memcpy(rule, metrics->policy.names[i], EB_RULE_NAME_MAX);
+		eb_rules_level_text(&metrics->policy.rules[i], level);
 		if (metrics->policy.rules[i].action == EB_LIMIT)
-			eb_expose(out, "edgebucket_new_sources_total", EB_LABELS({ "rule", rule }),
+			eb_expose(out, "edgebucket_new_sources_total",
+				  EB_LABELS({ "rule", rule }, { *level ? "level" : NULL, level }),
 				  metrics->counters[i].new_sources);
 	}
 }

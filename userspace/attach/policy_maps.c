@@ -300,7 +300,7 @@ static int finish_switch(const struct eb_policy_maps *policies, struct eb_state 
 
 static bool is_announced(const struct eb_policy *policy)
 {
-	for (__u32 i = 0; i < policy->rule_count && i < EB_RULES_MAX; i++)
+	for (__u32 i = 0; i < policy->rule_count && i < EB_LIMITS_MAX; i++)
 		if (policy->rules[i].next)
 			return true;
 	return false;

@@ -7,7 +7,7 @@
 
 static bool is_wanted(const struct bucket_rows *rows, const struct bucket_row *row)
 {
-	if (rows->rule >= 0 && row->rule != rows->rule)
+	if (!session_is_of_rule(rows->session, row->rule, rows->rule))
 		return false;
 	return !rows->within ||
 	       session_prefixes_overlap(row->source.family, row->source.addr, row->source.len, rows->within);
@@ -36,7 +36,6 @@ struct stored_args {
 	struct bucket_rows *rows;
 	enum store_kind kind;
 	uint64_t elapsed; /* ticks since the moment that the store's debts are of */
-	int rule;         /* of the debt before: they come by rule */
 };
 
 static uint64_t debt_left(uint64_t debt_ns, uint64_t elapsed)
@@ -49,12 +48,9 @@ static uint64_t debt_left(uint64_t debt_ns, uint64_t elapsed)
 static void add_stored(const struct eb_restore_debt *debt, void *arg)
 {
 	struct stored_args *args = arg;
-	const struct session *session = args->rows->session;
 
-	if (args->rule < 0 || strcmp(session_rule_name(&session->policy, args->rule).s, debt->rule))
-		args->rule = session_find_rule(session, debt->rule);
 	add(args->rows, &(struct bucket_row){
-				.rule = args->rule,
+				.rule = debt->place,
 				.source = debt->source,
 				.stores = 1U << args->kind,
 				.clamped = debt->clamped,
@@ -69,7 +65,6 @@ void bucket_rows_add_stored(struct bucket_rows *rows, struct eb_restore *restore
 		.rows = rows,
 		.kind = stored->kind,
 		.elapsed = rows->now - stored->now,
-		.rule = -1,
 	};
 
 	eb_restore_each(restore, add_stored, &args);

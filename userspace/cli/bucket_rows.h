@@ -38,7 +38,7 @@ struct bucket_rows {
 	int error;      /* -ENOMEM */
 };
 
-/* Adds the debts that `restore` collected from a store. */
+/* Adds the debts that were collected from a store for the session's policy. */
 void bucket_rows_add_stored(struct bucket_rows *rows, struct eb_restore *restore, const struct stored *stored);
 
 /* Adds the buckets in the maps. Returns 0 or negative errno, including that of an earlier failure to add. */

@@ -57,7 +57,7 @@ static int visit(const struct eb_bucket_view *view, void *arg)
 		list->orphans++;
 		return 0;
 	}
-	if ((list->rule >= 0 && rule != list->rule) || (list->refused_only && !view->dropped))
+	if (!session_is_of_rule(list->session, rule, list->rule) || (list->refused_only && !view->dropped))
 		return 0;
 	if (list->within && !session_prefixes_overlap(source->family, source->addr,
 						      session_source_len(&list->session->policy.rules[rule],
@@ -117,8 +117,8 @@ static json_t *row_json(const struct bucket_list *list, const struct bucket_row 
 	const struct eb_policy *policy = &list->session->policy;
 	const struct eb_rule *rule = &policy->rules[row->rule];
 
-	return json_pack("{s:s, s:s, s:o, s:o, s:I, s:o}", "rule", session_rule_name(policy, row->rule).s, "source",
-			 source_text(list, row).s, "packets",
+	return json_pack("{s:s, s:o, s:s, s:o, s:o, s:I, s:o}", "rule", session_rule_name(policy, row->rule).s,
+			 "level", print_json_level(rule), "source", source_text(list, row).s, "packets",
 			 tokens_json(&rule->packets, row->view.packets_full_at, list->now), "bytes",
 			 tokens_json(&rule->bytes, row->view.bytes_full_at, list->now), "dropped",
 			 (json_int_t)row->view.dropped, "full_in_seconds",
@@ -157,7 +157,7 @@ static void fill_row(const void *arg, size_t index, struct table_cell *cells)
 	const struct eb_rule *rule = &list->session->policy.rules[row->rule];
 	uint64_t debt = debt_of(&row->view, list->now);
 
-	cells[COLUMN_RULE].text = session_rule_name(&list->session->policy, row->rule);
+	cells[COLUMN_RULE].text = session_limit_name(&list->session->policy, row->rule);
 	cells[COLUMN_SOURCE].text = source_text(list, row);
 	fill_tokens(&rule->packets, row->view.packets_full_at, list->now, false, &cells[COLUMN_PACKETS]);
 	fill_tokens(&rule->bytes, row->view.bytes_full_at, list->now, true, &cells[COLUMN_BYTES]);

@@ -43,14 +43,10 @@ struct explained_limit {
 	uint64_t wait_ns; /* until the packet can be paid */
 };
 
-struct explanation {
-	struct eb_flow flow;
-	uint64_t length;
-	struct eb_flow_rule found;
-	const struct eb_rule *rule; /* NULL when none matches */
-	struct text rule_name;
-	bool is_banned;
-	struct eb_ban_view ban;
+/* A rule that the packet comes to, or a level of one. */
+struct explained_rule {
+	const struct eb_rule *rule;
+	int place; /* in the policy */
 	/* of rules that limit */
 	struct eb_source source;
 	bool has_bucket;
@@ -58,10 +54,25 @@ struct explanation {
 	struct eb_bucket_view bucket;
 	struct explained_limit packets;
 	struct explained_limit bytes;
+};
+
+/* What a packet can come to: all its buckets, and a rule without any behind them. */
+#define EXPLAINED_MAX (EB_BUCKETS_MAX + 1)
+
+struct explanation {
+	struct eb_flow flow;
+	uint64_t length;
+	struct eb_flow_rule found;
+	struct explained_rule rules[EXPLAINED_MAX];
+	int count; /* 0 when no rule matches */
+	int by;    /* the one of them that decides */
+	bool is_banned;
+	struct eb_ban_view ban;
 	/* in the end */
 	enum eb_verdict verdict;
 	bool passes;
 	char reason[1024];
+	size_t rules_from; /* where in the reason the words about rules begin */
 	int why_length; /* of the part of the reason that is about the verdict */
 };
 
@@ -75,15 +86,18 @@ __attribute__((format(printf, 2, 3))) static void because(struct explanation *ex
 	va_end(args);
 }
 
-static void decide(struct explanation *explanation, enum eb_verdict verdict)
+/* As finish() of the program. Returns whether the packet goes on. */
+static bool decide(struct explanation *explanation, int by, enum eb_verdict verdict)
 {
-	const struct eb_rule *rule = explanation->rule;
+	const struct eb_rule *rule = explanation->rules[by].rule;
 
+	explanation->by = by;
 	explanation->verdict = verdict == EB_DROP && rule->monitor ? EB_WOULD_DROP : verdict;
 	explanation->passes = explanation->verdict == EB_PASS || explanation->verdict == EB_WOULD_DROP ||
 			      (verdict == EB_CROWDED && (rule->crowded_pass || rule->monitor));
-	if (rule && rule->monitor && verdict != EB_PASS)
+	if (rule->monitor && verdict != EB_PASS)
 		because(explanation, "; the rule only monitors, so the packet passes");
+	return explanation->passes;
 }
 
 static void read_limit(const struct eb_limit *limit, uint64_t debt, uint64_t needed, struct explained_limit *out)
@@ -107,6 +121,26 @@ static bool limit_admits(const struct explained_limit *limit)
 	       eb_gcra_conforms(limit->limit, limit->debt, eb_gcra_cost(limit->limit, limit->needed));
 }
 
+/* Before the next of several things to say of the rules. */
+static void separate(struct explanation *explanation)
+{
+	if (strlen(explanation->reason) > explanation->rules_from)
+		because(explanation, "; ");
+}
+
+/* Where there are several, says which one the next words are about. */
+static void name_bucket(struct explanation *explanation, const struct explained_rule *at)
+{
+	char level[EB_LEVEL_TEXT_MAX];
+
+	if (explanation->count == 1)
+		return;
+	separate(explanation);
+	if (*eb_rules_level_text(at->rule, level))
+		because(explanation, "level %s of ", level);
+	because(explanation, "rule %s: ", session_rule_name(&explanation->found.policy, at->place).s);
+}
+
 static void explain_refusal(struct explanation *explanation, const struct explained_limit *limit, bool is_bytes)
 {
 	because(explanation, "%s of %s %s left", print_tokens(limit->limit, limit->tokens, is_bytes).s,
@@ -121,32 +155,75 @@ static void explain_refusal(struct explanation *explanation, const struct explai
 
 static void explain_admission(struct explanation *explanation)
 {
-	if (!explanation->has_bucket)
+	if (explanation->count > 1)
+		because(explanation, "all buckets have enough tokens for a frame of %llu bytes",
+			(unsigned long long)explanation->length);
+	else if (!explanation->rules[0].has_bucket)
 		because(explanation, "the source has no bucket yet, which counts as a full one");
 	else
 		because(explanation, "the bucket has enough tokens for a frame of %llu bytes",
 			(unsigned long long)explanation->length);
 }
 
-static void explain_limit(struct explanation *explanation)
+/* Whether the bucket lets the packet go on. */
+static bool explain_bucket(struct explanation *explanation, int by)
 {
-	const struct eb_rule *rule = explanation->rule;
+	const struct explained_rule *at = &explanation->rules[by];
+	const struct eb_rule *rule = at->rule;
 
-	if (!explanation->has_bucket && explanation->is_gate_closed) {
+	if (!at->has_bucket && at->is_gate_closed) {
+		name_bucket(explanation, at);
 		because(explanation, "the source has no bucket, and more new sources appear than %s: %s",
 			print_limit(&rule->new_sources, false).s,
 			rule->crowded_pass ? "crowded packets pass" : "crowded packets are dropped");
-		decide(explanation, EB_CROWDED);
-	} else if (!limit_admits(&explanation->packets)) {
-		explain_refusal(explanation, &explanation->packets, false);
-		decide(explanation, EB_DROP);
-	} else if (!limit_admits(&explanation->bytes)) {
-		explain_refusal(explanation, &explanation->bytes, true);
-		decide(explanation, EB_DROP);
-	} else {
-		explain_admission(explanation);
-		decide(explanation, EB_PASS);
+		return decide(explanation, by, EB_CROWDED);
 	}
+	if (limit_admits(&at->packets) && limit_admits(&at->bytes))
+		return true;
+	name_bucket(explanation, at);
+	if (!limit_admits(&at->packets))
+		explain_refusal(explanation, &at->packets, false);
+	else
+		explain_refusal(explanation, &at->bytes, true);
+	return decide(explanation, by, EB_DROP);
+}
+
+static bool explain_rule(struct explanation *explanation, int by)
+{
+	const struct explained_rule *at = &explanation->rules[by];
+
+	if (at->rule->action == EB_LIMIT)
+		return explain_bucket(explanation, by);
+	separate(explanation);
+	because(explanation, "rule %s %s it", session_rule_name(&explanation->found.policy, at->place).s,
+		at->rule->action == EB_ALLOW ? "allows" : "denies");
+	return decide(explanation, by, at->rule->action == EB_ALLOW ? EB_PASS : EB_DROP);
+}
+
+/* The last level of the rule that `by` is of: a monitored rule that refuses is left with all its levels. */
+static int skip_levels(const struct explanation *explanation, int by)
+{
+	while (by + 1 < explanation->count && explanation->rules[by + 1].rule->level)
+		by++;
+	return by;
+}
+
+/* As the program's chain: the first that refuses decides, but those that only monitor let the packet go on. */
+static void explain_rules(struct explanation *explanation)
+{
+	explanation->passes = true;
+	explanation->rules_from = strlen(explanation->reason);
+	for (int i = 0; i < explanation->count; i++)
+		if (!explanation->rules[i].rule->level)
+			explanation->by = i;
+	for (int i = 0; i < explanation->count; i++) {
+		if (!explain_rule(explanation, i))
+			return;
+		if (explanation->by == i && explanation->verdict == EB_WOULD_DROP)
+			i = skip_levels(explanation, i);
+	}
+	if (strlen(explanation->reason) == explanation->rules_from)
+		explain_admission(explanation);
 }
 
 /* As options, each with a space before it. `length` of a candidate is the IP packet's, that of the option the
@@ -238,22 +315,16 @@ static void explain_ban(struct explanation *explanation)
 
 static bool is_allowed(const struct explanation *explanation)
 {
-	return explanation->rule && explanation->rule->action == EB_ALLOW;
+	return explanation->count && explanation->rules[0].rule->action == EB_ALLOW;
 }
 
-static void explain_rule(struct explanation *explanation)
+static void explain_as_ruled(struct explanation *explanation)
 {
-	const struct eb_rule *rule = explanation->rule;
-
-	if (!rule) {
+	if (explanation->count) {
+		explain_rules(explanation);
+	} else {
 		because(explanation, "no rule matches, so it passes");
 		explanation->passes = true;
-	} else if (rule->action == EB_LIMIT) {
-		explain_limit(explanation);
-	} else {
-		because(explanation, "rule %s %s it", explanation->rule_name.s,
-			rule->action == EB_ALLOW ? "allows" : "denies");
-		decide(explanation, rule->action == EB_ALLOW ? EB_PASS : EB_DROP);
 	}
 }
 
@@ -264,14 +335,14 @@ static void explain(struct explanation *explanation)
 	if (is_banned)
 		explain_ban(explanation);
 	if (!is_banned || explanation->found.policy.bans_monitor)
-		explain_rule(explanation);
+		explain_as_ruled(explanation);
 	if (explanation->is_banned && !is_banned)
 		because(explanation, ", although it is banned");
 	explanation->why_length = strlen(explanation->reason);
 	explain_candidates(explanation);
 }
 
-static int read_gate(const struct session *session, struct explanation *explanation, uint64_t now)
+static int read_gate(const struct session *session, struct explained_rule *at, uint64_t now)
 {
 	struct eb_state *state = malloc(sizeof(*state));
 	uint32_t zero = 0;
@@ -281,33 +352,55 @@ static int read_gate(const struct session *session, struct explanation *explanat
 		return -ENOMEM;
 	err = bpf_map_lookup_elem(session->maps.fd[EB_MAP_STATE], &zero, state);
 	if (!err) {
-		const struct eb_bucket *gate = &state->gates[explanation->rule->slot % EB_SLOTS];
-		const struct eb_limit *limit = &explanation->rule->new_sources;
+		const struct eb_bucket *gate = &state->gates[at->rule->slot % EB_SLOTS];
+		const struct eb_limit *limit = &at->rule->new_sources;
 		uint64_t debt = eb_gcra_debt(gate->packets_full_at, now);
 
-		explanation->is_gate_closed = !eb_gcra_conforms(limit, debt, eb_gcra_cost(limit, 1));
+		at->is_gate_closed = !eb_gcra_conforms(limit, debt, eb_gcra_cost(limit, 1));
 	}
 	free(state);
 	return err;
 }
 
-static int read_bucket(const struct session *session, struct explanation *explanation)
+static int read_bucket(const struct session *session, const struct explanation *explanation, struct explained_rule *at)
 {
-	const struct eb_rule *rule = explanation->rule;
-	struct eb_bucket_view *bucket = &explanation->bucket;
+	const struct eb_rule *rule = at->rule;
+	struct eb_bucket_view *bucket = &at->bucket;
 	uint64_t now;
 	int err;
 
-	explanation->source = session_source(rule, explanation->flow.family, explanation->flow.src);
-	err = eb_buckets_find(session->buckets, &explanation->source, bucket);
+	at->source = session_source(rule, explanation->flow.family, explanation->flow.src);
+	err = eb_buckets_find(session->buckets, &at->source, bucket);
 	if (err && err != -ENOENT)
 		return err;
-	explanation->has_bucket = !err;
+	at->has_bucket = !err;
 	now = eb_buckets_now();
-	read_limit(&rule->packets, err ? 0 : eb_gcra_debt(bucket->packets_full_at, now), 1, &explanation->packets);
-	read_limit(&rule->bytes, err ? 0 : eb_gcra_debt(bucket->bytes_full_at, now), explanation->length,
-		   &explanation->bytes);
-	return read_gate(session, explanation, now);
+	read_limit(&rule->packets, err ? 0 : eb_gcra_debt(bucket->packets_full_at, now), 1, &at->packets);
+	read_limit(&rule->bytes, err ? 0 : eb_gcra_debt(bucket->bytes_full_at, now), explanation->length, &at->bytes);
+	return read_gate(session, at, now);
+}
+
+/* Levels that packets of the family do not meet are left out. */
+static int add_rule(const struct session *session, struct explanation *explanation, int place)
+{
+	const struct eb_rule *rule = &explanation->found.policy.rules[place];
+	struct explained_rule *at = &explanation->rules[explanation->count];
+
+	if (explanation->count == EXPLAINED_MAX ||
+	    (rule->level && !session_source(rule, explanation->flow.family, explanation->flow.src).rule_id))
+		return 0;
+	explanation->count++;
+	*at = (struct explained_rule){ .rule = rule, .place = place };
+	return rule->action == EB_LIMIT ? read_bucket(session, explanation, at) : 0;
+}
+
+static int add_levels(const struct session *session, struct explanation *explanation, const struct eb_rule *rule)
+{
+	int err = 0;
+
+	for (int i = 0; i < rule->level_count && !err; i++)
+		err = add_rule(session, explanation, (rule->first_level + i) % EB_LIMITS_MAX);
+	return err;
 }
 
 static int find_ban(const struct session *session, struct explanation *explanation)
@@ -331,13 +424,15 @@ static int find_out(const struct session *session, struct explanation *explanati
 
 	if (!err)
 		err = find_ban(session, explanation);
-	if (err)
-		return err;
-	if (explanation->found.rule >= 0) {
-		explanation->rule = &explanation->found.policy.rules[explanation->found.rule];
-		explanation->rule_name = session_rule_name(&explanation->found.policy, explanation->found.rule);
-		if (explanation->rule->action == EB_LIMIT)
-			err = read_bucket(session, explanation);
+	for (uint64_t rules = err ? 0 : explanation->found.rules; rules && !err; rules &= rules - 1) {
+		int place = __builtin_ctzll(rules);
+		const struct eb_rule *rule = &explanation->found.policy.rules[place];
+
+		err = add_rule(session, explanation, place);
+		if (!err)
+			err = add_levels(session, explanation, rule);
+		if (!rule->goes_on)
+			break;
 	}
 	if (!err)
 		explain(explanation);
@@ -353,39 +448,56 @@ static json_t *limit_json(const struct explained_limit *limit)
 			 "wait_seconds", print_json_seconds(limit->wait_ns));
 }
 
-static struct text source_text(const struct explanation *explanation)
+static struct text source_text(const struct explained_rule *at)
 {
-	return print_prefix(explanation->source.family, explanation->source.addr,
-			    session_source_len(explanation->rule, explanation->source.family));
+	return print_prefix(at->source.family, at->source.addr, session_source_len(at->rule, at->source.family));
 }
 
-static bool is_limited(const struct explanation *explanation)
+static bool is_limit(const struct explained_rule *at)
 {
-	return explanation->rule && explanation->rule->action == EB_LIMIT;
+	return at->rule && at->rule->action == EB_LIMIT;
+}
+
+/* The members that every rule has, of which there may be none. */
+static void add_rule_json(const struct explanation *explanation, const struct explained_rule *at, json_t *object)
+{
+	const struct eb_rule *rule = at->rule;
+
+	json_object_set_new(object, "rule", rule ? json_string(session_rule_name(&explanation->found.policy,
+										 at->place).s) : json_null());
+	json_object_set_new(object, "level", rule ? print_json_level(rule) : json_null());
+	json_object_set_new(object, "action", rule ? json_string(eb_action_name(rule->action)) : json_null());
+	json_object_set_new(object, "mode", rule ? json_string(rule->monitor ? "monitor" : "enforce") : json_null());
+	json_object_set_new(object, "source", is_limit(at) ? json_string(source_text(at).s) : json_null());
+	json_object_set_new(object, "packets", limit_json(&at->packets));
+	json_object_set_new(object, "bytes", limit_json(&at->bytes));
+	if (!is_limit(at))
+		return;
+	json_object_set_new(object, "has_bucket", json_boolean(at->has_bucket));
+	json_object_set_new(object, "dropped", json_integer(at->bucket.dropped));
+	json_object_set_new(object, "gate_open", json_boolean(!at->is_gate_closed));
 }
 
 static json_t *explanation_json(const struct explanation *explanation)
 {
-	const struct eb_rule *rule = explanation->rule;
-	json_t *object;
+	json_t *object = json_pack("{s:s, s:s, s:b, s:s}", "address",
+				   print_address(explanation->flow.family, explanation->flow.src).s, "verdict",
+				   eb_verdict_name(explanation->verdict), "passes", explanation->passes, "reason",
+				   explanation->reason);
+	json_t *chain = json_array();
 
-	object = json_pack("{s:s, s:o, s:o, s:o, s:o, s:s, s:b, s:o, s:o, s:s}", "address",
-			   print_address(explanation->flow.family, explanation->flow.src).s, "rule",
-			   rule ? json_string(explanation->rule_name.s) : json_null(), "action",
-			   rule ? json_string(eb_action_name(rule->action)) : json_null(), "mode",
-			   rule ? json_string(rule->monitor ? "monitor" : "enforce") : json_null(), "source",
-			   is_limited(explanation) ? json_string(source_text(explanation).s) : json_null(), "verdict",
-			   eb_verdict_name(explanation->verdict), "passes", explanation->passes, "packets",
-			   limit_json(&explanation->packets), "bytes", limit_json(&explanation->bytes), "reason",
-			   explanation->reason);
 	json_object_set_new(object, "banned", explanation->is_banned
 					      ? json_string(prefix_text(&explanation->ban.prefix).s)
 					      : json_null());
-	if (is_limited(explanation)) {
-		json_object_set_new(object, "has_bucket", json_boolean(explanation->has_bucket));
-		json_object_set_new(object, "dropped", json_integer(explanation->bucket.dropped));
-		json_object_set_new(object, "gate_open", json_boolean(!explanation->is_gate_closed));
+	/* First the one that decides; then all that the packet comes to. */
+	add_rule_json(explanation, &explanation->rules[explanation->by], object);
+	for (int i = 0; i < explanation->count; i++) {
+		json_t *item = json_object();
+
+		add_rule_json(explanation, &explanation->rules[i], item);
+		json_array_append_new(chain, item);
 	}
+	json_object_set_new(object, "chain", chain);
 	return object;
 }
 
@@ -409,18 +521,33 @@ static void print_limit_left(const char *name, const struct explained_limit *lim
 	print_field(name, text);
 }
 
-static void print_bucket(const struct explanation *explanation)
+static void print_bucket(const struct explained_rule *at)
 {
 	char text[64];
 
-	print_field("Source:", source_text(explanation).s);
-	if (!explanation->has_bucket)
+	print_field("Source:", source_text(at).s);
+	if (!at->has_bucket)
 		print_field("Bucket:", "none yet, counts as full");
-	print_limit_left("Packets:", &explanation->packets, false);
-	print_limit_left("Bytes:", &explanation->bytes, true);
-	snprintf(text, sizeof(text), "%.40s packets so far", print_count(explanation->bucket.dropped).s);
-	if (explanation->bucket.dropped)
+	print_limit_left("Packets:", &at->packets, false);
+	print_limit_left("Bytes:", &at->bytes, true);
+	snprintf(text, sizeof(text), "%.40s packets so far", print_count(at->bucket.dropped).s);
+	if (at->bucket.dropped)
 		print_field("Refused:", text);
+}
+
+static void print_rule(const struct explanation *explanation, const struct explained_rule *at)
+{
+	char text[128], level[EB_LEVEL_TEXT_MAX];
+
+	if (*eb_rules_level_text(at->rule, level))
+		snprintf(text, sizeof(text), "%s of %.32s", level,
+			 session_rule_name(&explanation->found.policy, at->place).s);
+	else
+		snprintf(text, sizeof(text), "%.32s (%s%s)", session_rule_name(&explanation->found.policy, at->place).s,
+			 eb_action_name(at->rule->action), at->rule->monitor ? ", monitor" : "");
+	print_field(at->rule->level ? "Level:" : "Rule:", text);
+	if (is_limit(at))
+		print_bucket(at);
 }
 
 static void print_candidates(const struct explanation *explanation)
@@ -438,19 +565,16 @@ static void print_candidates(const struct explanation *explanation)
 
 static void print_explanation(const struct explanation *explanation)
 {
-	const struct eb_rule *rule = explanation->rule;
 	enum colour colour = explanation->verdict == EB_PASS ? COLOUR_GREEN : COLOUR_YELLOW;
 	char text[sizeof(explanation->reason)];
 
 	if (!explanation->passes)
 		colour = COLOUR_RED;
 	print_field("Address:", print_address(explanation->flow.family, explanation->flow.src).s);
-	if (rule)
-		snprintf(text, sizeof(text), "%.32s (%s%s)", explanation->rule_name.s, eb_action_name(rule->action),
-			 rule->monitor ? ", monitor" : "");
-	print_field("Rule:", rule ? text : "none");
-	if (is_limited(explanation))
-		print_bucket(explanation);
+	if (!explanation->count)
+		print_field("Rule:", "none");
+	for (int i = 0; i < explanation->count; i++)
+		print_rule(explanation, &explanation->rules[i]);
 	snprintf(text, sizeof(text), "%s%s%s", print_colour(colour), eb_verdict_name(explanation->verdict),
 		 print_colour_end(colour));
 	print_field("Verdict:", text);

@@ -41,10 +41,11 @@ static int visit(const struct eb_bucket_view *view, void *arg)
 	const struct eb_source *source = &view->source;
 	int rule = session_bucket_rule(list->session, source), len;
 
-	if (rule < 0 || (list->rule >= 0 && rule != list->rule))
+	if (rule < 0 || !session_is_of_rule(list->session, rule, list->rule))
 		return 0;
 	len = session_source_len(&list->session->policy.rules[rule], source->family);
-	if (list->within && !session_prefixes_overlap(source->family, source->addr, len, list->within))
+	if (list->within && !list->session->policy.rules[rule].together &&
+	    !session_prefixes_overlap(source->family, source->addr, len, list->within))
 		return 0;
 	list->in_debt += eb_gcra_debt(view->packets_full_at, list->now) || eb_gcra_debt(view->bytes_full_at, list->now);
 	return add_source(list, source);
@@ -53,7 +54,7 @@ static int visit(const struct eb_bucket_view *view, void *arg)
 /* Lists first: a bucket is not to be changed under the walk that shows it. One that is gone by then was full. */
 static int reset_some(struct reset_list *list)
 {
-	int err = eb_buckets_each(list->session->buckets, list->within ? list->within->family : 0, visit, list);
+	int err = eb_buckets_each(list->session->buckets, 0, visit, list);
 
 	if (!err)
 		err = eb_buckets_reset(list->session->buckets, list->sources, list->count);

@@ -155,9 +155,10 @@ static json_t *row_json(const struct rehearsal *rehearsal, const struct bucket_r
 {
 	const struct eb_rule *rule = rule_of(rehearsal, row);
 
-	return json_pack("{s:s, s:s, s:o, s:o, s:o, s:b, s:s}", "rule",
-			 session_rule_name(&rehearsal->session.policy, row->rule).s, "source",
-			 bucket_rows_source(row).s, "packets", tokens_json(&rule->packets, row->packets), "bytes",
+	return json_pack("{s:s, s:o, s:s, s:o, s:o, s:o, s:b, s:s}", "rule",
+			 session_rule_name(&rehearsal->session.policy, row->rule).s, "level", print_json_level(rule),
+			 "source", bucket_rows_source(row).s,
+			 "packets", tokens_json(&rule->packets, row->packets), "bytes",
 			 tokens_json(&rule->bytes, row->bytes), "full_in_seconds", print_json_seconds(full_in(row)),
 			 "clamped", row->clamped, "store", from(row));
 }
@@ -254,7 +255,7 @@ static void fill_row(const void *arg, size_t index, struct table_cell *cells)
 	const struct bucket_row *row = &rehearsal->rows.items[index];
 	const struct eb_rule *rule = rule_of(rehearsal, row);
 
-	cells[COLUMN_RULE].text = session_rule_name(&rehearsal->session.policy, row->rule);
+	cells[COLUMN_RULE].text = session_limit_name(&rehearsal->session.policy, row->rule);
 	cells[COLUMN_SOURCE].text = bucket_rows_source(row);
 	fill_tokens(&rule->packets, row->packets, false, &cells[COLUMN_PACKETS]);
 	fill_tokens(&rule->bytes, row->bytes, true, &cells[COLUMN_BYTES]);

@@ -14,7 +14,7 @@
 struct rules_view {
 	const struct session *session;
 	json_t *lists; /* where prefixes come from, as the agent says; NULL while none runs */
-	struct eb_counters counters[EB_RULES_MAX];
+	struct eb_counters counters[EB_LIMITS_MAX];
 };
 
 static json_t *counters_json(const struct eb_counters *counters)
@@ -46,6 +46,33 @@ static void add_lists(const struct rules_view *view, const char *name, json_t *o
 	json_object_set_new(object, "lists", lists);
 }
 
+static json_t *per_json(const struct eb_rule *rule)
+{
+	bool has6 = rule->together || rule->prefix6 != EB_NO_PREFIX;
+
+	return json_pack("{s:o, s:o}", "ipv4",
+			 rule->prefix4 != EB_NO_PREFIX ? json_integer(rule->prefix4) : json_null(), "ipv6",
+			 has6 ? json_integer(rule->together ? 0 : rule->prefix6) : json_null());
+}
+
+static json_t *levels_json(const struct rules_view *view, const struct eb_rule *rule)
+{
+	json_t *levels = json_array();
+
+	for (int i = 0; i < rule->level_count && rule->first_level + i < session_rule_count(view->session); i++) {
+		const struct eb_rule *level = &view->session->policy.rules[rule->first_level + i];
+
+		json_array_append_new(levels, json_pack("{s:o, s:o, s:o, s:o, s:o, s:I}", "level",
+							print_json_level(level), "per", per_json(level), "packets",
+							print_json_limit(&level->packets), "bytes",
+							print_json_limit(&level->bytes), "counters",
+							counters_json(&view->counters[rule->first_level + i]),
+							"new_sources_total", (json_int_t)view->
+							counters[rule->first_level + i].new_sources));
+	}
+	return levels;
+}
+
 static json_t *rule_json(const struct rules_view *view, int index)
 {
 	const struct eb_policy *policy = &view->session->policy;
@@ -64,7 +91,9 @@ static json_t *rule_json(const struct rules_view *view, int index)
 	json_object_set_new(object, "new_sources", print_json_limit(&rule->new_sources));
 	json_object_set_new(object, "new_sources_total", json_integer(view->counters[index].new_sources));
 	json_object_set_new(object, "when_crowded", json_string(rule->crowded_pass ? "pass" : "drop"));
-	json_object_set_new(object, "per", json_pack("{s:i, s:i}", "ipv4", rule->prefix4, "ipv6", rule->prefix6));
+	json_object_set_new(object, "per", per_json(rule));
+	json_object_set_new(object, "levels", levels_json(view, rule));
+	json_object_set_new(object, "then", json_string(rule->goes_on ? "continue" : "pass"));
 	return object;
 }
 
@@ -83,6 +112,8 @@ static const struct table_column columns[] = {
 	[COLUMN_VERDICTS + 2 * EB_WOULD_DROP] = { .title = "WOULD DROP", .right = true, .optional = true },
 	{ .title = "BYTES", .right = true, .optional = true },
 	[COLUMN_VERDICTS + 2 * EB_CROWDED] = { .title = "CROWDED", .right = true, .optional = true },
+	{ .title = "BYTES", .right = true, .optional = true },
+	[COLUMN_VERDICTS + 2 * EB_CONTINUE] = { .title = "WENT ON", .right = true, .optional = true },
 	{ .title = "BYTES", .right = true, .optional = true },
 	[COLUMN_NEW] = { .title = "NEW SOURCES", .right = true, .optional = true },
 };
@@ -106,8 +137,9 @@ static void fill_row(const void *arg, size_t row, struct table_cell *cells)
 	const struct rules_view *view = arg;
 	const struct eb_rule *rule = &view->session->policy.rules[row];
 
-	cells[COLUMN_NAME].text = session_rule_name(&view->session->policy, row);
-	snprintf(cells[COLUMN_ACTION].text.s, sizeof(cells->text.s), "%s%s", eb_action_name(rule->action),
+	cells[COLUMN_NAME].text = session_limit_name(&view->session->policy, row);
+	snprintf(cells[COLUMN_ACTION].text.s, sizeof(cells->text.s), "%s%s",
+		 rule->level ? "level" : eb_action_name(rule->action),
 		 rule->monitor ? " (monitor)" : "");
 	cells[COLUMN_PACKETS].text = print_limit(&rule->packets, false);
 	cells[COLUMN_BYTES].text = print_limit(&rule->bytes, true);
@@ -155,7 +187,7 @@ static enum cli_result print_rules_json(const struct rules_view *view)
 	struct json_list list;
 
 	print_json_list_begin(&list);
-	for (int i = 0; i < session_rule_count(view->session); i++)
+	for (int i = 0; i < session_own_rule_count(view->session); i++)
 		print_json_list_add(&list, rule_json(view, i));
 	print_json_list_end(&list);
 	return CLI_DONE;

@@ -209,7 +209,7 @@ static json_t *status_json(const struct status *status)
 	    (json_int_t)status->counts[0].in_debt, "ipv6", (json_int_t)status->counts[1].in_debt, "table_size",
 	    (json_int_t)status->table_size, "redis", store_json(status, "redis"), "embedded",
 	    store_json(status, "embedded"), "restore", restore_json(status), "other_writer", other_writer(status));
-	json_object_set_new(object, "rules", json_integer(session_rule_count(status->session)));
+	json_object_set_new(object, "rules", json_integer(session_own_rule_count(status->session)));
 	json_object_set_new(object, "metrics", reply_part(status, "metrics", json_null()));
 	json_object_set_new(object, "pins", reply_part(status, "pins", json_pack("{s:n}", "problem")));
 	json_object_set_new(object, "config_refused", eb_printable_json(refused_config(status)));
@@ -473,7 +473,7 @@ static void print_status(const struct status *status)
 	print_detached(status);
 	print_interfaces(&status->interfaces);
 	if (session_has_maps(status->session)) {
-		line("Rules:", COLOUR_NONE, "%d, generation %u", session_rule_count(status->session),
+		line("Rules:", COLOUR_NONE, "%d, generation %u", session_own_rule_count(status->session),
 		     status->session->policy.generation);
 		if (monitors_all(status->session))
 			line("Monitor:", COLOUR_YELLOW, "nothing is dropped%s",

@@ -67,8 +67,8 @@ static struct text source_text(const struct session *session, int rule, const st
 {
 	struct eb_source source = session_source(&session->policy.rules[rule], event->family, event->saddr);
 
-	return print_prefix(event->family, source.addr,
-			    session_source_len(&session->policy.rules[rule], event->family));
+	return print_prefix(source.family, source.addr,
+			    session_source_len(&session->policy.rules[rule], source.family));
 }
 
 static int print_event_json(const struct watch *watch, const struct eb_event *event, int rule)
@@ -76,9 +76,10 @@ static int print_event_json(const struct watch *watch, const struct eb_event *ev
 	char proto[EB_PROTOCOL_NAME_MAX];
 	json_t *object;
 
-	object = json_pack("{s:s, s:o, s:s, s:s, s:o, s:s, s:s, s:o, s:i}", "time",
+	object = json_pack("{s:s, s:o, s:o, s:s, s:s, s:o, s:s, s:s, s:o, s:i}", "time",
 			   time_text(watch, event, "%Y-%m-%dT%H:%M:%S").s, "rule",
 			   rule < 0 ? json_null() : json_string(session_rule_name(&watch->session.policy, rule).s),
+			   "level", rule < 0 ? json_null() : print_json_level(&watch->session.policy.rules[rule]),
 			   "verdict", eb_verdict_name(event->verdict), "address",
 			   print_address(event->family, event->saddr).s, "source",
 			   rule < 0 ? json_null() : json_string(source_text(&watch->session, rule, event).s), "dst",
@@ -98,7 +99,7 @@ static int print_event(const struct watch *watch, const struct eb_event *event, 
 		snprintf(port, sizeof(port), "/%u", event->dport);
 	printed = printf("%s  %s%-10s%s  %-12s  %s > %s  %s%s  %s\n", time_text(watch, event, "%H:%M:%S").s,
 			 print_colour(colour), eb_verdict_name(event->verdict), print_colour_end(colour),
-			 rule < 0 ? "-" : session_rule_name(&watch->session.policy, rule).s,
+			 rule < 0 ? "-" : session_limit_name(&watch->session.policy, rule).s,
 			 print_address(event->family, event->saddr).s, print_address(event->family, event->daddr).s,
 			 eb_protocol_print(event->proto, proto), port, print_size(event->len).s);
 	return printed < 0 ? -errno : 0;

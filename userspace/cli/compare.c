@@ -116,9 +116,9 @@ static json_t *row_json(const struct comparison *comparison, const struct bucket
 {
 	const struct eb_rule *rule = rule_of(comparison, row);
 
-	return json_pack("{s:s, s:s, s:s, s:s?, s:o, s:o, s:I}", "rule",
-			 session_rule_name(&comparison->session.policy, row->rule).s, "source",
-			 bucket_rows_source(row).s, "store", stores_name(comparison->stored.kind), "only_in",
+	return json_pack("{s:s, s:o, s:s, s:s, s:s?, s:o, s:o, s:I}", "rule",
+			 session_rule_name(&comparison->session.policy, row->rule).s, "level", print_json_level(rule),
+			 "source", bucket_rows_source(row).s, "store", stores_name(comparison->stored.kind), "only_in",
 			 only_in(row), "packets",
 			 tokens_json(comparison, &rule->packets, row->packets, row->maps_packets), "bytes",
 			 tokens_json(comparison, &rule->bytes, row->bytes, row->maps_bytes), "dropped",
@@ -194,7 +194,7 @@ static void fill_row(const void *arg, size_t index, struct table_cell *cells)
 	const struct bucket_row *row = &comparison->rows.items[index];
 	const struct eb_rule *rule = rule_of(comparison, row);
 
-	cells[COLUMN_RULE].text = session_rule_name(&comparison->session.policy, row->rule);
+	cells[COLUMN_RULE].text = session_limit_name(&comparison->session.policy, row->rule);
 	cells[COLUMN_SOURCE].text = bucket_rows_source(row);
 	cells[COLUMN_PACKETS_STORE].text = tokens_text(&rule->packets, row->packets, false);
 	cells[COLUMN_BYTES_STORE].text = tokens_text(&rule->bytes, row->bytes, true);

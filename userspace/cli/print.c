@@ -8,6 +8,7 @@
 
 #include "cli/print.h"
 #include "config/limit.h"
+#include "policy/rules.h"
 
 #define ARRAY_SIZE(array) (sizeof(array) / sizeof((array)[0]))
 #define NS_PER_S 1000000000ULL
@@ -341,6 +342,13 @@ json_t *print_json_limit(const struct eb_limit *limit)
 		return json_null();
 	number = is_whole(rate) ? json_integer(rate) : json_real(rate);
 	return json_pack("{s:o, s:I}", "rate", number, "burst", (json_int_t)eb_limit_burst(limit));
+}
+
+json_t *print_json_level(const struct eb_rule *rule)
+{
+	char text[EB_LEVEL_TEXT_MAX];
+
+	return rule->level ? json_string(eb_rules_level_text(rule, text)) : json_null();
 }
 
 json_t *print_json_seconds(uint64_t ns)

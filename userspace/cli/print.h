@@ -76,6 +76,9 @@ void print_json_list_end(struct json_list *list);
 /* {"rate", "burst"}, or null if there is no limit. */
 json_t *print_json_limit(const struct eb_limit *limit);
 
+/* A level's prefixes as text; null for a rule. */
+json_t *print_json_level(const struct eb_rule *rule);
+
 /* A number of seconds; null for EB_LIMIT_NEVER. */
 json_t *print_json_seconds(uint64_t ns);
 

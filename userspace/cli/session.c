@@ -7,6 +7,7 @@
 #include "base/input.h"
 #include "cli/session.h"
 #include "config/prefix.h"
+#include "policy/rules.h"
 
 /*
  * The default configuration may be missing, or no YAML while somebody edits it: the maps can be read all the same. One
@@ -81,7 +82,21 @@ void session_close(struct session *session)
 
 int session_rule_count(const struct session *session)
 {
-	return session->policy.rule_count < EB_RULES_MAX ? session->policy.rule_count : EB_RULES_MAX;
+	return session->policy.rule_count < EB_LIMITS_MAX ? session->policy.rule_count : EB_LIMITS_MAX;
+}
+
+int session_own_rule_count(const struct session *session)
+{
+	int count = session_rule_count(session);
+
+	while (count && session->policy.rules[count - 1].level)
+		count--;
+	return count;
+}
+
+bool session_is_of_rule(const struct session *session, int limit, int rule)
+{
+	return rule < 0 || !memcmp(session->policy.names[limit], session->policy.names[rule], EB_RULE_NAME_MAX);
 }
 
 struct text session_rule_name(const struct eb_policy *policy, int rule)
@@ -89,6 +104,17 @@ struct text session_rule_name(const struct eb_policy *policy, int rule)
 	struct text text;
 
 	snprintf(text.s, sizeof(text.s), "%.*s", EB_RULE_NAME_MAX, policy->names[rule]);
+	return text;
+}
+
+struct text session_limit_name(const struct eb_policy *policy, int limit)
+{
+	struct text text = session_rule_name(policy, limit);
+	char level[EB_LEVEL_TEXT_MAX];
+	size_t used = strlen(text.s);
+
+	if (*eb_rules_level_text(&policy->rules[limit], level))
+		snprintf(text.s + used, sizeof(text.s) - used, " %s", level);
 	return text;
 }
 
@@ -133,6 +159,8 @@ struct eb_source session_source(const struct eb_rule *rule, int family, const ui
 	const void *mask = family == 4 ? (const void *)&rule->mask4 : (const void *)rule->mask6;
 	int size = family == 4 ? 4 : 16;
 
+	if (rule->together)
+		return (struct eb_source){ .family = 4, .rule_id = rule->id4 };
 	for (int i = 0; i < size; i++)
 		source.addr[i] = addr[i] & ((const uint8_t *)mask)[i];
 	return source;

@@ -36,25 +36,35 @@ enum cli_result session_open_maps(struct session *session, unsigned int what);
 
 bool session_has_maps(const struct session *session);
 
-/* The number of rules in the policy: at most EB_RULES_MAX, even if the pinned map contains a larger number. */
+/* Rules of the policy and their levels behind them. It comes from a pinned map: never more than EB_LIMITS_MAX. */
 int session_rule_count(const struct session *session);
 
+/* Of these, the rules alone. */
+int session_own_rule_count(const struct session *session);
+
+/* Whether place `limit` of the policy is the rule `rule` or a level of it; -1 for any rule. */
+bool session_is_of_rule(const struct session *session, int limit, int rule);
+
+/* A level has its rule's name. */
 struct text session_rule_name(const struct eb_policy *policy, int rule);
 
-/* Finds a rule by its name. Returns its index, or -1 if there is none. */
+/* "everyone", or of a level "everyone /24,/48". */
+struct text session_limit_name(const struct eb_policy *policy, int limit);
+
+/* By name. -1 when there is none. */
 int session_find_rule(const struct session *session, const char *name);
 
 /* For the value of an option --rule, which can be NULL: sets *out to the index of the rule, or to -1 (all rules) for
  * NULL. If there is no such rule, prints that and fails. */
 enum cli_result session_option_rule(const struct session *session, const char *name, int *out);
 
-/* The index of the rule to which a bucket belongs; -1 if that rule is no longer in force. */
+/* The place of the rule or level that a bucket belongs to; -1 when it is one that is no longer in force. */
 int session_bucket_rule(const struct session *session, const struct eb_source *source);
 
 /* The prefix length of a source of this rule. */
 int session_source_len(const struct eb_rule *rule, int family);
 
-/* The source of this rule to which an address belongs. */
+/* The part of an address that makes a source of this rule. Where both families share one, it is IPv4's. */
 struct eb_source session_source(const struct eb_rule *rule, int family, const uint8_t *addr);
 
 /* Parse an argument. Return CLI_DONE; or print what is wrong and return CLI_MISUSED. */

@@ -100,6 +100,13 @@ struct eb_rate {
 /* The maximum number of interfaces of one agent. */
 #define EB_INTERFACES_MAX 64
 
+/* A wider prefix of a rule's sources, with limits of its own. */
+struct eb_level_config {
+	uint8_t per_ipv4, per_ipv6; /* shorter than the rule's, or EB_NO_PREFIX: packets of that family do not meet it */
+	struct eb_rate packets, bytes;
+	unsigned int line;
+};
+
 struct eb_rule_config {
 	char name[EB_RULE_NAME_MAX + 1];
 	struct eb_match match;
@@ -109,7 +116,10 @@ struct eb_rule_config {
 	uint8_t per_ipv4;      /* prefix length of a source, 0-32 */
 	uint8_t per_ipv6;      /* 0-128 */
 	struct eb_rate packets, bytes, new_sources;
-	unsigned int line;     /* line in the file, for messages */
+	struct eb_level_config levels[EB_LEVELS_MAX]; /* each wider than the one before */
+	size_t level_count;
+	bool goes_on;          /* then: continue */
+	unsigned int line;     /* in the file, for messages */
 };
 
 struct eb_redis_config; /* config_redis.h */

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/input.h"
+#include "config/config_levels.h"
 #include "config/config_rules.h"
 #include "config/inputs.h"
 #include "config/limit.h"
@@ -618,12 +619,17 @@ static const struct eb_yaml_key byte_keys[] = {
 	{ "burst", read_byte_burst, true },
 };
 
+int eb_config_packets_read(const struct eb_yaml_value *value, struct eb_rate *out)
+{
+	return eb_yaml_read_map(value, packet_keys, ARRAY_SIZE(packet_keys), out, NULL);
+}
+
 static int read_packets(const struct eb_yaml_value *value, void *into)
 {
 	struct eb_rule_config *rule = ((struct rule_reader *)into)->rule;
 	int err = refuse_unless_limit(value, rule);
 
-	return err ? err : eb_yaml_read_map(value, packet_keys, ARRAY_SIZE(packet_keys), &rule->packets, NULL);
+	return err ? err : eb_config_packets_read(value, &rule->packets);
 }
 
 static unsigned int mtu_of(const char *interface)
@@ -660,15 +666,19 @@ static int warn_of_small_burst(const struct eb_yaml_value *value, const struct e
 				   "up to 8)", (unsigned long long)burst, interface, largest);
 }
 
+int eb_config_bytes_read(const struct eb_yaml_value *value, const struct eb_config *config, struct eb_rate *out)
+{
+	int err = eb_yaml_read_map(value, byte_keys, ARRAY_SIZE(byte_keys), out, NULL);
+
+	return err ? err : warn_of_small_burst(value, config, out->burst);
+}
+
 static int read_bytes(const struct eb_yaml_value *value, void *into)
 {
 	struct rule_reader *reader = into;
-	struct eb_rule_config *rule = reader->rule;
-	int err = refuse_unless_limit(value, rule);
+	int err = refuse_unless_limit(value, reader->rule);
 
-	if (!err)
-		err = eb_yaml_read_map(value, byte_keys, ARRAY_SIZE(byte_keys), &rule->bytes, NULL);
-	return err ? err : warn_of_small_burst(value, reader->config, rule->bytes.burst);
+	return err ? err : eb_config_bytes_read(value, reader->config, &reader->rule->bytes);
 }
 
 static int read_new_sources(const struct eb_yaml_value *value, void *into)
@@ -833,7 +843,29 @@ static int read_per(const struct eb_yaml_value *value, void *into)
 	return err ? err : eb_yaml_read_map(value, per_keys, ARRAY_SIZE(per_keys), reader->rule, NULL);
 }
 
-/* The action comes before the keys that depend on it. */
+static int read_then(const struct eb_yaml_value *value, void *into)
+{
+	static const char *const names[] = { "pass", "continue" };
+	struct eb_rule_config *rule = ((struct rule_reader *)into)->rule;
+	unsigned int choice;
+	int err = refuse_unless_limit(value, rule);
+
+	if (!err)
+		err = eb_yaml_choice(value, names, ARRAY_SIZE(names), &choice);
+	if (!err)
+		rule->goes_on = choice;
+	return err;
+}
+
+static int read_levels(const struct eb_yaml_value *value, void *into)
+{
+	struct rule_reader *reader = into;
+	int err = refuse_unless_limit(value, reader->rule);
+
+	return err ? err : eb_config_levels_read(value, reader->config, reader->rule);
+}
+
+/* The action comes before the keys that depend on it, and what levels are multiples of before them. */
 static const struct eb_yaml_key rule_keys[] = {
 	{ "name", read_name, true },
 	{ "action", read_action, true },
@@ -841,6 +873,8 @@ static const struct eb_yaml_key rule_keys[] = {
 	{ "per", read_per, false },
 	{ "packets", read_packets, false },
 	{ "bytes", read_bytes, false },
+	{ "levels", read_levels, false },
+	{ "then", read_then, false },
 	{ "new_sources", read_new_sources, false },
 	{ "when_crowded", read_when_crowded, false },
 	{ "mode", read_mode, false },
@@ -920,7 +954,7 @@ static int read_rule(const struct eb_yaml_value *value, void *into)
 static int warn_of_unreachable(const struct eb_yaml_value *value, const struct eb_config *config)
 {
 	for (size_t i = 0; i + 1 < config->rule_count; i++)
-		if (matches_all(&config->rules[i].match))
+		if (matches_all(&config->rules[i].match) && !config->rules[i].goes_on)
 			return eb_yaml_warn(value, "rule \"%s\" matches everything; the rules after it, from \"%s\" "
 						   "on, never decide", config->rules[i].name,
 					    config->rules[i + 1].name);
@@ -985,6 +1019,8 @@ int eb_config_rules_read(const struct eb_yaml_value *value, void *into)
 	if (!config->rules)
 		return -ENOMEM;
 	err = eb_yaml_read_list(value, read_rule, config);
+	if (!err)
+		err = eb_config_chains_check(value, config);
 	if (!err)
 		err = warn_of_empty_lists(value, config);
 	return err ? err : warn_of_unreachable(value, config);

@@ -204,6 +204,11 @@ static int store_rate(const struct number *number, uint64_t period_ns, struct eb
 	return 0;
 }
 
+bool eb_quantity_rate_is_high(const struct eb_rate *rate, bool is_bytes)
+{
+	return (u128)rate->tokens * SECOND_NS > (u128)rate->period_ns * (is_bytes ? 50000000000 : 100000000);
+}
+
 int eb_quantity_packet_rate(const char *text, struct eb_rate *out, const char **reason)
 {
 	struct eb_rate rate = { 0 };
@@ -217,7 +222,7 @@ int eb_quantity_packet_rate(const char *text, struct eb_rate *out, const char **
 		return -EINVAL;
 	if ((u128)rate.tokens * 3600 * SECOND_NS < rate.period_ns)
 		return refuse(reason, "is below the lowest rate, 1/h; to pass nothing use action: deny");
-	if ((u128)rate.tokens * SECOND_NS > (u128)rate.period_ns * 100000000)
+	if (eb_quantity_rate_is_high(&rate, false))
 		return refuse(reason, "is above the highest rate, 100M/s");
 	out->tokens = rate.tokens;
 	out->period_ns = rate.period_ns;
@@ -251,7 +256,7 @@ int eb_quantity_byte_rate(const char *text, struct eb_rate *out, const char **re
 		return -EINVAL;
 	if ((u128)rate.tokens * SECOND_NS < rate.period_ns)
 		return refuse(reason, "is below the lowest rate, 1B/s; to pass nothing use action: deny");
-	if ((u128)rate.tokens * SECOND_NS > (u128)rate.period_ns * 50000000000)
+	if (eb_quantity_rate_is_high(&rate, true))
 		return refuse(reason, "is above the highest rate, 400Gbit/s");
 	out->tokens = rate.tokens;
 	out->period_ns = rate.period_ns;

@@ -30,6 +30,9 @@ int eb_quantity_packet_rate(const char *text, struct eb_rate *out, const char **
 /* 8Mbit/s, 1MB/s, 100kB/min; from 1B/s to 400Gbit/s. Sets only tokens and period_ns. */
 int eb_quantity_byte_rate(const char *text, struct eb_rate *out, const char **reason);
 
+/* Whether a rate is above the highest of these. */
+bool eb_quantity_rate_is_high(const struct eb_rate *rate, bool is_bytes);
+
 /* 500ms, 1s, 1.5s, 2min or 2m, 1h, 7d; 0s too */
 int eb_quantity_duration(const char *text, uint64_t *out_ns, const char **reason);
 

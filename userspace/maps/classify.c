@@ -468,6 +468,7 @@ static int classify(const struct look *look, struct eb_flow_rule *out)
 	if (err)
 		return err;
 	out->rule = -1;
+	out->rules = sets.sure;
 	if (sets.sure) {
 		out->rule = __builtin_ctzll(sets.sure);
 		ahead = (1ULL << out->rule) - 1;

@@ -44,8 +44,9 @@ void eb_flow_init(uint8_t family, struct eb_flow *out);
 enum eb_detail eb_flow_detail_of(int proto);
 
 struct eb_flow_rule {
-	struct eb_policy policy;   /* the policy that was in force during the look-ups */
-	int rule;                  /* index into policy.rules; -1 if none matches */
+	struct eb_policy policy;   /* in force while the look-ups were made */
+	int rule;                  /* index into policy.rules; -1 when none matches */
+	uint64_t rules;            /* all that match, a bit each */
 	struct eb_flow_candidate candidates[EB_RULES_MAX]; /* in the order of the rules */
 	int candidate_count;
 };

@@ -7,7 +7,7 @@
 #include "maps/debt_order.h"
 #include "policy/rules.h"
 
-/* A rule of one policy and the rule of the same name in the other. */
+/* A rule or level of one policy and what it is in the other. */
 struct pair {
 	const struct eb_rule *from, *to;
 };
@@ -27,7 +27,7 @@ struct eb_convert {
 	struct eb_policy from, to;
 	bool same_table;
 	int count;
-	struct pair pairs[EB_RULES_MAX];
+	struct pair pairs[EB_LIMITS_MAX];
 	struct debts given; /* by eb_convert_copy() */
 	uint64_t given_at;
 };
@@ -47,8 +47,7 @@ static void find_pairs(struct eb_convert *convert)
 		for (__u32 j = 0; j < old->rule_count; j++) {
 			struct pair pair = { &old->rules[j], &new->rules[i] };
 
-			if (memcmp(new->names[i], old->names[j], sizeof(new->names[i])) != 0 ||
-			    pair.from->action != EB_LIMIT || pair.to->action != EB_LIMIT)
+			if (!eb_rules_same(old, j, new, i) || pair.from->action != EB_LIMIT || pair.to->action != EB_LIMIT)
 				continue;
 			if (is_converted(convert, &pair, 4) || is_converted(convert, &pair, 6))
 				convert->pairs[convert->count++] = pair;

@@ -200,6 +200,7 @@ static int read_rule(const struct btf *btf, __u32 type, const char *value, struc
 {
 	static const char *const names[] = { "action", "id4", "id6", "prefix4", "prefix6" };
 	uint64_t numbers[5];
+	struct field level;
 	int err;
 
 	for (int i = 0; i < 5; i++) {
@@ -215,6 +216,8 @@ static int read_rule(const struct btf *btf, __u32 type, const char *value, struc
 	out->id6 = numbers[2];
 	out->prefix4 = numbers[3];
 	out->prefix6 = numbers[4];
+	if (!find_member(btf, type, "level", &level)) /* there were none before schema 2 */
+		out->level = read_number(value, &level);
 	err = read_limit(btf, type, "packets", value, &out->packets);
 	return err ? err : read_limit(btf, type, "bytes", value, &out->bytes);
 }
@@ -235,7 +238,7 @@ static int parse_policy(struct eb_foreign *foreign, const char *value)
 	if (err)
 		return err;
 	foreign->policy.rule_count = read_number(value, &count);
-	if (foreign->policy.rule_count > EB_RULES_MAX || foreign->policy.rule_count > rules.element_count)
+	if (foreign->policy.rule_count > EB_LIMITS_MAX || foreign->policy.rule_count > rules.element_count)
 		return -EINVAL;
 	for (__u32 i = 0; i < foreign->policy.rule_count && !err; i++) {
 		size_t name_size = names.size / rules.element_count;

@@ -75,15 +75,30 @@ uint32_t eb_rules_id(const char *name, uint8_t family, uint8_t prefix_len, const
 	return hash ? hash : 1; /* 0 marks empty entries of the table */
 }
 
+static bool share_id(const struct eb_rule *a, const struct eb_rule *b)
+{
+	return (a->id4 && a->id4 == b->id4) || (a->id6 && a->id6 == b->id6);
+}
+
+/* A level has its rule's name. */
+static const struct eb_rule_config *rule_named(const struct eb_config *config, const char *name)
+{
+	for (size_t i = 0; i < config->rule_count; i++)
+		if (!strncmp(config->rules[i].name, name, EB_RULE_NAME_MAX))
+			return &config->rules[i];
+	return &config->rules[0]; /* cannot be */
+}
+
 static int check_ids(const struct eb_config *config, const struct eb_policy *policy, char **error)
 {
-	for (size_t b = 1; b < config->rule_count; b++) {
+	for (size_t b = 1; b < policy->rule_count; b++) {
 		for (size_t a = 0; a < b; a++) {
-			const struct eb_rule_config *first = &config->rules[a], *second = &config->rules[b];
+			const struct eb_rule_config *first, *second;
 
-			if (policy->rules[a].id4 != policy->rules[b].id4 &&
-			    policy->rules[a].id6 != policy->rules[b].id6)
+			if (!share_id(&policy->rules[a], &policy->rules[b]))
 				continue;
+			first = rule_named(config, policy->names[a]);
+			second = rule_named(config, policy->names[b]);
 			return fail(error, -EEXIST,
 				    "%s:%u: the names of rules \"%s\" and \"%s\" (line %u) hash to the same number; "
 				    "rename one of them",
@@ -120,6 +135,22 @@ static int compile_limits(const struct eb_rule_config *config, struct eb_rule *r
 	return eb_limit_compile(&config->new_sources, false, &rule->new_sources);
 }
 
+/* Whose buckets they are; the limits are there. */
+static void set_sources(struct eb_rule *rule, const char *name, uint8_t len4, uint8_t len6)
+{
+	rule->prefix4 = len4;
+	rule->prefix6 = len6;
+	if (len4 != EB_NO_PREFIX) {
+		rule->mask4 = mask4(len4);
+		rule->id4 = eb_rules_id(name, 4, len4, &rule->packets, &rule->bytes);
+	}
+	if (len6 != EB_NO_PREFIX) {
+		rule->mask6[0] = mask6_half(len6);
+		rule->mask6[1] = mask6_half(len6 - 64);
+		rule->id6 = eb_rules_id(name, 6, len6, &rule->packets, &rule->bytes);
+	}
+}
+
 static int compile_rule(const struct eb_rule_config *config, struct eb_rule *rule)
 {
 	int err = compile_limits(config, rule);
@@ -129,14 +160,45 @@ static int compile_rule(const struct eb_rule_config *config, struct eb_rule *rul
 	rule->action = config->action;
 	rule->monitor = config->monitor;
 	rule->crowded_pass = config->crowded_pass;
-	rule->prefix4 = config->per_ipv4;
-	rule->prefix6 = config->per_ipv6;
-	rule->mask4 = mask4(config->per_ipv4);
-	rule->mask6[0] = mask6_half(config->per_ipv6);
-	rule->mask6[1] = mask6_half(config->per_ipv6 - 64);
-	rule->id4 = eb_rules_id(config->name, 4, config->per_ipv4, &rule->packets, &rule->bytes);
-	rule->id6 = eb_rules_id(config->name, 6, config->per_ipv6, &rule->packets, &rule->bytes);
+	rule->goes_on = config->goes_on;
+	rule->level_count = config->level_count;
+	set_sources(rule, config->name, config->per_ipv4, config->per_ipv6);
 	return 0;
+}
+
+/* As the rule `of`, but for sources and limits. */
+static int compile_level(const struct eb_rule_config *config, size_t index, const struct eb_rule *of,
+			 struct eb_rule *level)
+{
+	const struct eb_level_config *from = &config->levels[index];
+	int err = eb_limit_compile(&from->packets, false, &level->packets);
+
+	if (!err)
+		err = eb_limit_compile(&from->bytes, true, &level->bytes);
+	if (err)
+		return err;
+	level->action = EB_LIMIT;
+	level->monitor = of->monitor;
+	level->crowded_pass = of->crowded_pass;
+	level->new_sources = of->new_sources;
+	level->level = index + 1;
+	level->together = from->per_ipv4 == 0 && from->per_ipv6 == 0;
+	set_sources(level, config->name, from->per_ipv4, level->together ? EB_NO_PREFIX : from->per_ipv6);
+	return 0;
+}
+
+/* Behind all rules. The configuration has checked that they fit. */
+static int compile_levels(const struct eb_rule_config *config, struct eb_policy *policy, struct eb_rule *rule)
+{
+	int err = 0;
+
+	rule->first_level = policy->rule_count;
+	for (size_t i = 0; i < config->level_count && !err; i++) {
+		err = compile_level(config, i, rule, &policy->rules[policy->rule_count]);
+		memcpy(policy->names[policy->rule_count], config->name, strnlen(config->name, EB_RULE_NAME_MAX));
+		policy->rule_count++;
+	}
+	return err;
 }
 
 static int compile_each_rule(const struct eb_config *config, struct eb_policy *policy, char **error)
@@ -147,6 +209,8 @@ static int compile_each_rule(const struct eb_config *config, struct eb_policy *p
 		const struct eb_rule_config *rule = &config->rules[i];
 		int err = compile_rule(rule, &policy->rules[i]);
 
+		if (!err)
+			err = compile_levels(rule, policy, &policy->rules[i]);
 		if (err)
 			return fail(error, err, "%s:%u: rule \"%s\" has a limit that cannot be represented",
 				    config->path, rule->line, rule->name);
@@ -158,24 +222,37 @@ static int compile_each_rule(const struct eb_config *config, struct eb_policy *p
 
 /* Slots */
 
-/* The rule of that name, or NULL. `previous` comes out of a pinned map: do not trust its numbers with memory. */
-static const struct eb_rule *find_previous(const struct eb_policy *previous, const char *name)
+bool eb_rules_same(const struct eb_policy *a, size_t index_a, const struct eb_policy *b, size_t index_b)
 {
-	for (size_t i = 0; i < previous->rule_count && i < EB_RULES_MAX; i++)
-		if (!memcmp(previous->names[i], name, EB_RULE_NAME_MAX) && previous->rules[i].slot < EB_SLOTS)
+	const struct eb_rule *x = &a->rules[index_a], *y = &b->rules[index_b];
+
+	if (memcmp(a->names[index_a], b->names[index_b], EB_RULE_NAME_MAX))
+		return false;
+	if (!x->level || !y->level)
+		return x->level == y->level;
+	return x->prefix4 == y->prefix4 && x->prefix6 == y->prefix6;
+}
+
+/* What was rule `index` of `policy` before, or NULL. `previous` comes out of a pinned map: do not trust its numbers
+ * with memory. */
+static const struct eb_rule *find_previous(const struct eb_policy *previous, const struct eb_policy *policy,
+					   size_t index)
+{
+	for (size_t i = 0; i < previous->rule_count && i < EB_LIMITS_MAX; i++)
+		if (eb_rules_same(previous, i, policy, index) && previous->rules[i].slot < EB_SLOTS)
 			return &previous->rules[i];
 	return NULL;
 }
 
 static void mark_slots(const struct eb_policy *previous, bool used[EB_SLOTS])
 {
-	for (size_t i = 0; i < previous->rule_count && i < EB_RULES_MAX; i++)
+	for (size_t i = 0; i < previous->rule_count && i < EB_LIMITS_MAX; i++)
 		if (previous->rules[i].slot < EB_SLOTS)
 			used[previous->rules[i].slot] = true;
 }
 
-/* There is always a free one: the rules kept use slots of `previous`, so at most 64 are taken when the first new rule
- * comes, and 127 when the last does. */
+/* There is always a free one: the rules kept use slots of `previous`, so at most 128 are taken when the first new one
+ * comes, and 255 when the last does. */
 static __u32 take_slot(bool used[EB_SLOTS])
 {
 	__u32 slot = 0;
@@ -193,7 +270,7 @@ static void assign_slots(struct eb_policy *policy, const struct eb_policy *previ
 	if (previous)
 		mark_slots(previous, used);
 	for (size_t i = 0; i < policy->rule_count; i++) {
-		const struct eb_rule *kept = previous ? find_previous(previous, policy->names[i]) : NULL;
+		const struct eb_rule *kept = previous ? find_previous(previous, policy, i) : NULL;
 
 		policy->rules[i].slot = kept ? kept->slot : take_slot(used);
 	}
@@ -609,6 +686,9 @@ int eb_rules_find(const struct eb_ruleset *ruleset, const struct eb_rules_packet
 	rules &= rules_of_number(ruleset, EB_DPORT, packet->dport) & rules_of_number(ruleset, EB_SPORT, packet->sport);
 	rules &= rules_of_address(&tries[EB_TRIE_SRC], packet->src, policy->src_any);
 	rules &= rules_of_address(&tries[EB_TRIE_DST], packet->dst, policy->dst_any);
+	/* Behind a rule that goes on, another one has the last word. */
+	while (rules & (rules - 1) && policy->rules[__builtin_ctzll(rules)].goes_on)
+		rules &= rules - 1;
 	return rules ? __builtin_ctzll(rules) : -1;
 }
 
@@ -640,7 +720,7 @@ void eb_rules_monitor(struct eb_ruleset *ruleset)
 /* `policy` may come out of a pinned map: do not trust its numbers with memory. */
 bool eb_rules_drop_nothing(const struct eb_policy *policy)
 {
-	for (__u32 i = 0; i < policy->rule_count && i < EB_RULES_MAX; i++)
+	for (__u32 i = 0; i < policy->rule_count && i < EB_LIMITS_MAX; i++)
 		if (policy->rules[i].action != EB_ALLOW && !policy->rules[i].monitor)
 			return false;
 	return !policy->malformed_drop;
@@ -694,6 +774,22 @@ uint64_t eb_rules_convert(uint64_t full_at, uint64_t now, const struct eb_limit 
 
 /* As text */
 
+const char *eb_rules_level_text(const struct eb_rule *rule, char text[EB_LEVEL_TEXT_MAX])
+{
+	text[0] = '\0';
+	if (!rule->level)
+		return text;
+	if (rule->together)
+		snprintf(text, EB_LEVEL_TEXT_MAX, "all");
+	else if (rule->prefix6 == EB_NO_PREFIX)
+		snprintf(text, EB_LEVEL_TEXT_MAX, "/%u", rule->prefix4);
+	else if (rule->prefix4 == EB_NO_PREFIX)
+		snprintf(text, EB_LEVEL_TEXT_MAX, "/%u", rule->prefix6);
+	else
+		snprintf(text, EB_LEVEL_TEXT_MAX, "/%u,/%u", rule->prefix4, rule->prefix6);
+	return text;
+}
+
 const char *eb_action_name(enum eb_action action)
 {
 	switch (action) {
@@ -735,6 +831,8 @@ const char *eb_verdict_name(enum eb_verdict verdict)
 		return "would_drop";
 	case EB_CROWDED:
 		return "crowded";
+	case EB_CONTINUE:
+		return "continue";
 	case EB_VERDICTS:
 		break;
 	}

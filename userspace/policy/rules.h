@@ -65,8 +65,9 @@ struct eb_rules_packet {
 	uint8_t src[16], dst[16];
 };
 
-/* The rule that decides about such a packet, its index; -1 for none. Its length, its VLAN and the interface are not
- * known, and match rules that do not ask for them. Of one packet: it looks through all prefixes. */
+/* The rule that has the last word about such a packet, its index; -1 for none. It is not one that others follow (then:
+ * continue). Its length, its VLAN and the interface are not known, and match rules that do not ask for them. Of one
+ * packet: it looks through all prefixes. */
 int eb_rules_find(const struct eb_ruleset *ruleset, const struct eb_rules_packet *packet);
 
 /*
@@ -82,9 +83,20 @@ bool eb_rules_drop_nothing(const struct eb_policy *policy);
 void eb_rules_free(struct eb_ruleset *ruleset);
 
 /*
- * The identity of the buckets of a rule: FNV-1a (32 bits) over its name, prefix length and limits; never 0. Every agent
- * computes the same id, also after a restart. A rule whose limits change gets new buckets, and the agent converts the
- * debts (eb_rules_convert()).
+ * Whether rule or level `a` of one policy goes on as `b` of another: rules by their name, levels by that of their rule
+ * and their own prefix lengths.
+ */
+bool eb_rules_same(const struct eb_policy *a, size_t index_a, const struct eb_policy *b, size_t index_b);
+
+/* A level's prefixes as text, "/24,/48", "/48" where it has one family, "all" for all sources together; "" for a rule.
+ * The array is the caller's; the result is it. */
+#define EB_LEVEL_TEXT_MAX 16
+const char *eb_rules_level_text(const struct eb_rule *rule, char text[EB_LEVEL_TEXT_MAX]);
+
+/*
+ * The identity of a rule's or a level's buckets: FNV-1a (32 bits) over its name, prefix length and limits, never 0.
+ * Another agent, or the same one after a restart, computes the same. A rule whose limits change gets other buckets,
+ * into which the agent converts the debts (eb_rules_convert()).
  */
 uint32_t eb_rules_id(const char *name, uint8_t family, uint8_t prefix_len, const struct eb_limit *packets,
 		     const struct eb_limit *bytes);

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "maps/debt_order.h"
+#include "policy/rules.h"
 #include "store/restore.h"
 #include "table.h"
 
@@ -73,12 +74,20 @@ uint64_t eb_restore_reference(uint64_t now_ns, uint64_t saved_at_ns)
 	return saved_at_ns > now_ns && saved_at_ns - now_ns <= CLOCK_STEP_MAX_NS ? saved_at_ns : now_ns;
 }
 
-int eb_restore_find_rule(const struct eb_policy *policy, const char *name)
+/* Rules come before levels: the rule itself is found unless a level has that very prefix length. */
+int eb_restore_find_rule(const struct eb_policy *policy, const char *name, const struct eb_prefix *source)
 {
-	for (uint32_t i = 0; i < policy->rule_count; i++)
-		if (policy->rules[i].action == EB_LIMIT && strncmp(policy->names[i], name, EB_RULE_NAME_MAX) == 0)
-			return i;
-	return -1;
+	int found = -1;
+
+	for (uint32_t i = 0; i < policy->rule_count; i++) {
+		const struct eb_rule *rule = &policy->rules[i];
+
+		if (rule->action != EB_LIMIT || strncmp(policy->names[i], name, EB_RULE_NAME_MAX) != 0)
+			continue;
+		if (!rule->level || source->len == (source->family == 4 ? rule->prefix4 : rule->prefix6))
+			found = i;
+	}
+	return found;
 }
 
 /* Ticks from `reference_ns` to `full_at_ns`, at most the burst. A limit that the rule does not have gives none. */
@@ -116,7 +125,7 @@ static bool make_room(struct eb_restore *restore)
 static int judge(const struct eb_restore *restore, const struct eb_record *record, uint64_t reference_ns,
 		 struct debt *out)
 {
-	int index = eb_restore_find_rule(restore->policy, record->rule);
+	int index = eb_restore_find_rule(restore->policy, record->rule, &record->source);
 	const struct eb_rule *rule;
 
 	if (index < 0)
@@ -222,6 +231,7 @@ void eb_restore_each(struct eb_restore *restore, void (*visit)(const struct eb_r
 		char name[EB_RULE_NAME_MAX + 1] = "";
 		struct eb_restore_debt shown = {
 			.rule = name,
+			.place = debt->rule,
 			.source.family = debt->family,
 			.source.len = debt->family == 4 ? rule->prefix4 : rule->prefix6,
 			.packets_ns = debt->packets / EB_TICKS_PER_NS,
@@ -309,13 +319,22 @@ static int judge_again(const struct eb_restore *restore, const struct eb_policy 
 	return EB_RECORD_OK;
 }
 
+/* What rule or level `index` of `from` is in `to`; -1 when that has no such limit. */
+static int find_same(const struct eb_policy *from, uint32_t index, const struct eb_policy *to)
+{
+	for (uint32_t i = 0; i < to->rule_count; i++)
+		if (to->rules[i].action == EB_LIMIT && eb_rules_same(from, index, to, i))
+			return i;
+	return -1;
+}
+
 void eb_restore_rebind(struct eb_restore *restore, const struct eb_policy *policy)
 {
-	int places[EB_RULES_MAX];
+	int places[EB_LIMITS_MAX];
 	size_t kept = 0;
 
 	for (uint32_t i = 0; i < restore->policy->rule_count; i++)
-		places[i] = eb_restore_find_rule(policy, restore->policy->names[i]);
+		places[i] = find_same(restore->policy, i, policy);
 	for (size_t i = 0; i < restore->count; i++) {
 		struct debt debt = restore->debts[i];
 		int refusal = judge_again(restore, policy, places[debt.rule], &debt);

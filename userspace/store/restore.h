@@ -28,8 +28,9 @@ enum eb_refusal {
 
 const char *eb_refusal_name(int refusal);
 
-/* The index of the rule with this name in `policy`; -1 if no rule with limits has this name. */
-int eb_restore_find_rule(const struct eb_policy *policy, const char *name);
+/* The place in `policy` of the rule or level that a record's name and source are of: the rule where no level has the
+ * source's prefix length; -1 when no rule with limits has the name. */
+int eb_restore_find_rule(const struct eb_policy *policy, const char *name, const struct eb_prefix *source);
 
 struct eb_restore_counts {
 	uint64_t fields;   /* all fields that were passed */
@@ -66,6 +67,7 @@ void eb_restore_join(struct eb_restore *restore, struct eb_restore *other);
  * the field. */
 struct eb_restore_debt {
 	const char *rule;
+	int place; /* of the rule or level in the policy */
 	struct eb_prefix source;
 	uint64_t packets_ns, bytes_ns;
 	bool clamped;

@@ -160,14 +160,14 @@ json_t *facts_programs(const struct interface_list *list)
 struct tally {
 	const struct session *session;
 	uint64_t now;
-	struct eb_bucket_count counts[EB_RULES_MAX + 1][2]; /* the last: of rules no longer in force */
+	struct eb_bucket_count counts[EB_LIMITS_MAX + 1][2]; /* the last: of rules no longer in force */
 };
 
 static int visit(const struct eb_bucket_view *view, void *arg)
 {
 	struct tally *tally = arg;
 	int rule = session_bucket_rule(tally->session, &view->source);
-	struct eb_bucket_count *count = &tally->counts[rule < 0 ? EB_RULES_MAX : rule][view->source.family == 6];
+	struct eb_bucket_count *count = &tally->counts[rule < 0 ? EB_LIMITS_MAX : rule][view->source.family == 6];
 
 	count->in_use++;
 	count->in_debt += eb_gcra_debt(view->packets_full_at, tally->now) ||
@@ -194,8 +194,8 @@ json_t *facts_buckets(const struct session *session)
 	}
 	for (int i = 0; i < session_rule_count(session); i++)
 		if (session->policy.rules[i].action == EB_LIMIT)
-			json_array_append_new(array, counts_json(session_rule_name(&session->policy, i).s,
+			json_array_append_new(array, counts_json(session_limit_name(&session->policy, i).s,
 								 tally.counts[i]));
-	json_array_append_new(array, counts_json(NULL, tally.counts[EB_RULES_MAX]));
+	json_array_append_new(array, counts_json(NULL, tally.counts[EB_LIMITS_MAX]));
 	return array;
 }

@@ -1,0 +1,596 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Several buckets for one packet: of a rule and its levels, and of the rules behind one with `then: continue`. All of
+ * them admit the packet and are charged, or none is.
+ *
+ * No lock is held over several buckets. The buckets are found, then looked at, each in the order of rules and levels,
+ * then charged: first idle and new ones, then those in use, the narrowest first. A bucket that refuses when it is
+ * looked at costs nobody anything. A bucket that has become too empty between look and charge refuses too, and what was
+ * charged before it is given back, by a compare-and-swap from what this CPU wrote to what it had found. That fails when
+ * somebody charged the bucket meanwhile; then the bucket stays charged for a packet that was refused. So the bound of
+ * every bucket holds: what is admitted was charged to all. A race between CPUs costs a bucket at most one packet's
+ * tokens that nobody used. Narrow buckets come first because they are rarely shared by CPUs: giving back works there,
+ * and the wide ones, which are shared, are charged last. Every loop is bounded (EB_CAS_TRIES); a packet that loses all
+ * rounds is refused.
+ *
+ * A rule that only monitors drops nothing: when one of its buckets refuses, none of its own is charged, and the packet
+ * goes on. When a source got no bucket (crowded) and the packet is to pass, that one bucket is left out.
+ *
+ * The functions are __noinline and global to the verifier, as those of charge.h, which says why.
+ */
+#ifndef EB_CHAIN_H
+#define EB_CHAIN_H
+
+#include "charge.h"
+#include "classify.h"
+#include "verdict.h"
+
+#define AT_NONE 255 /* eb_step.at of a source without a bucket */
+
+/* eb_step.turn, when a bucket is charged. Those that hold no information first: a new source could be given their
+ * entries, and the packet's own must not take one another's. */
+enum { TURN_IDLE, TURN_NEW, TURN_IN_USE };
+
+static __always_inline const struct eb_policy *policy_at(__u32 index)
+{
+	index &= 1;
+	return bpf_map_lookup_elem(&policy, &index);
+}
+
+static __always_inline const struct eb_rule *step_rule(const struct eb_step *step)
+{
+	const struct eb_policy *found = policy_at(step->policy);
+
+	return found ? &found->rules[step->place & (EB_LIMITS_MAX - 1)] : 0;
+}
+
+/* The family of the table that has the bucket; 0 when the packet does not meet this level. */
+static __always_inline __u8 step_family(const struct eb_rule *rule, const struct eb_packet *packet)
+{
+	if (packet->family == 4 || rule->together)
+		return rule->id4 ? 4 : 0;
+	return rule->id6 ? 6 : 0;
+}
+
+/* A key of either family. */
+union step_key {
+	struct eb_key4 v4;
+	struct eb_key6 v6;
+	__u64 words[EB_WORDS6];
+};
+
+static __always_inline void make_key(const struct eb_rule *rule, const struct eb_packet *packet, __u8 family,
+				     union step_key *out)
+{
+	*out = (union step_key){ .words = { 0 } };
+	if (family == 4) {
+		out->v4.addr = packet->family == 4 ? *(const __be32 *)packet->saddr & rule->mask4 : 0;
+		out->v4.rule_id = rule->id4;
+		return;
+	}
+	out->words[0] = packet->saddr[0] & rule->mask6[0];
+	out->words[1] = packet->saddr[1] & rule->mask6[1];
+	out->v6.rule_id = rule->id6;
+}
+
+static __always_inline __u64 *step_entry(const struct table *table, const struct eb_step *step)
+{
+	return place_entry(table, step->tag, step->at);
+}
+
+/* ---- finding ---- */
+
+static __always_inline int find_in(const struct table *table, struct eb_cpu *cpu, struct eb_state *state,
+				   const struct eb_packet *packet, struct eb_step *step, const struct eb_rule *rule)
+{
+	__u64 early = eb_gcra_now(cpu->clock_ns), *entry;
+	union step_key key;
+	int place;
+
+	make_key(rule, packet, table->family, &key);
+	step->tag = eb_key_hash(key.words, table->words, state->seed);
+	place = find_entry(table, step->tag, key.words, &entry);
+	if (place == EB_PLACE_NONE) {
+		__u8 next = EB_READ(rule->next);
+
+		if (next) {
+			step->policy = !step->policy;
+			step->place = next - 1;
+			return OUTCOME_MOVED;
+		}
+		step->at = AT_NONE;
+		return eb_limit_refuses_early(&gate_of(state, rule)->packets_full_at, &rule->new_sources, 1, early) ?
+			OUTCOME_CROWDED : OUTCOME_ADMIT;
+	}
+	if (place < 0)
+		return OUTCOME_CONTENDED;
+	step->at = place;
+	return eb_bucket_refuses_early(eb_key_bucket(entry, table->words), rule, packet->len, early) ?
+		OUTCOME_REFUSE : OUTCOME_ADMIT;
+}
+
+/* Looks for a step's bucket. OUTCOME_MOVED: it has gone to the other policy, and is to be looked for again. */
+__noinline int find_step(struct eb_cpu *cpu, struct eb_state *state, const struct eb_packet *packet,
+			 struct eb_step *step)
+{
+	struct table v4 = table4(), v6 = table6();
+	const struct eb_rule *rule;
+
+	if (!cpu || !state || !packet || !step)
+		return OUTCOME_CONTENDED;
+	rule = step_rule(step);
+	if (!rule)
+		return OUTCOME_CONTENDED;
+	step->family = step_family(rule, packet);
+	if (!step->family)
+		return OUTCOME_ADMIT;
+	return step->family == 4 ? find_in(&v4, cpu, state, packet, step, rule)
+				 : find_in(&v6, cpu, state, packet, step, rule);
+}
+
+/* ---- looking ---- */
+
+static __always_inline int conforms_now(const __u64 *full_at, const struct eb_limit *limit, __u64 tokens, __u64 now)
+{
+	return !limit->mult ||
+	       eb_gcra_conforms(limit, eb_gcra_debt(EB_READ(*full_at), now), eb_gcra_cost(limit, tokens));
+}
+
+static __always_inline int look_at_new(struct eb_state *state, const struct eb_packet *packet,
+				       struct eb_step *step, const struct eb_rule *rule, __u64 now)
+{
+	static const __u64 full = EB_FULL;
+
+	step->turn = TURN_NEW;
+	if (!conforms_now(&full, &rule->packets, 1, now) || !conforms_now(&full, &rule->bytes, packet->len, now))
+		return OUTCOME_REFUSE;
+	return gate_admits(state, rule, now) ? OUTCOME_ADMIT : OUTCOME_CROWDED;
+}
+
+static __always_inline int look_in(const struct table *table, const struct eb_packet *packet, struct eb_step *step,
+				   const struct eb_rule *rule, __u64 now)
+{
+	__u64 *entry = step_entry(table, step);
+	struct eb_bucket *bucket;
+
+	if (!entry)
+		return OUTCOME_CONTENDED;
+	bucket = eb_key_bucket(entry, table->words);
+	step->turn = eb_bucket_idle(bucket, now) ? TURN_IDLE : TURN_IN_USE;
+	return conforms_now(&bucket->packets_full_at, &rule->packets, 1, now) &&
+	       conforms_now(&bucket->bytes_full_at, &rule->bytes, packet->len, now) ? OUTCOME_ADMIT : OUTCOME_REFUSE;
+}
+
+/* Whether the bucket would admit the packet, or the gate a new source, and when it is the bucket's turn. */
+__noinline int look_step(struct eb_state *state, const struct eb_packet *packet, struct eb_step *step, __u64 now)
+{
+	struct table v4 = table4(), v6 = table6();
+	const struct eb_rule *rule;
+
+	if (!state || !packet || !step)
+		return OUTCOME_CONTENDED;
+	rule = step_rule(step);
+	if (!rule)
+		return OUTCOME_CONTENDED;
+	if (step->at == AT_NONE)
+		return look_at_new(state, packet, step, rule, now);
+	return step->family == 4 ? look_in(&v4, packet, step, rule, now) : look_in(&v6, packet, step, rule, now);
+}
+
+/* ---- charging ---- */
+
+/* As eb_limit_charge(), with *seen what was there before. */
+static __always_inline enum eb_charge charge_time(__u64 *full_at, const struct eb_limit *limit, __u64 tokens,
+						  __u64 now, __u64 *seen)
+{
+	__u64 cost = eb_gcra_cost(limit, tokens);
+
+	for (int i = 0; i < EB_CAS_TRIES; i++) {
+		__u64 before = EB_READ(*full_at), debt = eb_gcra_debt(before, now);
+
+		if (eb_gcra_is_locked(before))
+			continue;
+		if (!eb_gcra_conforms(limit, debt, cost))
+			return EB_REFUSED;
+		*seen = before;
+		if (__sync_val_compare_and_swap(full_at, before, eb_gcra_full_at(now, debt + cost)) == before)
+			return EB_ADMITTED;
+	}
+	return EB_BUSY;
+}
+
+/* Takes such a charge back, unless somebody has charged since. */
+static __always_inline void give_time_back(__u64 *full_at, const struct eb_limit *limit, __u64 tokens, __u64 now,
+					   __u64 seen)
+{
+	__u64 charged = eb_gcra_full_at(now, eb_gcra_debt(seen, now) + eb_gcra_cost(limit, tokens));
+
+	if (limit->mult)
+		__sync_val_compare_and_swap(full_at, charged, seen);
+}
+
+static __always_inline int outcome_of(enum eb_charge charge)
+{
+	return charge == EB_REFUSED ? OUTCOME_REFUSE : OUTCOME_CONTENDED;
+}
+
+static __always_inline int charge_in(const struct table *table, struct eb_state *state,
+				     const struct eb_packet *packet, struct eb_step *step, const struct eb_rule *rule,
+				     __u64 now)
+{
+	enum eb_charge charge = EB_ADMITTED;
+	struct eb_bucket *bucket;
+	union step_key key;
+	__u64 *entry;
+
+	make_key(rule, packet, table->family, &key);
+	if (step->at == AT_NONE) {
+		int place = insert(table, state, key.words, step->tag, now);
+
+		if (place < 0)
+			return outcome_of_no_place(place);
+		step->at = place;
+	}
+	entry = step_entry(table, step);
+	if (!entry)
+		return OUTCOME_CONTENDED;
+	bucket = eb_key_bucket(entry, table->words);
+	if (rule->packets.mult)
+		charge = charge_time(&bucket->packets_full_at, &rule->packets, 1, now, &step->packets_seen);
+	if (charge != EB_ADMITTED)
+		return outcome_of(charge);
+	if (rule->bytes.mult)
+		charge = charge_time(&bucket->bytes_full_at, &rule->bytes, packet->len, now, &step->bytes_seen);
+	if (charge != EB_ADMITTED) {
+		give_time_back(&bucket->packets_full_at, &rule->packets, 1, now, step->packets_seen);
+		return outcome_of(charge);
+	}
+	if (!eb_key_equal(entry, key.words, table->words))
+		return OUTCOME_CONTENDED;
+	step->is_charged = 1;
+	return OUTCOME_ADMIT;
+}
+
+/* Makes the bucket where there is none, and charges it. */
+__noinline int charge_step(struct eb_state *state, const struct eb_packet *packet, struct eb_step *step, __u64 now)
+{
+	struct table v4 = table4(), v6 = table6();
+	const struct eb_rule *rule;
+
+	if (!state || !packet || !step)
+		return OUTCOME_CONTENDED;
+	rule = step_rule(step);
+	if (!rule)
+		return OUTCOME_CONTENDED;
+	return step->family == 4 ? charge_in(&v4, state, packet, step, rule, now)
+				 : charge_in(&v6, state, packet, step, rule, now);
+}
+
+static __always_inline void give_back_in(const struct table *table, const struct eb_packet *packet,
+					 const struct eb_step *step, const struct eb_rule *rule, __u64 now)
+{
+	__u64 *entry = step_entry(table, step);
+	struct eb_bucket *bucket;
+
+	if (!entry)
+		return;
+	bucket = eb_key_bucket(entry, table->words);
+	give_time_back(&bucket->packets_full_at, &rule->packets, 1, now, step->packets_seen);
+	give_time_back(&bucket->bytes_full_at, &rule->bytes, packet->len, now, step->bytes_seen);
+}
+
+__noinline int give_step_back(const struct eb_packet *packet, struct eb_step *step, __u64 now)
+{
+	struct table v4 = table4(), v6 = table6();
+	const struct eb_rule *rule;
+
+	if (!packet || !step)
+		return 0;
+	rule = step_rule(step);
+	if (!rule)
+		return 0;
+	step->is_charged = 0;
+	if (step->family == 4)
+		give_back_in(&v4, packet, step, rule, now);
+	else
+		give_back_in(&v6, packet, step, rule, now);
+	return 0;
+}
+
+/* ---- what became of it ---- */
+
+/* Counts a verdict for the step's rule or level. Returns what to do with the packet, as finish(). */
+__noinline int finish_step(struct eb_cpu *cpu, const struct eb_packet *packet, const struct eb_step *step,
+			   __u32 verdict)
+{
+	const struct eb_rule *rule;
+
+	if (!cpu || !packet || !step || verdict >= EB_VERDICTS)
+		return XDP_DROP;
+	rule = step_rule(step);
+	return rule ? finish(cpu, rule, packet, verdict) : XDP_DROP;
+}
+
+static __always_inline void count_refusal_in(const struct table *table, struct eb_cpu *cpu, const struct eb_step *step)
+{
+	__u64 *entry = step_entry(table, step);
+
+	if (entry)
+		count_refusal(cpu, eb_key_bucket(entry, table->words));
+}
+
+/* A source without a bucket has none to count in. */
+__noinline int count_step_refusal(struct eb_cpu *cpu, const struct eb_step *step)
+{
+	struct table v4 = table4(), v6 = table6();
+
+	if (!cpu || !step || step->at == AT_NONE)
+		return 0;
+	if (step->family == 4)
+		count_refusal_in(&v4, cpu, step);
+	else
+		count_refusal_in(&v6, cpu, step);
+	return 0;
+}
+
+/* Counts the rules of all steps before `count` that were not counted: they let the packet go on, or pass. */
+static __always_inline void count_steps(struct eb_cpu *cpu, const struct eb_packet *packet,
+					const struct eb_chain *chain, __u32 count, int is_end)
+{
+	for (__u32 i = 0; i < EB_BUCKETS_MAX && i < count; i++) {
+		const struct eb_step *step = &chain->steps[i];
+
+		if (step->is_counted || (!step->is_first && !step->is_crowded))
+			continue;
+		finish_step(cpu, packet, step, step->is_crowded ? EB_CROWDED :
+					       is_end && step->of == chain->of && !chain->end ? EB_PASS : EB_CONTINUE);
+	}
+}
+
+/* Leaves the buckets of a rule out, all that came before and will come. */
+static __always_inline void leave_rule_out(const struct eb_packet *packet, struct eb_chain *chain, __u8 of)
+{
+	if (chain->of == of)
+		chain->levels = 0;
+	for (int i = 0; i < EB_BUCKETS_MAX; i++) {
+		struct eb_step *step = &chain->steps[i];
+
+		if (i >= chain->count || step->of != of)
+			continue;
+		if (step->is_charged)
+			give_step_back(packet, step, chain->now);
+		step->is_counted = 1;
+		step->family = 0;
+	}
+}
+
+static __always_inline int first_step_of(const struct eb_chain *chain, __u8 of)
+{
+	for (int i = 0; i < EB_BUCKETS_MAX; i++)
+		if (chain->steps[i].of == of)
+			return i;
+	return EB_BUCKETS_MAX;
+}
+
+static __always_inline int drop_at(struct eb_cpu *cpu, const struct eb_packet *packet, struct eb_chain *chain,
+				   struct eb_step *step, enum eb_verdict verdict)
+{
+	for (int i = 0; i < EB_BUCKETS_MAX; i++)
+		if (i < chain->count && chain->steps[i].is_charged)
+			give_step_back(packet, &chain->steps[i], chain->now);
+	count_steps(cpu, packet, chain, first_step_of(chain, step->of), 0);
+	return finish_step(cpu, packet, step, verdict);
+}
+
+/* Step number `what & 255` had the outcome `what >> 8`, other than to admit. Returns XDP_DROP when that is the packet's
+ * end, with all counted; XDP_PASS when it goes on without this bucket. */
+__noinline int refuse_step(struct eb_cpu *cpu, struct eb_state *state, const struct eb_packet *packet,
+			   struct eb_chain *chain, __u32 what)
+{
+	__u32 outcome = what >> 8;
+	const struct eb_rule *rule;
+	struct eb_step *step;
+
+	if (!cpu || !state || !packet || !chain)
+		return XDP_DROP;
+	step = &chain->steps[what & (EB_BUCKETS_MAX - 1)];
+	rule = step_rule(step);
+	if (!rule)
+		return XDP_DROP;
+	if (outcome == OUTCOME_TABLE_FULL)
+		count_frame(EB_TABLE_FULL, packet->len);
+	if (outcome == OUTCOME_CROWDED || outcome == OUTCOME_TABLE_FULL) {
+		if (crowded_action(rule) == XDP_DROP)
+			return drop_at(cpu, packet, chain, step, EB_CROWDED);
+		step->family = 0;
+		step->is_crowded = 1;
+		return XDP_PASS;
+	}
+	if (outcome == OUTCOME_REFUSE)
+		count_step_refusal(cpu, step);
+	else
+		count_frame(EB_CONTENDED, packet->len);
+	if (refuse(rule) == EB_DROP)
+		return drop_at(cpu, packet, chain, step, EB_DROP);
+	leave_rule_out(packet, chain, step->of);
+	return finish_step(cpu, packet, step, EB_WOULD_DROP);
+}
+
+/* The end of a packet that all buckets admit. */
+__noinline int finish_chain(struct eb_cpu *cpu, const struct eb_packet *packet, struct eb_chain *chain)
+{
+	const struct eb_policy *found;
+	const struct eb_rule *end;
+
+	if (!cpu || !packet || !chain)
+		return XDP_DROP;
+	count_steps(cpu, packet, chain, chain->count, 1);
+	if (!chain->end)
+		return XDP_PASS;
+	found = policy_at(chain->policy);
+	if (!found)
+		return XDP_PASS;
+	end = &found->rules[(chain->end - 1) & (EB_LIMITS_MAX - 1)];
+	return finish(cpu, end, packet, end->action == EB_ALLOW ? EB_PASS : refuse(end));
+}
+
+/* ---- the chain ---- */
+
+/* The next rule that matches; NULL where there is none with limits. */
+static __always_inline const struct eb_rule *come_to_rule(const struct eb_policy *found, struct eb_chain *chain)
+{
+	const struct eb_rule *rule;
+	__u32 place;
+
+	if (!chain->rules)
+		return 0;
+	place = lowest_bit(chain->rules) & (EB_RULES_MAX - 1);
+	rule = &found->rules[place];
+	if (rule->action != EB_LIMIT) {
+		chain->end = place + 1;
+		return 0;
+	}
+	chain->rules = rule->goes_on ? chain->rules & (chain->rules - 1) : 0;
+	chain->of = place;
+	return rule;
+}
+
+/* Goes to the next level of the rule, or to the next rule that matches. False at the end. */
+static __always_inline int next_step(const struct eb_policy *found, struct eb_chain *chain, struct eb_step *step)
+{
+	const struct eb_rule *rule;
+
+	step->policy = chain->policy;
+	if (chain->levels) {
+		chain->levels--;
+		step->place = chain->next_level++;
+		step->of = chain->of;
+		return 1;
+	}
+	rule = come_to_rule(found, chain);
+	if (!rule)
+		return 0;
+	step->is_first = 1;
+	step->place = step->of = chain->of;
+	chain->levels = rule->level_count;
+	chain->next_level = rule->first_level;
+	return 1;
+}
+
+/* Whether the packet is dropped at the end although its buckets admit it: nothing is charged then. */
+static __always_inline int ends_in_drop(const struct eb_policy *found, const struct eb_chain *chain)
+{
+	const struct eb_rule *end = &found->rules[(chain->end - 1) & (EB_RULES_MAX - 1)];
+
+	return chain->end && end->action == EB_DENY && !end->monitor;
+}
+
+/* Finds all buckets. False when one refuses, by the CPU's last reading of the clock, and the packet is dropped. */
+static __always_inline int find_all(struct eb_cpu *cpu, struct eb_state *state, const struct eb_packet *packet,
+				    const struct eb_policy *found, struct eb_chain *chain)
+{
+	for (int i = 0; i < EB_BUCKETS_MAX; i++) {
+		struct eb_step *step = &chain->steps[i];
+		int outcome;
+
+		if (!next_step(found, chain, step))
+			return 1;
+		chain->count = i + 1;
+		outcome = find_step(cpu, state, packet, step);
+		if (outcome == OUTCOME_MOVED)
+			outcome = find_step(cpu, state, packet, step);
+		if (outcome != OUTCOME_ADMIT && refuse_step(cpu, state, packet, chain, i | outcome << 8) == XDP_DROP)
+			return 0;
+	}
+	/* Behind as many buckets as there can be, only a rule without any matters. */
+	(void)come_to_rule(found, chain);
+	return 1;
+}
+
+/* Looks at all buckets. False when one refuses and the packet is to be dropped. */
+static __always_inline int look_at_all(struct eb_cpu *cpu, struct eb_state *state, const struct eb_packet *packet,
+				       struct eb_chain *chain)
+{
+	for (int i = 0; i < EB_BUCKETS_MAX; i++) {
+		struct eb_step *step = &chain->steps[i];
+		int outcome;
+
+		if (!step->family)
+			continue;
+		outcome = look_step(state, packet, step, chain->now);
+		if (outcome != OUTCOME_ADMIT && refuse_step(cpu, state, packet, chain, i | outcome << 8) == XDP_DROP)
+			return 0;
+		chain->turns |= 1 << step->turn;
+	}
+	return 1;
+}
+
+/* Charges those buckets whose turn it is. Likewise. */
+static __always_inline int charge_all(struct eb_cpu *cpu, struct eb_state *state, const struct eb_packet *packet,
+				      struct eb_chain *chain, __u8 turn)
+{
+	if (!(chain->turns & 1 << turn))
+		return 1;
+	for (int i = 0; i < EB_BUCKETS_MAX; i++) {
+		struct eb_step *step = &chain->steps[i];
+		int outcome;
+
+		if (!step->family || step->turn != turn)
+			continue;
+		outcome = charge_step(state, packet, step, chain->now);
+		if (outcome != OUTCOME_ADMIT && refuse_step(cpu, state, packet, chain, i | outcome << 8) == XDP_DROP)
+			return 0;
+	}
+	return 1;
+}
+
+static __always_inline int run_chain(struct eb_cpu *cpu, struct eb_state *state, const struct eb_packet *packet,
+				     const struct eb_policy *found, struct eb_chain *chain)
+{
+	if (!find_all(cpu, state, packet, found, chain))
+		return XDP_DROP;
+	chain->now = read_exact(cpu);
+	if (!look_at_all(cpu, state, packet, chain))
+		return XDP_DROP;
+	if (!ends_in_drop(found, chain) && (!charge_all(cpu, state, packet, chain, TURN_IDLE) ||
+					    !charge_all(cpu, state, packet, chain, TURN_NEW) ||
+					    !charge_all(cpu, state, packet, chain, TURN_IN_USE)))
+		return XDP_DROP;
+	return finish_chain(cpu, packet, chain);
+}
+
+/* Room for a chain, which the stack has too little of: one for each program that can be at work on a CPU at the same
+ * time. That is one, but for PREEMPT_RT. */
+static __always_inline struct eb_chain *take_chain(struct eb_cpu *cpu)
+{
+	for (int i = 0; i < EB_CHAINS; i++)
+		if (__sync_val_compare_and_swap(&cpu->chains[i].is_taken, 0, 1) == 0)
+			return &cpu->chains[i];
+	return 0;
+}
+
+/* Charges a packet that meets more than one bucket: `rules` match, of the policy at `index`. Returns what to do. */
+__noinline int charge_chain(struct eb_cpu *cpu, struct eb_state *state, const struct eb_packet *packet, __u64 rules,
+			    __u32 index)
+{
+	const struct eb_policy *found = policy_at(index);
+	struct eb_chain *chain;
+	int action;
+
+	if (!cpu || !state || !packet || !found)
+		return XDP_DROP;
+	chain = take_chain(cpu);
+	if (!chain) {
+		count_frame(EB_CONTENDED, packet->len);
+		return finish(cpu, eb_first_rule(found, rules), packet, EB_DROP);
+	}
+	__builtin_memset(chain->steps, 0, sizeof(chain->steps));
+	chain->rules = rules;
+	chain->policy = index & 1;
+	chain->count = chain->levels = chain->end = chain->turns = 0;
+	action = run_chain(cpu, state, packet, found, chain);
+	EB_WRITE(chain->is_taken, 0);
+	return action;
+}
+
+#endif

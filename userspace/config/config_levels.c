@@ -1,0 +1,213 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include <stdio.h>
+#include <string.h>
+
+#include "config/config_levels.h"
+#include "config/config_rules.h"
+#include "config/limit.h"
+#include "config/quantity.h"
+
+#define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
+
+#define TIMES_MAX 1000000
+
+struct level_reader {
+	const struct eb_config *config;
+	struct eb_rule_config *rule;
+	struct eb_level_config *level;
+	uint64_t times; /* 0 where there is none */
+};
+
+/* --- one level --- */
+
+/* What the level is to be wider than: the one before it that has the family, or the rule. */
+static uint8_t narrower_than(const struct level_reader *reader, int family)
+{
+	const struct eb_rule_config *rule = reader->rule;
+	uint8_t len = family == 4 ? rule->per_ipv4 : rule->per_ipv6;
+
+	for (const struct eb_level_config *before = rule->levels; before < reader->level; before++) {
+		uint8_t wider = family == 4 ? before->per_ipv4 : before->per_ipv6;
+
+		len = wider != EB_NO_PREFIX ? wider : len;
+	}
+	return len;
+}
+
+static int read_prefix_len(const struct eb_yaml_value *value, const struct level_reader *reader, int family,
+			   uint8_t *out)
+{
+	uint8_t narrower = narrower_than(reader, family);
+	uint64_t len;
+	int err = eb_yaml_number(value, 0, family == 4 ? 32 : 128, &len);
+
+	if (err)
+		return err;
+	if (len >= narrower)
+		return eb_yaml_fail(value, "%llu is not wider than /%u, which comes before it; write levels from "
+				    "narrow to wide, with a shorter prefix each", (unsigned long long)len, narrower);
+	*out = len;
+	return 0;
+}
+
+static int read_ipv4(const struct eb_yaml_value *value, void *into)
+{
+	struct level_reader *reader = into;
+
+	return read_prefix_len(value, reader, 4, &reader->level->per_ipv4);
+}
+
+static int read_ipv6(const struct eb_yaml_value *value, void *into)
+{
+	struct level_reader *reader = into;
+
+	return read_prefix_len(value, reader, 6, &reader->level->per_ipv6);
+}
+
+static const struct eb_yaml_key per_keys[] = {
+	{ "ipv4", read_ipv4, false },
+	{ "ipv6", read_ipv6, false },
+};
+
+static int read_per(const struct eb_yaml_value *value, void *into)
+{
+	struct level_reader *reader = into;
+	int err = eb_yaml_read_map(value, per_keys, ARRAY_SIZE(per_keys), reader, NULL);
+
+	if (!err && reader->level->per_ipv4 == EB_NO_PREFIX && reader->level->per_ipv6 == EB_NO_PREFIX)
+		return eb_yaml_fail(value, "is empty; as in per: { ipv4: 24, ipv6: 48 }");
+	return err;
+}
+
+static int read_times(const struct eb_yaml_value *value, void *into)
+{
+	return eb_yaml_number(value, 2, TIMES_MAX, &((struct level_reader *)into)->times);
+}
+
+static int refuse_beside_times(const struct eb_yaml_value *value, const struct level_reader *reader)
+{
+	return reader->times ? eb_yaml_fail(value, "and times exclude each other; write limits, or how many times the "
+					    "rule's own they are") : 0;
+}
+
+static int read_packets(const struct eb_yaml_value *value, void *into)
+{
+	struct level_reader *reader = into;
+	int err = refuse_beside_times(value, reader);
+
+	return err ? err : eb_config_packets_read(value, &reader->level->packets);
+}
+
+static int read_bytes(const struct eb_yaml_value *value, void *into)
+{
+	struct level_reader *reader = into;
+	int err = refuse_beside_times(value, reader);
+
+	return err ? err : eb_config_bytes_read(value, reader->config, &reader->level->bytes);
+}
+
+/* False when the product is no limit that can be kept. */
+static bool multiply(const struct eb_rate *rate, uint64_t times, bool is_bytes, struct eb_rate *out)
+{
+	struct eb_limit limit;
+
+	*out = *rate;
+	return !__builtin_mul_overflow(rate->tokens, times, &out->tokens) &&
+	       !__builtin_mul_overflow(rate->burst, times, &out->burst) && out->burst <= INT64_MAX &&
+	       !eb_quantity_rate_is_high(out, is_bytes) && !eb_limit_compile(out, is_bytes, &limit);
+}
+
+static int finish_level(const struct eb_yaml_value *value, struct level_reader *reader)
+{
+	struct eb_level_config *level = reader->level;
+
+	if (!reader->times)
+		return level->packets.tokens || level->bytes.tokens ? 0 :
+			eb_yaml_fail(value, "has no limit; write times, packets or bytes");
+	if (multiply(&reader->rule->packets, reader->times, false, &level->packets) &&
+	    multiply(&reader->rule->bytes, reader->times, true, &level->bytes))
+		return 0;
+	return eb_yaml_fail(value, "%llu times the rule's limits is too much: above 100M/s or 400Gbit/s, or a burst that "
+			    "nothing could count", (unsigned long long)reader->times);
+}
+
+static const struct eb_yaml_key level_keys[] = {
+	{ "per", read_per, true },
+	{ "times", read_times, false },
+	{ "packets", read_packets, false },
+	{ "bytes", read_bytes, false },
+};
+
+static int read_level(const struct eb_yaml_value *value, void *into)
+{
+	struct level_reader *reader = into;
+	struct eb_rule_config *rule = reader->rule;
+	int err;
+
+	if (rule->level_count >= EB_LEVELS_MAX)
+		return eb_yaml_fail(value, "more than %d levels of one rule", EB_LEVELS_MAX);
+	reader->level = &rule->levels[rule->level_count];
+	reader->times = 0;
+	*reader->level = (struct eb_level_config){
+		.per_ipv4 = EB_NO_PREFIX,
+		.per_ipv6 = EB_NO_PREFIX,
+		.line = eb_yaml_line(value),
+	};
+	err = eb_yaml_read_map(value, level_keys, ARRAY_SIZE(level_keys), reader, NULL);
+	if (!err)
+		err = finish_level(value, reader);
+	if (!err)
+		rule->level_count++;
+	return err;
+}
+
+int eb_config_levels_read(const struct eb_yaml_value *value, const struct eb_config *config,
+			  struct eb_rule_config *rule)
+{
+	struct level_reader reader = { .config = config, .rule = rule };
+
+	if (!rule->packets.tokens && !rule->bytes.tokens)
+		return eb_yaml_fail(value, "the rule has no limit of its own; give it packets or bytes");
+	return eb_yaml_read_list(value, read_level, &reader);
+}
+
+/* --- chains --- */
+
+static size_t buckets_of(const struct eb_rule_config *rule)
+{
+	return rule->action == EB_LIMIT ? 1 + rule->level_count : 0;
+}
+
+/* "a", "b" and "c": the rules before `last` that go on, and it. */
+static void name_chain(const struct eb_config *config, const struct eb_rule_config *last, char *out, size_t size)
+{
+	size_t used = 0;
+
+	for (const struct eb_rule_config *rule = config->rules; rule < last; rule++)
+		if (rule->goes_on && used < size)
+			used += snprintf(out + used, size - used, "%s\"%s\"", used ? ", " : "", rule->name);
+	if (used < size)
+		snprintf(out + used, size - used, "%s\"%s\"", used ? " and " : "", last->name);
+}
+
+/* Any rule can match what the rules that go on before it matched: a packet that hides its header meets all of them. */
+int eb_config_chains_check(const struct eb_yaml_value *value, const struct eb_config *config)
+{
+	size_t before = 0, levels = 0;
+	char names[512];
+
+	for (const struct eb_rule_config *rule = config->rules; rule < config->rules + config->rule_count; rule++) {
+		levels += rule->level_count;
+		if (before + buckets_of(rule) > EB_BUCKETS_MAX) {
+			name_chain(config, rule, names, sizeof(names));
+			return eb_yaml_fail(value, "a packet can meet %zu buckets, of rules %s (line %u), and %d is the "
+					    "most; use fewer levels, or then: continue in fewer rules",
+					    before + buckets_of(rule), names, rule->line, EB_BUCKETS_MAX);
+		}
+		before += rule->goes_on ? buckets_of(rule) : 0;
+	}
+	if (config->rule_count + levels > EB_LIMITS_MAX)
+		return eb_yaml_fail(value, "%zu rules with %zu levels are more than %d together", config->rule_count,
+				    levels, EB_LIMITS_MAX);
+	return 0;
+}
