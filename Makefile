@@ -184,7 +184,7 @@ FILES = $(foreach page,$(wildcard man/*.[58]),$(page):$(MANDIR)/man$(patsubst .%
 	$(foreach example,$(EXAMPLES),$(example):$(DOCDIR)/examples/$(example:deploy/%=%)) \
 	deploy/completion/edgebucket:$(COMPDIR)/edgebucket \
 	deploy/edgebucket.yaml:$(CONFDIR)/edgebucket.yaml.sample
-EXAMPLES = $(wildcard deploy/redis/*.acl deploy/prometheus/rules.yaml deploy/grafana/*)
+EXAMPLES = $(wildcard deploy/recipes/*.yaml deploy/redis/*.acl deploy/prometheus/rules.yaml deploy/grafana/*)
 UNIT_FILE = $(UNITDIR)/edgebucketd.service
 target = $(DESTDIR)$(lastword $(subst :, ,$(1)))
 
