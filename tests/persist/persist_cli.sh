@@ -117,7 +117,7 @@ grep -q 'not shown because a restore would refuse them (unknown rule): 1$' "$dir
 refused='{"unknown rule": 1, "prefix length": 1, "value": 1, "rule name": 1, "time out of range": 1}'
 rehearsed='.restored == 5 and .clamped == 1 and .complete and (.stores | length) == 1 and
 	(.stores[0] | .store == "redis" and .error == null and .in_debt == 5 and .full == 1 and .clamped == 1 and
-	.age_seconds < 60 and .fields == 11 and .refused == '"$refused"')'
+	.age_seconds < 600 and .fields == 11 and .refused == '"$refused"')'
 says "$rehearsed and .maps" restore --dry-run
 exits 0 5 'an agent that starts now adopts them' restore --dry-run
 before=$(redis HGETALL "$key" | sort)
@@ -137,7 +137,7 @@ exits 2 1 'one argument too many' restore --dry-run 10.0.0.1
 
 # The real one is as it was rehearsed.
 start_agent "${options[@]}"
-says '.restore | .state == "done" and .buckets == 5 and .clamped == 1 and .full == 1 and .age_seconds < 60 and
+says '.restore | .state == "done" and .buckets == 5 and .clamped == 1 and .full == 1 and .age_seconds < 600 and
 	.refused == '"$refused" status
 shows '^Restore: *5 buckets restored from 11 fields, at an age of ' status
 shows '1 full by then, 1 clamped to the burst$' status
@@ -202,7 +202,7 @@ says '.embedded.up and .embedded.fields == 2 and .redis.configured == false' sta
 shows '^Embedded: *in use, 2 buckets, last write .* ago$' status
 stop_agent
 lose_maps
-says '.restored == 2 and .maps == false and .stores[0].age_seconds < 60' restore --dry-run
+says '.restored == 2 and .maps == false and .stores[0].age_seconds < 600' restore --dry-run
 : > "$dir/state/buckets.mdb"
 printf 'damaged' > "$dir/state/buckets.mdb"
 exits 1 5 '^edgebucket: embedded: ' buckets --redis
