@@ -26,7 +26,7 @@ is_protected && fail "the agent attached although it was told not to"
 eb detach > "$dir/out" || fail "detach for a second time"
 
 eb reload > /dev/null || fail "reload"
-is_protected || fail "reload did not attach"
+until_true "the reload to attach" is_protected
 send 10.8.0.1 -n 30
 counted limited 10.8.0.1 50 40
 

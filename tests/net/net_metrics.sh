@@ -171,7 +171,7 @@ check_rules
 make_network
 
 # A store that does not answer: ready once the restore is decided, and enforced then.
-settings='redis: { host: 127.0.0.1, port: 6379, restore_timeout: 3s, connect_timeout: 10s }'
+settings='redis: { host: 127.0.0.1, port: 6379, restore_timeout: 10s, connect_timeout: 20s }'
 start_silent 127.0.0.1 6379
 rules | write_config
 sed -i '/^metrics:/d' "$config"

@@ -124,7 +124,7 @@ wait_mirrored
 
 # It answers, and cannot be read: the wait for that comes to an end. What it takes is written from then on.
 power_cut
-sed -i 's/restore_timeout: .*/restore_timeout: 100ms/' "$config"
+sed -i 's/restore_timeout: .*/restore_timeout: 300ms/' "$config" # a hundred times that is the wait
 redis acl setuser default -hscan > /dev/null
 start_agent
 send 10.8.2.1 -n 10
