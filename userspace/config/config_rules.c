@@ -259,11 +259,14 @@ static int read_tcp_flags(const struct eb_yaml_value *value, void *into)
 	struct eb_match *match = match_of(into);
 	int err = refuse_unless_among(value, match, IPPROTO_TCP, IPPROTO_TCP, "flags; use tcp");
 
-	if (!err)
-		err = read_items(value, read_flag, into);
-	if (!err && match->flags_set == EB_TCP_SYN && !match->flags_clear)
+	if (err)
+		return err;
+	err = read_items(value, read_flag, into);
+	if (err)
+		return err;
+	if (match->flags_set == EB_TCP_SYN && !match->flags_clear)
 		match->flags_clear = EB_TCP_ACK;
-	return err;
+	return 0;
 }
 
 /* Whether a rule wants packets of a protocol: without `proto`, of both. */
@@ -687,8 +690,9 @@ static int read_new_sources(const struct eb_yaml_value *value, void *into)
 	struct eb_rate *rate = &reader->rule->new_sources;
 	int err = refuse_unless_limit(value, reader->rule);
 
-	if (!err)
-		err = eb_yaml_read_map(value, packet_keys, ARRAY_SIZE(packet_keys), rate, NULL);
+	if (err)
+		return err;
+	err = eb_yaml_read_map(value, packet_keys, ARRAY_SIZE(packet_keys), rate, NULL);
 	if (err || rate->burst <= reader->config->table_size)
 		return err;
 	return eb_yaml_warn(value, "a burst of %llu new sources is more than the table holds (table_size: %u)",
@@ -803,11 +807,13 @@ static int read_when_crowded(const struct eb_yaml_value *value, void *into)
 	unsigned int choice;
 	int err = refuse_unless_limit(value, rule);
 
-	if (!err)
-		err = eb_yaml_choice(value, names, ARRAY_SIZE(names), &choice);
-	if (!err)
-		rule->crowded_pass = choice;
-	return err;
+	if (err)
+		return err;
+	err = eb_yaml_choice(value, names, ARRAY_SIZE(names), &choice);
+	if (err)
+		return err;
+	rule->crowded_pass = choice;
+	return 0;
 }
 
 static int read_per_with(const struct eb_yaml_value *value, unsigned int max, uint8_t *out)
@@ -850,11 +856,13 @@ static int read_then(const struct eb_yaml_value *value, void *into)
 	unsigned int choice;
 	int err = refuse_unless_limit(value, rule);
 
-	if (!err)
-		err = eb_yaml_choice(value, names, ARRAY_SIZE(names), &choice);
-	if (!err)
-		rule->goes_on = choice;
-	return err;
+	if (err)
+		return err;
+	err = eb_yaml_choice(value, names, ARRAY_SIZE(names), &choice);
+	if (err)
+		return err;
+	rule->goes_on = choice;
+	return 0;
 }
 
 static int read_levels(const struct eb_yaml_value *value, void *into)
@@ -1019,10 +1027,12 @@ int eb_config_rules_read(const struct eb_yaml_value *value, void *into)
 	if (!config->rules)
 		return -ENOMEM;
 	err = eb_yaml_read_list(value, read_rule, config);
-	if (!err)
-		err = eb_config_chains_check(value, config);
-	if (!err)
-		err = warn_of_empty_lists(value, config);
+	if (err)
+		return err;
+	err = eb_config_chains_check(value, config);
+	if (err)
+		return err;
+	err = warn_of_empty_lists(value, config);
 	return err ? err : warn_of_unreachable(value, config);
 }
 

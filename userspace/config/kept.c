@@ -256,8 +256,9 @@ static int update(const char *state_dir, const struct eb_inputs *changed)
 	struct place place;
 	int err = find_place(state_dir, &place);
 
-	if (!err)
-		err = load_new(place.file, &whole);
+	if (err)
+		return err == -ENOENT ? 0 : err;
+	err = load_new(place.file, &whole);
 	if (err)
 		return err == -ENOENT ? 0 : err;
 	err = eb_inputs_merge(whole, changed);

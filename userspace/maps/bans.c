@@ -360,12 +360,14 @@ static int recount(struct eb_bans *bans)
 {
 	int err = sweep_new(&bans->sweep);
 
-	if (!err)
-		err = eb_bans_each(bans, recount_one, bans);
-	if (!err) {
-		replace_bits(bans, bans->sweep->bits);
-		tell_program(bans);
-	}
+	if (err)
+		goto out;
+	err = eb_bans_each(bans, recount_one, bans);
+	if (err)
+		goto out;
+	replace_bits(bans, bans->sweep->bits);
+	tell_program(bans);
+out:
 	sweep_free(bans->sweep);
 	bans->sweep = NULL;
 	return err;
@@ -757,12 +759,15 @@ int eb_bans_sweep(struct eb_bans *bans)
 	uint32_t count = 0;
 	int err = bans->sweep ? 0 : sweep_new(&bans->sweep);
 
-	if (!err)
-		err = sweep_batch(bans, &count);
-	if (!err && count)
+	if (err)
+		goto out;
+	err = sweep_batch(bans, &count);
+	if (err)
+		goto out;
+	if (count)
 		return 1;
-	if (!err)
-		err = sweep_end(bans);
+	err = sweep_end(bans);
+out:
 	sweep_free(bans->sweep);
 	bans->sweep = NULL;
 	return err;

@@ -161,9 +161,10 @@ static int narrow_by_number(const struct look *look, enum eb_number number, stru
 		return 0;
 	}
 	err = rules_of_value(look, number, value, &rules);
-	if (!err)
-		narrow(sets, rules, rules);
-	return err;
+	if (err)
+		return err;
+	narrow(sets, rules, rules);
+	return 0;
 }
 
 /* What a later fragment hides. */
@@ -217,7 +218,7 @@ static int rules_of_interface(const struct look *look, int ifindex, uint64_t *ou
 }
 
 /* Length, VLAN, fragment, interface. */
-static int rest(const struct look *look, struct sets *sets)
+static int other_properties(const struct look *look, struct sets *sets)
 {
 	const struct eb_policy *policy = look->policy;
 	const struct eb_flow *flow = look->flow;
@@ -231,8 +232,9 @@ static int rest(const struct look *look, struct sets *sets)
 	else
 		narrow(sets, fragment[flow->fragment], fragment[flow->fragment]);
 	err = narrow_by_number(look, EB_LENGTH, sets);
-	if (!err)
-		err = narrow_by_number(look, EB_VLAN, sets);
+	if (err)
+		return err;
+	err = narrow_by_number(look, EB_VLAN, sets);
 	if (err)
 		return err;
 	if (!flow->ifindex) {
@@ -240,9 +242,10 @@ static int rest(const struct look *look, struct sets *sets)
 		return 0;
 	}
 	err = rules_of_interface(look, flow->ifindex, &rules);
-	if (!err)
-		narrow(sets, rules, rules);
-	return err;
+	if (err)
+		return err;
+	narrow(sets, rules, rules);
+	return 0;
 }
 
 /* Some destination of this family that a rule accepts. Returns -ENOENT when there is none. */
@@ -332,10 +335,12 @@ static int match(const struct look *look, struct sets *out)
 	int err;
 
 	err = addresses(look, &address);
-	if (!err)
-		err = transport(look, &l4);
-	if (!err)
-		err = rest(look, &others);
+	if (err)
+		return err;
+	err = transport(look, &l4);
+	if (err)
+		return err;
+	err = other_properties(look, &others);
 	if (err)
 		return err;
 	out->sure = address.sure & l4.sure & others.sure & exist;
@@ -396,19 +401,21 @@ static int complete(const struct look *look, int rule, struct eb_flow_candidate 
 {
 	const struct eb_flow *flow = look->flow;
 	uint64_t bit = 1ULL << rule;
-	int err = 0;
+	int err;
 
 	*out = (struct eb_flow_candidate){ .rule = rule, .proto = -1, .detail = -1, .fragment = -1 };
 	for (int number = 0; number < EB_NUMBERS; number++)
 		out->numbers[number] = -1;
 	if (!flow->has_dst && !(look->policy->dst_any & bit)) {
 		err = find_destination(look, bit, out->dst);
-		out->has_dst = !err;
+		if (err)
+			return err;
+		out->has_dst = true;
 	}
-	if (!err)
-		err = complete_numbers(look, bit, out);
-	if (!err)
-		err = complete_transport(look, bit, out);
+	err = complete_numbers(look, bit, out);
+	if (err)
+		return err;
+	err = complete_transport(look, bit, out);
 	return err ? err : complete_rest(look, bit, out);
 }
 

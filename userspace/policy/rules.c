@@ -173,8 +173,9 @@ static int compile_level(const struct eb_rule_config *config, size_t index, cons
 	const struct eb_level_config *from = &config->levels[index];
 	int err = eb_limit_compile(&from->packets, false, &level->packets);
 
-	if (!err)
-		err = eb_limit_compile(&from->bytes, true, &level->bytes);
+	if (err)
+		return err;
+	err = eb_limit_compile(&from->bytes, true, &level->bytes);
 	if (err)
 		return err;
 	level->action = EB_LIMIT;
@@ -623,8 +624,9 @@ static int compile_own(const struct eb_config *config, struct eb_policy *policy,
 {
 	int err = check_files(config, error);
 
-	if (!err)
-		err = compile_each_rule(config, policy, error);
+	if (err)
+		return err;
+	err = compile_each_rule(config, policy, error);
 	return err ? err : check_ids(config, policy, error);
 }
 

@@ -534,12 +534,14 @@ int eb_store_lmdb_new(sd_event *event, const char *state_dir, size_t max_bytes, 
 	queue_init(&store->todo);
 	queue_init(&store->done);
 	err = eb_lmdb_file_new(state_dir, max_bytes, read_only, &store->file);
-	if (!err)
-		err = start(store, event);
-	if (err) {
-		free_store(&store->base);
-		return err;
-	}
+	if (err)
+		goto out;
+	err = start(store, event);
+	if (err)
+		goto out;
 	*out = &store->base;
 	return 0;
+out:
+	free_store(&store->base);
+	return err;
 }
