@@ -46,8 +46,11 @@ struct {
 
 static __always_inline int parse_ipv4(struct xdp_md *ctx, struct eb_packet *packet)
 {
+	struct eb_cursor cursor;
+
 	packet->len = ctx->data_end - ctx->data;
-	return eb_parse_frame((void *)(long)ctx->data, (void *)(long)ctx->data_end, 1, packet) == EB_PARSED_IP &&
+	return eb_parse_headers((void *)(long)ctx->data, (void *)(long)ctx->data_end, 1, &cursor, packet) ==
+		       EB_PARSED_IP &&
 	       packet->family == 4;
 }
 

@@ -152,7 +152,8 @@ done_well rollback
 in_force limited
 [ -z "$(prog_on card0)" ] || fail "a rollback attached what was detached"
 done_well apply --confirm 10m "$dir/new/open.yaml"
-[ -n "$(prog_on card0)" ] || fail "apply did not attach"
+has_program() { [ -n "$(prog_on card0)" ]; }
+until_true "apply to attach" has_program
 done_well rollback
 [ -z "$(prog_on card0)" ] || fail "detached before the trial, attached after it"
 done_well reload

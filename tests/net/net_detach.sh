@@ -82,7 +82,7 @@ for ends in attach reload apply; do
 	apply) eb apply "$config" > /dev/null || fail apply ;;
 	*) eb $ends > /dev/null || fail $ends ;;
 	esac
-	is_protected || fail "$ends did not attach"
+	until_true "$ends to attach" is_protected
 	status_is '(.detached or .stays) | not' || fail "$ends: status: $(eb --json status)"
 	stop_agent
 	start_agent
@@ -110,7 +110,7 @@ is_protected || fail "attach did not attach"
 eb detach --stay > /dev/null || fail "detach --stay"
 sed 's/burst: 20/burst: 21/' "$config" > "$dir/trial.yaml"
 eb apply --confirm 1min "$dir/trial.yaml" > /dev/null || fail "apply --confirm"
-is_protected || fail "a trial does not attach"
+until_true "a trial to attach" is_protected
 eb rollback > /dev/null || fail "rollback"
 stays_off "after a rollback"
 eb apply --confirm 1min "$dir/trial.yaml" > /dev/null || fail "apply --confirm"
