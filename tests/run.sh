@@ -3,7 +3,7 @@
 # Runs tests by kind (unit, xdp, net, redis, persist, fuzz, chaos, vm, deploy) or name (net_rate) from $BUILD and closes
 # with "N passed, N failed, N skipped".
 # Every cmocka test and every script counts as one. A skip counts as a failure in a full run: EB_ALLOW_SKIP=1 allows it.
-# Tests wait more than they work: EB_JOBS of them run at a time, three for each CPU unless it says otherwise, each in
+# Tests wait more than they work: EB_JOBS of them run at a time, two for each CPU unless it says otherwise, each in
 # namespaces of its own for network and mounts.
 # What is built with sanitizers reports to files, as a test may ignore how a program ends; any report fails its test.
 set -u
@@ -14,7 +14,7 @@ export BUILD EB_BPF_OBJECT="$BUILD/edgebucket.bpf.o"
 # shellcheck source=fuzz/options.sh
 . tests/fuzz/options.sh
 
-: "${EB_JOBS:=$((3 * $(nproc)))}"
+: "${EB_JOBS:=$((2 * $(nproc)))}"
 begun=0
 logs=$(mktemp -d)
 trap 'rm -rf "$logs"' EXIT
