@@ -49,8 +49,8 @@ static __always_inline void count_new_source(const struct eb_rule *rule)
 		counter->new_sources++;
 }
 
-/* Frames that are not IP also count for their interface: one that sees little else is not limited, and somebody should
- * know. Of the others nobody asks how many came in where, as that would cost each of them. */
+/* Frames that are not IP also count for their interface: one that sees little else is not limited, and the agent warns.
+ * The others do not: it would slow down each of them. */
 static __always_inline void count_not_ip(__u32 ifindex)
 {
 	__u64 *count = bpf_map_lookup_elem(&not_ip, &ifindex), one = 1;
@@ -102,7 +102,7 @@ static __always_inline int draw_refusal(struct eb_cpu *cpu)
 /*
  * Counts a refusal in the bucket, whose line has just been read: exactly while there are few, and beyond as an estimate
  * without bias, whose standard deviation is EB_REFUSALS_STEP / 8 times the root of the number of refusals. A bucket
- * that refuses is not another source's before it has been full for EB_IDLE_MARGIN.
+ * that refuses cannot go to another source before it has been full for EB_IDLE_MARGIN.
  */
 static __always_inline void count_refusal(struct eb_cpu *cpu, struct eb_bucket *bucket)
 {

@@ -17,7 +17,7 @@
 /* Bans that ran out, one within the other, behind which a wider one is still found. The agent removes them. */
 #define BAN_DEPTH 8
 
-/* Whether the tries have to be asked. Where nobody is banned, this is one load from a line that every packet reads. */
+/* Whether the tries have to be asked. Without bans, this is one load from a line that every packet reads. */
 static __always_inline int may_be_banned(const struct eb_state *state, const struct eb_packet *packet)
 {
 	__u32 families = EB_READ(state->bans), bit, word;

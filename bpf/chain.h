@@ -7,8 +7,8 @@
  * then charged: first idle and new ones, then those in use, the narrowest first. A bucket that refuses when it is
  * looked at costs nobody anything. A bucket that has become too empty between look and charge refuses too, and what was
  * charged before it is given back, by a compare-and-swap from what this CPU wrote to what it had found. That fails when
- * somebody charged the bucket meanwhile; then the bucket stays charged for a packet that was refused. So the bound of
- * every bucket holds: what is admitted was charged to all. A race between CPUs costs a bucket at most one packet's
+ * another CPU charged the bucket meanwhile; then the bucket stays charged for a packet that was refused. So the bound
+ * of every bucket holds: what is admitted was charged to all. A race between CPUs costs a bucket at most one packet's
  * tokens that nobody used. Narrow buckets come first because they are rarely shared by CPUs: giving back works there,
  * and the wide ones, which are shared, are charged last. Every loop is bounded (EB_CAS_TRIES); a packet that loses all
  * rounds is refused.
@@ -199,7 +199,7 @@ static __always_inline enum eb_charge charge_time(__u64 *full_at, const struct e
 	return EB_BUSY;
 }
 
-/* Takes such a charge back, unless somebody has charged since. */
+/* Takes such a charge back, unless another CPU has charged since. */
 static __always_inline void give_time_back(__u64 *full_at, const struct eb_limit *limit, __u64 tokens, __u64 now,
 					   __u64 seen)
 {

@@ -64,7 +64,7 @@ __noinline int gate_admits(struct eb_state *state, const struct eb_rule *rule, _
 	return 1;
 }
 
-/* One of the sets of a hash. False when the maps are smaller than the program was told, which cannot be. */
+/* One of the sets of a hash. False when the maps are smaller than the program was told, which does not happen. */
 static __always_inline int find_set(const struct table *table, __u64 hash, int choice, struct eb_sets *out)
 {
 	__u32 index = eb_choose_set(hash, table->sets, choice);

@@ -138,7 +138,7 @@ static __always_inline int eb_is_ip(int type)
 	return type == ETH_P_IP || type == ETH_P_IPV6;
 }
 
-/* 0x9100 and 0x9200 are nobody's standard, but what equipment of many makers uses for the outer tag. */
+/* No standard assigns 0x9100 and 0x9200, but equipment of many vendors uses them for the outer tag. */
 static __always_inline int eb_is_tag(int type)
 {
 	return type == ETH_P_8021Q || type == ETH_P_8021AD || type == ETH_P_QINQ1 || type == ETH_P_QINQ2;
@@ -250,8 +250,8 @@ static __always_inline enum eb_parsed eb_parse_transport(struct eb_cursor *curso
 }
 
 /*
- * RFC 3376, RFC 2236: IGMP has a TTL of 1 and the router alert option (RFC 2113), and goes to a group. Who is not on
- * the link can choose the TTL and the option, but his packet must arrive at a group's address: for that, multicast
+ * RFC 3376, RFC 2236: IGMP has a TTL of 1 and the router alert option (RFC 2113), and goes to a group. A sender off
+ * the link can choose the TTL and the option, but its packet must arrive at a group's address: for that, multicast
  * routers would have to forward it to this link, which they do with no group of 224.0.0.0/24, and others only where
  * asked to.
  */
@@ -306,7 +306,7 @@ static __always_inline enum eb_parsed eb_parse_ipv4(struct eb_cursor *cursor, st
 }
 
 /* RFC 4861: neighbour discovery is ICMPv6 133-137 with a hop limit of 255, which no router lets through. RFC 6980
- * forbids to fragment it, and nobody puts extension headers before it. */
+ * forbids to fragment it, and no implementation puts extension headers before it. */
 static __always_inline int eb_is_neighbour_discovery(const struct eb_cursor *cursor, const struct ipv6hdr *ip)
 {
 	__u8 *type = cursor->pos;
@@ -443,7 +443,7 @@ static __always_inline enum eb_parsed eb_parse_headers(void *data, void *data_en
 	}
 }
 
-/* Both parts, for those who have no verifier. */
+/* Both parts, for callers that no verifier checks. */
 static __always_inline enum eb_parsed eb_parse_frame(void *data, void *data_end, int ethernet, struct eb_packet *packet)
 {
 	struct eb_cursor cursor;

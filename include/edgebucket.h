@@ -104,9 +104,9 @@ struct eb_state {
 	__u32 active;       /* index into `policy`: the rules in force */
 	__u32 ticks_per_ns; /* EB_TICKS_PER_NS */
 	__u32 predecessor;  /* id of the map `state` that this one replaced; 0 for none */
-	__u64 seed[2];      /* key of the table's hash; random, so that nobody can aim at a set */
+	__u64 seed[2];      /* key of the table's hash; random, so that an attacker cannot aim at a set */
 	__u64 swept_ns;     /* CLOCK_MONOTONIC when an agent last cleared buckets that had been full for a day */
-	__u32 bans;         /* EB_BANS_V4, EB_BANS_V6: families in which anybody may be banned */
+	__u32 bans;         /* EB_BANS_V4, EB_BANS_V6: families that have bans */
 	__u32 pad;
 	__u64 locks[EB_LOCKS]; /* held by a CPU while a new source takes an entry, by hash of its key */
 	struct eb_bucket gates[EB_SLOTS] __attribute__((aligned(64))); /* how fast new sources may appear, by slot */
@@ -127,7 +127,7 @@ enum eb_ban_origin { EB_BAN_OPERATOR, EB_BAN_RULE, EB_BAN_FEED, EB_BAN_FLEET, EB
 
 /* A value of the tries bans_v4 and bans_v6. Times are CLOCK_MONOTONIC; what is past is no ban any more. */
 struct eb_ban {
-	__u64 until_ns; /* EB_BAN_FOREVER: until somebody lifts it */
+	__u64 until_ns; /* EB_BAN_FOREVER: until an operator lifts it */
 	__u64 since_ns;
 	__u64 refused;  /* packets */
 	__u8 len;       /* of its own prefix */
@@ -219,7 +219,7 @@ struct eb_policy {
 	__u32 malformed_drop;
 	__u32 generation;    /* counts the policies put into force */
 	__u32 allows;        /* some rule allows: who is banned is looked up behind the rules */
-	__u32 bans_monitor;  /* drop nobody who is banned */
+	__u32 bans_monitor;  /* count packets of banned sources, drop none */
 	__u64 src_any;       /* rules that ask for no source */
 	__u64 dst_any;
 	__u64 number_any[EB_NUMBERS]; /* rules that do not ask for this number */
@@ -232,7 +232,7 @@ struct eb_policy {
 	__u64 detail[EB_DETAILS][256]; /* rules that accept this byte; of EB_DETAIL_NONE, any that is not known */
 	struct eb_filter filters[4]; /* by EB_FILTER() */
 	struct eb_rule rules[EB_LIMITS_MAX];
-	char names[EB_LIMITS_MAX][EB_RULE_NAME_MAX]; /* NUL-padded, not terminated when 32 long; a level has its rule's */
+	char names[EB_LIMITS_MAX][EB_RULE_NAME_MAX]; /* NUL-padded; unterminated when 32 long; a level has its rule's */
 };
 
 /* Keys of the longest-prefix tries; addr in network byte order. The value is the set of rules, a __u64. */

@@ -3,7 +3,7 @@
  * The table of buckets: finding, charging and creating them, without locks on the way of a packet that finds its
  * bucket. The XDP program and the agent (on the memory-mapped maps) compile this same text.
  *
- * Why not BPF_MAP_TYPE_LRU_HASH: it evicts whom it has not seen lately, in debt or not, so a flood of invented
+ * Why not BPF_MAP_TYPE_LRU_HASH: it evicts the least recently seen source, in debt or not, so a flood of invented
  * sources wipes out real debts; an insertion costs ten look-ups; and an entry that is recycled under another CPU
  * makes that CPU charge the wrong source. Here a bucket may only be taken over once it has been full for a while, that
  * is, when it holds no information any more, and a look-up touches one cache line and one tag.
@@ -18,14 +18,14 @@
  * Taking over an entry: the two times of a full bucket are first changed to EB_LOCKED by compare-and-swap, then key and
  * tag are written, then the times become EB_FULL. A charge compares-and-swaps a time that it read before, so it fails
  * once a takeover began; and it looks at the key again afterwards, so a takeover that came between finding the key
- * and reading the time is noticed. Nothing is charged to nobody, and nobody is charged for free.
+ * and reading the time is noticed. So each packet that is admitted was charged to its own source.
  *
- * Two entries of one source would be two bursts. CPUs exclude one another by a lock for each key, which is never waited
- * for long and never broken: a program cannot be stopped in the middle. The agent can be stopped or killed anywhere, so
- * it takes no lock: agent and CPU first make their entry visible, with its times still locked, then look for another
- * one of the same key, and give theirs up when they see one. Of two who do that at the same time, one at least sees the
- * other's. What the agent leaves when it is killed has EB_HELD for a time, which nobody else writes: one bucket that
- * admits nothing until the next agent empties it.
+ * A source with two entries would have two bursts. CPUs exclude one another by a lock for each key, which is never
+ * waited for long and never broken: a program cannot be stopped in the middle. The agent can be stopped or killed
+ * anywhere, so it takes no lock: agent and CPU first make their entry visible, with its times still locked, then look
+ * for another one of the same key, and give theirs up when they see one. Of two who do that at the same time, one at
+ * least sees the other's. An agent that is killed leaves EB_HELD as a time, which no CPU writes: one bucket that admits
+ * nothing until the next agent empties it.
  */
 #ifndef EB_TABLE_H
 #define EB_TABLE_H
@@ -84,9 +84,9 @@ static __always_inline void eb_hash_round(__u64 v[4])
 }
 
 /*
- * SipHash-1-3 of the key's words, with the seed as its key: who does not know the seed cannot choose sources that meet
- * in one set, not even by watching who is crowded. A mixing function with a secret start would not do: differences of
- * keys go through it whatever the secret is.
+ * SipHash-1-3 of the key's words, with the seed as its key: an attacker who does not know the seed cannot choose
+ * sources that meet in one set, even if he can observe which sources are crowded. A mixing function with a secret start
+ * would not do: differences of keys go through it whatever the secret is.
  */
 static __always_inline __u64 eb_key_hash(const __u64 *key, int words, const __u64 seed[2])
 {
@@ -231,8 +231,8 @@ static __always_inline __u64 eb_time_idle(__u64 full_at, __u64 now)
 	return eb_gcra_is_locked(full_at) || eb_gcra_debt(full_at, since) ? 0 : since - full_at + 1;
 }
 
-/* How long a bucket has been without information, 0 while it has some. Nobody loses anything when another source gets
- * one that is idle. */
+/* How long a bucket has been without information, 0 while it has some. A source whose bucket is idle loses nothing when
+ * another source gets the entry. */
 static __always_inline __u64 eb_bucket_idle(const struct eb_bucket *bucket, __u64 now)
 {
 	__u64 packets = eb_time_idle(EB_READ(bucket->packets_full_at), now);
@@ -283,8 +283,8 @@ static __always_inline void eb_bucket_unlock(struct eb_bucket *bucket, __u64 mar
 	__sync_val_compare_and_swap(&bucket->packets_full_at, mark, packets);
 }
 
-/* Who has a locked entry from now on. The compare-and-swap changes nothing: it is a barrier that BPF has too, so that
- * whoever looks for the key from here on finds it. */
+/* Writes the key that has a locked entry from now on. The compare-and-swap changes nothing: it is a barrier that
+ * BPF has too, so that whoever looks for the key from here on finds it. */
 static __always_inline void eb_entry_name(__u64 *entry, __u16 *entry_tag, const __u64 *key, int words, __u16 tag,
 					  __u64 mark)
 {
@@ -297,7 +297,7 @@ static __always_inline void eb_entry_name(__u64 *entry, __u16 *entry_tag, const 
 	__sync_val_compare_and_swap(&bucket->packets_full_at, mark, mark);
 }
 
-/* Makes a locked entry nobody's, and unlocks it. */
+/* Empties a locked entry, and unlocks it. */
 static __always_inline void eb_entry_empty(__u64 *entry, __u16 *entry_tag, int words, __u64 mark)
 {
 	EB_WRITE(*entry_tag, 0);
@@ -317,7 +317,7 @@ static __always_inline int eb_set_has_other(void *set, const struct eb_tags *tag
 }
 
 /* Gives a free entry and its tag to `key`, locked with `mark`. Of CPUs, only the holder of the key's lock may. Returns
- * 0 when somebody else was faster, with this entry or with this key. */
+ * 0 when another CPU or the agent was faster, with this entry or with this key. */
 static __always_inline int eb_place_take(const struct eb_sets *sets, const __u64 *key, int words, __u16 tag, int place,
 					 __u64 mark, __u64 now)
 {
