@@ -413,32 +413,32 @@ static const struct refused refused[] = {
 	  "6: rule \"dns\": levels[0]: has no limit; write times, packets or bytes" },
 	{ "level with times and packets",
 	  LIMIT("    levels: [{ per: { ipv4: 24 }, packets: { rate: 1/s, burst: 1 }, times: 2 }]\n"),
-	  "6: rule \"dns\": levels[0].packets: and times exclude each other; write limits, or how many times the rule's "
-	  "own they are" },
+	  "6: rule \"dns\": levels[0].packets: and times exclude each other; write limits, or how many times the "
+	  "rule's own they are" },
 	{ "level once the rule", LIMIT("    levels: [{ per: { ipv4: 24 }, times: 1 }]\n"),
 	  "6: rule \"dns\": levels[0].times: \"1\" is out of range; from 2 to 1000000" },
 	{ "level as narrow as the rule", LIMIT("    levels: [{ per: { ipv4: 32 }, times: 2 }]\n"),
-	  "6: rule \"dns\": levels[0].per.ipv4: 32 is not wider than /32, which comes before it; write levels from narrow "
-	  "to wide, with a shorter prefix each" },
+	  "6: rule \"dns\": levels[0].per.ipv4: 32 is not wider than /32, which comes before it; write levels from "
+	  "narrow to wide, with a shorter prefix each" },
 	{ "level narrower than the last of its family",
 	  LIMIT("    levels:\n    - { per: { ipv6: 48 }, times: 2 }\n    - { per: { ipv4: 24 }, times: 2 }\n"
 		"    - { per: { ipv6: 56 }, times: 2 }\n"),
-	  "9: rule \"dns\": levels[2].per.ipv6: 56 is not wider than /48, which comes before it; write levels from narrow "
-	  "to wide, with a shorter prefix each" },
+	  "9: rule \"dns\": levels[2].per.ipv6: 56 is not wider than /48, which comes before it; write levels from "
+	  "narrow to wide, with a shorter prefix each" },
 	{ "too many levels",
 	  LIMIT("    levels:\n    - { per: { ipv4: 24 }, times: 2 }\n    - { per: { ipv4: 20 }, times: 2 }\n"
 		"    - { per: { ipv4: 16 }, times: 2 }\n    - { per: { ipv4: 8 }, times: 2 }\n"),
 	  "10: rule \"dns\": levels[3]: more than 3 levels of one rule" },
 	{ "times too much",
 	  LIMIT("    levels: [{ per: { ipv4: 0 }, times: 500001 }]\n"),
-	  "6: rule \"dns\": levels[0]: 500001 times the rule's limits is too much: above 100M/s or 400Gbit/s, or a burst "
-	  "that nothing could count" },
+	  "6: rule \"dns\": levels[0]: 500001 times the rule's limits is too much: above 100M/s or 400Gbit/s, or a "
+	  "burst that nothing could count" },
 	{ "too many buckets in a chain",
 	  LIMIT("    then: continue\n    levels: [{ per: { ipv4: 24 }, times: 2 }, { per: { ipv4: 0 }, times: 9 }]\n"
 		"  - { name: b, action: limit, packets: { rate: 1/s, burst: 1 }, then: continue }\n"
 		"  - { name: c, action: limit, packets: { rate: 1/s, burst: 1 } }\n"),
-	  "3: rules: a packet can meet 5 buckets, of rules \"dns\", \"b\" and \"c\" (line 9), and 4 is the most; use fewer "
-	  "levels, or then: continue in fewer rules" },
+	  "3: rules: a packet can meet 5 buckets, of rules \"dns\", \"b\" and \"c\" (line 9), and 4 is the most; use "
+	  "fewer levels, or then: continue in fewer rules" },
 	{ "per ipv4", LIMIT("    per: { ipv4: 33 }\n"),
 	  "6: rule \"dns\": per.ipv4: \"33\" is out of range; from 0 to 32" },
 	{ "per ipv6", LIMIT("    per: { ipv6: 129 }\n"),

@@ -229,10 +229,10 @@ static void check_frame(const uint8_t *frame, size_t first, size_t len, bool eth
 	struct eb_packet is = { .len = len, .wants_detail = one_in(2) }, should = is;
 	/* IP headers are aligned as in the kernel: behind Ethernet, two bytes off. */
 	size_t shift = ethernet ? 2 : 0;
-	uint8_t *buffer = malloc(first + shift), *data = buffer + shift;
+	uint8_t *buffer = malloc(first + shift + 1), *data = buffer + shift;
 	int is_parsed, should_parsed;
 
-	assert_true(buffer || !(first + shift));
+	assert_non_null(buffer);
 	memcpy(data, frame, first);
 	is_parsed = eb_parse_frame(data, data + first, ethernet, &is);
 	should_parsed = plain_frame(data, first, len, ethernet, &should);

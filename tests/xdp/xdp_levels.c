@@ -530,7 +530,8 @@ static void check_threads(struct rig *rig, int own, int narrow, int all)
 	snprintf(text, sizeof(text),
 		 "rules: [{ name: a, action: limit, packets: { rate: 1/h, burst: %d }, then: continue, levels: ["
 		 "{ per: { ipv4: 24 }, packets: { rate: 1/h, burst: %d } }] },"
-		 " { name: b, action: limit, per: { ipv4: 0 }, packets: { rate: 1/h, burst: %d } }]\n", own, narrow, all);
+		 " { name: b, action: limit, per: { ipv4: 0 }, packets: { rate: 1/h, burst: %d } }]\n",
+		 own, narrow, all);
 	rig_apply(rig, text);
 	rig_clear(rig);
 	run_workers(rig, workers);
@@ -553,7 +554,9 @@ static void check_threads(struct rig *rig, int own, int narrow, int all)
 
 static void test_threads(void **state)
 {
-	static const int bursts[][3] = { { 100, 1000, 1000 }, { 1000, 300, 1000 }, { 200, 700, 500 }, { 50, 200, 400 } };
+	static const int bursts[][3] = {
+		{ 100, 1000, 1000 }, { 1000, 300, 1000 }, { 200, 700, 500 }, { 50, 200, 400 },
+	};
 
 	for (int round = 0; round < 3; round++)
 		for (size_t i = 0; i < sizeof(bursts) / sizeof(bursts[0]); i++)

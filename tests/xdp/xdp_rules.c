@@ -156,7 +156,8 @@ static const struct row rows[] = {
 	  "ip6 hop hop hop hop hop hop hop hop hop udp:9", "a.pass:2 b.drop:4", XDP_DROP },
 	{ "VLANs", "[{ name: a, match: { vlan: [7, \"200-299\"] }, action: deny }]",
 	  "tag:id=7 ip4 udp:9; tag:id=57607 ip6 udp:9; tag:88a8,id=299 tag:id=1 ip4 udp:9; "
-	  "tag:id=1 tag:id=7 ip4 udp:9; ip4 udp:9; tag:id=300 ip4 udp:9; tag:id=0 tag:id=200 ip4 udp:9", "a.drop:4 unmatched:3", XDP_DROP },
+	  "tag:id=1 tag:id=7 ip4 udp:9; ip4 udp:9; tag:id=300 ip4 udp:9; tag:id=0 tag:id=200 ip4 udp:9",
+	  "a.drop:4 unmatched:3", XDP_DROP },
 	{ "no VLAN", "[{ name: a, match: { vlan: none }, action: deny }]",
 	  "ip4 udp:9; tag:id=0 ip6 udp:9; tag:id=57344 ip4 udp:9; tag:id=4094 ip4 udp:9", "a.drop:3 unmatched:1",
 	  XDP_PASS },

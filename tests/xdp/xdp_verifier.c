@@ -21,7 +21,7 @@
 
 struct margin {
 	unsigned int instructions;
-	unsigned int stack; /* of the program and its two largest functions; the verifier adds up every chain of calls */
+	unsigned int stack; /* of the program and its two largest functions; the verifier adds up each chain of calls */
 	char depths[64];    /* of each, as the verifier writes it */
 };
 

@@ -210,8 +210,8 @@ static enum cli_result begin(struct work *work)
 static void end(struct work *work)
 {
 	if (work->bans)
-		cli_note("no agent is running: bans end on time all the same; entries that ran out are removed once one "
-			 "runs");
+		cli_note("no agent is running: bans end on time all the same; entries that ran out are removed once "
+			 "one runs");
 	eb_bans_close(work->bans);
 	if (work->lock >= 0)
 		close(work->lock);

@@ -102,7 +102,7 @@ struct eb_rate {
 
 /* A wider prefix of a rule's sources, with limits of its own. */
 struct eb_level_config {
-	uint8_t per_ipv4, per_ipv6; /* shorter than the rule's, or EB_NO_PREFIX: packets of that family do not meet it */
+	uint8_t per_ipv4, per_ipv6; /* shorter than the rule's; EB_NO_PREFIX: packets of that family do not meet it */
 	struct eb_rate packets, bytes;
 	unsigned int line;
 };

@@ -127,8 +127,8 @@ static int finish_level(const struct eb_yaml_value *value, struct level_reader *
 	if (multiply(&reader->rule->packets, reader->times, false, &level->packets) &&
 	    multiply(&reader->rule->bytes, reader->times, true, &level->bytes))
 		return 0;
-	return eb_yaml_fail(value, "%llu times the rule's limits is too much: above 100M/s or 400Gbit/s, or a burst that "
-			    "nothing could count", (unsigned long long)reader->times);
+	return eb_yaml_fail(value, "%llu times the rule's limits is too much: above 100M/s or 400Gbit/s, or a burst "
+			    "that nothing could count", (unsigned long long)reader->times);
 }
 
 static const struct eb_yaml_key level_keys[] = {
@@ -200,8 +200,8 @@ int eb_config_chains_check(const struct eb_yaml_value *value, const struct eb_co
 		levels += rule->level_count;
 		if (before + buckets_of(rule) > EB_BUCKETS_MAX) {
 			name_chain(config, rule, names, sizeof(names));
-			return eb_yaml_fail(value, "a packet can meet %zu buckets, of rules %s (line %u), and %d is the "
-					    "most; use fewer levels, or then: continue in fewer rules",
+			return eb_yaml_fail(value, "a packet can meet %zu buckets, of rules %s (line %u), and %d is "
+					    "the most; use fewer levels, or then: continue in fewer rules",
 					    before + buckets_of(rule), names, rule->line, EB_BUCKETS_MAX);
 		}
 		before += rule->goes_on ? buckets_of(rule) : 0;

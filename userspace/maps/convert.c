@@ -47,7 +47,8 @@ static void find_pairs(struct eb_convert *convert)
 		for (__u32 j = 0; j < old->rule_count; j++) {
 			struct pair pair = { &old->rules[j], &new->rules[i] };
 
-			if (!eb_rules_same(old, j, new, i) || pair.from->action != EB_LIMIT || pair.to->action != EB_LIMIT)
+			if (!eb_rules_same(old, j, new, i) || pair.from->action != EB_LIMIT ||
+			    pair.to->action != EB_LIMIT)
 				continue;
 			if (is_converted(convert, &pair, 4) || is_converted(convert, &pair, 6))
 				convert->pairs[convert->count++] = pair;
