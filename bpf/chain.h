@@ -16,7 +16,8 @@
  * A rule that only monitors drops nothing: when one of its buckets refuses, none of its own is charged, and the packet
  * goes on. When a source got no bucket (crowded) and the packet is to pass, that one bucket is left out.
  *
- * The functions are __noinline and global to the verifier, as those of charge.h, which says why.
+ * The functions are __noinline and global to the verifier, as those of charge.h, which says why. The loops over buckets
+ * are unrolled: verifiers before 6.8 take no loop that the compiler enters in its middle ("back-edge").
  */
 #ifndef EB_CHAIN_H
 #define EB_CHAIN_H
@@ -352,6 +353,7 @@ static __always_inline void leave_rule_out(const struct eb_packet *packet, struc
 {
 	if (chain->of == of)
 		chain->levels = 0;
+#pragma unroll
 	for (int i = 0; i < EB_BUCKETS_MAX; i++) {
 		struct eb_step *step = &chain->steps[i];
 
@@ -489,6 +491,7 @@ static __always_inline int ends_in_drop(const struct eb_policy *found, const str
 static __always_inline int find_all(struct eb_cpu *cpu, struct eb_state *state, const struct eb_packet *packet,
 				    const struct eb_policy *found, struct eb_chain *chain)
 {
+#pragma unroll
 	for (int i = 0; i < EB_BUCKETS_MAX; i++) {
 		struct eb_step *step = &chain->steps[i];
 		int outcome;
@@ -511,6 +514,7 @@ static __always_inline int find_all(struct eb_cpu *cpu, struct eb_state *state, 
 static __always_inline int look_at_all(struct eb_cpu *cpu, struct eb_state *state, const struct eb_packet *packet,
 				       struct eb_chain *chain)
 {
+#pragma unroll
 	for (int i = 0; i < EB_BUCKETS_MAX; i++) {
 		struct eb_step *step = &chain->steps[i];
 		int outcome;
@@ -531,6 +535,7 @@ static __always_inline int charge_all(struct eb_cpu *cpu, struct eb_state *state
 {
 	if (!(chain->turns & 1 << turn))
 		return 1;
+#pragma unroll
 	for (int i = 0; i < EB_BUCKETS_MAX; i++) {
 		struct eb_step *step = &chain->steps[i];
 		int outcome;
