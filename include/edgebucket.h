@@ -57,13 +57,13 @@ struct eb_bucket {
 struct eb_key4 {
 	__be32 addr;
 	__u32 rule_id;
-};
+} __attribute__((aligned(8)));
 
 struct eb_key6 {
 	__u8 addr[16];
 	__u32 rule_id;
 	__u32 pad;
-};
+} __attribute__((aligned(8)));
 
 #define EB_WORDS4 1 /* sizes of the keys in 64-bit words */
 #define EB_WORDS6 3
