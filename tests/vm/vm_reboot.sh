@@ -48,7 +48,7 @@ connect() {
 
 redis_has_both() { [ "$(fields)" = 2 ]; }
 
-all_counted() { [ $(($(passed 10.9.0.1) + $(bucket 10.9.0.1/32 .dropped))) = "$offered" ]; }
+all_counted() { [ $(($(passed 10.9.0.1) + $(rule quick drop.packets))) = "$offered" ]; }
 
 # Sends all that the source has, and more.
 offered=0
