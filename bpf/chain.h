@@ -5,11 +5,11 @@
  *
  * No lock is held over several buckets. The buckets are found, then looked at, each in the order of rules and levels,
  * then charged: first idle and new ones, then those in use, the narrowest first. A bucket that refuses when it is
- * looked at costs nobody anything. A bucket that has become too empty between look and charge refuses too, and what was
+ * looked at costs no tokens. A bucket that has become too empty between look and charge refuses too, and what was
  * charged before it is given back, by a compare-and-swap from what this CPU wrote to what it had found. That fails when
  * another CPU charged the bucket meanwhile; then the bucket stays charged for a packet that was refused. So the bound
  * of every bucket holds: what is admitted was charged to all. A race between CPUs costs a bucket at most one packet's
- * tokens that nobody used. Narrow buckets come first because they are rarely shared by CPUs: giving back works there,
+ * unused tokens. Narrow buckets come first because they are rarely shared by CPUs: giving back works there,
  * and the wide ones, which are shared, are charged last. Every loop is bounded (EB_CAS_TRIES); a packet that loses all
  * rounds is refused.
  *

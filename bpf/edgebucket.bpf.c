@@ -55,7 +55,7 @@ static __always_inline int decide_malformed(const struct eb_policy *policy, __u3
 	return policy->malformed_drop ? XDP_DROP : XDP_PASS;
 }
 
-/* Whether a banned source's packet is dropped. The one place that decides that nobody is, where all is only watched. */
+/* Whether a banned source's packet is dropped. Only here, a policy in mode monitor turns the drop into a count. */
 static __always_inline int drops_banned(const struct eb_policy *policy, __u32 len)
 {
 	count_frame(policy->bans_monitor ? EB_WOULD_BAN : EB_BANNED, len);
@@ -119,7 +119,7 @@ __noinline int parse_split(struct xdp_md *ctx, struct eb_packet *packet)
 	__u8 wants_detail;
 	__u32 len;
 
-	/* Verifiers before 6.8 also look at global functions that nobody calls. */
+	/* Verifiers before 6.8 also check global functions that are never called. */
 	if (!multi_buffer || !packet)
 		return EB_PARSED_MALFORMED;
 	len = bpf_xdp_get_buff_len(ctx);

@@ -258,7 +258,7 @@ struct eb_interface_key {
 #define EB_TRIE(policy, side) (2 * (policy) + (side))
 #define EB_FILTER(family, side) (((family) == 6 ? 2 : 0) + (side))
 #define EB_FILTER_PLACE(policy, filter) (4 * (policy) + (filter))
-#define EB_FILTER_UNUSED EB_FILTER_PLACE(2, 0) /* nobody reads it: the agent writes there to wait for packets */
+#define EB_FILTER_UNUSED EB_FILTER_PLACE(2, 0) /* never read: the agent writes there to wait for packets */
 #define EB_FILTER_PLACES (EB_FILTER_UNUSED + 1)
 #define EB_NUMBER_SIZE(number) ((number) == EB_VLAN ? 4096 : 65536)
 #define EB_NUMBERS_SIZE (EB_VLAN * 65536 + 4096)

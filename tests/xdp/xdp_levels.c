@@ -89,7 +89,7 @@ static const struct row rows[] = {
 	  "{ name: c, match: { proto: tcp }, action: deny }]",
 	  "ip4 udp:1; 3*ip4 tcp:1; 3*ip4 udp:1", "a.continue:5 b.pass:2 b.continue:3 c.drop:3 a /24.drop:2",
 	  XDP_DROP },
-	{ "hidden headers meet all", 
+	{ "hidden headers meet all",
 	  "[{ name: a, match: { proto: udp, dport: 1 }, " LIMIT(2) ", then: continue }, { name: b, " LIMIT(9) " }]",
 	  "3*ip4:frag=2000,proto=17", "a.drop:1 a.continue:2 b.pass:2", XDP_DROP },
 

@@ -136,7 +136,7 @@ static int start_listening(struct eb_control_server *server)
 	if (fd < 0)
 		return -errno;
 	(void)unlink(path); /* of an agent that was killed; we hold the instance lock */
-	/* No umask(), which the thread of the embedded store shares. Nobody can connect before it listens. */
+	/* No umask(), which the thread of the embedded store shares. No client can connect before it listens. */
 	if (bind(fd, (struct sockaddr *)&server->address, sizeof(server->address)) < 0 || chmod(path, 0600) < 0 ||
 	    listen(fd, CLIENTS_MAX) < 0) {
 		int err = -errno;

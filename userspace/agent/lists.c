@@ -14,7 +14,7 @@
 #include "config/prefix_list.h"
 #include "ipc/control.h"
 
-/* Lists of fewer prefixes lose half of them by somebody's hand. */
+/* Lists of fewer prefixes are not warned about: an edit by hand easily removes half of them. */
 #define SHRINK_FROM 16
 
 #define STATUS_MAX (EB_CONTROL_REPLY_MAX - 4096)

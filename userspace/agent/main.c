@@ -323,7 +323,7 @@ static int run(struct program *program, struct eb_config *config)
 	return err;
 }
 
-/* What is not good is no reason to limit nothing: what was in force last is, until somebody corrects it. */
+/* A refused configuration must not end the limits: the last good one is in force until an operator corrects it. */
 static int take_kept(struct eb_agent *agent, char *refused, struct eb_config **out)
 {
 	char *error = NULL;

@@ -87,7 +87,7 @@ static void note_other_writer(struct eb_persist *persist, const struct eb_store_
 	snprintf(persist->other_boot_id, sizeof(persist->other_boot_id), "%s", other ? other->boot_id : "");
 }
 
-/* Whether somebody waits for the pass. */
+/* Whether a fault asked for the pass, rather than the clock. */
 static bool is_fault(enum eb_pass_reason reason)
 {
 	return reason != EB_PASS_TICK && reason != EB_PASS_STORE_LOST;

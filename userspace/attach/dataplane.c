@@ -41,7 +41,7 @@ struct eb_dataplane {
 	bool is_new;
 	bool is_pinned;
 	bool is_private; /* the pins end with a mount namespace of this agent's own */
-	char *pins_problem; /* why what somebody removed cannot be pinned again; NULL */
+	char *pins_problem; /* why removed pins cannot be made again; NULL */
 	struct eb_foreign *foreign; /* maps of another layout or size that were there, until eb_dataplane_settle() */
 	struct eb_convert *carry;
 	struct eb_programs *programs;
@@ -72,7 +72,7 @@ static int map_state(struct eb_dataplane *dataplane)
 	return 0;
 }
 
-/* Makes maps that nobody knows of yet: eb_dataplane_commit() pins them. */
+/* Makes maps without pins: eb_dataplane_commit() pins them. */
 static int make_new(struct eb_dataplane *dataplane, uint32_t table_size, char **error)
 {
 	int err = eb_bpf_object_make_maps(&dataplane->maps, sets_of(table_size));
@@ -89,7 +89,7 @@ static int make_new(struct eb_dataplane *dataplane, uint32_t table_size, char **
 	return 0;
 }
 
-/* Makes new maps where none are pinned. Those of an earlier run may still be in use, if somebody removed their pins. */
+/* Makes new maps where none are pinned. Those of an earlier run might still be in use, if their pins were removed. */
 static int make_first(struct eb_dataplane *dataplane, uint32_t table_size, char **error)
 {
 	int err = make_new(dataplane, table_size, error);

@@ -276,7 +276,7 @@ static int announce(const struct eb_policy_maps *policies, const struct eb_state
 
 /*
  * Takes the buckets from the policy in force over to the idle one, as was announced, and switches. Cannot fail once the
- * packets have been waited for. The tries of the policy before are dropped when nobody reads them any more; else the
+ * packets have been waited for. The tries of the policy before are dropped when no CPU reads them any more; else the
  * next reload does it.
  */
 static int finish_switch(const struct eb_policy_maps *policies, struct eb_state *state, struct eb_buckets *buckets,

@@ -180,7 +180,7 @@ static enum cli_result detach(const struct cli *cli, struct session *session, bo
 	return result ? result : noted;
 }
 
-/* Without an agent there is nobody to attach; the next one does, unless it is told to stay off. */
+/* Only an agent attaches. Without one, clears the note of `detach --stay`, so that the next agent does. */
 static enum cli_result attach(const struct cli *cli, const struct session *session)
 {
 	const struct eb_paths *paths = &session->paths;

@@ -40,7 +40,7 @@ static void ask_agent(struct status *status)
 	status->is_running = !eb_lock_find_holder(status->session->paths.run_dir, &status->holder);
 }
 
-/* A configuration that is not good says so, and keeps nobody from looking. */
+/* Status shows the error of a bad configuration, and everything else as usual. */
 static void read_config(struct status *status)
 {
 	char *error = NULL;

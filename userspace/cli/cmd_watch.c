@@ -105,7 +105,7 @@ static int print_event(const struct watch *watch, const struct eb_event *event, 
 	return printed < 0 ? -errno : 0;
 }
 
-/* Older events wait in the ring from before, when nobody watched. */
+/* The ring might hold events from before this command began. */
 static bool is_wanted(const struct watch *watch, const struct eb_event *event, int rule)
 {
 	if (event->time_ns < watch->started_at)

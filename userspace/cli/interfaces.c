@@ -20,7 +20,7 @@ static int add(struct interface_list *list, const char *name, int ifindex, const
 	return 0;
 }
 
-/* Adds an interface that is not listed yet; one that nobody named, only if it is attached. */
+/* Adds an interface that is not listed yet; one that the configuration does not name, only if it is attached. */
 static int look_at(const struct session *session, struct interface_list *list, const char *name, bool is_named)
 {
 	struct eb_attachment attachment = { .mode = "" };

@@ -10,8 +10,8 @@
 #include "policy/rules.h"
 
 /*
- * The default configuration may be missing, or no YAML while somebody edits it: the maps can be read all the same. One
- * that was asked for may not: who names a file means that file.
+ * Without --config, a configuration that is missing or is no YAML (while an operator edits it) is no error: the maps
+ * can be read without it. With --config it is an error.
  */
 static enum cli_result read_places(const struct cli *cli, struct session *session)
 {

@@ -17,10 +17,10 @@
 
 #define SECOND_NS 1000000000ULL
 
-/* Somebody is looking: it is not waited as long as the agent may for Redis to come up... */
+/* An operator waits for the answer, so the command waits less than the agent does for Redis to come up... */
 #define UP_TIMEOUT_MAX_NS (5 * SECOND_NS)
 
-/* ... nor for a store that has stopped to answer. Redis' own timeouts are shorter, and say more. */
+/* ... and for a store that stopped answering. The Redis client's timeouts are shorter, and their errors say more. */
 #define STALL_TIMEOUT_NS (10 * SECOND_NS)
 
 struct reading {
@@ -195,7 +195,7 @@ static int read_store(sd_event *loop, const struct eb_config *config, struct rea
 	return err;
 }
 
-/* LMDB would leave a lock file where nobody ever wrote. */
+/* Opening a store that was never written would leave LMDB's lock file. */
 static bool is_empty(const struct eb_config *config, enum store_kind kind)
 {
 	char path[PATH_MAX];

@@ -86,7 +86,7 @@ static int apply_node_env(struct eb_config *config, struct eb_findings *findings
 	return config->node ? 0 : -ENOMEM;
 }
 
-/* What a machine is called as long as nobody has given it a name. */
+/* Names of a machine that was not given one. */
 static bool is_no_host_name(const char *name)
 {
 	static const char *const names[] = { "localhost", "localhost.localdomain", "localhost4", "localhost6" };
@@ -443,7 +443,7 @@ static int warn_of_layers(const struct eb_config *config, struct eb_findings *fi
 	struct eb_layers *layers = NULL;
 	int err = config->interface_count > 1 ? eb_layers_read(&layers) : 0;
 
-	if (err) /* as in a sandbox that has no netlink: then nobody attaches either */
+	if (err) /* as in a sandbox without netlink, where the agent cannot attach either */
 		return err == -ENOMEM ? err : 0;
 	for (size_t i = 0; i < config->interface_count && !err; i++) {
 		for (size_t k = 0; k < config->interface_count && !err; k++) {

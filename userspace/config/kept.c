@@ -136,7 +136,7 @@ static int load_new(const char *path, struct eb_inputs **out)
 	return err;
 }
 
-/* One of another configuration, where somebody tries that with the same state_dir, is none of this. */
+/* Returns -ENOENT for a copy that another configuration file left in the same state_dir. */
 static int load_of(const char *file, const char *path, struct eb_inputs **out)
 {
 	struct eb_inputs *inputs;

@@ -46,9 +46,9 @@ int eb_list_look(const char *path, struct eb_list_mark *mark)
 	return 0;
 }
 
-/* The kernel grants no lease on a file that is open for writing. Where it grants none at all, to who is not the owner
- * or on some file systems, nobody is taken for a writer. A writer that comes just now sends a signal: one that is
- * ignored unless asked for, not SIGIO. */
+/* The kernel grants no lease on a file that is open for writing. Some file systems grant no lease, and a user who is
+ * not the owner gets none: then the file counts as not being written. A writer that opens the file during the lease
+ * sends a signal: SIGURG, which a process ignores by default, in place of SIGIO. */
 static bool has_writer(int fd)
 {
 	if (fcntl(fd, F_SETSIG, SIGURG) || fcntl(fd, F_SETLEASE, F_RDLCK))
@@ -196,8 +196,7 @@ static void cut_comment(char *text)
 	*text = '\0';
 }
 
-/* Behind a comma comes a description, to which nothing is asked, but for being no second prefix: somebody put several
- * into a line. */
+/* Behind a comma a line may have any description, but not a second prefix: that would be several prefixes in a line. */
 static bool is_description(char *text)
 {
 	struct eb_prefix_error error;

@@ -58,8 +58,8 @@ static unsigned int take_run(const char **at, struct number *number)
 	return digits > DIGITS_MAX ? 0 : digits;
 }
 
-/* Templates write large numbers as 1.048576e+06. Returns false for an exponent that is none, or not of a number that
- * somebody could mean. */
+/* Templates write large numbers as 1.048576e+06. Returns false for an exponent without digits, and for one
+ * beyond DIGITS_MAX. */
 static bool take_exponent(const char **at, struct number *number)
 {
 	struct number exponent = { .amount = 0 };

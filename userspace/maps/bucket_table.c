@@ -173,7 +173,7 @@ int eb_bucket_find_place(const struct eb_bucket_table *table, const struct eb_bu
 	return eb_table_find(&location->sets, location->key, table->words, eb_tag(location->hash));
 }
 
-/* True for a set without any tag: nobody has an entry there. Read as one word; most of a table is so. */
+/* True for a set without any tag: it holds no entry. Read as one word; most sets of a table are empty. */
 static bool is_empty_set(const struct eb_bucket_table *table, __u32 set)
 {
 	_Static_assert(sizeof(struct eb_tags) == sizeof(__u64), "a set's tags are one word");

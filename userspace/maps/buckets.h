@@ -83,9 +83,9 @@ struct eb_bucket_count {
 
 void eb_buckets_count(const struct eb_buckets *buckets, int family, struct eb_bucket_count *out);
 
-/* Fills the buckets of `count` sources, of which those without one are left out, or all, and says how many of all were
- * in debt. Their entries go to nobody else for EB_IDLE_MARGIN. Their refusals are forgotten with them. Return
- * 0 or negative errno. */
+/* Fills the buckets of `count` sources, or all buckets, and clears their counts of refusals. Sources without a bucket
+ * are skipped. Other sources get these entries only after EB_IDLE_MARGIN. *in_debt is the number of buckets that were
+ * in debt. Return 0 or negative errno. */
 int eb_buckets_reset(struct eb_buckets *buckets, const struct eb_source *sources, size_t count);
 int eb_buckets_reset_all(struct eb_buckets *buckets, uint64_t *in_debt);
 

@@ -7,13 +7,12 @@
  * new rule.
  *
  *  1. The agent writes the new policy beside the old one. Then each old rule announces its successor (eb_rule.next).
- *     The
- *     old policy stays in force. After a grace period, the program on every CPU has seen the announcement: it charges O
- *     if the source has an O, and N with the new limits otherwise. From then on, no CPU creates an O.
- *  2. eb_convert_move(), for each O: gives the converted debt of O to N. Then it takes O away if nothing was charged to
- * O since it was read, and else repeats. While O exists, no CPU charges N, so the later of both times is exactly the
- *     debt of O. O is taken away by one compare-and-swap of the time that every charge changes, so no charge is lost. A
- *     packet whose CPU found O before it was taken away sees that O is gone, and is refused.
+ *     The old policy stays in force. After a grace period, the program on every CPU has seen the announcement: it
+ *     charges O if the source has an O, and N with the new limits otherwise. From then on, no CPU creates an O.
+ *  2. eb_convert_move(), for each O: gives the converted debt of O to N. Then it takes O away if nothing was charged
+ *     to O since it was read, and else repeats. While O exists, no CPU charges N, so the later of both times is
+ *     exactly the debt of O. O is taken away by one compare-and-swap of the time that every charge changes, so no
+ *     charge is lost. A packet whose CPU found O before it was taken away sees that O is gone, and is refused.
  *  3. The agent puts the new policy into force. It charges N, as the old policy already does.
  *
  * A reload changes the verdict of no packet, except one that is being processed when its O is taken away. The agent can
@@ -53,12 +52,14 @@ bool eb_convert_announce(const struct eb_convert *convert, struct eb_policy *pol
  * table had no room: their sources start with full buckets. */
 size_t eb_convert_move(struct eb_convert *convert, struct eb_buckets *buckets);
 
-/* Gives the buckets the debts in `foreign`, and remembers them; or only remembers, for what `into` has already (NULL).
- * Returns 0 or negative errno. Sources that find no room are counted in *lost. */
+/* Adds the debts in `foreign` to the buckets of `into`, and remembers them for eb_convert_catch_up(). With `into` NULL
+ * it only remembers them, for buckets that have these debts already. Returns 0 or negative errno. *lost counts the
+ * sources for which the table had no room. */
 int eb_convert_copy(struct eb_convert *convert, const struct eb_foreign *foreign, struct eb_buckets *into,
 		    size_t *lost);
 
-/* Adds what was charged in `foreign` since that or the last time. Returns 0, or negative errno with nothing added. */
+/* Adds what was charged in `foreign` since eb_convert_copy() or the last call. Returns 0, or negative errno with
+ * nothing added. */
 int eb_convert_catch_up(struct eb_convert *convert, const struct eb_foreign *foreign, struct eb_buckets *into,
 			size_t *lost);
 

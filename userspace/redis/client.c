@@ -30,7 +30,7 @@ struct eb_client {
 	enum state state;
 	int depth;
 	bool freed;
-	bool was_full; /* somebody was told -EAGAIN */
+	bool was_full; /* a caller got -EAGAIN and waits for room */
 	struct eb_conn *conn;
 	struct eb_resp *resp;
 	sd_event_source *timer;
@@ -323,7 +323,7 @@ static void on_ping(const struct eb_redis_result *result, void *arg)
 {
 	struct eb_client *client = arg;
 
-	/* A server that answers is there, even if this user may not PING. */
+	/* An error reply also proves that the server is up: the ACL might not allow PING to this user. */
 	if (!result->reply || ends_connection(result->error))
 		return;
 	if (client->state == STATE_GREETING) {

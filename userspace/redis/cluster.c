@@ -602,7 +602,7 @@ static void try_candidate(struct eb_cluster *cluster)
 	if (endpoint && !eb_client_open(cluster->event, &cluster->settings->node, NULL, endpoint->host,
 					endpoint->port, &scout_events, cluster, &cluster->scout))
 		return;
-	/* Nobody is left to ask. */
+	/* No endpoint is left to ask. */
 	cluster->wants_map = false;
 	arm(cluster->map_timer, eb_backoff_next_us(&cluster->backoff));
 }

@@ -48,7 +48,7 @@ static void note(struct watcher *watcher, const char *text)
 		 watcher->endpoint->host, watcher->endpoint->port, text);
 }
 
-/* Ends the query when nobody is left who could answer. */
+/* Ends the query when no Sentinel still has to answer. */
 static void settle(struct eb_sentinel *sentinel)
 {
 	if (!sentinel->is_querying || sentinel->freed)

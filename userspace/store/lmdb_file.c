@@ -25,7 +25,7 @@ struct eb_lmdb_file {
 	struct stat data, locks; /* the files that are open */
 	MDB_dbi buckets, metas;
 	MDB_txn *writing;
-	bool has_dbs; /* false in a read-only environment that nobody has written to yet */
+	bool has_dbs; /* false in a read-only environment that was never written to */
 };
 
 struct eb_lmdb_chunk {
@@ -191,7 +191,7 @@ static bool is_same_file(const struct stat *a, const struct stat *b)
 	return a->st_dev == b->st_dev && a->st_ino == b->st_ino;
 }
 
-/* Whether somebody removed the files that are open, or put others in their place: what is written then is lost. */
+/* Whether the open files were removed or replaced: what is written then is lost. */
 static bool are_replaced(const struct eb_lmdb_file *file)
 {
 	struct stat data, locks;

@@ -15,7 +15,7 @@
 #define ARGS_MAX 16
 #define OUTPUT_MAX (16 * 1024 * 1024)
 
-/* Memory files rather than pipes: nobody has to read while it runs. */
+/* Memory files rather than pipes: a full pipe would block the command until the parent reads. */
 static int spawn(const char *const *argv, const int output[2], pid_t *pid)
 {
 	char *all[ARGS_MAX + 2] = { "edgebucket" };
