@@ -16,6 +16,9 @@ CONFDIR = /etc/edgebucket
 
 comma := ,
 
+# A dependency file names its target both ways that BUILD can be given, relative and absolute.
+DEPS = -MMD -MP -MT $(abspath $@) -MT $(patsubst $(CURDIR)/%,%,$(abspath $@))
+
 ifneq ($(V),1)
 Q = @
 say = @printf '  %-7s %s\n' $(1) $(2)
@@ -27,13 +30,13 @@ export PATH := $(PATH):/usr/sbin:/sbin
 WARN     = -Wall -Wextra -Werror
 CPPFLAGS += -iquote userspace -iquote include -iquote bpf -iquote $(BUILD) -D_GNU_SOURCE -DEB_VERSION='"$(VERSION)"'
 CFLAGS  ?= -O2 -g
-ALL_CFLAGS = -std=gnu11 $(CFLAGS) $(WARN) -fno-strict-aliasing $(SANITIZE) -MMD -MP
+ALL_CFLAGS = -std=gnu11 $(CFLAGS) $(WARN) -fno-strict-aliasing $(SANITIZE) $(DEPS)
 LIBS     = -Wl,--as-needed -lmicrohttpd -lcap-ng -lxdp -lbpf -lyaml -ljansson -lmnl -lsystemd -lhiredis -lssl -lcrypto -llmdb -lelf -lz -lpthread
 LDFLAGS += $(SANITIZE)
 
 MULTIARCH := $(shell $(CC) -print-multiarch)
 BPF_CFLAGS = -O2 -g -target bpf -mcpu=v3 $(WARN) -fno-strict-aliasing -iquote include -iquote bpf \
-	     -isystem /usr/include/$(MULTIARCH) -MMD -MP
+	     -isystem /usr/include/$(MULTIARCH) $(DEPS)
 
 objects = $(patsubst %.c,$(BUILD)/%.o,$(wildcard $(addsuffix /*.c,$(1))))
 COMMON  = $(call objects,$(addprefix userspace/,base netlink ipc config policy maps attach redis store))
