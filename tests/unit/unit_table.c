@@ -585,8 +585,8 @@ static void check_early(const struct early_row *row, uint64_t tick)
 	const struct eb_limit limit = {
 		.mult = row->cost_ns * EB_TICKS_PER_NS, .burst = row->cost_ns * EB_TICKS_PER_NS * row->burst,
 	};
-	const struct eb_rule rule = { .packets = row->is_bytes ? (struct eb_limit){ 0 } : limit,
-				      .bytes = row->is_bytes ? limit : (struct eb_limit){ 0 } };
+	const struct eb_limit none = { 0 };
+	const struct eb_rule rule = { .packets = row->is_bytes ? none : limit, .bytes = row->is_bytes ? limit : none };
 	uint64_t cost = limit.mult * (row->is_bytes ? 60 : 1), room = limit.burst - cost;
 	uint64_t gap = room ? room / 4 : cost / 5000;
 	struct timer timer = { .now = draw(), .tick = tick, .jiffy = 1 };

@@ -93,7 +93,10 @@ static void show_row(const void *arg, size_t row, struct table_cell *cells)
 		strcpy(cells[1].text.s, "for good");
 	else
 		cells[1].text = print_duration(view->ban.until_ns - rows->now_ns);
-	cells[2].text = is_hole ? (struct text){ "-" } : print_count(view->ban.refused);
+	if (is_hole)
+		strcpy(cells[2].text.s, "-");
+	else
+		cells[2].text = print_count(view->ban.refused);
 	strcpy(cells[3].text.s, is_hole ? "not banned" : eb_ban_origin_name(view->ban.origin));
 	cells[4].text = print_reason(&view->ban);
 }
