@@ -49,9 +49,15 @@ job() {
 		echo "tests/run.sh vm_too_old"
 		return
 	fi
+	cat <<- EOF
+		verify() {
+			EB_BPF_OBJECT="\$BUILD/vm/clang-\$1/edgebucket.bpf.o" "\$BUILD/tests/xdp_verifier" > /run/vm/verified 2>&1 ||
+				{ echo "FAIL  verifier, clang-\$1"; tail -n 40 /run/vm/verified; echo "0 passed, 1 failed, 0 skipped"; }
+			sed -n "s/^verified /clang-\$1 /p" /run/vm/verified >> /run/vm/margins
+		}
+	EOF
 	for compiler in $compilers; do
-		echo "EB_BPF_OBJECT='$BUILD/vm/clang-$compiler/edgebucket.bpf.o' '$BUILD/tests/xdp_verifier' 2>&1 |" \
-			"sed -n 's/^verified /clang-$compiler /p' >> /run/vm/margins"
+		echo "verify $compiler"
 	done
 	# The reboot has a guest of its own.
 	echo "tests/run.sh ${tests/vm_reboot/}" | tr -s '\n\t' ' '
