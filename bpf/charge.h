@@ -106,7 +106,11 @@ static __always_inline __u64 *place_entry(const struct table *table, __u64 hash,
 	__u32 index = eb_choose_set(hash, table->sets, eb_place_choice(place));
 	void *set = bpf_map_lookup_elem(table->buckets, &index);
 
-	return set ? eb_set_key(set, table->words, EB_PLACE_WAY(place)) : 0;
+	if (!set)
+		return 0;
+	/* Keeps clang 19 from adding the offset before the check, which the verifier of 6.1 refuses. */
+	asm volatile("" : "+r"(set));
+	return eb_set_key(set, table->words, EB_PLACE_WAY(place));
 }
 
 static __always_inline int find_room(const struct table *table, __u64 hash, __u64 now)
