@@ -169,6 +169,7 @@ static void put_group(struct maker *maker, bool is_ip4)
 				       0, 0, 0, 0, 7, 0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
 				       0, 22, 58, 0, 5, 2, 0, 0, 1, 0, 143, 0, 0, 0, 0, 0, 0, 0 };
 	static const uint8_t types[] = { 130, 131, 132, 143, 129, 133 };
+	static const uint8_t pad_first[] = { 1, 0, 5, 2, 0, 0 }; /* options: padding, then the router alert */
 	const uint8_t *from = is_ip4 ? igmp : mld;
 	size_t size = is_ip4 ? sizeof(igmp) : sizeof(mld);
 	uint8_t *at = maker->data + maker->len;
@@ -181,7 +182,7 @@ static void put_group(struct maker *maker, bool is_ip4)
 	if (one_in(3))
 		memset(at + 8, 0, 16);
 	if (one_in(3))
-		memcpy(at + 42, "\1\0\5\2\0\0", 6);
+		memcpy(at + 42, pad_first, sizeof(pad_first));
 }
 
 /* `ethernet` as in eb_parse_frame(). */

@@ -25,11 +25,11 @@ struct eb_cleaning {
 	void *arg;
 	sd_event_source *timer, *removal;
 	bool stopped, is_held, shared;
-	bool is_due, under_way;
+	bool is_due;
 	bool scanned;  /* to the end */
 	bool has_more; /* some was left */
 	size_t removing; /* fields on their way */
-	char (*stale)[EB_STORE_FIELD_MAX];
+	char (*stale)[EB_STORE_FIELD_MAX]; /* NULL unless a cleaning is under way */
 	size_t count, sent;
 };
 
@@ -40,7 +40,6 @@ static void end(struct eb_cleaning *cleaning)
 	free(cleaning->stale);
 	cleaning->stale = NULL;
 	cleaning->count = cleaning->sent = 0;
-	cleaning->under_way = false;
 	eb_buckets_unmap(eb_dataplane_buckets(cleaning->dataplane));
 }
 
@@ -121,7 +120,7 @@ static void go_on(struct eb_cleaning *cleaning)
 {
 	int ret;
 
-	if (!cleaning->under_way || cleaning->is_held || cleaning->removing)
+	if (!cleaning->stale || cleaning->is_held || cleaning->removing)
 		return;
 	ret = remove_some(cleaning);
 	if (ret > 0)
@@ -184,7 +183,6 @@ static void begin_if_due(struct eb_cleaning *cleaning)
 	cleaning->stale = calloc(STALE_MAX, sizeof(*cleaning->stale));
 	if (!cleaning->stale)
 		return;
-	cleaning->under_way = true;
 	cleaning->scanned = cleaning->has_more = false;
 	if (!eb_store_scan(cleaning->store, on_field, on_scanned, cleaning))
 		return;
@@ -198,7 +196,7 @@ static int on_timer(sd_event_source *source, uint64_t usec, void *arg)
 
 	(void)usec;
 	(void)eb_timer_restart(source, EVERY_NS);
-	cleaning->is_due = !cleaning->under_way;
+	cleaning->is_due = !cleaning->stale;
 	begin_if_due(cleaning);
 	return 0;
 }

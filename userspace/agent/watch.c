@@ -58,7 +58,7 @@ static void add_directory(struct eb_watch *watch, const char *path)
 {
 	const char *slash = strrchr(path, '/');
 	char *directory = slash ? strndup(path, slash == path ? 1 : slash - path) : strdup(".");
-	sd_event_source **grown = reallocarray(watch->directories, watch->count + 1, sizeof(*grown));
+	sd_event_source **grown = reallocarray(watch->directories, watch->count + 1, sizeof(sd_event_source *));
 
 	if (grown)
 		watch->directories = grown;

@@ -33,7 +33,7 @@ static int reduce_to(size_t count)
 		return -EPERM;
 	for (size_t i = 0; i < count; i++)
 		has[i] = have(needed[i]);
-	/* Without CAP_SETPCAP the bounding set stays: no_new_privs keeps execve() from regaining capabilities anyway. */
+	/* Without CAP_SETPCAP the bounding set stays: no_new_privs keeps execve() from regaining them anyway. */
 	if (capng_have_capability(CAPNG_EFFECTIVE, CAP_SETPCAP))
 		sets = CAPNG_SELECT_BOTH;
 	capng_clear(sets);

@@ -33,7 +33,7 @@ char *eb_protocol_print(int proto, char out[EB_PROTOCOL_NAME_MAX]);
 int eb_tcp_flag_parse(const char *text);
 
 /* The names of flags, each bit's with `before` ahead of it: "syn,ack". Returns the characters written to `out`. */
-int eb_tcp_flags_print(uint8_t flags, const char *before, char *out, size_t size);
+int eb_tcp_flags_print(uint8_t set, const char *before, char *out, size_t size);
 
 /* A type of ICMP, or of ICMPv6: "echo-request" or "8". Returns the number, or -EINVAL. */
 int eb_icmp_parse(const char *text, bool is_6);

@@ -39,7 +39,7 @@ struct walk {
 	int family; /* 4, 6; 0 at the end */
 	bool is_begun; /* in this family */
 	union key at;
-	char *keys;
+	void *keys; /* struct eb_lpm4 or eb_lpm6, by family */
 	struct eb_ban *values;
 };
 

@@ -251,12 +251,12 @@ static int collect_one(const struct eb_bucket_view *view, void *arg)
 }
 
 /* What each new bucket owes by what the old ones say at `now`, sorted: where sources become coarser, the largest. */
-static int collect_debts(const struct eb_convert *convert, const struct eb_foreign *before, uint64_t now,
+static int collect_debts(const struct eb_convert *convert, const struct eb_foreign *foreign, uint64_t now,
 			 struct debts *out)
 {
 	struct collect collect = { convert, out, now };
 	size_t kept = 0;
-	int err = convert->count ? eb_foreign_each(before, collect_one, &collect) : 0;
+	int err = convert->count ? eb_foreign_each(foreign, collect_one, &collect) : 0;
 
 	if (err || !out->count)
 		return err;
@@ -293,14 +293,15 @@ static int merge_debt(struct eb_buckets *into, const struct debt *debt, enum eb_
 	return eb_buckets_merge(into, &view, merge, now);
 }
 
-int eb_convert_copy(struct eb_convert *convert, const struct eb_foreign *before, struct eb_buckets *into, size_t *lost)
+int eb_convert_copy(struct eb_convert *convert, const struct eb_foreign *foreign, struct eb_buckets *into,
+		    size_t *lost)
 {
 	struct debts *given = &convert->given;
 	uint32_t *order;
 	int err;
 
 	convert->given_at = eb_buckets_now();
-	err = collect_debts(convert, before, convert->given_at, given);
+	err = collect_debts(convert, foreign, convert->given_at, given);
 	if (err || !into)
 		return err;
 	order = eb_debt_order(given->count, length_of, given);
@@ -325,12 +326,12 @@ static void subtract_given(const struct eb_convert *convert, struct debt *debt, 
 	debt->bytes = eb_gcra_debt_after(debt->bytes, eb_gcra_debt_after(given->bytes, now - convert->given_at));
 }
 
-int eb_convert_catch_up(struct eb_convert *convert, const struct eb_foreign *before, struct eb_buckets *into,
+int eb_convert_catch_up(struct eb_convert *convert, const struct eb_foreign *foreign, struct eb_buckets *into,
 			size_t *lost)
 {
 	uint64_t now = eb_buckets_now();
 	struct debts debts = { 0 };
-	int err = collect_debts(convert, before, now, &debts);
+	int err = collect_debts(convert, foreign, now, &debts);
 
 	for (size_t i = 0; i < debts.count && !err; i++) {
 		struct debt debt = debts.items[i];
