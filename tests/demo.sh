@@ -191,7 +191,6 @@ step_bpftool() {
 	note "bpftool map dump pinned $pin_dir/buckets_v4, the entry of 10.4.0.1 (network byte order: 0x0100040a)"
 	bpftool -j map dump pinned "$pin_dir/buckets_v4" | jq -c '.[].formatted.value.way[]? | select(.key.addr == 16778250)' |
 		indent
-	note "(A CPU adds refusals to \"dropped\" 256 at a time; edgebucket's own figures include what is still to be added.)"
 }
 
 # All debts are in Redis: the three sources that were drained by a limit that hardly refills.
