@@ -21,6 +21,7 @@
 
 #define EB_VLAN_TAGS 2
 #define EB_EXTENSIONS 8
+#define EB_EXTENSION_MASK 2047 /* an extension header's length behind its first 8 bytes is at most 255 * 8 */
 #define EB_IPV4_OPTIONS_MAX 40
 #define EB_TCP_FLAGS_AT 13
 #define EB_VLAN_ID_MASK 0x0fff
@@ -350,48 +351,63 @@ static __always_inline int eb_is_listener_discovery(const struct eb_cursor *curs
 	       ((hop[8] >= 130 && hop[8] <= 132) || hop[8] == 143) && eb_is_on_link((const __u8 *)packet->saddr);
 }
 
-static __always_inline int eb_proto_is_extension(__u8 proto)
+static __always_inline int eb_proto_is_extension(__u32 proto)
 {
-	return proto == EB_PROTO_HOPOPTS || proto == EB_PROTO_ROUTING || proto == EB_PROTO_DSTOPTS ||
-	       proto == EB_PROTO_FRAGMENT || proto == EB_PROTO_AH;
+	const __u64 extensions = 1ULL << EB_PROTO_HOPOPTS | 1ULL << EB_PROTO_ROUTING | 1ULL << EB_PROTO_FRAGMENT |
+				 1ULL << EB_PROTO_AH | 1ULL << EB_PROTO_DSTOPTS;
+
+	return proto < 64 && (extensions >> proto & 1);
 }
 
-/* Goes on after EB_PARSED_EXTENSIONS. */
+/* 1 if `proto` is `other`, else 0; without a branch, after which a verifier would follow the walk twice. Both are below
+ * 256. */
+static __always_inline __u32 eb_proto_is(__u32 proto, __u32 other)
+{
+	__u32 difference = proto ^ other;
+
+	asm volatile("" : "+r"(difference));
+	return (difference - 1) >> 31;
+}
+
+/* The packet's transport header, `size` bytes on, cannot be reached. */
+static __always_inline enum eb_parsed eb_parse_hidden(struct eb_packet *packet, const struct eb_cursor *cursor,
+						      __u32 size)
+{
+	packet->fragment = cursor->fragment ? EB_FRAGMENT : EB_FRAGMENT_UNKNOWN;
+	return eb_parse_short(packet, cursor, size);
+}
+
+/* Goes on after EB_PARSED_EXTENSIONS. The verifier of Linux 7.3 keeps every branch of this loop apart, so it has few. */
 static __always_inline enum eb_parsed eb_parse_extensions(struct eb_cursor *cursor, struct eb_packet *packet)
 {
-	__u8 proto = packet->proto;
+	__u32 proto = packet->proto;
 
 	packet->proto = 0;
-	packet->fragment = cursor->fragment ? EB_FRAGMENT : EB_FRAGMENT_UNKNOWN;
 	for (int i = 0; i < EB_EXTENSIONS && eb_proto_is_extension(proto); i++) {
 		struct eb_extension *ext = eb_cursor_take(cursor, 8);
-		__u32 more;
+		__u32 is_fragment = eb_proto_is(proto, EB_PROTO_FRAGMENT), fragment, more;
 
 		if (!ext)
-			return eb_parse_short(packet, cursor, 8);
-		if (proto == EB_PROTO_FRAGMENT && (ext->fragment & eb_swap_be16(0xfff8))) {
+			return eb_parse_hidden(packet, cursor, 8);
+		fragment = eb_swap_be16(ext->fragment) & -is_fragment;
+		if (fragment & 0xfff8) {
 			packet->l4 = EB_L4_UNKNOWN;
 			packet->fragment = EB_FRAGMENT;
 			return EB_PARSED_IP;
 		}
-		more = proto == EB_PROTO_AH ? ext->len * 4 : ext->len * 8;
-		if (proto == EB_PROTO_FRAGMENT) {
-			more = 0; /* its length field is reserved */
-			if (ext->fragment & eb_swap_be16(1)) {
-				cursor->fragment = 1;
-				packet->fragment = EB_FRAGMENT;
-			}
-		}
+		cursor->fragment |= fragment & 1;
+		/* The length field of a fragment header is reserved. */
+		more = ext->len * (8 - 4 * eb_proto_is(proto, EB_PROTO_AH)) & (is_fragment - 1);
+		asm volatile("" : "+r"(more)); /* else compilers omit the mask, by which verifiers know a bound */
+		more &= EB_EXTENSION_MASK;
 		proto = ext->next;
 		if (!eb_cursor_take(cursor, more))
-			return eb_parse_short(packet, cursor, more);
+			return eb_parse_hidden(packet, cursor, more);
 	}
-	if (!eb_proto_is_extension(proto)) {
-		packet->fragment = cursor->fragment ? EB_FRAGMENT : EB_WHOLE;
-		return eb_parse_transport(cursor, proto, packet);
-	}
-	packet->l4 = EB_L4_UNKNOWN;
-	return EB_PARSED_IP;
+	if (eb_proto_is_extension(proto))
+		return eb_parse_hidden(packet, cursor, 0);
+	packet->fragment = cursor->fragment ? EB_FRAGMENT : EB_WHOLE;
+	return eb_parse_transport(cursor, proto, packet);
 }
 
 static __always_inline enum eb_parsed eb_parse_ipv6(struct eb_cursor *cursor, struct eb_packet *packet)
