@@ -418,6 +418,17 @@ __noinline int refuse_step(struct eb_cpu *cpu, struct eb_state *state, const str
 	return finish_step(cpu, packet, step, EB_WOULD_DROP);
 }
 
+/* Tells the fleet what the step's bucket was charged, where it shares it. */
+__noinline int count_step_spent(const struct eb_packet *packet, const struct eb_step *step)
+{
+	const struct eb_rule *rule;
+
+	if (!packet || !step)
+		return 0;
+	rule = step_rule(step);
+	return rule && rule->shared ? count_spent(rule, step->tag, step->family, step->at, packet->len) : 0;
+}
+
 /* The end of a packet that all buckets admit. */
 __noinline int finish_chain(struct eb_cpu *cpu, const struct eb_packet *packet, struct eb_chain *chain)
 {
@@ -427,6 +438,10 @@ __noinline int finish_chain(struct eb_cpu *cpu, const struct eb_packet *packet, 
 	if (!cpu || !packet || !chain)
 		return XDP_DROP;
 	count_steps(cpu, packet, chain, chain->count, 1);
+#pragma unroll
+	for (int i = 0; i < EB_BUCKETS_MAX; i++)
+		if (i < chain->count && chain->steps[i].is_charged)
+			count_step_spent(packet, &chain->steps[i]);
 	if (!chain->end)
 		return XDP_PASS;
 	found = policy_at(chain->policy);

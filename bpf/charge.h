@@ -183,6 +183,29 @@ static __always_inline enum outcome charge_entry(__u64 *entry, const __u64 *key,
 	}
 }
 
+/* Adds up what a packet was charged in an entry whose bucket is shared by a fleet. Behind the charge: what the agent has
+ * not read yet it reads the next time. */
+__noinline int count_spent(const struct eb_rule *rule, __u64 hash, __u32 family, __u32 place, __u32 len)
+{
+	__u32 table = family == 6, index = eb_choose_set(hash, table ? sets_v6 : sets_v4, eb_place_choice(place));
+	struct eb_spent_set *set;
+	struct eb_spent *way;
+	void *sets;
+
+	if (!rule)
+		return 0;
+	sets = bpf_map_lookup_elem(&spent, &table);
+	set = sets ? bpf_map_lookup_elem(sets, &index) : 0;
+	if (!set)
+		return 0;
+	way = &set->way[EB_PLACE_WAY(place)];
+	if (rule->packets.mult)
+		__sync_fetch_and_add(&way->packets, eb_gcra_cost(&rule->packets, 1));
+	if (rule->bytes.mult)
+		__sync_fetch_and_add(&way->bytes, eb_gcra_cost(&rule->bytes, len));
+	return 0;
+}
+
 static __always_inline enum outcome outcome_of_no_place(int place)
 {
 	return place == EB_PLACE_FULL ? OUTCOME_TABLE_FULL : OUTCOME_CONTENDED;
@@ -216,6 +239,8 @@ static __always_inline enum outcome charge_key(const struct table *table, struct
 		outcome = charge_entry(entry, key, table->words, rule, len, is_new ? now : read_exact(cpu));
 	if (outcome == OUTCOME_REFUSE)
 		count_refusal(cpu, eb_key_bucket(entry, table->words));
+	if (outcome == OUTCOME_ADMIT && rule->shared)
+		count_spent(rule, hash, table->family, place, len);
 	return outcome;
 }
 

@@ -122,6 +122,22 @@ struct {
 	__array(values, struct eb_filter_words);
 } filters SEC(".maps");
 
+/* What was charged to each entry, IPv4 and IPv6: there while a rule is shared by a fleet (maps/spent.h). */
+struct eb_spent_sets {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE | BPF_F_INNER_MAP);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__uint(value_size, sizeof(struct eb_spent_set)); /* as a type, it is not described in what clang emits */
+} no_spent SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
+	__uint(max_entries, 2);
+	__type(key, __u32);
+	__array(values, struct eb_spent_sets);
+} spent SEC(".maps");
+
 struct {
 	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
 	__uint(map_flags, BPF_F_NO_PREALLOC);

@@ -93,6 +93,20 @@ struct eb_tags {
 	__u16 way[EB_WAYS];
 };
 
+/* What packets were charged that an entry's bucket admitted, in ticks, since the map was made: the agent exchanges the
+ * difference between two readings with the other nodes of a fleet. It stays with the entry when another source takes
+ * that over. */
+struct eb_spent {
+	__u64 packets;
+	__u64 bytes;
+};
+
+/* A value of the maps inside `spent`, which are there while a rule is shared by a fleet: parallel to the buckets. */
+struct eb_spent_set {
+	struct eb_spent way[EB_WAYS];
+};
+
+_Static_assert(sizeof(struct eb_spent_set) == 64, "a set's are one cache line");
 _Static_assert(sizeof(struct eb_key4) == 8 * EB_WORDS4, "IPv4 key");
 _Static_assert(sizeof(struct eb_key6) == 8 * EB_WORDS6, "IPv6 key");
 _Static_assert(sizeof(struct eb_set4) == 128, "an IPv4 set is two cache lines");
@@ -163,7 +177,8 @@ struct eb_rule {
 	__u8 first_level;  /* its levels' place in the policy, narrowest first */
 	__u8 level;        /* 0 for a rule; n for its n-th level */
 	__u8 together;     /* a level of all sources: one bucket for both families, that of 0.0.0.0/0 */
-	__u8 pad[13];
+	__u8 shared;       /* its buckets are those of the whole fleet */
+	__u8 pad[12];
 };
 
 _Static_assert(sizeof(struct eb_rule) == 128, "a rule is two cache lines");

@@ -206,7 +206,7 @@ static const struct refused refused[] = {
 	  "1: a key holds a NUL character" },
 	{ "unknown key", CONFIG("colour: red\n"),
 	  "2: unknown key \"colour\"; known are interfaces, node, attach, on_exit, pin_dir, run_dir, "
-	  "state_dir, table_size, malformed, metrics, bans, rules, redis" },
+	  "state_dir, table_size, malformed, metrics, bans, fleet, rules, redis" },
 	{ "typo", CONFIG("tabel_size: 4096\n"),
 	  "2: unknown key \"tabel_size\"; did you mean \"table_size\"?" },
 	{ "typo in a rule", LIMIT("    pakets: { rate: 1/s, burst: 1 }\n"),
@@ -327,6 +327,25 @@ static const struct refused refused[] = {
 	{ "bans: max of words", CONFIG("bans: { max: many }\n"),
 	  "2: bans.max: \"many\" is not a whole number; write digits, with k, M, G, Ki, Mi or Gi if you like" },
 	{ "bans: unknown key", CONFIG("bans: { min: 1 }\n"), "2: bans: unknown key \"min\"; did you mean \"max\"?" },
+	{ "fleet: no name", CONFIG("fleet: { tick: 1s }\n"), "2: fleet: required key \"name\" is missing" },
+	{ "fleet: bad name", CONFIG("fleet: { name: 'a}b' }\n"),
+	  "2: fleet.name: \"a}b\" is not a fleet's name; 1 to 64 characters of a-z 0-9 - _" },
+	{ "fleet: tick too short", CONFIG("fleet: { name: a, tick: 1ms }\n"),
+	  "2: fleet.tick: \"1ms\" is out of range; from 10ms to 1min" },
+	{ "fleet: lost_after too long", CONFIG("fleet: { name: a, lost_after: 1d }\n"),
+	  "2: fleet.lost_after: \"1d\" is out of range; from 1s to 1h" },
+	{ "fleet: lost at once", CONFIG("fleet: { name: a, tick: 1s, lost_after: 2s }\n"),
+	  "2: fleet: lost_after is less than three times tick; one late answer would count as a loss" },
+	{ "fleet: on_lost", CONFIG("fleet: { name: a, on_lost: drop }\n"),
+	  "2: fleet.on_lost: \"drop\" is not one of share, node" },
+	{ "fleet without redis", CONFIG("fleet: { name: a }\n"),
+	  "2: fleet: needs redis, through which the nodes share their buckets" },
+	{ "fleet without a node", CONFIG("node: ''\nredis: {}\nfleet: { name: a }\n"),
+	  "4: fleet: needs a node, which must be unique among its nodes" },
+	{ "share without a fleet", LIMIT("    share: fleet\n"),
+	  "6: rule \"dns\": share: needs the section fleet, as in fleet: { name: edge }" },
+	{ "share of an allow rule", RULE("    action: allow\n    share: node\n"),
+	  "5: rule \"dns\": share: only for rules with action: limit" },
 	{ "metrics without port", CONFIG("metrics: 127.0.0.1\n"),
 	  "2: metrics: \"127.0.0.1\" is not an address with a port; write it like 127.0.0.1:9464, "
 	  "[::1]:9464, unix:/run/metrics.sock, or off" },
@@ -1142,6 +1161,23 @@ static void test_other_settings(void **state)
 	assert_int_equal(config->bans_max, 2000);
 	assert_null(config->metrics);
 	assert_int_equal(config->warning_count, 0);
+	eb_config_free(config);
+}
+
+static void test_fleet(void **state)
+{
+	struct eb_config *config = parse("interfaces: [none0]\nnode: a\nredis: {}\nrules:\n"
+					 "- { name: a, action: limit, packets: { rate: 1/s, burst: 1 }, share: fleet }\n"
+					 "- { name: b, action: limit, packets: { rate: 1/s, burst: 1 }, share: node }\n"
+					 "fleet: { name: edge, tick: 50ms, on_lost: node }\n");
+
+	(void)state;
+	assert_string_equal(config->fleet.name, "edge");
+	assert_int_equal(config->fleet.tick_ns, 50000000);
+	assert_int_equal(config->fleet.lost_after_ns, 5000000000);
+	assert_int_equal(config->fleet.on_lost, EB_ON_LOST_NODE);
+	assert_true(config->rules[0].shared);
+	assert_false(config->rules[1].shared);
 	eb_config_free(config);
 }
 
@@ -2186,6 +2222,7 @@ int main(void)
 		TEST(test_defaults),
 		TEST(test_example),
 		TEST(test_other_settings),
+		TEST(test_fleet),
 		TEST(test_metrics),
 		TEST(test_ends_of_settings),
 		TEST(test_rule_switches),

@@ -10,6 +10,7 @@
 
 #include "base/input.h"
 #include "config/config.h"
+#include "config/config_fleet.h"
 #include "config/config_redis.h"
 #include "config/config_redis_env.h"
 #include "config/config_redis_section.h"
@@ -377,7 +378,7 @@ static int read_redis(const struct eb_yaml_value *value, void *into)
 	return eb_redis_section_read(value, &((struct eb_config *)into)->redis);
 }
 
-/* Rules are checked against interfaces and table_size, so they come behind them. */
+/* Rules are checked against interfaces, table_size and fleet, so they come behind them. */
 static const struct eb_yaml_key root_keys[] = {
 	{ "interfaces", read_interfaces, true },
 	{ "node", read_node, false },
@@ -390,6 +391,7 @@ static const struct eb_yaml_key root_keys[] = {
 	{ "malformed", read_malformed, false },
 	{ "metrics", read_metrics, false },
 	{ "bans", read_bans, false },
+	{ "fleet", eb_config_fleet_read, false },
 	{ "rules", eb_config_rules_read, false },
 	{ "redis", read_redis, false },
 };
@@ -506,6 +508,9 @@ static int fill_config(struct eb_config *config, struct eb_yaml *yaml, const cha
 	if (err)
 		return err;
 	err = check_own_name(config, findings);
+	if (err)
+		return err;
+	err = eb_config_fleet_check(config, findings);
 	if (err)
 		return err;
 	err = warn_of_layers(config, findings);

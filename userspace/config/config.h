@@ -119,10 +119,24 @@ struct eb_rule_config {
 	struct eb_level_config levels[EB_LEVELS_MAX]; /* each wider than the one before */
 	size_t level_count;
 	bool goes_on;          /* then: continue */
+	bool shared;           /* share: fleet */
 	unsigned int line;     /* in the file, for messages */
 };
 
 struct eb_redis_config; /* config_redis.h */
+
+#define EB_FLEET_NAME_MAX 64
+
+/* What a node does while Redis is away: as if every other node admitted as much as it does, or as if there were none. */
+enum eb_on_lost { EB_ON_LOST_SHARE, EB_ON_LOST_NODE };
+
+/* The nodes with which the buckets of some rules are shared. */
+struct eb_fleet_config {
+	char name[EB_FLEET_NAME_MAX + 1]; /* "" for no fleet */
+	uint64_t tick_ns, lost_after_ns;
+	enum eb_on_lost on_lost;
+	unsigned int line; /* in the file, for messages */
+};
 
 struct eb_config {
 	char *path;            /* of the file, for messages */
@@ -139,6 +153,7 @@ struct eb_config {
 	uint32_t bans_max;     /* 1 to EB_BANS_MAX */
 	char *metrics;         /* "host:port", "[IPv6]:port" or "unix:/path"; NULL for off */
 	struct eb_redis_config *redis; /* NULL: no Redis, only the embedded store */
+	struct eb_fleet_config fleet;
 	struct eb_rule_config *rules;
 	size_t rule_count;     /* 0-64 */
 	char **warnings;       /* "file:line: text", for the caller to print; the configuration is usable */

@@ -311,6 +311,24 @@ static int read_then(const struct eb_yaml_value *value, void *into)
 	return 0;
 }
 
+static int read_share(const struct eb_yaml_value *value, void *into)
+{
+	static const char *const names[] = { "node", "fleet" };
+	struct rule_reader *reader = into;
+	unsigned int choice;
+	int err = refuse_unless_limit(value, reader->rule);
+
+	if (err)
+		return err;
+	err = eb_yaml_choice(value, names, ARRAY_SIZE(names), &choice);
+	if (err)
+		return err;
+	reader->rule->shared = choice;
+	if (choice && !reader->config->fleet.name[0])
+		return eb_yaml_fail(value, "needs the section fleet, as in fleet: { name: edge }");
+	return 0;
+}
+
 static int read_levels(const struct eb_yaml_value *value, void *into)
 {
 	struct rule_reader *reader = into;
@@ -329,6 +347,7 @@ static const struct eb_yaml_key rule_keys[] = {
 	{ "bytes", read_bytes, false },
 	{ "levels", read_levels, false },
 	{ "then", read_then, false },
+	{ "share", read_share, false },
 	{ "new_sources", read_new_sources, false },
 	{ "when_crowded", read_when_crowded, false },
 	{ "mode", read_mode, false },

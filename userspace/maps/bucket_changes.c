@@ -100,10 +100,12 @@ static __u64 merged_time(__u64 seen, __u64 added, enum eb_merge merge, __u64 now
 	return eb_gcra_full_at(now, debt);
 }
 
+#define MERGE_TRIES 1000
+
 /* Returns 1 when the time changed, 0 when not, -EBUSY. */
 static int merge_time(__u64 *full_at, __u64 added, enum eb_merge merge, __u64 now)
 {
-	for (int i = 0; i < 1000; i++) {
+	for (int i = 0; i < MERGE_TRIES; i++) {
 		__u64 seen = EB_READ(*full_at);
 		__u64 merged = merged_time(seen, added, merge, now);
 
@@ -170,6 +172,68 @@ int eb_buckets_merge(struct eb_buckets *buckets, const struct eb_bucket_view *vi
 
 	while ((err = try_merge(buckets, view, merge, now)) == -EBUSY && eb_monotonic_ns() < end)
 		usleep(BUSY_PAUSE_US);
+	return err;
+}
+
+/* The time of a bucket that had `seen`. */
+static __u64 adjusted_time(__u64 seen, int64_t ticks, __u64 now)
+{
+	__u64 debt = eb_gcra_debt(seen, now);
+
+	if (ticks < 0)
+		debt = eb_gcra_debt_after(debt, -(__u64)ticks);
+	else
+		debt = debt + ticks < EB_BURST_MAX ? debt + ticks : EB_BURST_MAX;
+	return eb_gcra_full_at(now, debt);
+}
+
+static int adjust_time(__u64 *full_at, int64_t ticks, __u64 now)
+{
+	for (int i = 0; i < MERGE_TRIES; i++) {
+		__u64 seen = EB_READ(*full_at);
+
+		if (eb_gcra_is_locked(seen))
+			continue;
+		if (ticks < 0 && !eb_gcra_debt(seen, now))
+			return 0;
+		if (__sync_val_compare_and_swap(full_at, seen, adjusted_time(seen, ticks, now)) == seen)
+			return 0;
+	}
+	return -EBUSY;
+}
+
+static int insert_debt(const struct eb_bucket_table *table, const struct eb_bucket_location *location, bool of_bytes,
+		       int64_t ticks, __u64 now)
+{
+	struct eb_bucket_view view = { .packets_full_at = EB_FULL, .bytes_full_at = EB_FULL };
+	int ret;
+
+	if (ticks <= 0)
+		return 0;
+	*(of_bytes ? &view.bytes_full_at : &view.packets_full_at) = adjusted_time(EB_FULL, ticks, now);
+	ret = insert(table, location, &view, now);
+	return ret < 0 ? ret : 0;
+}
+
+int eb_buckets_adjust(struct eb_buckets *buckets, const struct eb_source *source, bool of_bytes, int64_t ticks,
+		      uint64_t now)
+{
+	const struct eb_bucket_table *table = eb_bucket_table_of(buckets, source->family);
+	struct eb_bucket_location location;
+	struct eb_bucket *bucket;
+	__u64 *entry;
+	int place, err = ticks ? eb_bucket_locate(buckets, source, &location) : 0;
+
+	if (err || !ticks)
+		return err;
+	place = eb_bucket_find_place(table, &location);
+	if (place < 0)
+		return insert_debt(table, &location, of_bytes, ticks, now);
+	entry = eb_place_key(&location.sets, table->words, place);
+	bucket = eb_key_bucket(entry, table->words);
+	err = adjust_time(of_bytes ? &bucket->bytes_full_at : &bucket->packets_full_at, ticks, now);
+	if (!err && !eb_key_equal(entry, location.key, table->words))
+		return -EBUSY;
 	return err;
 }
 

@@ -173,8 +173,8 @@ int eb_bucket_find_place(const struct eb_bucket_table *table, const struct eb_bu
 	return eb_table_find(&location->sets, location->key, table->words, eb_tag(location->hash));
 }
 
-/* True for a set without any tag: it holds no entry. Read as one word; most sets of a table are empty. */
-static bool is_empty_set(const struct eb_bucket_table *table, __u32 set)
+/* Read as one word; most sets of a table are empty. */
+bool eb_bucket_set_is_empty(const struct eb_bucket_table *table, __u32 set)
 {
 	_Static_assert(sizeof(struct eb_tags) == sizeof(__u64), "a set's tags are one word");
 	__u64 tags;
@@ -207,7 +207,7 @@ static int walk_window(const struct eb_bucket_table *table, __u32 from, __u32 en
 	int ret = 0;
 
 	for (__u32 set = from; set < end && !ret; set++) {
-		if (!all && is_empty_set(table, set))
+		if (!all && eb_bucket_set_is_empty(table, set))
 			continue;
 		if (!memory)
 			memory = window = map_sets(table, first, end - first);

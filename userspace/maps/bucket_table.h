@@ -46,6 +46,9 @@ struct eb_bucket_table *eb_bucket_table_of(const struct eb_buckets *buckets, int
 /* Set `set` of `memory`, which begins with set 0. */
 void *eb_bucket_table_set(const struct eb_bucket_table *table, char *memory, __u32 set);
 
+/* True for a set without any tag: it holds no entry. */
+bool eb_bucket_set_is_empty(const struct eb_bucket_table *table, __u32 set);
+
 /* The source of a key. */
 void eb_bucket_read_key(const struct eb_bucket_table *table, const __u64 *key, struct eb_source *out);
 

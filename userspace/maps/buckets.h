@@ -100,6 +100,15 @@ enum eb_merge { EB_MERGE_LATER, EB_MERGE_ADD };
 int eb_buckets_merge(struct eb_buckets *buckets, const struct eb_bucket_view *view, enum eb_merge merge, uint64_t now);
 
 /*
+ * Adds `ticks` to the debt that a bucket has at `now` for packets, or with `of_bytes` for bytes; takes away when they
+ * are negative, down to a full bucket. Makes a bucket for a source that has none. Safe while packets are charged, and
+ * does not wait. Returns 0; -ENOSPC if all entries that the bucket could use are in debt, -EBUSY if concurrent charges
+ * prevented it repeatedly, or other negative errno.
+ */
+int eb_buckets_adjust(struct eb_buckets *buckets, const struct eb_source *source, bool of_bytes, int64_t ticks,
+		      uint64_t now);
+
+/*
  * Frees the entry of a bucket if its times are still those of *view. Safe while packets are charged: a packet whose CPU
  * has already found the bucket is refused, as contended. Returns 0; -EAGAIN, with the current state in *view, if the
  * bucket was charged in the meantime; or -ENOENT if the source has no bucket.

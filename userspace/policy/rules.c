@@ -161,6 +161,7 @@ static int compile_rule(const struct eb_rule_config *config, struct eb_rule *rul
 	rule->monitor = config->monitor;
 	rule->crowded_pass = config->crowded_pass;
 	rule->goes_on = config->goes_on;
+	rule->shared = config->shared;
 	rule->level_count = config->level_count;
 	set_sources(rule, config->name, config->per_ipv4, config->per_ipv6);
 	return 0;
@@ -182,6 +183,7 @@ static int compile_level(const struct eb_rule_config *config, size_t index, cons
 	level->monitor = of->monitor;
 	level->crowded_pass = of->crowded_pass;
 	level->new_sources = of->new_sources;
+	level->shared = of->shared;
 	level->level = index + 1;
 	level->together = from->per_ipv4 == 0 && from->per_ipv6 == 0;
 	set_sources(level, config->name, from->per_ipv4, level->together ? EB_NO_PREFIX : from->per_ipv6);

@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * What packets were charged in each entry of the tables, of rules that a fleet shares: the program adds it up in the
+ * map `spent`, and one reader finds what came since it looked last. A difference of two times of a bucket would not do:
+ * a bucket that is full in between refills nothing, and the difference would count that as charged.
+ *
+ * The memory is there while a reader is: 64 bytes for a set of four entries, in the kernel and once more here, where
+ * only what is used takes memory.
+ */
+#ifndef EB_SPENT_H
+#define EB_SPENT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "maps/buckets.h"
+
+struct eb_spent_table; /* opaque */
+
+/* Ticks (gcra.h) that wrap. */
+struct eb_spent_way {
+	struct eb_spent spent; /* by now */
+	struct eb_spent *told; /* what the reader knows of; it may run ahead of `spent` */
+	struct eb_spent *seen; /* another mark of the reader's; NULL unless eb_spent_keep_seen() was called */
+};
+
+/* Starts to count, from 0: puts new counters into the maps. `buckets` must outlive it. Only one process at a time, the
+ * agent. Returns 0 or negative errno. */
+int eb_spent_open(const struct eb_maps *maps, struct eb_buckets *buckets, struct eb_spent_table **out);
+
+/* Ends counting. Accepts NULL. */
+void eb_spent_close(struct eb_spent_table *table);
+
+/* Gives every entry a second mark, 0 at first. Returns 0 or negative errno. */
+int eb_spent_keep_seen(struct eb_spent_table *table);
+
+/* The ticks of `spent` that `told` does not know of; 0 when it runs ahead. */
+uint64_t eb_spent_since(uint64_t spent, uint64_t told);
+
+/* Where a walk is. All zeros is the beginning. */
+struct eb_spent_cursor {
+	uint32_t family_index, set, way;
+};
+
+/* Returns false to be called again with the same bucket, when the walk goes on. */
+typedef bool (*eb_spent_visit)(const struct eb_bucket_view *view, const struct eb_spent_way *way, void *arg);
+
+/*
+ * Visits the buckets that were charged since `told`, or all, of at most `sets` sets. The times of *view are read before
+ * the counters: these can be ahead by a packet of each CPU. Returns 0 at the end of both tables, 1 where there is more,
+ * or negative errno.
+ */
+int eb_spent_walk(struct eb_spent_table *table, struct eb_spent_cursor *cursor, uint32_t sets, bool all,
+		  eb_spent_visit visit, void *arg);
+
+#endif
