@@ -47,12 +47,23 @@ static void begin_watch(struct eb_agent *agent)
 		eb_error("cannot watch the files of lists, changes come into force with a reload", eb_err(err));
 }
 
+static void begin_fleet(struct eb_agent *agent)
+{
+	int err = agent->config->fleet.name[0]
+			  ? eb_fleet_new(agent->loop, agent->config, agent->dataplane, &agent->fleet)
+			  : 0;
+
+	if (err)
+		eb_error("cannot share buckets with the fleet, this node limits alone", eb_err(err));
+}
+
 void eb_agent_enforce(struct eb_agent *agent)
 {
 	agent->enforcing = true;
 	eb_interfaces_enforce(agent);
 	eb_agent_check_pins(agent);
 	begin_watch(agent);
+	begin_fleet(agent);
 }
 
 void eb_agent_check_pressure(struct eb_agent *agent)
@@ -224,6 +235,11 @@ int eb_agent_replace(struct eb_agent *agent, struct eb_config *config, struct eb
 	}
 	*before = adopt_config(agent, config, list);
 	(void)eb_persist_reloaded(agent->persist, config);
+	if (agent->enforcing && !eb_fleet_is_same(*before, config)) {
+		eb_fleet_free(agent->fleet);
+		agent->fleet = NULL;
+		begin_fleet(agent);
+	}
 	return 0;
 }
 
@@ -284,6 +300,7 @@ int eb_agent_reload(struct eb_agent *agent, char **error)
 void eb_agent_done(struct eb_agent *agent)
 {
 	eb_watch_free(agent->watch);
+	eb_fleet_free(agent->fleet);
 	eb_persist_free(agent->persist);
 	eb_ban_keeper_free(agent->bans);
 	eb_dataplane_close(agent->dataplane);

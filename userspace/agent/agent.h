@@ -10,6 +10,7 @@
 #include <systemd/sd-event.h>
 
 #include "agent/bans.h"
+#include "agent/fleet.h"
 #include "agent/interfaces.h"
 #include "agent/keep.h"
 #include "agent/persist.h"
@@ -25,6 +26,7 @@ struct eb_agent {
 	struct eb_dataplane *dataplane;
 	struct eb_ban_keeper *bans;
 	struct eb_persist *persist;
+	struct eb_fleet *fleet; /* NULL where none is configured, and before the agent enforces */
 	bool enforcing; /* the agent has decided what to restore */
 	struct eb_interfaces interfaces;
 	bool pending;           /* the configuration in force waits for its confirmation, see apply.h */

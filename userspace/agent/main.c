@@ -115,6 +115,7 @@ static int on_stop(sd_event_source *source, const struct signalfd_siginfo *info,
 	program->stopping = true;
 	eb_requests_refuse_trials(program->requests);
 	eb_apply_stop(program->apply);
+	eb_fleet_tell(program->agent.fleet);
 	if (!eb_persist_fault(program->agent.persist, EB_PASS_SHUTDOWN))
 		return sd_event_exit(loop, 0);
 	return sd_event_add_time_relative(loop, NULL, CLOCK_MONOTONIC, STOP_DEADLINE_US, 0, on_stop_deadline, NULL);

@@ -217,6 +217,7 @@ static json_t *status_json(const struct status *status)
 	json_object_set_new(object, "stays", json_boolean(stays_off(status)));
 	json_object_set_new(object, "pending", reply_part(status, "pending", json_null()));
 	json_object_set_new(object, "bans", reply_part(status, "bans", json_null()));
+	json_object_set_new(object, "fleet", reply_part(status, "fleet", json_null()));
 	json_object_set_new(object, "monitor", json_boolean(monitors_all(status->session)));
 	json_object_set_new(object, "generation", json_integer(status->session->policy.generation));
 	json_object_set_new(object, "frames", frames_json(status));
@@ -427,6 +428,25 @@ static json_int_t number(const json_t *object, const char *name)
 	return json_integer_value(json_object_get(object, name));
 }
 
+/* Nothing where there is no fleet. */
+static void print_fleet(const struct status *status)
+{
+	json_t *fleet = json_object_get(status->reply, "fleet");
+	const char *name = json_string_value(json_object_get(fleet, "name"));
+	json_int_t nodes = number(fleet, "nodes_seen");
+
+	if (!name)
+		return;
+	if (json_is_true(json_object_get(fleet, "lost")))
+		line("Fleet:", COLOUR_RED, "%s is lost: this node limits %s", name,
+		     !strcmp(json_string_value(json_object_get(fleet, "on_lost")), "share") ? "to its share" : "alone");
+	else
+		line("Fleet:", COLOUR_GREEN, "%s, %lld node%s, \"edgebucket fleet\" shows them", name, nodes,
+		     nodes == 1 ? "" : "s");
+	if (json_is_true(json_object_get(fleet, "namesake")))
+		line(NULL, COLOUR_RED, "another agent of it has the name of this node: give each a unique node:");
+}
+
 static void print_restored(const json_t *restore)
 {
 	const json_t *age = json_object_get(restore, "age_seconds");
@@ -490,6 +510,7 @@ static void print_status(const struct status *status)
 	print_metrics(status);
 	print_redis(status);
 	print_embedded(status);
+	print_fleet(status);
 	print_restore(status);
 }
 

@@ -1,0 +1,179 @@
+# SPDX-License-Identifier: GPL-2.0-only
+# shellcheck shell=bash
+#
+# For tests of several nodes that share budgets: node N is a namespace with card0, an agent and maps of its own; farN
+# is the other end of its card0, in the namespace far. The one Redis listens in far; each node reaches it over its card0,
+# so that node N is cut off by `cut N`. What passed is counted behind XDP on each node.
+# shellcheck source=../lib/network.sh
+. "$(dirname "${BASH_SOURCE[0]}")/network.sh"
+
+nodes=0
+tick=100ms
+fleet_settings=
+declare -A agents=()
+senders=()
+
+remove_namespaces() {
+	local ns
+	for ns in "$far" /var/run/netns/ebtest-"$name"-node*; do
+		ns=${ns##*/}
+		[ ! -e "/var/run/netns/$ns" ] || ip netns delete "$ns"
+	done
+	rm -rf "/sys/fs/bpf/ebtest-$name-node"*
+}
+
+# What follows is about node N: its namespace, configuration, maps and agent.
+use_node() {
+	node=$1
+	card=ebtest-$name-node$1
+	pin_dir=/sys/fs/bpf/ebtest-$name-node$1
+	config=$dir/node$1/edgebucket.yaml
+	log=$dir/node$1/agent.log
+	agent_pid=${agents[$1]:-}
+}
+
+on_each_node() {
+	local i
+	for i in $(seq "$nodes"); do
+		use_node "$i"
+		"$@"
+	done
+}
+
+add_node() {
+	use_node "$1"
+	mkdir -p "$dir/node$1"
+	ip netns add "$card"
+	ip -n "$card" link set lo up
+	ip link add card0 netns "$card" address 02:00:00:00:00:01 type veth peer name "far$1" netns "$far" \
+		address 02:00:00:00:00:02
+	ip -n "$card" link set card0 up addrgenmode none
+	ip -n "$far" link set "far$1" up addrgenmode none
+	ip -n "$card" address add "10.7.$1.1/24" dev card0
+	ip -n "$far" address add "10.7.$1.2/24" dev "far$1"
+	count_on card0
+}
+
+# make_fleet N: nodes, and the Redis.
+make_fleet() {
+	nodes=$1
+	ip netns add "$far"
+	ip -n "$far" link set lo up
+	for i in $(seq "$nodes"); do
+		add_node "$i"
+	done
+	start_fleet_redis
+}
+
+start_fleet_redis() {
+	mkdir -p "$dir/redis"
+	nsenter --net="/var/run/netns/$far" redis-server --port 6379 --bind 0.0.0.0 --protected-mode no --dir "$dir/redis" \
+		--save '' --appendonly no > "$dir/redis.log" 2>&1 9>&- &
+	redis_pid=$!
+	until_true "redis-server" redis_answers
+}
+
+redis() { in_far redis-cli --no-auth-warning "$@"; }
+
+redis_answers() { [ "$(redis ping 2> /dev/null)" = PONG ]; }
+
+# The background job is waited for, so that its end is not printed.
+kill_redis() {
+	kill -KILL "$redis_pid"
+	{ wait "$redis_pid" || true; } 2> /dev/null
+}
+
+# fleet_config: rules from stdin, to all nodes.
+fleet_config() {
+	cat > "$dir/rules"
+	on_each_node write_node_config
+}
+
+write_node_config() {
+	cat > "$config" <<- END
+		node: ${node_name:-node$node}
+		interfaces: [card0]
+		pin_dir: $pin_dir
+		run_dir: $dir/node$node/run
+		state_dir: ""
+		metrics: off
+		table_size: 4096
+		redis: { host: 10.7.$node.2, tick: 1s, connect_timeout: 500ms }
+		fleet: { name: edge, tick: $tick, lost_after: 2s $fleet_settings }
+		rules:
+		$(cat "$dir/rules")
+	END
+}
+
+start_node() {
+	: > "$log"
+	nsenter --net="/var/run/netns/$card" "$BUILD/edgebucketd" -c "$config" "$@" 2> "$log" 9>&- &
+	agent_pid=$! agents[$node]=$!
+	wait_log "msg=attached interface=card0 "
+}
+
+shares() { [ "$(fleet .nodes_seen)" = "${1:-$nodes}" ] && [ "$(fleet .up)" = true ]; }
+fleet() { eb --json status | jq -r ".fleet$1"; }
+
+start_fleet() {
+	on_each_node start_node
+	on_each_node until_true "the nodes to see one another" shares
+}
+
+stop_node() {
+	stop_agent
+	unset "agents[$node]"
+}
+
+cut() {
+	in_ns "ebtest-$name-node$1" nft 'table ip cut { chain out { type filter hook output priority 0; tcp dport 6379 drop; }; }'
+}
+mend() { in_ns "ebtest-$name-node$1" nft delete table ip cut; }
+
+# fire NODE SOURCE [OPTION]...: from NODE's far end, until cease_fire.
+fire() {
+	local to=$1 source=$2
+	shift 2
+	nsenter --net="/var/run/netns/$far" "$BUILD/tests/sendframes" -i "far$to" -s "$source" -d 10.7.0.1 -n 0 "$@" \
+		> "$dir/fire$to-$source" 9>&- &
+	senders+=($!)
+}
+
+cease_fire() {
+	local pid
+	for pid in "${senders[@]}"; do
+		kill -TERM "$pid"
+		wait "$pid" || fail "frames did not all arrive"
+	done
+	senders=()
+}
+
+# passed_all SOURCE: on all nodes together.
+passed_all() {
+	local i total=0
+	for i in $(seq "$nodes"); do
+		use_node "$i"
+		total=$((total + $(passed "$1")))
+	done
+	echo $total
+}
+
+mono() { python3 -c 'import time; print(time.clock_gettime(time.CLOCK_MONOTONIC))'; }
+
+# shared_full SOURCE: when the bucket of SOURCE that all share is full, in seconds of the clock that its lane keeps.
+shared_full() {
+	redis eval "
+		for _, key in ipairs(redis.call('KEYS', 'token_bucket_fallback:fleet:{edge:??}')) do
+			for _, field in ipairs(redis.call('HKEYS', key)) do
+				if string.find(field, '|$1/', 1, true) then
+					return string.format('%.6f', redis.call('HGET', key, field) / 1000000)
+				end
+			end
+		end" 0
+}
+
+# All that was charged so far has been told.
+settle() {
+	sleep 0.3
+	on_each_node until_true "node $node to have told all" status_is '.fleet.lag_seconds == 0'
+}
