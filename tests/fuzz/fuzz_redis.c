@@ -267,7 +267,7 @@ static void run(char *text, size_t size)
 	set_up(text[0], &config);
 	world_begin((unsigned char)text[1] > 32 ? (unsigned char)text[1] - 32 : 1);
 	if (!run.restore ||
-	    eb_store_redis_new(world_loop(), &config, &limits, "node", &events, &run.store))
+	    eb_store_redis_new(world_loop(), &config, &limits, "node", EB_STORE_BUCKETS, &events, &run.store))
 		fail("no store");
 	world_run();
 	run_steps(&run, text + 2, text + size);

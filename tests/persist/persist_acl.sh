@@ -29,6 +29,7 @@ send 10.8.0.1 -n 40
 send 2001:db8:8::1 -n 30
 send 10.9.0.1 -n 40
 wait_mirrored
+eb ban 192.0.2.7 > /dev/null || fail "ban"
 send 10.8.0.1 -n 1
 # In debt for a tick, and then full.
 removed_before=$(calls hdel) # each connection begins with one that removes nothing
@@ -40,7 +41,9 @@ chmod 600 "$dir/password"
 power_cut
 start_agent --log-level debug
 ! log_has "password_file" || fail "a password file that only its owner may read is warned of"
-log_has " restored=2 " || fail "nothing restored"
+log_has '"buckets restored".* restored=2 ' || fail "nothing restored"
+log_has '"bans restored".* restored=1 ' || fail "no ban restored"
+eb unban 192.0.2.7 > /dev/null || fail "unban"
 eb flush > /dev/null || fail "flush"
 wait_mirrored
 until_true "the cleaning" eval '[ "$(calls hscan)" -ge 3 ]'

@@ -490,7 +490,7 @@ static void store_without_node(void **state)
 	assert_int_not_equal(owner_of(eb_slot_of_key("token_bucket_fallback")),
 			     owner_of(eb_slot_of_key("token_bucket_fallback:meta")));
 	assert_true(sd_event_new(&event) >= 0);
-	assert_int_equal(eb_store_redis_new(event, &config, &limits, "", NULL, &store), 0);
+	assert_int_equal(eb_store_redis_new(event, &config, &limits, "", EB_STORE_BUCKETS, NULL, &store), 0);
 	RUN_UNTIL(event, eb_store_is_up(store));
 	for (batch.count = 0; batch.count < EB_STORE_BATCH_ITEMS; batch.count++) {
 		snprintf(batch.items[batch.count].field, EB_STORE_FIELD_MAX, "dns|10.0.0.%zu/32", batch.count);

@@ -124,7 +124,8 @@ static void open_redis_on(struct store_test *test, uint16_t port)
 	config.username = "edgebucket";
 	config.password = PASSWORD;
 	assert_true(sd_event_new(&test->event) >= 0);
-	assert_int_equal(eb_store_redis_new(test->event, &config, &limits, NODE, &events, &test->store), 0);
+	assert_int_equal(eb_store_redis_new(test->event, &config, &limits, NODE, EB_STORE_BUCKETS, &events,
+					    &test->store), 0);
 }
 
 static void open_redis(struct store_test *test)
@@ -138,7 +139,8 @@ static void open_lmdb(struct store_test *test, const char *dir, size_t max_bytes
 
 	memset(test, 0, sizeof(*test));
 	assert_true(sd_event_new(&test->event) >= 0);
-	assert_int_equal(eb_store_lmdb_new(test->event, dir, max_bytes, read_only, &events, &test->store), 0);
+	assert_int_equal(eb_store_lmdb_new(test->event, dir, max_bytes, read_only, EB_STORE_BUCKETS, &events,
+					   &test->store), 0);
 }
 
 static void close_test(struct store_test *test)
@@ -487,7 +489,8 @@ static void scan_without_end(void **state)
 	pid = parrot_start("*2\r\n$1\r\n7\r\n*2\r\n$1\r\na\r\n$3\r\n1 0\r\n", &node.port);
 	config.nodes = &node;
 	assert_true(sd_event_new(&test.event) >= 0);
-	assert_int_equal(eb_store_redis_new(test.event, &config, &limits, NODE, NULL, &test.store), 0);
+	assert_int_equal(eb_store_redis_new(test.event, &config, &limits, NODE, EB_STORE_BUCKETS, NULL,
+					    &test.store), 0);
 	RUN_UNTIL(test.event, eb_store_is_up(test.store));
 	assert_int_equal(eb_store_scan(test.store, visit, on_scan_end, &found), 0);
 	RUN_UNTIL(test.event, found.outcome.calls);

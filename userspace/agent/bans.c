@@ -64,7 +64,7 @@ void eb_ban_keeper_free(struct eb_ban_keeper *keeper)
 	free(keeper);
 }
 
-const struct eb_bans *eb_ban_keeper_bans(const struct eb_ban_keeper *keeper)
+struct eb_bans *eb_ban_keeper_bans(const struct eb_ban_keeper *keeper)
 {
 	return keeper->bans;
 }

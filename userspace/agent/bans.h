@@ -39,6 +39,6 @@ json_t *eb_ban_keeper_request(struct eb_ban_keeper *keeper, uint32_t max, const 
 json_t *eb_ban_keeper_status(const struct eb_ban_keeper *keeper, uint32_t max);
 
 /* Owned by the keeper. */
-const struct eb_bans *eb_ban_keeper_bans(const struct eb_ban_keeper *keeper);
+struct eb_bans *eb_ban_keeper_bans(const struct eb_ban_keeper *keeper);
 
 #endif

@@ -214,7 +214,8 @@ static int start_persistence(struct program *program, char **error)
 		.fault_done = on_fault_done,
 		.arg = program,
 	};
-	int err = eb_persist_new(agent->loop, agent->config, agent->dataplane, &events, &agent->persist, error);
+	int err = eb_persist_new(agent->loop, agent->config, agent->dataplane, eb_ban_keeper_bans(agent->bans), &events,
+				 &agent->persist, error);
 
 	if (err)
 		return err;

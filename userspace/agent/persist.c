@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "agent/ban_persist.h"
 #include "agent/persist.h"
 #include "agent/recovery.h"
 #include "base/clock.h"
@@ -36,6 +37,13 @@ struct backend {
 	bool failing; /* the last pass was not taken */
 };
 
+/* A fault whose buckets are written, while the bans are not. */
+struct fault {
+	bool is_parked;
+	uint64_t fields_set, fields_deleted;
+	char text[256];
+};
+
 struct eb_persist {
 	sd_event *loop;
 	const struct eb_config *config;
@@ -47,6 +55,9 @@ struct eb_persist {
 	bool redis_changes;     /* to `next`, which may be none */
 	struct eb_persist_figures left; /* of those that were left: counters do not go back */
 	struct eb_recovery *recovery;
+	struct eb_ban_persist *bans;
+	bool restored; /* the buckets */
+	struct fault parked[EB_PASS_REASONS];
 	char other_boot_id[sizeof(((struct eb_store_meta *)NULL)->boot_id)]; /* of another writer, or "" */
 };
 
@@ -107,6 +118,35 @@ static void log_pass(const struct backend *backend, const struct eb_pass_result 
 
 static void leave_before(struct eb_persist *persist);
 
+static void end_fault(struct eb_persist *persist, const struct eb_pass_result *result)
+{
+	struct fault *fault = &persist->parked[result->reason];
+
+	if (!eb_ban_persist_is_busy(persist->bans)) {
+		persist->events.fault_done(result->reason, result->fields_set, result->fields_deleted, result->text,
+					   persist->events.arg);
+		return;
+	}
+	*fault = (struct fault){
+		.is_parked = true, .fields_set = result->fields_set, .fields_deleted = result->fields_deleted,
+	};
+	snprintf(fault->text, sizeof(fault->text), "%s", result->text);
+}
+
+static void on_bans_settled(const char *text, void *arg)
+{
+	struct eb_persist *persist = arg;
+
+	for (int i = 0; i < EB_PASS_REASONS; i++) {
+		struct fault fault = persist->parked[i];
+
+		persist->parked[i].is_parked = false;
+		if (fault.is_parked)
+			persist->events.fault_done(i, fault.fields_set, fault.fields_deleted,
+						   *fault.text ? fault.text : text, persist->events.arg);
+	}
+}
+
 static void on_pass_done(const struct eb_pass_result *result, void *arg)
 {
 	struct backend *backend = arg;
@@ -131,8 +171,7 @@ static void on_pass_done(const struct eb_pass_result *result, void *arg)
 		eb_mirror_pass(persist->embedded.mirror, result->reason);
 		return;
 	}
-	persist->events.fault_done(result->reason, result->fields_set, result->fields_deleted, result->text,
-				   persist->events.arg);
+	end_fault(persist, result);
 }
 
 bool eb_persist_fault(struct eb_persist *persist, enum eb_pass_reason reason)
@@ -150,6 +189,7 @@ bool eb_persist_fault(struct eb_persist *persist, enum eb_pass_reason reason)
 		backend = redis;
 	if (!backend)
 		return false;
+	eb_ban_persist_flush(persist->bans);
 	eb_mirror_pass(backend->mirror, reason);
 	return true;
 }
@@ -221,7 +261,7 @@ static int open_redis(struct eb_persist *persist, const struct eb_config *config
 	out->address = eb_redis_config_address(config->redis);
 	if (!out->address)
 		return eb_fail(-ENOMEM, error, "out of memory");
-	err = eb_store_redis_new(persist->loop, config->redis, NULL, config->node, &events, &out->store);
+	err = eb_store_redis_new(persist->loop, config->redis, NULL, config->node, EB_STORE_BUCKETS, &events, &out->store);
 	if (!err)
 		err = eb_mirror_new(persist->loop, persist->dataplane, out->store, config->redis->tick_ns, on_pass_done,
 				    &persist->redis, &out->mirror);
@@ -237,8 +277,8 @@ static int open_embedded(struct eb_persist *persist, char **error)
 	int err;
 
 	backend->address = strdup(persist->config->state_dir);
-	err = backend->address ? eb_store_lmdb_new(persist->loop, persist->config->state_dir, bytes, false, &events,
-						   &backend->store)
+	err = backend->address ? eb_store_lmdb_new(persist->loop, persist->config->state_dir, bytes, false,
+						   EB_STORE_BUCKETS, &events, &backend->store)
 			       : -ENOMEM;
 	if (!err)
 		err = eb_mirror_new(persist->loop, persist->dataplane, backend->store, tick_ns, on_pass_done, backend,
@@ -255,7 +295,27 @@ static void on_restored(void *arg)
 {
 	struct eb_persist *persist = arg;
 
-	persist->events.restored(persist->events.arg);
+	persist->restored = true;
+	if (eb_ban_persist_is_decided(persist->bans))
+		persist->events.restored(persist->events.arg);
+}
+
+static void on_bans_restored(void *arg)
+{
+	struct eb_persist *persist = arg;
+
+	if (persist->restored)
+		persist->events.restored(persist->events.arg);
+}
+
+static int open_bans(struct eb_persist *persist, struct eb_bans *bans, char **error)
+{
+	const struct eb_ban_persist_events events = {
+		.restored = on_bans_restored, .settled = on_bans_settled, .arg = persist,
+	};
+	int err = eb_ban_persist_new(persist->loop, persist->config, bans, &events, &persist->bans);
+
+	return err ? eb_fail(err, error, "cannot keep the bans: %s", strerror(-err)) : 0;
 }
 
 static void on_late(void *arg)
@@ -264,7 +324,7 @@ static void on_late(void *arg)
 	(void)eb_persist_fault(arg, EB_PASS_REDIS_RECOVERED);
 }
 
-int eb_persist_new(sd_event *loop, const struct eb_config *config, struct eb_dataplane *dataplane,
+int eb_persist_new(sd_event *loop, const struct eb_config *config, struct eb_dataplane *dataplane, struct eb_bans *bans,
 		   const struct eb_persist_events *events, struct eb_persist **out, char **error)
 {
 	struct eb_persist *persist = calloc(1, sizeof(*persist));
@@ -296,6 +356,9 @@ int eb_persist_new(sd_event *loop, const struct eb_config *config, struct eb_dat
 		if (err)
 			goto out;
 	}
+	err = open_bans(persist, bans, error);
+	if (err)
+		goto out;
 	eb_recovery_set_store(persist->recovery, EB_FROM_REDIS, persist->redis.store, persist->redis.address);
 	eb_recovery_set_store(persist->recovery, EB_FROM_EMBEDDED, persist->embedded.store, persist->embedded.address);
 	*out = persist;
@@ -318,7 +381,9 @@ static void free_backend(struct backend *backend)
 
 int eb_persist_start(struct eb_persist *persist, bool restore)
 {
-	return eb_recovery_start(persist->recovery, restore);
+	int err = eb_ban_persist_start(persist->bans, restore);
+
+	return err ? err : eb_recovery_start(persist->recovery, restore);
 }
 
 void eb_persist_free(struct eb_persist *persist)
@@ -326,6 +391,7 @@ void eb_persist_free(struct eb_persist *persist)
 	if (!persist)
 		return;
 	eb_recovery_stop(persist->recovery);
+	eb_ban_persist_free(persist->bans);
 	free_backend(&persist->redis);
 	free_backend(&persist->leaving);
 	free_backend(&persist->next);
@@ -410,6 +476,7 @@ int eb_persist_reloaded(struct eb_persist *persist, const struct eb_config *conf
 {
 	int err = eb_recovery_reloaded(persist->recovery, config);
 
+	(void)eb_ban_persist_reloaded(persist->bans, config);
 	persist->config = config;
 	if (persist->redis_changes)
 		change_redis(persist);
@@ -453,6 +520,11 @@ json_t *eb_persist_status(const struct eb_persist *persist)
 			 store_status(&persist->embedded), "restore", eb_recovery_status(persist->recovery),
 			 "other_writer",
 			 eb_printable_json(persist->other_boot_id[0] ? persist->other_boot_id : NULL));
+}
+
+json_t *eb_persist_ban_status(const struct eb_persist *persist)
+{
+	return eb_ban_persist_status(persist->bans);
 }
 
 /* ---- metrics ---- */

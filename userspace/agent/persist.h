@@ -7,6 +7,8 @@
  *    shutdown then does not lose the state.
  *  - Without, the embedded store is mirrored to every tick.
  *  - A reload may change `redis`.
+ *
+ * The bans are kept by ban_persist.h, which this module starts, flushes and ends with the buckets.
  */
 #ifndef EB_PERSIST_H
 #define EB_PERSIST_H
@@ -18,6 +20,7 @@
 #include "agent/recovery.h"
 #include "attach/dataplane.h"
 #include "config/config.h"
+#include "maps/bans.h"
 #include "store/store.h"
 
 struct eb_persist; /* opaque */
@@ -30,9 +33,9 @@ struct eb_persist_events {
 	void *arg;
 };
 
-/* Opens the stores of `config`. `config` and `dataplane` must outlive it. Returns 0, or negative errno with a malloc'ed
+/* Opens the stores of `config`. `config`, `dataplane` and `bans` must outlive it. Returns 0, or negative errno with a malloc'ed
  * line in *error. */
-int eb_persist_new(sd_event *loop, const struct eb_config *config, struct eb_dataplane *dataplane,
+int eb_persist_new(sd_event *loop, const struct eb_config *config, struct eb_dataplane *dataplane, struct eb_bans *bans,
 		   const struct eb_persist_events *events, struct eb_persist **out, char **error);
 
 /* Starts. With `restore`, restores first. In both cases, calls events->restored, and mirrors from then on. Returns 0 or
@@ -59,6 +62,9 @@ bool eb_persist_fault(struct eb_persist *persist, enum eb_pass_reason reason);
 
 /* For `status`: {"redis": ..., "embedded": ..., "restore": ...}; the caller owns the reference. */
 json_t *eb_persist_status(const struct eb_persist *persist);
+
+/* For `status`: see eb_ban_persist_status(). */
+json_t *eb_persist_ban_status(const struct eb_persist *persist);
 
 /* For metrics. Figures are of both stores together unless stated otherwise. */
 struct eb_persist_figures {

@@ -6,17 +6,23 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
+#include "base/input.h"
 #include "base/printable.h"
 #include "cli/bucket_rows.h"
 #include "cli/options.h"
 #include "cli/table_print.h"
 #include "config/limit.h"
+#include "store/ban_record.h"
 
 /* One store, judged by itself. */
 struct source {
 	struct stored stored;
 	struct eb_restore *restore; /* NULL where the configuration does not have it */
 	struct eb_restore_counts counts;
+	struct stored bans_stored;
+	struct eb_ban_list bans;
+	uint64_t now_ns; /* CLOCK_MONOTONIC, when the bans were read */
 };
 
 struct rehearsal {
@@ -27,6 +33,7 @@ struct rehearsal {
 	bool has_maps;
 	bool is_incomplete; /* a store could not be read */
 	uint64_t clamped;
+	const struct source *bans; /* whose bans would be restored; NULL for none */
 };
 
 static void take_field(const char *field, size_t field_len, const char *value, size_t value_len, void *arg)
@@ -34,6 +41,43 @@ static void take_field(const char *field, size_t field_len, const char *value, s
 	struct source *source = arg;
 
 	eb_restore_add(source->restore, field, field_len, value, value_len, source->stored.reference_ns);
+}
+
+static void take_ban(const char *field, size_t field_len, const char *value, size_t value_len, void *arg)
+{
+	struct source *source = arg;
+
+	if (eb_ban_list_add(&source->bans, field, field_len, value, value_len, source->now_ns,
+			    source->bans_stored.reference_ns))
+		source->bans.refused[EB_BAN_TOO_MANY]++;
+}
+
+static enum cli_result read_bans(struct rehearsal *rehearsal, enum store_kind kind)
+{
+	struct source *source = &rehearsal->sources[kind];
+
+	source->bans.max = rehearsal->config->bans_max;
+	source->now_ns = eb_monotonic_ns();
+	if (!stores_read(rehearsal->config, kind, EB_STORE_BANS, take_ban, source, &source->bans_stored))
+		return CLI_DONE;
+	eb_ban_list_clear(&source->bans);
+	cli_fail("bans in %s: %s", stores_name(kind), source->bans_stored.error);
+	rehearsal->is_incomplete = true;
+	return CLI_DONE;
+}
+
+/* As in the agent: the store that was written last knows which bans were lifted. */
+static void choose_bans(struct rehearsal *rehearsal)
+{
+	for (int kind = 0; kind < STORE_KINDS; kind++) {
+		const struct source *source = &rehearsal->sources[kind];
+		uint64_t saved_at_ns = source->bans_stored.meta.saved_at_ns;
+
+		if (*source->bans_stored.error || (!saved_at_ns && !source->bans.fields))
+			continue;
+		if (!rehearsal->bans || saved_at_ns > rehearsal->bans->bans_stored.meta.saved_at_ns)
+			rehearsal->bans = source;
+	}
 }
 
 /* What was read of a store that failed half-way does not count, as in the agent. */
@@ -47,13 +91,13 @@ static enum cli_result read_source(struct rehearsal *rehearsal, enum store_kind 
 	source->restore = eb_restore_new(&rehearsal->session.policy, records_max);
 	if (!source->restore)
 		return cli_fail("out of memory");
-	if (stores_read(rehearsal->config, kind, take_field, source, &source->stored)) {
+	if (stores_read(rehearsal->config, kind, EB_STORE_BUCKETS, take_field, source, &source->stored)) {
 		cli_fail("%s: %s", stores_name(kind), source->stored.error);
 		rehearsal->is_incomplete = true;
 		return CLI_DONE;
 	}
 	eb_restore_counts(source->restore, &source->counts);
-	return CLI_DONE;
+	return read_bans(rehearsal, kind);
 }
 
 static enum cli_result read_sources(struct rehearsal *rehearsal)
@@ -110,6 +154,7 @@ static enum cli_result collect(const struct cli *cli, struct rehearsal *rehearsa
 		result = stores_policy(rehearsal->config, &rehearsal->session);
 	if (!result)
 		result = read_sources(rehearsal);
+	choose_bans(rehearsal);
 	rehearsal->has_maps = session_has_maps(&rehearsal->session);
 	return result ? result : judge(rehearsal);
 }
@@ -190,6 +235,23 @@ static json_t *source_json(const struct source *source)
 			 (json_int_t)counts->clamped, "refused", refused_json(counts));
 }
 
+static json_t *bans_json(const struct source *source)
+{
+	json_t *refused = json_object();
+
+	if (!source) {
+		json_decref(refused);
+		return json_null();
+	}
+	for (int i = 0; i < EB_BAN_FAULTS; i++)
+		if (source->bans.refused[i])
+			json_object_set_new(refused, eb_ban_fault_name(i),
+					    json_integer((json_int_t)source->bans.refused[i]));
+	return json_pack("{s:s, s:I, s:I, s:I, s:o}", "store", stores_name(source->bans_stored.kind), "fields",
+			 (json_int_t)source->bans.fields, "restored", (json_int_t)source->bans.count, "over",
+			 (json_int_t)source->bans.over, "refused", refused);
+}
+
 static json_t *summary_json(const struct rehearsal *rehearsal, size_t found)
 {
 	json_t *stores = json_array();
@@ -197,9 +259,10 @@ static json_t *summary_json(const struct rehearsal *rehearsal, size_t found)
 	for (int kind = 0; kind < STORE_KINDS; kind++)
 		if (rehearsal->sources[kind].restore)
 			json_array_append_new(stores, source_json(&rehearsal->sources[kind]));
-	return json_pack("{s:s, s:b, s:b, s:I, s:I, s:o}", "node", rehearsal->config->node, "complete",
+	return json_pack("{s:s, s:b, s:b, s:I, s:I, s:o, s:o}", "node", rehearsal->config->node, "complete",
 			 !rehearsal->is_incomplete, "maps", rehearsal->has_maps, "restored", (json_int_t)found,
-			 "clamped", (json_int_t)rehearsal->clamped, "stores", stores);
+			 "clamped", (json_int_t)rehearsal->clamped, "stores", stores, "bans",
+			 bans_json(rehearsal->bans));
 }
 
 /* Row by row: there may be millions. */
@@ -292,6 +355,25 @@ static void print_source(const struct source *source)
 	putchar('\n');
 }
 
+/* "bans: of redis, 3 of 5 fields, 1 over by now; refused: 1 time too far ahead (\"192.0.2.1/32\")" */
+static void print_bans(const struct source *source)
+{
+	const char *separator = "; refused: ";
+
+	if (!source)
+		return;
+	printf("bans: of %s, %zu of %" PRIu64 " fields, %" PRIu64 " over by now",
+	       stores_name(source->bans_stored.kind), source->bans.count, source->bans.fields, source->bans.over);
+	for (int i = 0; i < EB_BAN_FAULTS; i++) {
+		if (!source->bans.refused[i])
+			continue;
+		printf("%s%" PRIu64 " %s (%s)", separator, source->bans.refused[i], eb_ban_fault_name(i),
+		       eb_input_quote(source->bans.example[i]).text);
+		separator = ", ";
+	}
+	putchar('\n');
+}
+
 static void print_rehearsal(const struct rehearsal *rehearsal, size_t found)
 {
 	if (found)
@@ -301,6 +383,7 @@ static void print_rehearsal(const struct rehearsal *rehearsal, size_t found)
 	for (int kind = 0; kind < STORE_KINDS; kind++)
 		if (rehearsal->sources[kind].restore)
 			print_source(&rehearsal->sources[kind]);
+	print_bans(rehearsal->bans);
 	printf("a restore now would bring back %zu bucket%s, %" PRIu64 " of them clamped\n", found,
 	       found == 1 ? "" : "s", rehearsal->clamped);
 	if (rehearsal->has_maps)
@@ -328,8 +411,10 @@ static enum cli_result rehearse(const struct cli *cli, struct rehearsal *rehears
 static void free_rehearsal(struct rehearsal *rehearsal)
 {
 	bucket_rows_free(&rehearsal->rows);
-	for (int kind = 0; kind < STORE_KINDS; kind++)
+	for (int kind = 0; kind < STORE_KINDS; kind++) {
 		eb_restore_free(rehearsal->sources[kind].restore);
+		eb_ban_list_clear(&rehearsal->sources[kind].bans);
+	}
 	eb_config_free(rehearsal->config);
 	session_close(&rehearsal->session);
 	free(rehearsal);

@@ -46,7 +46,7 @@ static enum cli_result read_store(struct comparison *comparison)
 	comparison->restore = eb_restore_new(&comparison->session.policy, records_max);
 	if (!comparison->restore)
 		return cli_fail("out of memory");
-	if (stores_read(comparison->config, kind, take_field, comparison, &comparison->stored))
+	if (stores_read(comparison->config, kind, EB_STORE_BUCKETS, take_field, comparison, &comparison->stored))
 		return cli_fail("%s: %s", stores_name(kind), comparison->stored.error);
 	return CLI_DONE;
 }

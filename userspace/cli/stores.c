@@ -121,7 +121,7 @@ static void on_meta(const struct eb_store_result *result, const struct eb_store_
 		return;
 	}
 	if (meta->schema > EB_STORE_SCHEMA) {
-		snprintf(text, sizeof(text), "the buckets were written in schema %u, newer than this program's %d",
+		snprintf(text, sizeof(text), "it was written in schema %u, newer than this program's %d",
 			 meta->schema, EB_STORE_SCHEMA);
 		fail(reading, -EPROTO, text);
 		return;
@@ -175,8 +175,10 @@ static int open_store(sd_event *loop, const struct eb_config *config, struct rea
 
 	/* 0 for its size: the file's own. */
 	err = reading->out->kind == STORE_REDIS ?
-		      eb_store_redis_new(loop, config->redis, NULL, config->node, &events, &reading->store) :
-		      eb_store_lmdb_new(loop, config->state_dir, 0, true, &events, &reading->store);
+		      eb_store_redis_new(loop, config->redis, NULL, config->node, reading->out->content, &events,
+					 &reading->store) :
+		      eb_store_lmdb_new(loop, config->state_dir, 0, true, reading->out->content, &events,
+					&reading->store);
 	return err ? fail(reading, err, "") : 0;
 }
 
@@ -196,16 +198,17 @@ static int read_store(sd_event *loop, const struct eb_config *config, struct rea
 }
 
 /* Opening a store that was never written would leave LMDB's lock file. */
-static bool is_empty(const struct eb_config *config, enum store_kind kind)
+static bool is_empty(const struct eb_config *config, enum store_kind kind, enum eb_store_content content)
 {
 	char path[PATH_MAX];
 
-	snprintf(path, sizeof(path), "%s/buckets.mdb", config->state_dir);
+	snprintf(path, sizeof(path), "%s/%s", config->state_dir,
+		 content == EB_STORE_BANS ? "bans.mdb" : "buckets.mdb");
 	return kind == STORE_EMBEDDED && access(path, F_OK) < 0 && errno == ENOENT;
 }
 
-int stores_read(const struct eb_config *config, enum store_kind kind, eb_store_visit visit, void *arg,
-		struct stored *out)
+int stores_read(const struct eb_config *config, enum store_kind kind, enum eb_store_content content,
+		eb_store_visit visit, void *arg, struct stored *out)
 {
 	struct reading reading = { .out = out, .visit = visit, .arg = arg };
 	sd_event *loop = NULL;
@@ -213,9 +216,10 @@ int stores_read(const struct eb_config *config, enum store_kind kind, eb_store_v
 
 	memset(out, 0, sizeof(*out));
 	out->kind = kind;
+	out->content = content;
 	out->now = eb_buckets_now();
 	out->wall_ns = out->reference_ns = eb_wallclock_ns();
-	if (is_empty(config, kind))
+	if (is_empty(config, kind, content))
 		return 0;
 	err = sd_event_new(&loop);
 	err = err < 0 ? fail(&reading, err, "") : read_store(loop, config, &reading);

@@ -25,6 +25,7 @@ bool stores_has(const struct eb_config *config, enum store_kind kind);
 /* The result of reading one store. */
 struct stored {
 	enum store_kind kind;
+	enum eb_store_content content;
 	char error[400]; /* why it could not be read, without the name of the store; "" if it was read */
 	struct eb_store_meta meta;
 	/* `now` and `wall_ns` are the same moment, before the first visit. */
@@ -47,10 +48,10 @@ enum cli_result stores_policy(const struct eb_config *config, struct session *se
 uint64_t stores_records_max(const struct eb_config *config, const struct session *session);
 
 /*
- * Calls `visit` for all fields of a store in the configuration. Everything in *out except `error` is set before the
+ * Calls `visit` for all buckets or bans of a store in the configuration. Everything in *out except `error` is set before the
  * first visit. A field might be visited more than once. Returns 0, or negative errno with out->error set.
  */
-int stores_read(const struct eb_config *config, enum store_kind kind, eb_store_visit visit, void *arg,
-		struct stored *out);
+int stores_read(const struct eb_config *config, enum store_kind kind, enum eb_store_content content,
+		eb_store_visit visit, void *arg, struct stored *out);
 
 #endif

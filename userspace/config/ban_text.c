@@ -5,8 +5,6 @@
 #include "config/ban_text.h"
 #include "config/quantity.h"
 
-#define SPAN_MAX_NS (100ULL * 365 * 24 * 3600 * 1000000000ULL)
-
 int eb_ban_parse_span(const char *text, uint64_t *out_ns, const char **reason)
 {
 	uint64_t span;
@@ -14,7 +12,7 @@ int eb_ban_parse_span(const char *text, uint64_t *out_ns, const char **reason)
 
 	if (err)
 		return err;
-	if (!span || span > SPAN_MAX_NS) {
+	if (!span || span > EB_BAN_SPAN_MAX_NS) {
 		*reason = "is no time to ban for; from 1ms to 100 years, or leave it out for a ban without end";
 		return -EINVAL;
 	}

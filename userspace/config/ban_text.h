@@ -8,6 +8,8 @@
 
 #include "edgebucket.h"
 
+#define EB_BAN_SPAN_MAX_NS (100ULL * 365 * 24 * 3600 * 1000000000ULL) /* of a ban that ends */
+
 /* A duration of more than 0, or at most a hundred years. Returns 0, or -EINVAL with *reason made to follow the quoted
  * text. */
 int eb_ban_parse_span(const char *text, uint64_t *out_ns, const char **reason);

@@ -50,8 +50,15 @@ struct sweep {
 	struct removal removal;
 };
 
+struct eb_ban_walk {
+	const struct eb_bans *bans;
+	struct walk walk;
+};
+
 struct eb_bans {
 	int fd[FAMILIES];
+	void (*changed)(const struct eb_prefix *prefix, void *arg); /* can be NULL */
+	void *changed_arg;
 	struct eb_state *state; /* NULL unless writable */
 	size_t state_length;
 	uint64_t *bits;
@@ -194,9 +201,21 @@ bool eb_bans_find(const struct eb_bans *bans, const struct eb_prefix *prefix, ui
 	return false;
 }
 
-static bool find_exact(const struct eb_bans *bans, const struct eb_prefix *prefix, struct eb_ban_view *out)
+bool eb_bans_get(const struct eb_bans *bans, const struct eb_prefix *prefix, struct eb_ban_view *out)
 {
 	return find_entry(bans, prefix, out) && out->ban.len == prefix->len;
+}
+
+void eb_bans_watch(struct eb_bans *bans, void (*changed)(const struct eb_prefix *prefix, void *arg), void *arg)
+{
+	bans->changed = changed;
+	bans->changed_arg = arg;
+}
+
+static void tell_change(const struct eb_bans *bans, const struct eb_prefix *prefix)
+{
+	if (bans->changed)
+		bans->changed(prefix, bans->changed_arg);
 }
 
 static void count_entry(struct eb_bans *bans, const struct eb_ban_view *view, int by)
@@ -218,8 +237,10 @@ static int remove_entry(struct eb_bans *bans, const struct eb_ban_view *view)
 
 	make_key(&view->prefix, &key);
 	err = bpf_map_delete_elem(bans->fd[index_of(view->prefix.family)], &key);
-	if (!err)
+	if (!err) {
 		count_entry(bans, view, -1);
+		tell_change(bans, &view->prefix);
+	}
 	return err == -ENOENT ? 0 : err;
 }
 
@@ -307,6 +328,41 @@ int eb_bans_each(const struct eb_bans *bans, int (*visit)(const struct eb_ban_vi
 	} while (!err && count);
 	walk_done(&walk);
 	return err;
+}
+
+int eb_ban_walk_new(const struct eb_bans *bans, struct eb_ban_walk **out)
+{
+	struct eb_ban_walk *walk = calloc(1, sizeof(*walk));
+
+	if (!walk)
+		return -ENOMEM;
+	walk->bans = bans;
+	if (walk_init(&walk->walk)) {
+		free(walk);
+		return -ENOMEM;
+	}
+	*out = walk;
+	return 0;
+}
+
+int eb_ban_walk_next(struct eb_ban_walk *walk, void (*visit)(const struct eb_ban_view *view, void *arg), void *arg)
+{
+	struct eb_ban_view view;
+	uint32_t count;
+	int family, err = walk_next(walk->bans, &walk->walk, &family, &count);
+
+	for (uint32_t i = 0; !err && i < count; i++) {
+		walk_view(&walk->walk, family, i, &view);
+		visit(&view, arg);
+	}
+	return err ? err : count != 0;
+}
+
+void eb_ban_walk_free(struct eb_ban_walk *walk)
+{
+	if (walk)
+		walk_done(&walk->walk);
+	free(walk);
 }
 
 /* ---- opening ---- */
@@ -467,7 +523,7 @@ static int add_one(struct eb_bans *bans, const struct eb_ban_order *order, uint6
 		},
 	};
 	struct eb_ban_view before;
-	bool is_known = find_exact(bans, &order->prefix, &before);
+	bool is_known = eb_bans_get(bans, &order->prefix, &before);
 	int err;
 
 	if (!is_known && eb_bans_count(bans) >= max)
@@ -482,6 +538,7 @@ static int add_one(struct eb_bans *bans, const struct eb_ban_order *order, uint6
 	if (is_known)
 		count_entry(bans, &before, -1);
 	count_entry(bans, &view, 1);
+	tell_change(bans, &view.prefix);
 	return 0;
 }
 
@@ -512,7 +569,7 @@ static int remove_noted(struct eb_bans *bans, const struct removal *removal, siz
 	int err = 0;
 
 	for (size_t i = 0; !err && i < removal->count; i++) {
-		if (!find_exact(bans, &removal->items[i], &view))
+		if (!eb_bans_get(bans, &removal->items[i], &view))
 			continue;
 		err = remove_entry(bans, &view);
 		if (!err && removed)
@@ -618,7 +675,7 @@ static int note_own(struct eb_bans *bans, struct lift *lift)
 	int err = 0;
 
 	for (size_t i = 0; !err && i < lift->count; i++)
-		if (find_exact(bans, &lift->sorted[i], &view)) {
+		if (eb_bans_get(bans, &lift->sorted[i], &view)) {
 			lift->in_force += eb_ban_holds(&view.ban, lift->now_ns);
 			err = note_removal(&lift->removal, &view.prefix);
 		}
@@ -744,7 +801,7 @@ static int sweep_end(struct eb_bans *bans)
 	int err = 0;
 
 	for (size_t i = 0; !err && i < sweep->removal.count; i++)
-		if (find_exact(bans, &sweep->removal.items[i], &view) && is_over(bans, &view, now_ns))
+		if (eb_bans_get(bans, &sweep->removal.items[i], &view) && is_over(bans, &view, now_ns))
 			err = remove_entry(bans, &view);
 	if (!err) {
 		replace_bits(bans, sweep->bits);

@@ -40,6 +40,9 @@ int eb_bans_open(const struct eb_maps *maps, bool writable, struct eb_bans **out
 /* Accepts NULL. */
 void eb_bans_close(struct eb_bans *bans);
 
+/* Calls `changed` for each prefix whose entry is added, replaced or removed from here on. */
+void eb_bans_watch(struct eb_bans *bans, void (*changed)(const struct eb_prefix *prefix, void *arg), void *arg);
+
 /* How many entries there are, holes and those that ran out included. */
 size_t eb_bans_count(const struct eb_bans *bans);
 
@@ -72,6 +75,17 @@ bool eb_bans_is_sweeping(const struct eb_bans *bans);
 /* Visits every entry, of IPv4 first, in no order, also those that ran out. A change meanwhile can show one twice or not
  * at all. Ends when `visit` returns other than 0, and returns that, 0 or negative errno. */
 int eb_bans_each(const struct eb_bans *bans, int (*visit)(const struct eb_ban_view *view, void *arg), void *arg);
+
+/* The same in parts of some thousand entries. eb_ban_walk_next() visits a part; it returns 1 while there are more, 0 at
+ * the end, or negative errno. eb_ban_walk_free() accepts NULL. */
+struct eb_ban_walk; /* opaque */
+
+int eb_ban_walk_new(const struct eb_bans *bans, struct eb_ban_walk **out);
+int eb_ban_walk_next(struct eb_ban_walk *walk, void (*visit)(const struct eb_ban_view *view, void *arg), void *arg);
+void eb_ban_walk_free(struct eb_ban_walk *walk);
+
+/* The entry of exactly this prefix, also a hole, or one that ran out. False when there is none. */
+bool eb_bans_get(const struct eb_bans *bans, const struct eb_prefix *prefix, struct eb_ban_view *out);
 
 /* Whether an entry bans at a time. */
 bool eb_ban_holds(const struct eb_ban *ban, uint64_t now_ns);

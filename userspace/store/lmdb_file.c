@@ -482,10 +482,11 @@ int eb_lmdb_file_fail(struct eb_lmdb_file *file, int err, char *text, size_t siz
 	return err == MDB_MAP_FULL ? -ENOSPC : err > 0 ? -err : -EIO;
 }
 
-int eb_lmdb_file_new(const char *state_dir, size_t max_bytes, bool read_only, struct eb_lmdb_file **out)
+int eb_lmdb_file_new(const char *state_dir, const char *name, size_t max_bytes, bool read_only,
+		     struct eb_lmdb_file **out)
 {
 	struct eb_lmdb_file *file = calloc(1, sizeof(*file));
-	size_t page = sysconf(_SC_PAGESIZE), size = strlen(state_dir) + sizeof("/buckets.mdb");
+	size_t page = sysconf(_SC_PAGESIZE), size = strlen(state_dir) + strlen(name) + sizeof("/");
 
 	if (!file)
 		return -ENOMEM;
@@ -497,7 +498,7 @@ int eb_lmdb_file_new(const char *state_dir, size_t max_bytes, bool read_only, st
 		eb_lmdb_file_free(file);
 		return -ENOMEM;
 	}
-	snprintf(file->path, size, "%s/buckets.mdb", state_dir);
+	snprintf(file->path, size, "%s/%s", state_dir, name);
 	*out = file;
 	return 0;
 }

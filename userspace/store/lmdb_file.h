@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * The file buckets.mdb: owns the LMDB environment and the contents of its two databases, `buckets` and `meta`.
+ * The file buckets.mdb or bans.mdb: owns the LMDB environment and the contents of its two databases, `buckets` and `meta`.
  *
  * All functions except eb_lmdb_file_new() and those on chunks block; only the thread of store_lmdb.c may call them. An
  * error that they return is 0, errno, or an error of LMDB; eb_lmdb_file_fail() explains it.
@@ -16,12 +16,13 @@
 
 struct eb_lmdb_file; /* opaque */
 
-/* Creates an object for the file in the directory `state_dir`, of at most `max_bytes`. Does not open the file yet.
- * Returns 0 or -ENOMEM. */
-int eb_lmdb_file_new(const char *state_dir, size_t max_bytes, bool read_only, struct eb_lmdb_file **out);
+/* Creates an object for the file `name` in the directory `state_dir`, of at most `max_bytes`. Does not open the file
+ * yet. Returns 0 or -ENOMEM. */
+int eb_lmdb_file_new(const char *state_dir, const char *name, size_t max_bytes, bool read_only,
+		     struct eb_lmdb_file **out);
 
 /* Opens the file, unless it is open and was not replaced since. Creates the directory if it does not exist, and renames
- * a damaged file to buckets.mdb.damaged; does neither if it is read-only. */
+ * a damaged file to buckets.mdb.damaged or bans.mdb.damaged; does neither if it is read-only. */
 int eb_lmdb_file_open(struct eb_lmdb_file *file);
 bool eb_lmdb_file_is_open(const struct eb_lmdb_file *file);
 void eb_lmdb_file_close(struct eb_lmdb_file *file);

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Where buckets are kept outside the maps: Redis, or an LMDB environment on disk, behind one interface.
+ * Where buckets or bans are kept outside the maps: Redis, or an LMDB environment on disk, behind one interface.
  *
- * The interface is asynchronous: the event loop delivers results, and no function blocks. record.h formats and parses
- * fields and values; a store does not interpret them. The mirror writes; the restore and the command line read.
+ * The interface is asynchronous: the event loop delivers results, and no function blocks. record.h and ban_record.h
+ * format and parse fields and values; a store does not interpret them. The mirror writes; the restore and the command line read.
  */
 #ifndef EB_STORE_H
 #define EB_STORE_H
@@ -19,7 +19,7 @@
  * server. */
 #define EB_STORE_BATCH_ITEMS 128
 #define EB_STORE_FIELD_MAX 128 /* including the NUL; the longest field has 32 + 1 + 43 bytes */
-#define EB_STORE_VALUE_MAX 64
+#define EB_STORE_VALUE_MAX 96 /* including the NUL; that of a ban has up to 20 + 1 + 12 + 1 + 40 bytes */
 
 /* The version of fields and values. Records of another version are not restored. */
 #define EB_STORE_SCHEMA 1
@@ -124,12 +124,16 @@ void eb_store_free(struct eb_store *store);
 
 /* The backends. `events` is copied. */
 
+/* Each has its own keys in Redis and its own connections, its own file on disk. */
+enum eb_store_content { EB_STORE_BUCKETS, EB_STORE_BANS };
+
 struct eb_redis_config;
 struct eb_redis_limits;
 
 /* `node` is the identity of this node; "" if it has none. `limits` can be NULL. Otherwise as eb_redis_new(). */
 int eb_store_redis_new(sd_event *event, const struct eb_redis_config *config, const struct eb_redis_limits *limits,
-		       const char *node, const struct eb_store_events *events, struct eb_store **out);
+		       const char *node, enum eb_store_content content, const struct eb_store_events *events,
+		       struct eb_store **out);
 
 /*
  * An environment of at most `max_bytes` in the directory `state_dir`, which is created if it does not exist. A thread
@@ -137,6 +141,6 @@ int eb_store_redis_new(sd_event *event, const struct eb_redis_config *config, co
  * command line uses `read_only`. Returns 0 or negative errno.
  */
 int eb_store_lmdb_new(sd_event *event, const char *state_dir, size_t max_bytes, bool read_only,
-		      const struct eb_store_events *events, struct eb_store **out);
+		      enum eb_store_content content, const struct eb_store_events *events, struct eb_store **out);
 
 #endif

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Buckets in an LMDB environment, the file buckets.mdb.
+ * Buckets or bans in an LMDB environment, the file buckets.mdb or bans.mdb.
  *
  * A commit waits for the disk, which may take seconds: a thread of its own does all work on the file (lmdb_file.h), job
  * by job, and the loop only hands over and takes back.
@@ -519,7 +519,7 @@ static int start(struct store_lmdb *store, sd_event *event)
 }
 
 int eb_store_lmdb_new(sd_event *event, const char *state_dir, size_t max_bytes, bool read_only,
-		      const struct eb_store_events *events, struct eb_store **out)
+		      enum eb_store_content content, const struct eb_store_events *events, struct eb_store **out)
 {
 	struct store_lmdb *store = calloc(1, sizeof(*store));
 	int err;
@@ -533,7 +533,8 @@ int eb_store_lmdb_new(sd_event *event, const char *state_dir, size_t max_bytes, 
 	pthread_cond_init(&store->wake, NULL);
 	queue_init(&store->todo);
 	queue_init(&store->done);
-	err = eb_lmdb_file_new(state_dir, max_bytes, read_only, &store->file);
+	err = eb_lmdb_file_new(state_dir, content == EB_STORE_BANS ? "bans.mdb" : "buckets.mdb", max_bytes, read_only,
+			       &store->file);
 	if (err)
 		goto out;
 	err = start(store, event);

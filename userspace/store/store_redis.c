@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Buckets in Redis: one hash of fields, one of meta data. HSET of many fields a command, many commands under way.
+ * Buckets or bans in Redis: one hash of fields, one of meta data. HSET of many fields a command, many commands under way.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -550,21 +550,24 @@ static void on_writable(void *arg)
 	tell_writable(arg);
 }
 
-static int name_keys(struct store_redis *store, const char *key, const char *node)
+static int name_keys(struct store_redis *store, const char *key, const char *node, enum eb_store_content content)
 {
-	size_t size = strlen(key) + strlen(node) + sizeof(":{}:meta");
+	size_t size = strlen(key) + strlen(node) + sizeof(":{}:bans:meta");
 
 	store->key = malloc(size);
 	store->meta_key = malloc(size);
 	if (!store->key || !store->meta_key)
 		return -ENOMEM;
 	snprintf(store->key, size, *node ? "%s:{%s}" : "%s", key, node);
+	if (content == EB_STORE_BANS)
+		strcat(store->key, ":bans");
 	snprintf(store->meta_key, size, "%s:meta", store->key);
 	return 0;
 }
 
 int eb_store_redis_new(sd_event *event, const struct eb_redis_config *config, const struct eb_redis_limits *limits,
-		       const char *node, const struct eb_store_events *events, struct eb_store **out)
+		       const char *node, enum eb_store_content content, const struct eb_store_events *events,
+		       struct eb_store **out)
 {
 	struct store_redis *store = calloc(1, sizeof(*store));
 	struct eb_redis_events redis_events = {
@@ -580,7 +583,7 @@ int eb_store_redis_new(sd_event *event, const struct eb_redis_config *config, co
 		return -ENOMEM;
 	eb_store_init(&store->base, &ops, events);
 	store->scan_count = SCAN_COUNT;
-	err = name_keys(store, config->key, node);
+	err = name_keys(store, config->key, node, content);
 	keys[0] = store->key;
 	keys[1] = store->meta_key;
 	if (!err)
