@@ -4,8 +4,8 @@
  * plus `shift`. It never goes back. It never goes ahead of what a node expects, who knows how long ago it heard of it,
  * unless another node heard of a later time: so a server whose clock is an hour off, or is set, changes no debt.
  *
- * Lua's numbers are exact up to 2^53; times since the epoch reach that in 2255. A value that is no time, or a debt of
- * more than 52 days, which no node can tell, counts as a full bucket.
+ * Lua's numbers are exact up to 2^53; times since the epoch reach half of that in 2112. A value that is no time, or a
+ * debt of more than 52 days, which no node can tell, counts as a full bucket.
  */
 #ifndef EB_EXCHANGE_SCRIPTS_H
 #define EB_EXCHANGE_SCRIPTS_H
@@ -19,10 +19,10 @@
  * Each call also looks at some other fields, more than it adds, and removes those that are full.
  */
 static const char eb_exchange_script[] =
-	"local MAX, DEBT_MAX = 4503599627370496, 4503599627370\n"
+	"local TIME_MAX, DEBT_MAX = 4503599627370496, 4503599627370\n"
 	"local function number(text)\n"
 	"  local n = tonumber(text)\n"
-	"  return n and n >= 0 and n <= MAX and math.floor(n) or 0\n"
+	"  return n and n >= 0 and n <= 2 * TIME_MAX and math.floor(n) or 0\n"
 	"end\n"
 	"local clock = redis.call('TIME')\n"
 	"local hash, batch, most = KEYS[1], number(ARGV[1]), number(ARGV[3])\n"
@@ -33,7 +33,8 @@ static const char eb_exchange_script[] =
 	"local had = redis.call(unpack(get))\n"
 	"local real, last = clock[1] * 1000000 + clock[2], number(had[1])\n"
 	"local shift = tonumber(had[2] or '') or 0\n"
-	"if not (shift >= -MAX and shift <= MAX) then shift = 0 end\n"
+	"if not (shift >= -TIME_MAX and shift <= TIME_MAX) then shift = 0 end\n"
+	"if last > TIME_MAX then last = 0 end\n"
 	"local now = math.max(real + math.floor(shift), last)\n"
 	"if most > 0 then now = math.min(now, math.max(most, last)) end\n"
 	"local reply, set, longest, new = {1, now}, {}, now, 0\n"
