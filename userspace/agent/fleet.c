@@ -46,6 +46,7 @@ struct eb_fleet {
 
 	uint64_t covered_ns; /* CLOCK_MONOTONIC: what was charged before it has been sent / answered */
 	uint64_t settled_ns;
+	uint64_t ticks_unsettled; /* since settled_ns: an agent that stood still has lost nobody */
 	bool is_lost, is_down_logged, is_refused_logged;
 
 	/* The nodes. */
@@ -95,6 +96,7 @@ static void make_item(const struct eb_fleet *fleet, const struct eb_bucket_view 
 	memcpy(record.source.addr, view->source.addr, sizeof(record.source.addr));
 	*out = (struct eb_exchange_item){
 		.source = view->source, .of_bytes = visit->of_bytes, .full_at = visit->full_at,
+		.told = visit->told,
 	};
 	eb_exchange_field(&record, view->source.rule_id, visit->of_bytes, out->field);
 }
@@ -106,7 +108,7 @@ static void tell_since(struct eb_fleet *fleet, unsigned int lane, struct eb_exch
 	item->amount_us = to_us(eb_spent_since(visit->spent, *visit->told));
 	if (!item->amount_us)
 		return;
-	if (eb_exchange_add(fleet->exchange, lane, item, false)) {
+	if (eb_exchange_add(fleet->exchange, lane, item, false, fleet->covered_ns / 1000)) {
 		fleet->is_partial = true;
 		return;
 	}
@@ -114,16 +116,19 @@ static void tell_since(struct eb_fleet *fleet, unsigned int lane, struct eb_exch
 	fleet->found++;
 }
 
-/* False when it has to wait. */
+/* What the fleet knew of the bucket when this node heard of it last; what was charged since follows with the next walk.
+ * False when it has to wait. */
 static bool tell_view(struct eb_fleet *fleet, unsigned int lane, struct eb_exchange_item *item,
 		      const struct limit_visit *visit)
 {
-	item->amount_us = to_us(eb_gcra_debt(visit->full_at, fleet->now));
-	if (item->amount_us && eb_exchange_add(fleet->exchange, lane, item, true)) {
+	uint64_t debt = eb_gcra_debt(visit->full_at, fleet->now), since = eb_spent_since(visit->spent, *visit->told);
+
+	item->amount_us = to_us(eb_gcra_debt_after(debt, since));
+	if (item->amount_us && eb_exchange_add(fleet->exchange, lane, item, true, fleet->covered_ns / 1000)) {
 		fleet->waits = true;
 		return false;
 	}
-	*visit->told = visit->spent;
+	fleet->is_partial |= since != 0;
 	fleet->views += item->amount_us != 0;
 	return true;
 }
@@ -149,10 +154,10 @@ static bool visit_limit(struct eb_fleet *fleet, const struct eb_bucket_view *vie
 
 	if (!visit->limit->mult)
 		return true;
-	if (fleet->is_lost && fleet->config.on_lost == EB_ON_LOST_SHARE && visit->seen)
-		charge_for_others(fleet, &view->source, visit);
 	if (!eb_exchange_is_up(fleet->exchange)) {
 		fleet->is_partial = true;
+		if (fleet->is_lost && fleet->config.on_lost == EB_ON_LOST_SHARE && visit->seen)
+			charge_for_others(fleet, &view->source, visit);
 		return true;
 	}
 	make_item(fleet, view, rule, index, visit, &item);
@@ -230,6 +235,7 @@ static void settle(struct eb_fleet *fleet)
 	if (fleet->walking || !eb_exchange_is_up(fleet->exchange) || !eb_exchange_are_all_free(fleet->exchange))
 		return;
 	fleet->settled_ns = fleet->covered_ns;
+	fleet->ticks_unsettled = 0;
 	if (fleet->is_partial)
 		begin_walk(fleet);
 }
@@ -301,10 +307,13 @@ static void on_answered(unsigned int lane, const struct eb_exchange_item *items,
 	settle(fleet);
 }
 
-static void on_wants_views(unsigned int lane, void *arg)
+static void on_wants_views(unsigned int lane, const struct eb_exchange_item *items, unsigned int count, void *arg)
 {
 	struct eb_fleet *fleet = arg;
 
+	for (unsigned int i = 0; i < count; i++)
+		*items[i].told -= items[i].amount_us * TICKS_PER_US;
+	fleet->is_partial = true;
 	fleet->telling[lane] = WANTS_VIEWS;
 	settle(fleet);
 }
@@ -316,7 +325,7 @@ static void on_refused(const char *text, void *arg)
 	fleet->refused++;
 	if (!fleet->is_refused_logged)
 		eb_warning("redis refused to share buckets, trying again", eb_str("fleet", fleet->config.name),
-			   eb_str("error", text), eb_str("hint", "see the ACL in docs/redis.md"));
+			   eb_str("error", text), eb_str("hint", "see the ACL in docs/operations.md"));
 	fleet->is_refused_logged = true;
 }
 
@@ -359,7 +368,7 @@ static void on_nodes(int error, const char *text, const struct eb_exchange_nodes
 	struct eb_exchange_node *copy = error ? NULL : calloc(nodes->count + 1, sizeof(*copy));
 	bool has_namesake = false;
 
-	if (error)
+	if (error && error != -ENOTCONN)
 		on_refused(text, fleet);
 	if (!copy)
 		return;
@@ -410,7 +419,7 @@ static const char *on_lost_name(const struct eb_fleet *fleet)
 
 static void look_whether_lost(struct eb_fleet *fleet)
 {
-	bool is_lost = lag_ns(fleet) > fleet->config.lost_after_ns;
+	bool is_lost = ++fleet->ticks_unsettled * fleet->config.tick_ns > fleet->config.lost_after_ns;
 
 	if (is_lost && !fleet->is_lost)
 		eb_error("the fleet is lost", eb_str("fleet", fleet->config.name), eb_num("nodes", fleet->alive),

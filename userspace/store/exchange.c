@@ -32,6 +32,7 @@ struct lane {
 	enum lane_state state;
 	uint64_t number; /* of the batch that has one, or had */
 	bool is_numbered, is_view;
+	uint64_t since_us; /* CLOCK_MONOTONIC: when the amounts of the batch began to come together */
 	struct eb_exchange_item *items;
 	unsigned int count, size;
 	uint64_t server_us, heard_us; /* the lane's time when it was heard of last, CLOCK_MONOTONIC then; 0: never */
@@ -114,7 +115,7 @@ static int grow(struct lane *lane)
 static int send_lane(struct lane *lane, bool whole);
 
 int eb_exchange_add(struct eb_exchange *exchange, unsigned int lane_index, const struct eb_exchange_item *item,
-		    bool is_view)
+		    bool is_view, uint64_t since_us)
 {
 	struct lane *lane = &exchange->lanes[lane_index];
 	int err;
@@ -127,6 +128,7 @@ int eb_exchange_add(struct eb_exchange *exchange, unsigned int lane_index, const
 	exchange->busy += lane->state == LANE_FREE;
 	lane->state = LANE_FILLING;
 	lane->is_view = is_view;
+	lane->since_us = since_us;
 	lane->items[lane->count++] = *item;
 	if (lane->count == EB_EXCHANGE_ITEMS)
 		(void)send_lane(lane, false); /* or later, with the others */
@@ -150,8 +152,9 @@ static bool is_answer(const struct eb_redis_reply *reply, size_t count)
 
 static bool is_refusal(const struct eb_redis_reply *reply)
 {
-	return reply && reply->type == EB_REDIS_ARRAY && reply->count == 1 &&
-	       reply->items[0].type == EB_REDIS_INTEGER && reply->items[0].integer == 0;
+	return reply && reply->type == EB_REDIS_ARRAY && reply->count == 2 &&
+	       reply->items[0].type == EB_REDIS_INTEGER && reply->items[0].integer == 0 &&
+	       reply->items[1].type == EB_REDIS_INTEGER && reply->items[1].integer >= 0;
 }
 
 static void take_answer(struct lane *lane, const struct eb_redis_reply *reply)
@@ -167,6 +170,17 @@ static void take_answer(struct lane *lane, const struct eb_redis_reply *reply)
 	exchange->events.answered(lane - exchange->lanes, lane->items, count, exchange->events.arg);
 }
 
+/* The server knows another number than that of the batch before: it lost what came since. */
+static void take_refusal(struct lane *lane, const struct eb_redis_reply *reply)
+{
+	struct eb_exchange *exchange = lane->exchange;
+	unsigned int count = lane->count;
+
+	lane->number = reply->items[1].integer;
+	free_lane(lane);
+	exchange->events.wants_views(lane - exchange->lanes, lane->items, count, exchange->events.arg);
+}
+
 static void on_batch(const struct eb_redis_result *result, void *arg)
 {
 	struct lane *lane = arg;
@@ -177,37 +191,41 @@ static void on_batch(const struct eb_redis_result *result, void *arg)
 	lane->state = LANE_DOUBTFUL;
 	if (eb_script_is_unknown(result) && send_lane(lane, true) == 0)
 		return;
-	if (!result->error && is_answer(result->reply, lane->count)) {
+	if (!result->error && is_refusal(result->reply))
+		take_refusal(lane, result->reply);
+	else if (!result->error && is_answer(result->reply, lane->count))
 		take_answer(lane, result->reply);
-	} else if (!result->error && is_refusal(result->reply)) {
-		free_lane(lane);
-		exchange->events.wants_views(lane - exchange->lanes, exchange->events.arg);
-	} else if (result->reply) {
+	else if (result->reply)
 		exchange->events.refused(result->error ? result->text : "the answer to a batch is malformed",
 					 exchange->events.arg);
-	}
 }
 
-/* The latest time that it can be there. */
-static uint64_t latest(const struct lane *lane)
+/* The earliest and the latest time that it can be there when a batch arrives that is sent now; 0 where that is not
+ * known. */
+static void expect_time(const struct lane *lane, uint64_t *least, uint64_t *most)
 {
 	uint64_t since = eb_monotonic_us() - lane->heard_us;
 
-	return lane->server_us ? lane->server_us + since + since / DRIFT_SHARE + SLACK_US : 0;
+	*least = lane->server_us ? lane->server_us + since - since / DRIFT_SHARE : 0;
+	*most = lane->server_us ? lane->server_us + since + since / DRIFT_SHARE + SLACK_US : 0;
 }
 
 struct batch_text {
-	const char *argv[8 + 2 * EB_EXCHANGE_ITEMS];
-	char number[21], latest[21], amounts[EB_EXCHANGE_ITEMS][21];
+	const char *argv[10 + 2 * EB_EXCHANGE_ITEMS];
+	char number[21], least[21], most[21], age[21], amounts[EB_EXCHANGE_ITEMS][21];
 };
 
 static int format_batch(const struct lane *lane, bool whole, struct batch_text *text)
 {
 	const struct eb_script *script = &lane->exchange->script;
+	uint64_t least, most;
 	int argc = 0;
 
+	expect_time(lane, &least, &most);
 	snprintf(text->number, sizeof(text->number), "%" PRIu64, lane->number);
-	snprintf(text->latest, sizeof(text->latest), "%" PRIu64, latest(lane));
+	snprintf(text->least, sizeof(text->least), "%" PRIu64, least);
+	snprintf(text->most, sizeof(text->most), "%" PRIu64, most);
+	snprintf(text->age, sizeof(text->age), "%" PRIu64, eb_monotonic_us() - lane->since_us);
 	text->argv[argc++] = whole ? "EVAL" : "EVALSHA";
 	text->argv[argc++] = whole ? script->text : script->sha;
 	text->argv[argc++] = "2";
@@ -215,7 +233,9 @@ static int format_batch(const struct lane *lane, bool whole, struct batch_text *
 	text->argv[argc++] = lane->number_key;
 	text->argv[argc++] = text->number;
 	text->argv[argc++] = lane->is_view ? "view" : "add";
-	text->argv[argc++] = text->latest;
+	text->argv[argc++] = text->least;
+	text->argv[argc++] = text->most;
+	text->argv[argc++] = text->age;
 	for (unsigned int i = 0; i < lane->count; i++) {
 		snprintf(text->amounts[i], sizeof(text->amounts[i]), "%" PRIu64, lane->items[i].amount_us);
 		text->argv[argc++] = lane->items[i].field;
@@ -312,7 +332,7 @@ static void on_beat(const struct eb_redis_result *result, void *arg)
 		return;
 	if (!exchange->freed) {
 		exchange->beat = NULL;
-		err = result->error ? -EIO : read_nodes(result->reply, &nodes);
+		err = !result->reply ? -ENOTCONN : result->error ? -EIO : read_nodes(result->reply, &nodes);
 		beat->done(err, result->error ? result->text : "the list of nodes is malformed", &nodes, beat->arg);
 	}
 	free(nodes.list);

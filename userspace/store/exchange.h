@@ -8,8 +8,8 @@
  * batch has a number. One without an answer is sent again, with the same number, and the script adds what it says once.
  *
  * A server that lost writes, as in a failover, does not know the number before, and refuses. Then, and at first, a lane
- * wants views: not what was admitted since, but the whole debts of its buckets as this node knows them; the server
- * takes the later of its time and that.
+ * wants views: the debts of its buckets as this node heard of them last; the server takes the later of its time and
+ * that. What was charged since follows.
  *
  * Nothing blocks. The agent uses it.
  */
@@ -37,6 +37,7 @@ struct eb_exchange_item {
 	struct eb_source source;
 	bool of_bytes;
 	uint64_t full_at; /* here, when the item was made; ticks */
+	__u64 *told;      /* the caller's */
 	uint64_t debt_us; /* the answer, rounded up */
 };
 
@@ -45,8 +46,8 @@ struct eb_exchange_events {
 	void (*down)(const char *text, void *arg); /* called again for each failed attempt */
 	/* The server took a batch. The next one of the lane can be filled after this call, not in it. */
 	void (*answered)(unsigned int lane, const struct eb_exchange_item *items, unsigned int count, void *arg);
-	/* The server lost what it knew of the lane, and took nothing: views are wanted. */
-	void (*wants_views)(unsigned int lane, void *arg);
+	/* The server lost what it was told of the lane, and did not take these: views are wanted, and these once more. */
+	void (*wants_views)(unsigned int lane, const struct eb_exchange_item *items, unsigned int count, void *arg);
 	/* The server refused a batch, or answered nonsense; it is sent again with the next eb_exchange_send(). */
 	void (*refused)(const char *text, void *arg);
 	void *arg;
@@ -71,10 +72,11 @@ unsigned int eb_exchange_lane(const char *field);
 bool eb_exchange_is_free(const struct eb_exchange *exchange, unsigned int lane);
 bool eb_exchange_are_all_free(const struct eb_exchange *exchange);
 
-/* Adds to the batch of a lane, which has only views or none; no field twice. Returns 0; -EAGAIN where the lane is busy
+/* Adds to the batch of a lane, which has only views or none; no field twice. `since_us` (CLOCK_MONOTONIC), the same for
+ * the whole batch, is when the amounts began to come together. Returns 0; -EAGAIN where the lane is busy
  * or the batch is full, or -ENOMEM. */
 int eb_exchange_add(struct eb_exchange *exchange, unsigned int lane_index, const struct eb_exchange_item *item,
-		    bool is_view);
+		    bool is_view, uint64_t since_us);
 
 /* Sends all batches that were filled, or have no answer. */
 void eb_exchange_send(struct eb_exchange *exchange);

@@ -1,0 +1,121 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-only
+# What faults do to a fleet: packets are limited, the bound holds, and afterwards nothing was forgotten or counted twice
+# that docs/fleet.md does not say.
+# shellcheck source=../lib/fleet.sh
+. "$(dirname "$0")/../lib/fleet.sh"
+
+lane() { redis --raw eval "for _, key in ipairs(redis.call('KEYS', 'token_bucket_fallback:fleet:{edge:??}')) do
+	for _, field in ipairs(redis.call('HKEYS', key)) do
+		if string.find(field, '|$1/', 1, true) then return key end end end" 0; }
+
+# both SOURCE: on both nodes, until the given command has ended.
+both() {
+	local source=$1
+	shift
+	on_each_node eval "fire \$node $source -r 4000"
+	"$@"
+	cease_fire
+	below_bound "$source"
+}
+
+# hardly_more SOURCE: since the mark, no more passed than has been counted, but for what the nodes admit in two ticks.
+hardly_more() {
+	local before=$passed_by full=$full_by
+	below_bound "$1"
+	mark "$1"
+	say "$1: passed $((passed_by - before)), for $(jq -n "$full_by - $full") s"
+	within "passed of $1" 0 "$rate * ($full_by - $full) + 2 * $nodes * $rate * 0.1" $((passed_by - before))
+}
+
+is_lost() { on_each_node eval '[ "$(fleet .lost)" = true ] || return 1'; }
+is_found() { on_each_node eval '[ "$(fleet .lost)" = false ] && [ "$(fleet .up)" = true ] || return 1'; }
+
+hang() {
+	local before began
+	kill -STOP "$redis_pid"
+	until_true "the fleet to be lost" is_lost
+	began=$(mono)
+	before=$(passed_all 10.8.0.1)
+	sleep 2
+	# Each has half of it, and not all.
+	within "passed while the fleet is lost" 0 "200 + 1.3 * $rate * ($(mono) - $began)" \
+		$(($(passed_all 10.8.0.1) - before))
+	kill -CONT "$redis_pid"
+	until_true "the fleet to be back" is_found
+}
+
+make_fleet 2
+fleet_rules | fleet_config
+start_fleet
+
+# A Redis that hangs.
+spend 10.8.0.1
+both 10.8.0.1 hang
+exactly 10.8.0.1
+
+# One node is cut off for a while; then an agent stands still.
+cut_off() { cut 1 && sleep 2 && mend 1; }
+both 10.8.0.1 cut_off
+exactly 10.8.0.1
+suspended() { kill -STOP "${agents[2]}" && sleep 2 && kill -CONT "${agents[2]}"; }
+both 10.8.0.1 suspended
+exactly 10.8.0.1
+
+# A server without what was written, as after a failover that lost it: the nodes say what they know.
+lose_all() {
+	kill_redis
+	start_fleet_redis
+	until_true "the fleet to be back" is_found
+	until_true "the nodes to say what they know" eval '[ -n "$(shared_full 10.8.0.1)" ]'
+}
+both 10.8.0.1 lose_all
+hardly_more 10.8.0.1
+both 10.8.0.1 sleep 1
+exactly 10.8.0.1
+
+# A server whose clock is an hour behind, and one whose clock is two hours ahead of that.
+key=$(lane 10.8.0.1)
+for hour in -3600000000 7200000000; do
+	redis hincrby "$key" shift $hour > /dev/null
+	both 10.8.0.1 sleep 1
+	exactly 10.8.0.1
+done
+
+# What others left in the keys.
+for value in "hset $key cursor x" "hset $key time -1" "del $key:$(fleet .incarnation)"; do
+	# shellcheck disable=SC2086 # words
+	redis $value > /dev/null
+	both 10.8.0.1 sleep 0.5
+done
+redis rename "$key" away > /dev/null
+redis set "$key" nonsense > /dev/null
+both 10.8.0.1 sleep 1
+redis rename away "$key" > /dev/null
+exactly 10.8.0.1
+
+# An agent that is killed: the node goes on with what it knows, and the next agent tells it.
+kill_one() {
+	use_node 1
+	kill_agent
+	sleep 0.5
+	start_node
+	until_true "the node to be back" shares 2
+}
+both 10.8.0.1 kill_one
+below_bound 10.8.0.1
+mark 10.8.0.1
+both 10.8.0.1 sleep 1
+exactly 10.8.0.1
+
+# Two nodes with one name.
+use_node 2
+stop_node
+node_name=node1 write_node_config
+start_node
+until_true "the other of the same name to be noticed" eval '[ "$(fleet .namesake)" = true ]'
+mark 10.8.0.1
+both 10.8.0.1 sleep 2
+exactly 10.8.0.1
+
+on_each_node stop_node
