@@ -10,31 +10,10 @@
 #include "chain.h"
 #include "charge.h"
 #include "classify.h"
+#include "frame.h"
 #include "maps.h"
 #include "parse.h"
 #include "verdict.h"
-
-/* Multi-buffer frames need Linux 5.18; the agent clears this on older kernels, where no frame has a second buffer. */
-const volatile bool multi_buffer = true;
-
-/* Frames begin with an Ethernet header. The agent clears this for devices where they begin with IP: a program of their
- * own, so that the others pay nothing for it. */
-const volatile bool ethernet = true;
-
-/* Ethernet with two VLAN tags, PPPoE, and IPv4 with all options: where extension headers begin at the latest. */
-#define MAX_HEADERS (14 + EB_VLAN_TAGS * 4 + 8 + 60)
-
-/* Drivers fill the first buffer, which is never shorter than this, before they begin a second one. Asking for the
- * length of every frame would cost small ones a tenth of their time. Those that split frames behind the headers are
- * found out by parse_split(). */
-#define FIRST_BUFFER_MIN 512
-
-static __always_inline __u32 frame_len(struct xdp_md *ctx)
-{
-	__u32 first = ctx->data_end - ctx->data;
-
-	return multi_buffer && first >= FIRST_BUFFER_MIN ? bpf_xdp_get_buff_len(ctx) : first;
-}
 
 static __always_inline struct eb_state *get_state(void)
 {
@@ -88,55 +67,6 @@ static __always_inline int limit(struct eb_cpu *cpu, struct eb_state *state, con
 		count_frame(EB_CONTENDED, packet->len);
 		return finish(cpu, rule, packet, refuse(rule));
 	}
-}
-
-/* Walks over extension headers, from `offset` on with `left` bytes of the packet to come. Global to the verifier. */
-__noinline int parse_extensions(struct xdp_md *ctx, struct eb_packet *packet, __u32 offset, __u32 left, __u8 fragment)
-{
-	struct eb_cursor cursor = { .left = left, .fragment = fragment };
-
-	if (!packet || offset > MAX_HEADERS)
-		return EB_PARSED_MALFORMED;
-	cursor.pos = (void *)(long)ctx->data + offset;
-	cursor.end = (void *)(long)ctx->data_end;
-	return eb_parse_extensions(&cursor, packet);
-}
-
-static __always_inline enum eb_parsed parse_by_len(struct xdp_md *ctx, struct eb_packet *packet)
-{
-	void *data = (void *)(long)ctx->data;
-	struct eb_cursor cursor;
-	enum eb_parsed parsed = eb_parse_headers(data, (void *)(long)ctx->data_end, ethernet, &cursor, packet);
-
-	if (parsed != EB_PARSED_EXTENSIONS)
-		return parsed;
-	return parse_extensions(ctx, packet, cursor.pos - data, cursor.left, cursor.fragment);
-}
-
-/* A frame that is longer than its short first buffer seemed malformed: parses it again, by its whole length. */
-__noinline int parse_split(struct xdp_md *ctx, struct eb_packet *packet)
-{
-	__u8 wants_detail;
-	__u32 len;
-
-	/* Verifiers before 6.8 also check global functions that are never called. */
-	if (!multi_buffer || !packet)
-		return EB_PARSED_MALFORMED;
-	len = bpf_xdp_get_buff_len(ctx);
-	if (len <= packet->len)
-		return EB_PARSED_MALFORMED;
-	wants_detail = packet->wants_detail;
-	__builtin_memset(packet, 0, sizeof(*packet));
-	packet->len = len;
-	packet->wants_detail = wants_detail;
-	return parse_by_len(ctx, packet);
-}
-
-static __always_inline enum eb_parsed parse(struct xdp_md *ctx, struct eb_packet *packet)
-{
-	enum eb_parsed parsed = parse_by_len(ctx, packet);
-
-	return parsed == EB_PARSED_MALFORMED ? parse_split(ctx, packet) : parsed;
 }
 
 SEC("xdp.frags")
