@@ -13,6 +13,7 @@
 #include "frame.h"
 #include "maps.h"
 #include "parse.h"
+#include "tunnel.h"
 #include "verdict.h"
 
 static __always_inline struct eb_state *get_state(void)
@@ -76,6 +77,7 @@ int edgebucket(struct xdp_md *ctx)
 	struct eb_state *state = get_state();
 	const struct eb_policy *current;
 	const struct eb_rule *rule;
+	enum eb_parsed parsed;
 	struct eb_cpu *cpu;
 	__u64 rules;
 	__u32 index;
@@ -91,7 +93,10 @@ int edgebucket(struct xdp_md *ctx)
 	read_early(cpu);
 	packet.wants_detail = !!(current->uses & EB_USES_DETAIL);
 
-	switch (parse(ctx, &packet)) {
+	parsed = parse(ctx, &packet);
+	if (parsed == EB_PARSED_IP && current->uses & EB_USES_TUNNELS)
+		parsed = open_tunnel(ctx, current, &packet, index);
+	switch (parsed) {
 	case EB_PARSED_IP:
 		break;
 	case EB_PARSED_NOT_IP:

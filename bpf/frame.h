@@ -17,8 +17,12 @@ const volatile bool multi_buffer = true;
  * own, so that the others pay nothing for it. */
 const volatile bool ethernet = true;
 
-/* Ethernet with two VLAN tags, PPPoE, and IPv4 with all options: where extension headers begin at the latest. */
-#define MAX_HEADERS (14 + EB_VLAN_TAGS * 4 + 8 + 60)
+/* Further into a frame, no header is looked for: the verifier wants a bound. */
+#define MAX_OFFSET 0x3fff
+
+/* What parse_extensions() returns. */
+#define EB_PARSED_BITS 8
+#define EB_PARSED_MASK ((1 << EB_PARSED_BITS) - 1)
 
 /* Drivers fill the first buffer, which is never shorter than this, before they begin a second one. Asking for the
  * length of every frame would cost small ones a tenth of their time. Those that split frames behind the headers are
@@ -32,16 +36,19 @@ static __always_inline __u32 frame_len(struct xdp_md *ctx)
 	return multi_buffer && first >= FIRST_BUFFER_MIN ? bpf_xdp_get_buff_len(ctx) : first;
 }
 
-/* Walks over extension headers, from `offset` on with `left` bytes of the packet to come. Global to the verifier. */
+/* Walks over extension headers, from `offset` on with `left` bytes of the packet to come. Returns an enum eb_parsed
+ * and, shifted by EB_PARSED_BITS, where in the frame it stopped. Global to the verifier. */
 __noinline int parse_extensions(struct xdp_md *ctx, struct eb_packet *packet, __u32 offset, __u32 left, __u8 fragment)
 {
 	struct eb_cursor cursor = { .left = left, .fragment = fragment };
+	enum eb_parsed parsed;
 
-	if (!packet || offset > MAX_HEADERS)
+	if (!packet || offset > MAX_OFFSET)
 		return EB_PARSED_MALFORMED;
 	cursor.pos = (void *)(long)ctx->data + offset;
 	cursor.end = (void *)(long)ctx->data_end;
-	return eb_parse_extensions(&cursor, packet);
+	parsed = eb_parse_extensions(&cursor, packet);
+	return parsed | (__u32)(cursor.pos - (void *)(long)ctx->data) << EB_PARSED_BITS;
 }
 
 static __always_inline enum eb_parsed parse_by_len(struct xdp_md *ctx, struct eb_packet *packet)
@@ -52,7 +59,7 @@ static __always_inline enum eb_parsed parse_by_len(struct xdp_md *ctx, struct eb
 
 	if (parsed != EB_PARSED_EXTENSIONS)
 		return parsed;
-	return parse_extensions(ctx, packet, cursor.pos - data, cursor.left, cursor.fragment);
+	return parse_extensions(ctx, packet, cursor.pos - data, cursor.left, cursor.fragment) & EB_PARSED_MASK;
 }
 
 /* A frame that is longer than its short first buffer seemed malformed: parses it again, by its whole length. */

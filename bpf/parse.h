@@ -30,11 +30,14 @@
 #define EB_PROTO_HOPOPTS 0
 #define EB_PROTO_ICMP 1
 #define EB_PROTO_IGMP 2
+#define EB_PROTO_IPV4 4
 #define EB_PROTO_TCP 6
 #define EB_PROTO_UDP 17
 #define EB_PROTO_DCCP 33
+#define EB_PROTO_IPV6 41
 #define EB_PROTO_ROUTING 43
 #define EB_PROTO_FRAGMENT 44
+#define EB_PROTO_GRE 47
 #define EB_PROTO_AH 51
 #define EB_PROTO_ICMPV6 58
 #define EB_PROTO_DSTOPTS 60
@@ -110,6 +113,13 @@ struct eb_extension {
 static __always_inline __u16 eb_swap_be16(__u16 value)
 {
 	return __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__ ? __builtin_bswap16(value) : value;
+}
+
+/* `value` & `mask`, also where a compiler knows that the mask changes nothing: verifiers know no other bound. */
+static __always_inline __u32 eb_mask(__u32 value, __u32 mask)
+{
+	asm volatile("" : "+r"(value));
+	return value & mask;
 }
 
 /* The next `size` bytes as one header, or NULL when the packet or the first buffer ends before. */
@@ -377,7 +387,7 @@ static __always_inline enum eb_parsed eb_parse_hidden(struct eb_packet *packet, 
 	return eb_parse_short(packet, cursor, size);
 }
 
-/* Goes on after EB_PARSED_EXTENSIONS. The verifier of Linux 7.3 keeps every branch of this loop apart, so it has few. */
+/* Continues after EB_PARSED_EXTENSIONS. The verifier of Linux 7.3 keeps every branch of the loop apart; it has few. */
 static __always_inline enum eb_parsed eb_parse_extensions(struct eb_cursor *cursor, struct eb_packet *packet)
 {
 	__u32 proto = packet->proto;
@@ -398,8 +408,7 @@ static __always_inline enum eb_parsed eb_parse_extensions(struct eb_cursor *curs
 		cursor->fragment |= fragment & 1;
 		/* The length field of a fragment header is reserved. */
 		more = ext->len * (8 - 4 * eb_proto_is(proto, EB_PROTO_AH)) & (is_fragment - 1);
-		asm volatile("" : "+r"(more)); /* else compilers omit the mask, by which verifiers know a bound */
-		more &= EB_EXTENSION_MASK;
+		more = eb_mask(more, EB_EXTENSION_MASK);
 		proto = ext->next;
 		if (!eb_cursor_take(cursor, more))
 			return eb_parse_hidden(packet, cursor, more);
@@ -437,6 +446,20 @@ static __always_inline enum eb_parsed eb_parse_ipv6(struct eb_cursor *cursor, st
 	return EB_PARSED_EXTENSIONS;
 }
 
+static __always_inline enum eb_parsed eb_parse_ip(int type, struct eb_cursor *cursor, struct eb_packet *packet)
+{
+	switch (type) {
+	case -1:
+		return EB_PARSED_MALFORMED;
+	case ETH_P_IP:
+		return eb_parse_ipv4(cursor, packet);
+	case ETH_P_IPV6:
+		return eb_parse_ipv6(cursor, packet);
+	default:
+		return EB_PARSED_NOT_IP;
+	}
+}
+
 /*
  * Begins with a frame whose first buffer is [data, data_end); `ethernet` says whether it begins with an Ethernet header
  * or with IP. Fills *packet, which the caller has zeroed but for len and wants_detail; addresses and family are set
@@ -447,16 +470,7 @@ static __always_inline enum eb_parsed eb_parse_headers(void *data, void *data_en
 						       struct eb_cursor *cursor, struct eb_packet *packet)
 {
 	*cursor = (struct eb_cursor){ .pos = data, .end = data_end, .left = packet->len };
-	switch (ethernet ? eb_parse_ethernet(cursor, packet) : eb_parse_version(cursor)) {
-	case -1:
-		return EB_PARSED_MALFORMED;
-	case ETH_P_IP:
-		return eb_parse_ipv4(cursor, packet);
-	case ETH_P_IPV6:
-		return eb_parse_ipv6(cursor, packet);
-	default:
-		return EB_PARSED_NOT_IP;
-	}
+	return eb_parse_ip(ethernet ? eb_parse_ethernet(cursor, packet) : eb_parse_version(cursor), cursor, packet);
 }
 
 /* Both parts, for callers that no verifier checks. */

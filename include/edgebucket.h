@@ -192,6 +192,9 @@ _Static_assert(sizeof(struct eb_rule) == 128, "a rule is two cache lines");
 #define EB_USES_INTERFACE (1 << 8)
 #define EB_USES_DETAIL (1 << 9)
 #define EB_USES_FRAGMENT (1 << 10)
+#define EB_USES_TUNNEL4 (1 << 11)
+#define EB_USES_TUNNEL6 (1 << 12)
+#define EB_USES_TUNNELS (EB_USES_TUNNEL4 | EB_USES_TUNNEL6)
 #define EB_USES_REST (EB_USES_NUMBER(EB_LENGTH) | EB_USES_NUMBER(EB_VLAN) | EB_USES_INTERFACE | EB_USES_FRAGMENT)
 
 /* What rules ask for ranges of: one look-up each in the map `numbers`. */
@@ -220,12 +223,29 @@ enum eb_fragment {
 	EB_FRAGMENTS = 4, /* a power of two */
 };
 
+/* What a tunnel's packets are wrapped in. A trie of tunnels has sets of these, as bits, instead of rules. */
+enum eb_tunnel {
+	EB_TUNNEL_IPIP, /* IP in IP: RFC 2003, RFC 2473, RFC 4213 */
+	EB_TUNNEL_GRE,  /* RFC 2784, RFC 2890 */
+	/* over UDP: */
+	EB_TUNNEL_GUE,    /* draft-ietf-intarea-gue, variants 0 and 1 */
+	EB_TUNNEL_VXLAN,  /* RFC 7348 */
+	EB_TUNNEL_GENEVE, /* RFC 8926 */
+	EB_TUNNELS,
+};
+
 /* How a filter in front of a trie is asked, see filter.h. */
 struct eb_filter {
 	__u64 mask; /* the bits of an address that count, in network byte order */
 	__u32 shift; /* 64 less the binary logarithm of its number of bits; 0: there is none */
 	__u32 pad;
 };
+
+/* The tries of a policy, of each address family. */
+#define EB_TRIE_SRC 0
+#define EB_TRIE_DST 1
+#define EB_TRIE_TUNNEL 2 /* outer sources */
+#define EB_TRIES 3
 
 /* A value of the map `policy`, which has two: one in force, one to fill. Sets of rules have bit n for rule n. */
 struct eb_policy {
@@ -235,6 +255,9 @@ struct eb_policy {
 	__u32 generation;    /* counts the policies put into force */
 	__u32 allows;        /* some rule allows: who is banned is looked up behind the rules */
 	__u32 bans_monitor;  /* count packets of banned sources, drop none */
+	__u32 tunnels;       /* kinds that some source is trusted with: bit n for enum eb_tunnel */
+	__u32 pad;
+	__u16 tunnel_ports[8]; /* UDP, by enum eb_tunnel, host byte order; 0 where there is none */
 	__u64 src_any;       /* rules that ask for no source */
 	__u64 dst_any;
 	__u64 number_any[EB_NUMBERS]; /* rules that do not ask for this number */
@@ -245,7 +268,7 @@ struct eb_policy {
 	__u64 fragment[EB_FRAGMENTS]; /* rules that accept this enum eb_fragment */
 	__u64 proto[256];    /* rules that accept this protocol */
 	__u64 detail[EB_DETAILS][256]; /* rules that accept this byte; of EB_DETAIL_NONE, any that is not known */
-	struct eb_filter filters[4]; /* by EB_FILTER() */
+	struct eb_filter filters[2 * EB_TRIES]; /* by EB_FILTER() */
 	struct eb_rule rules[EB_LIMITS_MAX];
 	char names[EB_LIMITS_MAX][EB_RULE_NAME_MAX]; /* NUL-padded; unterminated when 32 long; a level has its rule's */
 };
@@ -268,11 +291,9 @@ struct eb_interface_key {
 };
 
 /* Indexes into the maps of tries and filters, and the map `numbers`: all hold two policies. */
-#define EB_TRIE_SRC 0
-#define EB_TRIE_DST 1
-#define EB_TRIE(policy, side) (2 * (policy) + (side))
-#define EB_FILTER(family, side) (((family) == 6 ? 2 : 0) + (side))
-#define EB_FILTER_PLACE(policy, filter) (4 * (policy) + (filter))
+#define EB_TRIE(policy, side) (EB_TRIES * (policy) + (side))
+#define EB_FILTER(family, side) (((family) == 6 ? EB_TRIES : 0) + (side))
+#define EB_FILTER_PLACE(policy, filter) (2 * EB_TRIES * (policy) + (filter))
 #define EB_FILTER_UNUSED EB_FILTER_PLACE(2, 0) /* never read: the agent writes there to wait for packets */
 #define EB_FILTER_PLACES (EB_FILTER_UNUSED + 1)
 #define EB_NUMBER_SIZE(number) ((number) == EB_VLAN ? 4096 : 65536)

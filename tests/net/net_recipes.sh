@@ -76,6 +76,16 @@ END
 limited others pass 1000 500
 [ "$(rule office-web drop.packets)" = 0 ] || fail "the office is limited: $(eb rules)"
 
+recipe behind-balancer
+send_frames <<- END
+	900 IP(src='10.20.0.3', $to)/IP(src='10.8.6.1', $to)/UDP(dport=53)
+	100 IP(src='10.20.0.4', $to)/UDP(dport=6080)/(b'\0\4\0\0' + bytes(IP(src='10.8.6.2', $to)/UDP(dport=53)))
+	900 IP(src='10.8.6.3', $to)/IP(src='10.8.6.2', $to)/UDP(dport=53)
+END
+limited clients pass 1300 600
+[ "$(rule balancers drop.packets)" = 0 ] || fail "the balancers are limited: $(eb rules)"
+[ "$(bucket 10.8.6.2/32 .packets.tokens)" -gt 400 ] || fail "10.8.6.2 paid for the tunnel of 10.8.6.3: $(eb buckets)"
+
 recipe ipv6-levels
 for subnet in 1 2 3 4 5 6 7 8; do
 	echo "300 IPv6(src='2001:db8:8:$subnet::1', dst='2001:db8:7::1')/UDP(dport=9)"

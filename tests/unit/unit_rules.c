@@ -115,7 +115,7 @@ static void *bpf_map_lookup_elem(void *map, const void *key)
 	if (map == &prefixes_v6)
 		return &in_force->v6[index];
 	if (map == &filters) {
-		looked_in = index < 2 ? &in_force->v4[index] : &in_force->v6[index - 2];
+		looked_in = index < EB_TRIES ? &in_force->v4[index] : &in_force->v6[index - EB_TRIES];
 		return looked_in->filter;
 	}
 	if (looked_in && map == looked_in->filter)

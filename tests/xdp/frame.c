@@ -14,6 +14,10 @@
 
 #include "frame.h"
 
+#define IPS_MAX 3
+
+#define ETH_P_BRIDGED 0x6558 /* Ethernet in GRE or Geneve */
+
 struct builder {
 	struct frame *frame;
 	char *settings;       /* of the current word; NULL without any */
@@ -21,8 +25,11 @@ struct builder {
 	bool next_is_type;    /* … it is an EtherType */
 	bool next_is_ppp;     /* … it is a protocol of PPP */
 	bool next_is_fixed;   /* … and was set on purpose */
-	size_t ip_at, ip_header;
-	bool len_is_fixed;
+	struct ip {
+		size_t at, header; /* what its length field does not count */
+		bool is_fixed;     /* the length was set on purpose */
+	} ips[IPS_MAX];            /* from the outside in */
+	size_t ip_count;
 	size_t padding;
 	size_t pppoe_at; /* 0 without PPPoE */
 	bool pppoe_is_fixed;
@@ -106,7 +113,7 @@ static void link_header(struct builder *builder, unsigned long type)
 	else if (builder->next_is_type)
 		put_be16(at, type);
 	else
-		*at = type;
+		*at = type == ETH_P_IP ? IPPROTO_IPIP : type == ETH_P_IPV6 ? IPPROTO_IPV6 : type;
 }
 
 /* The next header names itself in this byte. */
@@ -183,6 +190,14 @@ static void put_pppoe(struct builder *builder, int unused)
 	builder->next_is_fixed = true;
 }
 
+/* An IP header begins here. */
+static void begin_ip(struct builder *builder, size_t header)
+{
+	if (builder->ip_count == IPS_MAX)
+		fail_msg("frame: more than %d IP headers", IPS_MAX);
+	builder->ips[builder->ip_count++] = (struct ip){ builder->frame->len, header, has(builder, "len") };
+}
+
 static void put_ip4(struct builder *builder, int unused)
 {
 	size_t options = get_number(builder, "opts", 10, 0);
@@ -190,8 +205,7 @@ static void put_ip4(struct builder *builder, int unused)
 
 	(void)unused;
 	link_header(builder, ETH_P_IP);
-	builder->ip_at = builder->frame->len;
-	builder->ip_header = 0;
+	begin_ip(builder, 0);
 	ip = put(builder, sizeof(*ip) + options);
 	ip->version = get_number(builder, "ver", 10, 4);
 	ip->ihl = get_number(builder, "ihl", 10, 5 + options / 4);
@@ -200,7 +214,6 @@ static void put_ip4(struct builder *builder, int unused)
 		memcpy(ip + 1, "\x94\x04", 2);
 	put_be16(&ip->frag_off, get_number(builder, "frag", 16, 0));
 	put_be16(&ip->tot_len, get_number(builder, "len", 10, 0));
-	builder->len_is_fixed = has(builder, "len");
 	put_address(builder, "src", AF_INET, FRAME_SRC4, &ip->saddr);
 	put_address(builder, "dst", AF_INET, FRAME_DST4, &ip->daddr);
 	put_next(builder, &ip->protocol, "proto");
@@ -213,13 +226,11 @@ static void put_ip6(struct builder *builder, int unused)
 
 	(void)unused;
 	link_header(builder, ETH_P_IPV6);
-	builder->ip_at = builder->frame->len;
+	begin_ip(builder, sizeof(*ip));
 	ip = put(builder, sizeof(*ip));
-	builder->ip_header = sizeof(*ip);
 	ip->version = get_number(builder, "ver", 10, 6);
 	ip->hop_limit = get_number(builder, "hl", 10, 64);
 	put_be16(&ip->payload_len, get_number(builder, "len", 10, 0));
-	builder->len_is_fixed = has(builder, "len");
 	put_address(builder, "src", AF_INET6, FRAME_SRC6, &ip->saddr);
 	put_address(builder, "dst", AF_INET6, FRAME_DST6, &ip->daddr);
 	put_next(builder, &ip->nexthdr, "nh");
@@ -262,6 +273,59 @@ static void put_transport(struct builder *builder, int proto)
 	put_be16(header + 2, get_usual(builder, 9));
 	if (proto == IPPROTO_TCP)
 		header[13] = get_number(builder, "flags", 16, 0x10);
+	builder->next_is_fixed = true;
+}
+
+static void put_gre(struct builder *builder, int proto)
+{
+	unsigned long flags = get_number(builder, "flags", 16, 0);
+	uint8_t *header;
+
+	link_header(builder, proto);
+	header = put(builder, 4 + 4 * (!!(flags & 0x8000) + !!(flags & 0x2000) + !!(flags & 0x1000)));
+	put_be16(header, flags);
+	put_be16(header + 2, get_number(builder, "type", 16, 0));
+	expect_header(builder, header + 2, true);
+	builder->next_is_fixed = has(builder, "type");
+}
+
+static void put_gue(struct builder *builder, int unused)
+{
+	unsigned long words = get_usual(builder, 0);
+	uint8_t *header = put(builder, 4 + 4 * words);
+
+	(void)unused;
+	header[0] = get_number(builder, "first", 16, words);
+	put_next(builder, header + 1, "proto");
+}
+
+static void put_vxlan(struct builder *builder, int unused)
+{
+	uint8_t *header = put(builder, 8);
+
+	(void)unused;
+	header[0] = get_number(builder, "flags", 16, 8);
+	builder->next_is_fixed = true;
+}
+
+static void put_geneve(struct builder *builder, int unused)
+{
+	unsigned long words = get_usual(builder, 0);
+	uint8_t *header = put(builder, 8 + 4 * words);
+
+	(void)unused;
+	header[0] = get_number(builder, "first", 16, words);
+	expect_header(builder, header + 2, true);
+}
+
+static void put_mac(struct builder *builder, int unused)
+{
+	uint8_t *header;
+
+	(void)unused;
+	link_header(builder, ETH_P_BRIDGED);
+	header = put(builder, ETH_HLEN);
+	expect_header(builder, header + 2 * ETH_ALEN, true);
 }
 
 static void put_icmp(struct builder *builder, int proto)
@@ -296,15 +360,17 @@ static void put_padding(struct builder *builder, int unused)
 
 static void fix_length(struct builder *builder)
 {
-	uint8_t *ip = builder->frame->data + builder->ip_at;
-	size_t len = builder->frame->len - builder->padding - builder->ip_at - builder->ip_header;
+	size_t end = builder->frame->len - builder->padding;
 
-	if (builder->ip_at && !builder->len_is_fixed)
-		put_be16(ip + (builder->ip_header ? 4 : 2), len);
-	builder->len_is_fixed = true;
+	for (size_t i = 0; i < builder->ip_count; i++) {
+		struct ip *ip = &builder->ips[i];
+
+		if (!ip->is_fixed)
+			put_be16(builder->frame->data + ip->at + (ip->header ? 4 : 2), end - ip->at - ip->header);
+		ip->is_fixed = true;
+	}
 	if (builder->pppoe_at && !builder->pppoe_is_fixed)
-		put_be16(builder->frame->data + builder->pppoe_at + 4,
-			 builder->frame->len - builder->padding - builder->pppoe_at - 6);
+		put_be16(builder->frame->data + builder->pppoe_at + 4, end - builder->pppoe_at - 6);
 	builder->pppoe_is_fixed = true;
 }
 
@@ -342,6 +408,11 @@ static const struct {
 	{ "icmp", put_icmp, IPPROTO_ICMP },
 	{ "igmp", put_icmp, IPPROTO_IGMP },
 	{ "icmp6", put_icmp, IPPROTO_ICMPV6 },
+	{ "gre", put_gre, IPPROTO_GRE },
+	{ "gue", put_gue, 0 },
+	{ "vxlan", put_vxlan, 0 },
+	{ "geneve", put_geneve, 0 },
+	{ "mac", put_mac, 0 },
 	{ "next", put_nothing, 0 },
 	{ "raw", put_payload, 0 },
 	{ "pad", put_padding, 0 },

@@ -18,6 +18,11 @@
  *   frag:off,more,nh                  off in units of 8 bytes
  *   udp tcp sctp dccp udplite [PORT]  destination port; sport; of tcp flags (hex), without them ACK
  *   icmp igmp icmp6 [TYPE]
+ *   gre:flags,type                    GRE; flags (hex) that bring a checksum, a key, a sequence number; EtherType (hex)
+ *   gue:[WORDS],first,proto           GUE, behind UDP; WORDS of options; its first byte (hex)
+ *   vxlan:flags                       VXLAN, behind UDP (hex)
+ *   geneve:[WORDS],first              Geneve, behind UDP; WORDS of options; its first byte (hex)
+ *   mac                               the Ethernet header of a frame in a tunnel
  *   next:[PROTO]                      a protocol of which no byte is there
  *   raw:[BYTES]                       payload
  *   pad:[BYTES]                       bytes behind the packet
@@ -41,7 +46,7 @@ struct frame {
 	_Alignas(4) uint8_t align[2]; /* so that IP headers are, as in the kernel */
 	uint8_t data[FRAME_MAX];
 	size_t len;
-	uint8_t family; /* of the last IP header; 0 without one */
+	uint8_t family; /* of the innermost IP header; 0 without one */
 	uint8_t saddr[16];
 	size_t saddr_at; /* where it is in data */
 };

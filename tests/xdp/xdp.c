@@ -207,7 +207,7 @@ static void write_rules(struct rig *rig, const struct eb_ruleset *rules)
 {
 	uint32_t index = !rig->state->active;
 
-	for (uint32_t side = 0; side < 2; side++) {
+	for (uint32_t side = 0; side < EB_TRIES; side++) {
 		write_trie(rig, &rules->v4[side], 4, EB_TRIE(index, side));
 		write_trie(rig, &rules->v6[side], 6, EB_TRIE(index, side));
 		write_filter(rig, &rules->v4[side], EB_FILTER_PLACE(index, EB_FILTER(4, side)));

@@ -22,7 +22,7 @@
 struct margin {
 	unsigned int instructions;
 	unsigned int stack; /* of the program and its two largest functions; the verifier adds up each chain of calls */
-	char depths[64];    /* of each, as the verifier writes it */
+	char depths[256];   /* of each, as the verifier writes it */
 };
 
 static unsigned int deepest(const char *depths)
@@ -48,7 +48,7 @@ static void read_depths(const char *log, char *out, size_t size)
 	const char *at = strstr(log, "stack depth ");
 	size_t len = 0;
 
-	if (at && sscanf(at, "stack depth %63[0-9+]", out) == 1)
+	if (at && sscanf(at, "stack depth %255[0-9+]", out) == 1)
 		return;
 	for (at = log; (at = strstr(at, " stack ")) && len < size; at++)
 		len += snprintf(out + len, size - len, "%s%lu", len ? "+" : "",

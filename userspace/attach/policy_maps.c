@@ -141,7 +141,7 @@ static int write_tries(const struct eb_policy_maps *policies, const struct eb_ru
 {
 	int err = 0;
 
-	for (int side = EB_TRIE_SRC; side <= EB_TRIE_DST && !err; side++) {
+	for (int side = EB_TRIE_SRC; side < EB_TRIES && !err; side++) {
 		err = write_side(policies, &ruleset->v4[side], 4, side, idle);
 		if (!err)
 			err = write_side(policies, &ruleset->v6[side], 6, side, idle);

@@ -16,6 +16,7 @@
 #include "cli/options.h"
 #include "cli/print.h"
 #include "cli/session.h"
+#include "config/config_tunnels.h"
 #include "config/limit.h"
 #include "config/protocol.h"
 #include "config/quantity.h"
@@ -59,7 +60,15 @@ struct explained_rule {
 /* What a packet can come to: all its buckets, and a rule without any behind them. */
 #define EXPLAINED_MAX (EB_BUCKETS_MAX + 1)
 
+/* The tunnel that the packet comes in. */
+struct explained_tunnel {
+	struct eb_prefix outer; /* its source; family 0 without a tunnel */
+	int kind;               /* enum eb_tunnel; -1 when not known */
+	uint64_t opened;        /* the kinds that are opened of this source, a bit each */
+};
+
 struct explanation {
+	struct explained_tunnel tunnel;
 	struct eb_flow flow;
 	uint64_t length;
 	struct eb_flow_rule found;
@@ -418,10 +427,48 @@ static int find_ban(const struct session *session, struct explanation *explanati
 	return 0;
 }
 
+static bool is_opened(const struct explained_tunnel *tunnel)
+{
+	return tunnel->kind < 0 ? tunnel->opened : tunnel->opened >> tunnel->kind & 1;
+}
+
+/* The packet that carries another one, which is what rules see. */
+static void take_outer(const struct explained_tunnel *tunnel, const struct eb_policy *policy, struct eb_flow *flow)
+{
+	static const uint8_t protocols[EB_TUNNELS] = { [EB_TUNNEL_GRE] = IPPROTO_GRE, [EB_TUNNEL_GUE] = IPPROTO_UDP,
+						       [EB_TUNNEL_VXLAN] = IPPROTO_UDP,
+						       [EB_TUNNEL_GENEVE] = IPPROTO_UDP };
+	int inner = flow->family == 4 ? IPPROTO_IPIP : IPPROTO_IPV6;
+
+	eb_flow_init(tunnel->outer.family, flow);
+	memcpy(flow->src, tunnel->outer.addr, sizeof(flow->src));
+	if (tunnel->kind < 0)
+		return;
+	flow->proto = protocols[tunnel->kind] ? protocols[tunnel->kind] : inner;
+	if (flow->proto == IPPROTO_UDP)
+		flow->numbers[EB_DPORT] = policy->tunnel_ports[tunnel->kind] ? policy->tunnel_ports[tunnel->kind]
+									     : eb_tunnel_ports[tunnel->kind];
+}
+
+static int find_tunnel(const struct session *session, struct explanation *explanation)
+{
+	struct explained_tunnel *tunnel = &explanation->tunnel;
+	int err;
+
+	if (!tunnel->outer.family)
+		return 0;
+	err = eb_flow_tunnels(&session->maps, &tunnel->outer, &explanation->found.policy, &tunnel->opened);
+	if (!err && !is_opened(tunnel))
+		take_outer(tunnel, &explanation->found.policy, &explanation->flow);
+	return err;
+}
+
 static int find_out(const struct session *session, struct explanation *explanation)
 {
-	int err = eb_flow_classify(&session->maps, &explanation->flow, &explanation->found);
+	int err = find_tunnel(session, explanation);
 
+	if (!err)
+		err = eb_flow_classify(&session->maps, &explanation->flow, &explanation->found);
 	if (!err)
 		err = find_ban(session, explanation);
 	for (uint64_t rules = err ? 0 : explanation->found.rules; rules && !err; rules &= rules - 1) {
@@ -485,7 +532,13 @@ static json_t *explanation_json(const struct explanation *explanation)
 				   eb_verdict_name(explanation->verdict), "passes", explanation->passes, "reason",
 				   explanation->reason);
 	json_t *chain = json_array();
+	const struct explained_tunnel *tunnel = &explanation->tunnel;
 
+	if (tunnel->outer.family)
+		json_object_set_new(object, "tunnel",
+				    json_pack("{s:s, s:b}", "outer",
+					      print_address(tunnel->outer.family, tunnel->outer.addr).s, "opened",
+					      is_opened(tunnel)));
 	json_object_set_new(object, "banned", explanation->is_banned
 					      ? json_string(prefix_text(&explanation->ban.prefix).s)
 					      : json_null());
@@ -563,6 +616,20 @@ static void print_candidates(const struct explanation *explanation)
 	}
 }
 
+static void print_tunnel(const struct explained_tunnel *tunnel)
+{
+	char kinds[64] = "", text[192];
+
+	for (int kind = 0; kind < EB_TUNNELS; kind++)
+		if (tunnel->opened >> kind & 1)
+			snprintf(kinds + strlen(kinds), sizeof(kinds) - strlen(kinds), "%s%s", *kinds ? ", " : "",
+				 eb_tunnel_names[kind]);
+	snprintf(text, sizeof(text), "%s, tunnels that are opened: %s%s",
+		 print_address(tunnel->outer.family, tunnel->outer.addr).s, *kinds ? kinds : "none",
+		 is_opened(tunnel) ? "" : "; so its own packet is judged");
+	print_field("Outer:", text);
+}
+
 static void print_explanation(const struct explanation *explanation)
 {
 	enum colour colour = explanation->verdict == EB_PASS ? COLOUR_GREEN : COLOUR_YELLOW;
@@ -570,6 +637,8 @@ static void print_explanation(const struct explanation *explanation)
 
 	if (!explanation->passes)
 		colour = COLOUR_RED;
+	if (explanation->tunnel.outer.family)
+		print_tunnel(&explanation->tunnel);
 	print_field("Address:", print_address(explanation->flow.family, explanation->flow.src).s);
 	if (!explanation->count)
 		print_field("Rule:", "none");
@@ -585,7 +654,7 @@ static void print_explanation(const struct explanation *explanation)
 
 /* The options as text. */
 struct flow_options {
-	const char *dst, *proto, *tcp_flags, *icmp_type, *fragment, *vlan, *interface;
+	const char *dst, *proto, *tcp_flags, *icmp_type, *fragment, *vlan, *interface, *outer, *tunnel;
 	int64_t sport, dport;
 	int64_t length; /* of the frame; -1 when not given */
 };
@@ -690,6 +759,23 @@ static enum cli_result parse_interface(const struct cli *cli, const char *text, 
 			     : cli_misuse(cli, "--interface: there is no %s", eb_input_quote(text).text);
 }
 
+static enum cli_result parse_tunnel(const struct cli *cli, const struct flow_options *options,
+				    struct explained_tunnel *tunnel)
+{
+	tunnel->kind = -1;
+	if (options->tunnel && !options->outer)
+		return cli_misuse(cli, "--tunnel needs --outer, the source of the tunnel");
+	if (options->outer && session_parse_address(cli, options->outer, &tunnel->outer))
+		return CLI_MISUSED;
+	for (int kind = 0; options->tunnel && kind < EB_TUNNELS; kind++)
+		if (!strcmp(options->tunnel, eb_tunnel_names[kind]))
+			tunnel->kind = kind;
+	if (options->tunnel && tunnel->kind < 0)
+		return cli_misuse(cli, "--tunnel: %s is not one of ipip, gre, gue, vxlan, geneve",
+				  eb_input_quote(options->tunnel).text);
+	return CLI_DONE;
+}
+
 /* The IP packet's length, of a frame with an Ethernet header and perhaps a tag. */
 static void set_length(int64_t frame, struct eb_flow *flow)
 {
@@ -717,7 +803,8 @@ static enum cli_result parse_flow(const struct cli *cli, const struct flow_optio
 	    (options->vlan && parse_vlan(cli, options->vlan, flow)) ||
 	    (options->interface && parse_interface(cli, options->interface, flow)))
 		return CLI_MISUSED;
-	set_length(options->length, flow);
+	if (!options->outer) /* whose headers count too */
+		set_length(options->length, flow);
 	return CLI_DONE;
 }
 
@@ -735,6 +822,8 @@ enum cli_result cmd_explain(struct cli *cli, int argc, char **argv)
 		{ "fragment", 0, OPTION_TEXT, &options.fragment, 0 },
 		{ "vlan", 0, OPTION_TEXT, &options.vlan, 0 },
 		{ "interface", 'i', OPTION_TEXT, &options.interface, 0 },
+		{ "outer", 0, OPTION_TEXT, &options.outer, 0 },
+		{ "tunnel", 0, OPTION_TEXT, &options.tunnel, 0 },
 	};
 	struct explanation explanation = { .verdict = EB_PASS };
 	struct session session;
@@ -742,7 +831,7 @@ enum cli_result cmd_explain(struct cli *cli, int argc, char **argv)
 	int err;
 
 	if (options_parse(cli, argc, argv, specs, sizeof(specs) / sizeof(specs[0]), 1) ||
-	    parse_flow(cli, &options, &explanation.flow))
+	    parse_flow(cli, &options, &explanation.flow) || parse_tunnel(cli, &options, &explanation.tunnel))
 		return CLI_MISUSED;
 	explanation.length = options.length < 0 ? LENGTH_DEFAULT : options.length;
 	result = session_open(cli, SESSION_BUCKETS, &session);

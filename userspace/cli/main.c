@@ -33,7 +33,8 @@ static const struct command commands[] = {
 	{ "top", cmd_top, "[--rule RULE] [-n|--limit N]", "list the sources with the most refused packets" },
 	{ "explain", cmd_explain,
 	  "ADDRESS [--dst ADDRESS] [--proto PROTOCOL] [--sport PORT] [--dport PORT] [--tcp-flags FLAGS] "
-	  "[--icmp-type TYPE] [--length BYTES] [--fragment PART] [--vlan ID|none] [--interface NAME]",
+	  "[--icmp-type TYPE] [--length BYTES] [--fragment PART] [--vlan ID|none] [--interface NAME] "
+	  "[--outer ADDRESS] [--tunnel TYPE]",
 	  "explain what would happen to a packet now" },
 	{ "watch", cmd_watch, "[--rule RULE] [-n|--count N]", "print refused packets as they arrive (a sample)" },
 	{ "reset", cmd_reset, "ADDRESS|PREFIX|--all [--rule RULE]", "refill the buckets of sources" },

@@ -15,6 +15,7 @@
 #include "config/config_redis_env.h"
 #include "config/config_redis_section.h"
 #include "config/config_rules.h"
+#include "config/config_tunnels.h"
 #include "config/endpoint.h"
 #include "config/findings.h"
 #include "config/inputs.h"
@@ -392,6 +393,7 @@ static const struct eb_yaml_key root_keys[] = {
 	{ "metrics", read_metrics, false },
 	{ "bans", read_bans, false },
 	{ "fleet", eb_config_fleet_read, false },
+	{ "tunnels", eb_config_tunnels_read, false },
 	{ "rules", eb_config_rules_read, false },
 	{ "redis", read_redis, false },
 };
@@ -612,6 +614,7 @@ void eb_config_free(struct eb_config *config)
 	free(config->run_dir);
 	free(config->state_dir);
 	free(config->metrics);
+	eb_config_tunnels_free(config->tunnels);
 	eb_config_rules_free(config->rules, config->rule_count);
 	eb_redis_config_free(config->redis);
 	eb_inputs_free(config->inputs);

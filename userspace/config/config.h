@@ -123,6 +123,12 @@ struct eb_rule_config {
 	unsigned int line;     /* in the file, for messages */
 };
 
+/* The outer sources that are trusted with a kind of tunnel. */
+struct eb_tunnel_config {
+	struct eb_prefix_list from; /* empty: no tunnel of this kind is opened */
+	uint16_t port;              /* UDP; 0 for kinds that have none */
+};
+
 struct eb_redis_config; /* config_redis.h */
 
 #define EB_FLEET_NAME_MAX 64
@@ -154,6 +160,7 @@ struct eb_config {
 	char *metrics;         /* "host:port", "[IPv6]:port" or "unix:/path"; NULL for off */
 	struct eb_redis_config *redis; /* NULL: no Redis, only the embedded store */
 	struct eb_fleet_config fleet;
+	struct eb_tunnel_config tunnels[EB_TUNNELS]; /* by kind */
 	struct eb_rule_config *rules;
 	size_t rule_count;     /* 0-64 */
 	char **warnings;       /* "file:line: text", for the caller to print; the configuration is usable */

@@ -373,25 +373,12 @@ static int read_fragment(const struct eb_yaml_value *value, void *into)
 	return eb_yaml_bool(value, &match->is_fragment);
 }
 
-static int read_prefix(const struct eb_yaml_value *value, void *into)
-{
-	struct eb_prefix_list *list = into;
-	struct eb_prefix_error error;
-	const char *text;
-	int err = eb_yaml_text(value, &text);
-
-	if (err)
-		return err;
-	err = eb_prefix_list_parse(list, text, &error);
-	return err == -EINVAL ? eb_yaml_fail(value, "%s %s", eb_input_quote(text).text, error.text) : err;
-}
-
 static int read_src(const struct eb_yaml_value *value, void *into)
 {
 	struct eb_match *match = match_of(into);
 
 	match->has_src = true;
-	return read_items(value, read_prefix, &match->src);
+	return read_items(value, eb_yaml_prefix, &match->src);
 }
 
 static int read_dst(const struct eb_yaml_value *value, void *into)
@@ -399,7 +386,7 @@ static int read_dst(const struct eb_yaml_value *value, void *into)
 	struct eb_match *match = match_of(into);
 
 	match->has_dst = true;
-	return read_items(value, read_prefix, &match->dst);
+	return read_items(value, eb_yaml_prefix, &match->dst);
 }
 
 /* --- list files --- */
@@ -480,12 +467,12 @@ static int read_dst_file(const struct eb_yaml_value *value, void *into)
 
 static int read_src_except(const struct eb_yaml_value *value, void *into)
 {
-	return read_items(value, read_prefix, &match_of(into)->src_except);
+	return read_items(value, eb_yaml_prefix, &match_of(into)->src_except);
 }
 
 static int read_dst_except(const struct eb_yaml_value *value, void *into)
 {
-	return read_items(value, read_prefix, &match_of(into)->dst_except);
+	return read_items(value, eb_yaml_prefix, &match_of(into)->dst_except);
 }
 
 static int read_src_except_file(const struct eb_yaml_value *value, void *into)

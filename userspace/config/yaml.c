@@ -10,6 +10,7 @@
 #include "base/characters.h"
 #include "base/input.h"
 #include "config/inputs.h"
+#include "config/prefix.h"
 #include "config/quantity.h"
 #include "config/yaml.h"
 
@@ -568,6 +569,18 @@ int eb_yaml_choice(const struct eb_yaml_value *value, const char *const *names, 
 		snprintf(known + used, sizeof(known) - used, "%s%s", used ? ", " : "", names[i]);
 	}
 	return eb_yaml_fail(value, "%s is not one of %s", eb_input_quote(text).text, known);
+}
+
+int eb_yaml_prefix(const struct eb_yaml_value *value, void *into)
+{
+	struct eb_prefix_error error;
+	const char *text;
+	int err = eb_yaml_text(value, &text);
+
+	if (err)
+		return err;
+	err = eb_prefix_list_parse(into, text, &error);
+	return err == -EINVAL ? eb_yaml_fail(value, "%s %s", eb_input_quote(text).text, error.text) : err;
 }
 
 int eb_yaml_path(const struct eb_yaml_value *value, char **out)

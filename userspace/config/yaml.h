@@ -87,6 +87,9 @@ int eb_yaml_number(const struct eb_yaml_value *value, uint64_t min, uint64_t max
 int eb_yaml_bool(const struct eb_yaml_value *value, bool *out);
 int eb_yaml_choice(const struct eb_yaml_value *value, const char *const *names, size_t count, unsigned int *out);
 
+/* A reader of one address or prefix, which it adds to `into`, a struct eb_prefix_list. */
+int eb_yaml_prefix(const struct eb_yaml_value *value, void *into);
+
 /* Reads the path of a file; the caller frees it. A relative path starts in the directory of the file that contains
  * it. */
 int eb_yaml_path(const struct eb_yaml_value *value, char **out);

@@ -65,9 +65,9 @@ static int open_trie(const struct look *look, int side)
 
 static bool uses_side(const struct look *look, int side)
 {
-	static const uint32_t bits[2][2] = {
-		{ EB_USES_SRC4, EB_USES_DST4 },
-		{ EB_USES_SRC6, EB_USES_DST6 },
+	static const uint32_t bits[2][EB_TRIES] = {
+		{ EB_USES_SRC4, EB_USES_DST4, EB_USES_TUNNEL4 },
+		{ EB_USES_SRC6, EB_USES_DST6, EB_USES_TUNNEL6 },
 	};
 
 	return look->policy->uses & bits[look->flow->family == 6][side];
@@ -466,8 +466,9 @@ static int find_candidates(const struct look *look, uint64_t rules, struct eb_fl
 	return 0;
 }
 
-static int classify(const struct look *look, struct eb_flow_rule *out)
+static int classify(const struct look *look, void *arg)
 {
+	struct eb_flow_rule *out = arg;
 	uint64_t ahead = UINT64_MAX;
 	struct sets sets;
 	int err = match(look, &sets);
@@ -507,22 +508,44 @@ static int is_current(const struct eb_maps *maps, const struct eb_policy *policy
 	return err;
 }
 
-int eb_flow_classify(const struct eb_maps *maps, const struct eb_flow *flow, struct eb_flow_rule *out)
+/* Calls `find` with the policy in force, again if another one came into force meanwhile. */
+static int look_up(const struct eb_maps *maps, const struct eb_flow *flow, struct eb_policy *policy,
+		   int (*find)(const struct look *look, void *arg), void *arg)
 {
-	struct look look = { .maps = maps, .policy = &out->policy, .flow = flow };
+	struct look look = { .maps = maps, .policy = policy, .flow = flow };
 
 	for (int i = 0; i < READ_TRIES; i++) {
 		bool current = false;
-		int err = read_policy(maps, &look.index, &out->policy), seen;
+		int err = read_policy(maps, &look.index, policy), seen;
 
 		if (err)
 			return err;
-		err = classify(&look, out);
-		seen = is_current(maps, &out->policy, &current);
+		err = find(&look, arg);
+		seen = is_current(maps, policy, &current);
 		if (seen)
 			return seen;
 		if (current)
 			return err;
 	}
 	return -EAGAIN;
+}
+
+int eb_flow_classify(const struct eb_maps *maps, const struct eb_flow *flow, struct eb_flow_rule *out)
+{
+	return look_up(maps, flow, &out->policy, classify, out);
+}
+
+static int find_tunnels(const struct look *look, void *arg)
+{
+	return rules_of_address(look, EB_TRIE_TUNNEL, look->flow->src, 0, arg);
+}
+
+int eb_flow_tunnels(const struct eb_maps *maps, const struct eb_prefix *outer, struct eb_policy *policy,
+		    uint64_t *kinds)
+{
+	struct eb_flow flow;
+
+	eb_flow_init(outer->family, &flow);
+	memcpy(flow.src, outer->addr, sizeof(flow.src));
+	return look_up(maps, &flow, policy, find_tunnels, kinds);
 }

@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "config/config.h"
 #include "maps/maps.h"
 
 /* Addresses are in network byte order; IPv4 in the first 4 bytes. */
@@ -53,5 +54,10 @@ struct eb_flow_rule {
 
 /* An unknown part of the flow only matches rules without a condition on it. Returns 0 or negative errno. */
 int eb_flow_classify(const struct eb_maps *maps, const struct eb_flow *flow, struct eb_flow_rule *out);
+
+/* The kinds of tunnels (bit n for enum eb_tunnel) that are opened when they come from `outer`, an address. *policy is
+ * the one in force then. Returns 0 or negative errno. */
+int eb_flow_tunnels(const struct eb_maps *maps, const struct eb_prefix *outer, struct eb_policy *policy,
+		    uint64_t *kinds);
 
 #endif

@@ -461,6 +461,11 @@ static size_t count_prefixes(const struct eb_config *config, int side, int famil
 {
 	size_t count = 0;
 
+	if (side == EB_TRIE_TUNNEL) {
+		for (int kind = 0; kind < EB_TUNNELS; kind++)
+			count += count_family(&config->tunnels[kind].from, family);
+		return count;
+	}
 	for (size_t i = 0; i < config->rule_count; i++) {
 		const struct eb_match *match = &config->rules[i].match;
 
@@ -489,6 +494,11 @@ static void collect_list(const struct eb_prefix_list *list, int family, uint64_t
 
 static void collect_prefixes(const struct eb_config *config, int side, int family, struct eb_trie *trie)
 {
+	if (side == EB_TRIE_TUNNEL) {
+		for (int kind = 0; kind < EB_TUNNELS; kind++)
+			collect_list(&config->tunnels[kind].from, family, 1ULL << kind, false, trie);
+		return;
+	}
 	for (size_t i = 0; i < config->rule_count; i++) {
 		const struct eb_match *match = &config->rules[i].match;
 
@@ -578,6 +588,16 @@ static int compile_trie(const struct eb_config *config, int side, int family, ui
 	return 0;
 }
 
+static void compile_tunnels(const struct eb_config *config, struct eb_policy *policy)
+{
+	for (int kind = 0; kind < EB_TUNNELS; kind++) {
+		if (!config->tunnels[kind].from.count)
+			continue;
+		policy->tunnels |= 1U << kind;
+		policy->tunnel_ports[kind] = config->tunnels[kind].port;
+	}
+}
+
 static int compile_tries(const struct eb_config *config, struct eb_ruleset *ruleset)
 {
 	struct eb_policy *policy = &ruleset->policy;
@@ -591,6 +611,8 @@ static int compile_tries(const struct eb_config *config, struct eb_ruleset *rule
 		{ EB_TRIE_DST, 4, policy->dst_any, &ruleset->v4[EB_TRIE_DST], EB_USES_DST4 },
 		{ EB_TRIE_SRC, 6, policy->src_any, &ruleset->v6[EB_TRIE_SRC], EB_USES_SRC6 },
 		{ EB_TRIE_DST, 6, policy->dst_any, &ruleset->v6[EB_TRIE_DST], EB_USES_DST6 },
+		{ EB_TRIE_TUNNEL, 4, 0, &ruleset->v4[EB_TRIE_TUNNEL], EB_USES_TUNNEL4 },
+		{ EB_TRIE_TUNNEL, 6, 0, &ruleset->v6[EB_TRIE_TUNNEL], EB_USES_TUNNEL6 },
 	};
 
 	for (size_t i = 0; i < sizeof(tries) / sizeof(tries[0]); i++) {
@@ -651,6 +673,7 @@ static int compile_ruleset(const struct eb_config *config, const struct eb_polic
 	assign_slots(&ruleset->policy, previous);
 	fill_sets(config, &ruleset->policy);
 	compile_interfaces(config, ruleset);
+	compile_tunnels(config, &ruleset->policy);
 	err = compile_numbers(config, ruleset);
 	if (!err)
 		err = compile_tries(config, ruleset);
@@ -734,7 +757,7 @@ void eb_rules_free(struct eb_ruleset *ruleset)
 {
 	if (!ruleset)
 		return;
-	for (int side = EB_TRIE_SRC; side <= EB_TRIE_DST; side++) {
+	for (int side = EB_TRIE_SRC; side < EB_TRIES; side++) {
 		free(ruleset->v4[side].items);
 		free(ruleset->v4[side].filter);
 		free(ruleset->v6[side].items);

@@ -39,8 +39,8 @@ struct eb_ruleset {
 	uint64_t *numbers[EB_NUMBERS]; /* EB_NUMBER_SIZE() sets, or NULL when no rule asks for this number */
 	struct eb_interface_rules interfaces[EB_INTERFACES_MAX];
 	size_t interface_count;  /* 0 when no rule asks for an interface */
-	struct eb_trie v4[2];    /* by EB_TRIE_SRC, EB_TRIE_DST */
-	struct eb_trie v6[2];
+	struct eb_trie v4[EB_TRIES]; /* by EB_TRIE_SRC, EB_TRIE_DST, EB_TRIE_TUNNEL */
+	struct eb_trie v6[EB_TRIES];
 };
 
 /*
