@@ -25,6 +25,7 @@ skeleton "$BUILD/edgebucket.bpf.o" edgebucket
 ${CC:-gcc} -std=gnu11 -D_GNU_SOURCE -O2 -g -Wall -Wextra -Werror -fno-strict-aliasing -I include -I "$out" \
 	-I userspace $(find bench -name '*.c' ! -name '*.bpf.c') \
 	userspace/maps/buckets.c userspace/maps/bucket_table.c userspace/maps/bucket_changes.c \
-	userspace/maps/bucket_upkeep.c userspace/maps/maps.c userspace/maps/pins.c userspace/base/error.c \
+	userspace/maps/bucket_groups.c userspace/maps/bucket_upkeep.c userspace/maps/maps.c \
+	userspace/maps/pins.c userspace/base/error.c \
 	userspace/policy/prefix_filter.c \
 	-o "$out/bench" -lbpf -lhiredis -lpthread

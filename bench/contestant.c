@@ -308,6 +308,8 @@ static int load_edgebucket(const struct contestant_limit *limit, struct contesta
 	bpf_map__set_max_entries(skeleton->maps.buckets_v4, sets);
 	bpf_map__set_max_entries(skeleton->maps.tags_v4, sets);
 	bpf_map__set_max_entries(skeleton->maps.tags_v6, sets);
+	bpf_map__set_max_entries(skeleton->maps.changed_v4, EB_CHANGES(sets));
+	bpf_map__set_max_entries(skeleton->maps.changed_v6, EB_CHANGES(sets));
 	bpf_map__set_max_entries(skeleton->maps.buckets_v6, sets);
 	err = edgebucket_bpf__load(skeleton);
 	if (!err) {

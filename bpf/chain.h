@@ -215,12 +215,33 @@ static __always_inline int outcome_of(enum eb_charge charge)
 	return charge == EB_REFUSED ? OUTCOME_REFUSE : OUTCOME_CONTENDED;
 }
 
+/* Says that a time of the step's bucket was changed. */
+static __always_inline void mark_step(const struct table *table, const struct eb_step *step)
+{
+	mark_changed(table, eb_choose_set(step->tag, table->sets, eb_place_choice(step->at)));
+}
+
+/* Charges both limits of a bucket, or none. */
+static __always_inline enum eb_charge charge_times(struct eb_bucket *bucket, const struct eb_packet *packet,
+						   struct eb_step *step, const struct eb_rule *rule, __u64 now)
+{
+	enum eb_charge charge = EB_ADMITTED;
+
+	if (rule->packets.mult)
+		charge = charge_time(&bucket->packets_full_at, &rule->packets, 1, now, &step->packets_seen);
+	if (charge != EB_ADMITTED || !rule->bytes.mult)
+		return charge;
+	charge = charge_time(&bucket->bytes_full_at, &rule->bytes, packet->len, now, &step->bytes_seen);
+	if (charge != EB_ADMITTED)
+		give_time_back(&bucket->packets_full_at, &rule->packets, 1, now, step->packets_seen);
+	return charge;
+}
+
 static __always_inline int charge_in(const struct table *table, struct eb_state *state,
 				     const struct eb_packet *packet, struct eb_step *step, const struct eb_rule *rule,
 				     __u64 now)
 {
-	enum eb_charge charge = EB_ADMITTED;
-	struct eb_bucket *bucket;
+	enum eb_charge charge;
 	union step_key key;
 	__u64 *entry;
 
@@ -235,17 +256,10 @@ static __always_inline int charge_in(const struct table *table, struct eb_state 
 	entry = step_entry(table, step);
 	if (!entry)
 		return OUTCOME_CONTENDED;
-	bucket = eb_key_bucket(entry, table->words);
-	if (rule->packets.mult)
-		charge = charge_time(&bucket->packets_full_at, &rule->packets, 1, now, &step->packets_seen);
+	charge = charge_times(eb_key_bucket(entry, table->words), packet, step, rule, now);
+	mark_step(table, step); /* one refused may have been charged in between */
 	if (charge != EB_ADMITTED)
 		return outcome_of(charge);
-	if (rule->bytes.mult)
-		charge = charge_time(&bucket->bytes_full_at, &rule->bytes, packet->len, now, &step->bytes_seen);
-	if (charge != EB_ADMITTED) {
-		give_time_back(&bucket->packets_full_at, &rule->packets, 1, now, step->packets_seen);
-		return outcome_of(charge);
-	}
 	if (!eb_key_equal(entry, key.words, table->words))
 		return OUTCOME_CONTENDED;
 	step->is_charged = 1;
@@ -278,6 +292,7 @@ static __always_inline void give_back_in(const struct table *table, const struct
 	bucket = eb_key_bucket(entry, table->words);
 	give_time_back(&bucket->packets_full_at, &rule->packets, 1, now, step->packets_seen);
 	give_time_back(&bucket->bytes_full_at, &rule->bytes, packet->len, now, step->bytes_seen);
+	mark_step(table, step);
 }
 
 __noinline int give_step_back(const struct eb_packet *packet, struct eb_step *step, __u64 now)

@@ -31,7 +31,7 @@ enum outcome {
 
 /* A family's maps. Constants, once everything is inlined: each look-up knows its map. */
 struct table {
-	void *buckets, *tags;
+	void *buckets, *tags, *changed;
 	__u32 sets;
 	int words; /* of a key */
 	__u8 family;
@@ -39,12 +39,12 @@ struct table {
 
 static __always_inline struct table table4(void)
 {
-	return (struct table){ &buckets_v4, &tags_v4, sets_v4, EB_WORDS4, 4 };
+	return (struct table){ &buckets_v4, &tags_v4, &changed_v4, sets_v4, EB_WORDS4, 4 };
 }
 
 static __always_inline struct table table6(void)
 {
-	return (struct table){ &buckets_v6, &tags_v6, sets_v6, EB_WORDS6, 6 };
+	return (struct table){ &buckets_v6, &tags_v6, &changed_v6, sets_v6, EB_WORDS6, 6 };
 }
 
 /* One bucket for each rule says how fast new sources may appear: a flood of invented sources stops here, and touches
@@ -206,6 +206,15 @@ __noinline int count_spent(const struct eb_rule *rule, __u64 hash, __u32 family,
 	return 0;
 }
 
+static __always_inline void mark_changed(const struct table *table, __u32 set)
+{
+	__u32 group = set / EB_GROUP_SETS, index = group / EB_CHANGES_GROUPS;
+	struct eb_changes *changes = bpf_map_lookup_elem(table->changed, &index);
+
+	if (changes)
+		eb_mark_changed(&changes->group[group & (EB_CHANGES_GROUPS - 1)]);
+}
+
 static __always_inline enum outcome outcome_of_no_place(int place)
 {
 	return place == EB_PLACE_FULL ? OUTCOME_TABLE_FULL : OUTCOME_CONTENDED;
@@ -241,6 +250,8 @@ static __always_inline enum outcome charge_key(const struct table *table, struct
 		count_refusal(cpu, eb_key_bucket(entry, table->words));
 	if (outcome == OUTCOME_ADMIT && rule->shared)
 		count_spent(rule, hash, table->family, place, len);
+	if (outcome != OUTCOME_REFUSE) /* one refused as contended may have been charged */
+		mark_changed(table, eb_choose_set(hash, table->sets, eb_place_choice(place)));
 	return outcome;
 }
 

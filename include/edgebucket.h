@@ -106,6 +106,19 @@ struct eb_spent_set {
 	struct eb_spent way[EB_WAYS];
 };
 
+/* A value of the maps changed_v4 and changed_v6: a byte for each group of sets, 1 since something was charged there, 0
+ * since the agent looked for it. See eb_mark_changed() in table.h. */
+#define EB_GROUP_SETS 8u
+#define EB_CHANGES_GROUPS 8u
+
+struct eb_changes {
+	__u8 group[EB_CHANGES_GROUPS];
+};
+
+/* How many of them, and of groups, a table of `sets` has. */
+#define EB_GROUPS(sets) (((sets) + EB_GROUP_SETS - 1) / EB_GROUP_SETS)
+#define EB_CHANGES(sets) ((EB_GROUPS(sets) + EB_CHANGES_GROUPS - 1) / EB_CHANGES_GROUPS)
+
 _Static_assert(sizeof(struct eb_spent_set) == 64, "a set's are one cache line");
 _Static_assert(sizeof(struct eb_key4) == 8 * EB_WORDS4, "IPv4 key");
 _Static_assert(sizeof(struct eb_key6) == 8 * EB_WORDS6, "IPv6 key");

@@ -405,6 +405,22 @@ static __always_inline int eb_table_insert(const struct eb_sets *sets, const __u
 }
 
 /*
+ * Says that a bucket of the group was charged, so that the agent need not look at every bucket to find those that
+ * changed. To be called behind the compare-and-swap that changed a time. Mostly a read of a line that is shared: who
+ * finds the mark set leaves it alone.
+ *
+ * No change is lost. The agent takes the mark away by an atomic exchange, then reads the times. Compare-and-swap and
+ * exchange are full barriers, in BPF too (LOCK on x86, acquire and release in one on arm64). So a CPU that finds the
+ * mark set, and leaves it, looked before the agent took it away, and its change comes before the agent's reading. A CPU
+ * that finds it not set sets it, however late: at worst the agent looks once more than it had to.
+ */
+static __always_inline void eb_mark_changed(__u8 *mark)
+{
+	if (!EB_READ(*mark))
+		EB_WRITE(*mark, 1);
+}
+
+/*
  * Whether `tokens` can be refused by `early`, a time up to EB_EARLY_MAX ago, without asking for the exact one:
  *  - when they would be refused at any time up to now;
  *  - when a token takes less than EB_EARLY_MAX: what has become due since `early` comes in one portion with the next
@@ -451,8 +467,8 @@ static __always_inline enum eb_charge eb_limit_charge(__u64 *full_at, const stru
 
 /*
  * Charges one packet of `len` bytes. A refusal charges neither limit and writes nothing. One race is accepted: when
- * another CPU takes the last bytes between the look at the bytes and their charge, the refused packet has cost the
- * source one packet token. It errs towards less.
+ * another CPU takes the last bytes between the look at the bytes and their charge, the packet has cost the source one
+ * packet token, and is refused as EB_BUSY. It errs towards less.
  */
 static __always_inline enum eb_charge eb_bucket_charge(struct eb_bucket *bucket, const struct eb_rule *rule, __u64 len,
 						       __u64 now)
@@ -465,9 +481,10 @@ static __always_inline enum eb_charge eb_bucket_charge(struct eb_bucket *bucket,
 		return EB_REFUSED;
 	if (rule->packets.mult)
 		charge = eb_limit_charge(&bucket->packets_full_at, &rule->packets, 1, now);
-	if (charge == EB_ADMITTED && rule->bytes.mult)
-		charge = eb_limit_charge(&bucket->bytes_full_at, &rule->bytes, len, now);
-	return charge;
+	if (charge != EB_ADMITTED || !rule->bytes.mult)
+		return charge;
+	charge = eb_limit_charge(&bucket->bytes_full_at, &rule->bytes, len, now);
+	return charge == EB_REFUSED && rule->packets.mult ? EB_BUSY : charge;
 }
 
 #endif

@@ -45,6 +45,8 @@ static struct {
 	{ EB_MAP_BUCKETS_V6, SETS, sizeof(struct eb_set6), NULL },
 	{ EB_MAP_TAGS_V4, SETS, sizeof(struct eb_tags), NULL },
 	{ EB_MAP_TAGS_V6, SETS, sizeof(struct eb_tags), NULL },
+	{ EB_MAP_CHANGED_V4, EB_CHANGES(SETS), sizeof(struct eb_changes), NULL },
+	{ EB_MAP_CHANGED_V6, EB_CHANGES(SETS), sizeof(struct eb_changes), NULL },
 	{ EB_MAP_STATE, 1, sizeof(struct eb_state), NULL },
 };
 

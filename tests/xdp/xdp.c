@@ -99,6 +99,8 @@ void rig_open(struct rig *rig, uint32_t sets)
 	bpf_map__set_max_entries(find_map(rig->object, "buckets_v4"), sets);
 	bpf_map__set_max_entries(find_map(rig->object, "tags_v4"), sets);
 	bpf_map__set_max_entries(find_map(rig->object, "tags_v6"), sets);
+	bpf_map__set_max_entries(find_map(rig->object, "changed_v4"), EB_CHANGES(sets));
+	bpf_map__set_max_entries(find_map(rig->object, "changed_v6"), EB_CHANGES(sets));
 	bpf_map__set_max_entries(find_map(rig->object, "buckets_v6"), sets);
 	rig_set_constant(rig->object, "sets_v4", sets, sizeof(sets));
 	rig_set_constant(rig->object, "sets_v6", sets, sizeof(sets));

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* Several CPUs at once: what all of them admit together never exceeds the limit, whatever they meet on. */
+#include <arpa/inet.h>
 #include <pthread.h>
 #include <sched.h>
 #include <setjmp.h>
@@ -312,6 +313,188 @@ static void test_takeover(void **state)
 	free(workers);
 }
 
+/* --- Changes that the agent collects under fire --- */
+
+enum { ROUNDS = 60, GIVEN_BACK_ROUNDS = 5000, CHARGES = 3 };
+
+static pthread_barrier_t round_begins;
+static atomic_int finished;
+
+static void *charge_in_rounds(void *arg)
+{
+	struct worker *worker = arg;
+
+	worker->frame.data[worker->frame.saddr_at + 3] = worker->index;
+	for (uint32_t round = 0; round < worker->repeat; round++) {
+		pthread_barrier_wait(&round_begins);
+		for (int i = 0; i < CHARGES; i++)
+			rig_send(worker->rig, &worker->frame);
+		atomic_fetch_add(&finished, 1);
+	}
+	return NULL;
+}
+
+/* What the agent knows of the buckets of one family. */
+struct knowledge {
+	struct eb_buckets *buckets;
+	uint32_t since; /* the collection before */
+	uint64_t full_at[SETS * EB_WAYS];
+	int found, missed;
+};
+
+static bool enter_changed(int family, uint32_t group, void *arg)
+{
+	struct knowledge *known = arg;
+
+	return eb_buckets_changed_in(known->buckets, family, group) > known->since;
+}
+
+static int learn_bucket(const struct eb_bucket_view *view, uint32_t index, void *arg)
+{
+	struct knowledge *known = arg;
+
+	known->full_at[index] = view->packets_full_at;
+	return 0;
+}
+
+static void leave_changed(int family, uint32_t group, void *arg)
+{
+	(void)family;
+	(void)group;
+	(void)arg;
+}
+
+static void learn(struct knowledge *known)
+{
+	static const struct eb_group_visitor visitor = { enter_changed, learn_bucket, leave_changed };
+	struct eb_bucket_cursor cursor = { 0 };
+	uint32_t number = eb_buckets_collect_changes(known->buckets);
+
+	assert_int_equal(eb_buckets_walk_groups(known->buckets, &cursor, &visitor, known), 0);
+	known->since = number;
+}
+
+static int is_known(const struct eb_bucket_view *view, uint32_t index, void *arg)
+{
+	struct knowledge *known = arg;
+
+	known->found++;
+	known->missed += known->full_at[index] != view->packets_full_at;
+	return 0;
+}
+
+/* `prepare`, where it is not NULL, is called before each round. */
+static void check_changes(struct rig *rig, const char *frame, int rounds, int buckets,
+			  void (*prepare)(struct rig *rig, struct knowledge *known))
+{
+	struct worker *workers = make_workers();
+	struct knowledge *known = calloc(1, sizeof(*known));
+	int found = 0, missed;
+
+	assert_non_null(known);
+	known->buckets = rig->buckets;
+	learn(known);
+	pthread_barrier_init(&round_begins, NULL, THREADS + 1);
+	for (int i = 0; i < THREADS; i++) {
+		frame_make(frame, &workers[i].frame);
+		workers[i].rig = rig;
+		workers[i].repeat = rounds;
+		start_on_cpu(&workers[i], i, charge_in_rounds);
+	}
+	for (int round = 0; round < rounds; round++) {
+		struct eb_bucket_cursor cursor = { 0 };
+
+		if (prepare)
+			prepare(rig, known);
+		atomic_store(&finished, 0);
+		pthread_barrier_wait(&round_begins);
+		while (atomic_load(&finished) < THREADS)
+			learn(known);
+		learn(known);
+		(void)eb_buckets_walk(rig->buckets, &cursor, is_known, known);
+		found += buckets;
+	}
+	for (int i = 0; i < THREADS; i++)
+		pthread_join(workers[i].thread, NULL);
+	pthread_barrier_destroy(&round_begins);
+	missed = known->missed;
+	found -= known->found;
+	free(known);
+	free(workers);
+	assert_int_equal(missed, 0);
+	assert_int_equal(found, 0);
+}
+
+/* While packets are charged and the agent takes marks away all the time, it misses no bucket's last change. */
+static void test_changes(void **state)
+{
+	static const char *const frames[] = { "ip4 udp:1", "ip6 udp:1" };
+	struct rig *rig = *state;
+
+	rig_apply(rig, "rules: [{ name: a, action: limit, packets: { rate: 1/h, burst: 1000 }, per: { ipv6: 128 } }]\n");
+	for (int i = 0; i < 2; i++) {
+		rig_clear(rig);
+		check_changes(rig, frames[i], ROUNDS, THREADS, NULL);
+		assert_int_equal(rig_count(rig, "a", EB_PASS), THREADS * ROUNDS * CHARGES);
+	}
+	rig_apply(rig, "rules: [{ name: a, action: limit, packets: { rate: 1/h, burst: 1000 }, per: { ipv6: 128 },"
+		       " levels: [{ per: { ipv4: 8 }, times: 4 }, { per: { ipv6: 16 }, times: 4 }] }]\n");
+	for (int i = 0; i < 2; i++) {
+		rig_clear(rig);
+		check_changes(rig, frames[i], ROUNDS, THREADS + 1, NULL);
+	}
+}
+
+/* The level's bucket has been full for an hour, so that it is charged before new sources get entries. */
+static void make_level_idle(struct rig *rig, struct knowledge *known)
+{
+	uint64_t idle = eb_gcra_now(eb_monotonic_ns() - 3600000000000);
+
+	for (int way = 0; way < EB_WAYS; way++)
+		if (rig->v4->way[way].key.addr == htonl(0x0a000000))
+			known->full_at[way] = rig->v4->way[way].bucket.packets_full_at = idle;
+}
+
+/* In a table of one set that is full, new sources charge the level and give it back. The agent must not keep the
+ * charge in between. */
+static void test_given_back(void **state)
+{
+	struct rig rig;
+
+	(void)state;
+	rig_open(&rig, 1);
+	rig_apply(&rig, "rules: [{ name: a, action: limit, packets: { rate: 1/h, burst: 1000 },"
+			" levels: [{ per: { ipv4: 8 }, times: 4 }] }]\n");
+	for (int i = 1; i < EB_WAYS; i++) {
+		struct frame frame;
+
+		frame_make("ip4:src=10.1.1.1 udp:1", &frame);
+		frame.data[frame.saddr_at + 3] = i;
+		assert_int_equal(rig_send(&rig, &frame), XDP_PASS);
+	}
+	check_changes(&rig, "ip4:src=10.2.2.2 udp:1", GIVEN_BACK_ROUNDS, EB_WAYS, make_level_idle);
+	assert_int_equal(rig_count(&rig, "a", EB_PASS), EB_WAYS - 1);
+	rig_close(&rig);
+}
+
+/* A source that is refused changes nothing, and is not looked at. */
+static void test_refused_is_no_change(void **state)
+{
+	struct rig *rig = *state;
+	struct knowledge known = { .buckets = rig->buckets };
+
+	rig_apply(rig, "rules: [{ name: a, action: limit, packets: { rate: 1/h, burst: 1 } }]\n");
+	rig_clear(rig);
+	known.since = eb_buckets_collect_changes(rig->buckets);
+	assert_int_equal(rig_send_text(rig, "ip4 udp:1"), XDP_PASS);
+	learn(&known);
+	memset(known.full_at, 0, sizeof(known.full_at));
+	assert_int_equal(rig_send_text(rig, "ip4 udp:1"), XDP_DROP);
+	learn(&known);
+	for (size_t i = 0; i < SETS * EB_WAYS; i++)
+		assert_int_equal(known.full_at[i], 0);
+}
+
 /* --- Rules that change under fire --- */
 
 static void *send_until_stopped(void *arg)
@@ -370,6 +553,9 @@ int main(void)
 		cmocka_unit_test(test_both_limits),
 		cmocka_unit_test(test_new_sources),
 		cmocka_unit_test(test_takeover),
+		cmocka_unit_test(test_changes),
+		cmocka_unit_test(test_given_back),
+		cmocka_unit_test(test_refused_is_no_change),
 		cmocka_unit_test(test_swap),
 	};
 

@@ -9,7 +9,7 @@
 
 /* From the end of a count to the next one, and at least so many times as long as it took. */
 #define PAUSE_TICKS (2000000000ULL * EB_TICKS_PER_NS)
-#define PAUSE_FACTOR 50
+#define PAUSE_FACTOR 250
 
 struct eb_census {
 	const struct eb_buckets *buckets;

@@ -59,6 +59,7 @@ struct eb_mirror {
 	bool stopped;
 
 	struct eb_held held;
+	uint32_t visited_to, visiting_to; /* collections of changes: what the last whole pass saw, and this one sees */
 	struct ground ground;
 	struct eb_store_meta other; /* the last meta record of another boot */
 	uint64_t other_seen_ns;     /* CLOCK_MONOTONIC; of its writer, 0 when it is none or gone */
@@ -76,6 +77,7 @@ struct eb_mirror {
 	struct eb_bucket_cursor cursor;
 	uint64_t next_entry; /* those before it were visited; see entry_number() */
 	uint32_t sliced;
+	uint64_t first_due; /* in the group under way, in ticks behind `now`; EB_DUE_NEVER for none */
 	struct eb_policy *policy;
 	__u32 generation; /* of the rules that what is held was written by */
 	uint64_t now, wall_ns, started_ns;
@@ -109,7 +111,7 @@ const char *eb_pass_reason_name(enum eb_pass_reason reason)
  * at random, as for ticks. */
 static void doubt_all(struct eb_mirror *mirror)
 {
-	eb_held_doubt(&mirror->held);
+	eb_held_doubt_all(&mirror->held);
 	eb_cleaning_soon(mirror->cleaning, mirror->tick_ns + eb_random_below(mirror->tick_ns));
 }
 
@@ -135,6 +137,8 @@ static void look_at_rules(struct eb_mirror *mirror)
 	}
 	if (mirror->policy->generation != mirror->generation && mirror->held.count)
 		doubt_all(mirror);
+	else if (mirror->policy->generation != mirror->generation)
+		eb_held_look_at_all(&mirror->held);
 	mirror->generation = mirror->policy->generation;
 }
 
@@ -372,7 +376,7 @@ static void add_ground(struct eb_mirror *mirror, int64_t fields)
 static void doubt(struct eb_mirror *mirror, const struct flight *flight)
 {
 	for (size_t i = 0; i < flight->batch.count; i++)
-		eb_held_set(&mirror->held, flight->slots[i], EB_HELD_DOUBTFUL);
+		eb_held_doubt(&mirror->held, flight->slots[i]);
 }
 
 static void on_batch_done(const struct eb_store_result *result, void *arg)
@@ -489,6 +493,35 @@ static int leave_entry(struct eb_mirror *mirror, uint64_t entry)
 	return ++mirror->sliced % SLICE_BUCKETS == 0;
 }
 
+static bool enter_group(int family, uint32_t group, void *arg)
+{
+	struct eb_mirror *mirror = arg;
+	uint32_t changed_in = eb_buckets_changed_in(eb_dataplane_buckets(mirror->dataplane), family, group);
+
+	mirror->first_due = EB_DUE_NEVER;
+	return changed_in > mirror->visited_to || eb_held_is_due(&mirror->held, family, group, mirror->now);
+}
+
+/* What changed since the pass began is marked again. */
+static void leave_group(int family, uint32_t group, void *arg)
+{
+	struct eb_mirror *mirror = arg;
+	bool is_held = mirror->first_due != EB_DUE_NEVER;
+
+	eb_held_set_due(&mirror->held, family, group,
+			is_held ? eb_gcra_full_at(mirror->now, mirror->first_due) : EB_DUE_NEVER);
+}
+
+static void note_due(struct eb_mirror *mirror, const struct eb_bucket_view *view)
+{
+	uint64_t packets = eb_gcra_debt(view->packets_full_at, mirror->now);
+	uint64_t bytes = eb_gcra_debt(view->bytes_full_at, mirror->now);
+	uint64_t debt = packets > bytes ? packets : bytes;
+
+	if (debt && debt < mirror->first_due)
+		mirror->first_due = debt;
+}
+
 /* Returns 1 to end the slice, negative errno to end the pass. */
 static int visit_bucket(const struct eb_bucket_view *view, uint32_t index, void *arg)
 {
@@ -502,8 +535,9 @@ static int visit_bucket(const struct eb_bucket_view *view, uint32_t index, void 
 	struct eb_record record;
 	int rule_index, err;
 
-	/* A slice begins with the set that ended the last one. No field may be in a pass twice: see eb_store_write().
+	/* A slice begins with the group that ended the last one. No field may be in a pass twice: see eb_store_write().
 	 */
+	note_due(mirror, view);
 	if (entry < mirror->next_entry)
 		return 0;
 	if (*slot == value)
@@ -523,17 +557,20 @@ static int visit_bucket(const struct eb_bucket_view *view, uint32_t index, void 
 
 static int on_slice(sd_event_source *source, void *arg)
 {
+	static const struct eb_group_visitor visitor = { enter_group, visit_bucket, leave_group };
 	struct eb_mirror *mirror = arg;
 	int ret;
 
 	(void)source;
 	if (!mirror->passing || mirror->walked)
 		return 0;
-	ret = eb_buckets_walk(eb_dataplane_buckets(mirror->dataplane), &mirror->cursor, visit_bucket, mirror);
+	ret = eb_buckets_walk_groups(eb_dataplane_buckets(mirror->dataplane), &mirror->cursor, &visitor, mirror);
 	if (ret < 0)
 		fail_pass(mirror, ret, strerror(-ret));
 	if (ret <= 0)
 		mirror->walked = true;
+	if (ret == 0)
+		mirror->visited_to = mirror->visiting_to;
 	continue_pass(mirror);
 	return 0;
 }
@@ -596,6 +633,7 @@ static void rewind_pass(struct eb_mirror *mirror, uint32_t reasons)
 	mirror->next_entry = 0;
 	look_at_clocks(mirror);
 	look_at_rules(mirror);
+	mirror->visiting_to = eb_buckets_collect_changes(eb_dataplane_buckets(mirror->dataplane));
 	continue_pass(mirror);
 }
 

@@ -35,6 +35,10 @@ int eb_bpf_object_open(const struct eb_maps *maps, __u32 sets, struct edgebucket
 		err = bpf_map__set_max_entries(skeleton->maps.tags_v4, sets);
 	if (!err && maps->fd[EB_MAP_TAGS_V6] < 0)
 		err = bpf_map__set_max_entries(skeleton->maps.tags_v6, sets);
+	if (!err && maps->fd[EB_MAP_CHANGED_V4] < 0)
+		err = bpf_map__set_max_entries(skeleton->maps.changed_v4, EB_CHANGES(sets));
+	if (!err && maps->fd[EB_MAP_CHANGED_V6] < 0)
+		err = bpf_map__set_max_entries(skeleton->maps.changed_v6, EB_CHANGES(sets));
 	if (err) {
 		edgebucket_bpf__destroy(skeleton);
 		return err;

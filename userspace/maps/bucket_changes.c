@@ -21,13 +21,19 @@ static void fill_time(__u64 *full_at, __u64 now)
 	} while (__sync_val_compare_and_swap(full_at, seen, eb_gcra_full_at(now, 0)) != seen);
 }
 
-static void fill_bucket(struct eb_bucket *bucket)
+static void fill_bucket(const struct eb_bucket_table *table, __u32 set, struct eb_bucket *bucket)
 {
 	__u64 now = eb_buckets_now();
 
 	fill_time(&bucket->packets_full_at, now);
 	fill_time(&bucket->bytes_full_at, now);
 	EB_WRITE(bucket->dropped, 0);
+	eb_bucket_table_mark(table, set);
+}
+
+static __u32 set_of(const struct eb_bucket_table *table, const struct eb_bucket_location *location, int place)
+{
+	return eb_choose_set(location->hash, table->sets, eb_place_choice(place));
 }
 
 static int fill_source(struct eb_buckets *buckets, const struct eb_source *source)
@@ -41,7 +47,8 @@ static int fill_source(struct eb_buckets *buckets, const struct eb_source *sourc
 	place = eb_bucket_find_place(table, &location);
 	if (place < 0)
 		return -ENOENT;
-	fill_bucket(eb_key_bucket(eb_place_key(&location.sets, table->words, place), table->words));
+	fill_bucket(table, set_of(table, &location, place),
+		    eb_key_bucket(eb_place_key(&location.sets, table->words, place), table->words));
 	return 0;
 }
 
@@ -73,7 +80,7 @@ static int reset_entry(const struct eb_bucket_position *position, __u64 *entry, 
 		return 0;
 	args->in_debt += eb_gcra_debt(EB_READ(bucket->packets_full_at), args->now) ||
 			 eb_gcra_debt(EB_READ(bucket->bytes_full_at), args->now);
-	fill_bucket(bucket);
+	fill_bucket(table, position->set, bucket);
 	return 0;
 }
 
@@ -135,6 +142,7 @@ static int insert(const struct eb_bucket_table *table, const struct eb_bucket_lo
 		return -EBUSY;
 	entry = eb_place_key(&location->sets, table->words, place);
 	eb_bucket_unlock(eb_key_bucket(entry, table->words), EB_HELD, packets, bytes);
+	eb_bucket_table_mark(table, set_of(table, location, place));
 	return packets != EB_FULL || bytes != EB_FULL;
 }
 
@@ -160,6 +168,8 @@ static int try_merge(struct eb_buckets *buckets, const struct eb_bucket_view *vi
 	bucket = eb_key_bucket(entry, table->words);
 	packets = merge_time(&bucket->packets_full_at, view->packets_full_at, merge, now);
 	bytes = merge_time(&bucket->bytes_full_at, view->bytes_full_at, merge, now);
+	if (packets > 0 || bytes > 0)
+		eb_bucket_table_mark(table, set_of(table, &location, place));
 	if (packets < 0 || bytes < 0 || !eb_key_equal(entry, location.key, table->words))
 		return -EBUSY;
 	return packets || bytes;
@@ -232,6 +242,7 @@ int eb_buckets_adjust(struct eb_buckets *buckets, const struct eb_source *source
 	entry = eb_place_key(&location.sets, table->words, place);
 	bucket = eb_key_bucket(entry, table->words);
 	err = adjust_time(of_bytes ? &bucket->bytes_full_at : &bucket->packets_full_at, ticks, now);
+	eb_bucket_table_mark(table, set_of(table, &location, place));
 	if (!err && !eb_key_equal(entry, location.key, table->words))
 		return -EBUSY;
 	return err;

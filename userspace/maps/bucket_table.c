@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -49,6 +50,7 @@ static char *map_sets(const struct eb_bucket_table *table, __u32 first, __u32 co
 int eb_bucket_table_init(const struct eb_maps *maps, int family, bool writable, struct eb_bucket_table *table)
 {
 	int tags = maps->fd[family == 4 ? EB_MAP_TAGS_V4 : EB_MAP_TAGS_V6];
+	int changes = maps->fd[family == 4 ? EB_MAP_CHANGED_V4 : EB_MAP_CHANGED_V6];
 	struct bpf_map_info info;
 	__u32 len = sizeof(info);
 	void *memory;
@@ -57,6 +59,10 @@ int eb_bucket_table_init(const struct eb_maps *maps, int family, bool writable, 
 	if (err)
 		return err;
 	table->tags = memory;
+	err = eb_bucket_map_memory(changes, writable, &info, &memory, &table->changes_length);
+	if (err)
+		return err;
+	table->changes = memory;
 	table->family = family;
 	table->words = family == 4 ? EB_WORDS4 : EB_WORDS6;
 	table->fd = maps->fd[family == 4 ? EB_MAP_BUCKETS_V4 : EB_MAP_BUCKETS_V6];
@@ -65,7 +71,10 @@ int eb_bucket_table_init(const struct eb_maps *maps, int family, bool writable, 
 	err = bpf_obj_get_info_by_fd(table->fd, &info, &len);
 	table->set_size = info.value_size;
 	table->sets = info.max_entries;
-	return err;
+	if (err || !writable)
+		return err;
+	table->changed_in = calloc(EB_GROUPS(table->sets), sizeof(*table->changed_in));
+	return table->changed_in ? 0 : -ENOMEM;
 }
 
 void eb_bucket_table_unmap(struct eb_bucket_table *table)
@@ -80,6 +89,9 @@ void eb_bucket_table_done(struct eb_bucket_table *table)
 	eb_bucket_table_unmap(table);
 	if (table->tags)
 		munmap(table->tags, table->tags_length);
+	if (table->changes)
+		munmap(table->changes, table->changes_length);
+	free(table->changed_in);
 }
 
 struct eb_bucket_table *eb_bucket_table_of(const struct eb_buckets *buckets, int family)
@@ -90,6 +102,13 @@ struct eb_bucket_table *eb_bucket_table_of(const struct eb_buckets *buckets, int
 void *eb_bucket_table_set(const struct eb_bucket_table *table, char *memory, __u32 set)
 {
 	return memory + set * table->set_size;
+}
+
+void eb_bucket_table_mark(const struct eb_bucket_table *table, __u32 set)
+{
+	__u32 group = set / EB_GROUP_SETS;
+
+	eb_mark_changed(&table->changes[group / EB_CHANGES_GROUPS].group[group % EB_CHANGES_GROUPS]);
 }
 
 /* A source as the table's key. */
@@ -198,41 +217,53 @@ static int visit_set(const struct eb_bucket_table *table, char *entries, __u32 s
 	return ret;
 }
 
-/* Visits the sets from `from` to below `end`, all in one window, which is only mapped when there is something in it. */
-static int walk_window(const struct eb_bucket_table *table, __u32 from, __u32 end, bool all,
-		       eb_bucket_entry_visit visit, void *arg)
+char *eb_bucket_window_set(struct eb_bucket_window *window, __u32 set)
 {
-	__u32 first = from / WINDOW_SETS * WINDOW_SETS;
-	char *window = NULL, *memory = table->memory ? eb_bucket_table_set(table, table->memory, first) : NULL;
+	const struct eb_bucket_table *table = window->table;
+	__u32 first = set / WINDOW_SETS * WINDOW_SETS;
+
+	if (table->memory)
+		return eb_bucket_table_set(table, table->memory, set);
+	if (window->memory && window->first != first)
+		eb_bucket_window_close(window);
+	if (!window->memory) {
+		window->first = first;
+		window->count = table->sets - first < WINDOW_SETS ? table->sets - first : WINDOW_SETS;
+		window->memory = map_sets(table, first, window->count);
+	}
+	return window->memory ? eb_bucket_table_set(table, window->memory, set - first) : NULL;
+}
+
+void eb_bucket_window_close(struct eb_bucket_window *window)
+{
+	if (window->memory)
+		munmap(window->memory, page_round(window->count * window->table->set_size));
+	window->memory = NULL;
+}
+
+int eb_bucket_sets_walk(struct eb_bucket_window *window, __u32 from, __u32 end, bool all, eb_bucket_entry_visit visit,
+			void *arg)
+{
 	int ret = 0;
 
 	for (__u32 set = from; set < end && !ret; set++) {
-		if (!all && eb_bucket_set_is_empty(table, set))
+		char *memory;
+
+		if (!all && eb_bucket_set_is_empty(window->table, set))
 			continue;
-		if (!memory)
-			memory = window = map_sets(table, first, end - first);
-		if (!memory)
-			return -errno;
-		ret = visit_set(table, eb_bucket_table_set(table, memory, set - first), set, all, visit, arg);
+		memory = eb_bucket_window_set(window, set);
+		ret = memory ? visit_set(window->table, memory, set, all, visit, arg) : -errno;
 	}
-	if (window)
-		munmap(window, page_round((end - first) * table->set_size));
 	return ret;
 }
 
 int eb_bucket_table_walk(const struct eb_bucket_table *table, __u32 from, bool all, eb_bucket_entry_visit visit,
 			 void *arg)
 {
-	int ret = 0;
+	struct eb_bucket_window window = { .table = table };
+	int ret = eb_bucket_sets_walk(&window, from, table->sets, all, visit, arg);
 
-	while (from < table->sets && !ret) {
-		__u32 end = (from / WINDOW_SETS + 1) * WINDOW_SETS;
-
-		if (end > table->sets)
-			end = table->sets;
-		ret = walk_window(table, from, end, all, visit, arg);
-		from = end;
-	}
+	eb_bucket_window_close(&window);
 	return ret;
 }
 

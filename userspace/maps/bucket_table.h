@@ -20,12 +20,16 @@ struct eb_bucket_table {
 	char *memory; /* the whole table; NULL until a bucket is looked up by its key */
 	struct eb_tags *tags;
 	size_t tags_length;
+	struct eb_changes *changes;
+	size_t changes_length;
+	uint32_t *changed_in; /* by group, see eb_buckets_collect_changes(); NULL where that is not allowed */
 };
 
 struct eb_buckets {
 	struct eb_bucket_table *tables; /* IPv4, IPv6 */
 	struct eb_state *state;
 	size_t state_length;
+	uint32_t collections; /* of changes, so far */
 };
 
 struct bpf_map_info;
@@ -48,6 +52,9 @@ void *eb_bucket_table_set(const struct eb_bucket_table *table, char *memory, __u
 
 /* True for a set without any tag: it holds no entry. */
 bool eb_bucket_set_is_empty(const struct eb_bucket_table *table, __u32 set);
+
+/* Says that a bucket in this set was changed. */
+void eb_bucket_table_mark(const struct eb_bucket_table *table, __u32 set);
 
 /* The source of a key. */
 void eb_bucket_read_key(const struct eb_bucket_table *table, const __u64 *key, struct eb_source *out);
@@ -79,10 +86,25 @@ struct eb_bucket_position {
 /* What walks call for each entry. Returns 0 to go on. */
 typedef int (*eb_bucket_entry_visit)(const struct eb_bucket_position *position, __u64 *entry, __u16 *tag, void *arg);
 
+/* A part of a table in memory, where the whole is not: made with its table alone, and to be closed. */
+struct eb_bucket_window {
+	const struct eb_bucket_table *table;
+	char *memory;
+	__u32 first, count; /* sets */
+};
+
+/* Where a set is in memory, until the next call; NULL with errno. Sets are best asked for in their order. */
+char *eb_bucket_window_set(struct eb_bucket_window *window, __u32 set);
+void eb_bucket_window_close(struct eb_bucket_window *window);
+
 /*
- * Calls `visit` for the entries of a table from set `from` on: those with a tag, or all. Ends early when it returns
- * other than 0, and returns that, or negative errno.
+ * Calls `visit` for the entries of the sets from `from` to below `end`: those with a tag, or all. Ends early when it
+ * returns other than 0, and returns that, or negative errno.
  */
+int eb_bucket_sets_walk(struct eb_bucket_window *window, __u32 from, __u32 end, bool all, eb_bucket_entry_visit visit,
+			void *arg);
+
+/* The same for a table from set `from` on. */
 int eb_bucket_table_walk(const struct eb_bucket_table *table, __u32 from, bool all, eb_bucket_entry_visit visit,
 			 void *arg);
 

@@ -83,6 +83,7 @@ static int mend_entry(const struct eb_bucket_position *position, __u64 *entry, _
 		return 0;
 	mend_time(&bucket->packets_full_at, &rule->packets, &args->mended);
 	mend_time(&bucket->bytes_full_at, &rule->bytes, &args->mended);
+	eb_bucket_table_mark(table, position->set);
 	return 0;
 }
 

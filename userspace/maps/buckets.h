@@ -76,6 +76,29 @@ int eb_buckets_walk(const struct eb_buckets *buckets, struct eb_bucket_cursor *c
 		    int (*visit)(const struct eb_bucket_view *view, uint32_t index, void *arg), void *arg);
 uint32_t eb_buckets_entries(const struct eb_buckets *buckets, int family);
 
+/*
+ * What changed, by groups of EB_GROUP_SETS sets each. eb_buckets_collect_changes() takes the marks away that packets and
+ * the functions below set, and returns the number of the collection: 1 for the first one of `buckets`, which must be
+ * writable. eb_buckets_changed_in() is the number of the last one that found something in a group, 0 for none. Whoever
+ * collects first, then reads all groups that changed since a number it collected before, has missed no change before
+ * its call. Only one process at a time may collect.
+ */
+uint32_t eb_buckets_collect_changes(struct eb_buckets *buckets);
+uint32_t eb_buckets_groups(const struct eb_buckets *buckets, int family);
+uint32_t eb_buckets_changed_in(const struct eb_buckets *buckets, int family, uint32_t group);
+
+/* For eb_buckets_walk_groups(). */
+struct eb_group_visitor {
+	bool (*enter)(int family, uint32_t group, void *arg); /* whether to visit the buckets of the group */
+	int (*visit)(const struct eb_bucket_view *view, uint32_t index, void *arg); /* as for eb_buckets_walk() */
+	void (*leave)(int family, uint32_t group, void *arg); /* after all of them */
+};
+
+/* As eb_buckets_walk(), with the groups that `enter` accepts alone. When `visit` ends the walk, the next call enters
+ * the group of that bucket again. */
+int eb_buckets_walk_groups(const struct eb_buckets *buckets, struct eb_bucket_cursor *cursor,
+			   const struct eb_group_visitor *visitor, void *arg);
+
 struct eb_bucket_count {
 	uint64_t in_use; /* entries with a source */
 	uint64_t in_debt; /* those of them that are not full, and so cannot be evicted */

@@ -20,6 +20,7 @@
 static const char *const names[EB_MAPS] = {
 	[EB_MAP_BUCKETS_V4] = "buckets_v4",   [EB_MAP_BUCKETS_V6] = "buckets_v6",
 	[EB_MAP_TAGS_V4] = "tags_v4",         [EB_MAP_TAGS_V6] = "tags_v6",
+	[EB_MAP_CHANGED_V4] = "changed_v4",   [EB_MAP_CHANGED_V6] = "changed_v6",
 	[EB_MAP_STATE] = "state",             [EB_MAP_POLICY] = "policy",
 	[EB_MAP_NUMBERS] = "numbers",         [EB_MAP_INTERFACES] = "interfaces",
 	[EB_MAP_PREFIXES_V4] = "prefixes_v4", [EB_MAP_PREFIXES_V6] = "prefixes_v6",
