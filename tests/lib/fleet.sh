@@ -2,8 +2,8 @@
 # shellcheck shell=bash
 #
 # For tests of several nodes that share budgets: node N is a namespace with card0, an agent and maps of its own; farN
-# is the other end of its card0, in the namespace far. The one Redis listens in far; each node reaches it over its card0,
-# so that node N is cut off by `cut N`. What passed is counted behind XDP on each node.
+# is the other end of its card0, in the namespace far. The one Redis listens in far; each node reaches it over its
+# card0, so that node N is cut off by `cut N`. What passed is counted behind XDP on each node.
 # shellcheck source=../lib/network.sh
 . "$(dirname "${BASH_SOURCE[0]}")/network.sh"
 
@@ -126,7 +126,8 @@ stop_node() {
 }
 
 cut() {
-	in_ns "ebtest-$name-node$1" nft 'table ip cut { chain out { type filter hook output priority 0; tcp dport 6379 drop; }; }'
+	in_ns "ebtest-$name-node$1" nft \
+		'table ip cut { chain out { type filter hook output priority 0; tcp dport 6379 drop; }; }'
 }
 mend() { in_ns "ebtest-$name-node$1" nft delete table ip cut; }
 

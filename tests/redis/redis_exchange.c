@@ -78,7 +78,7 @@ static void test_sums(void **state)
 	srandom(7);
 	for (int i = 0; i < 600; i++) {
 		int node = random() % 3;
-		long long added = 1 + random() % (1LL << random() % 38), now, before, debt;
+		long long added = 1 + random() % (1LL << random() % 38), now = 0, before, debt;
 
 		snprintf(field, sizeof(field), "r|%ld", random() % 5);
 		snprintf(number, sizeof(number), HASH ":%d", node);
@@ -133,7 +133,7 @@ static void test_outage(void **state)
 /* A clock that is set, or another server's: no debt changes by more than the node grants. */
 static void test_clocks(void **state)
 {
-	long long now, later;
+	long long now = 0, later = 0;
 
 	(void)state;
 	forget();
