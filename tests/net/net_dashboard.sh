@@ -22,6 +22,7 @@ rules() {
 		    action: limit
 		    packets: { rate: 1/h, burst: 20 }
 		    new_sources: { rate: 1/h, burst: 10 }
+		    share: fleet
 	END
 }
 
@@ -30,7 +31,7 @@ start_other() {
 	add_link card1 far1
 	up card1 far1
 	sed -e 's/^node: .*/node: other/' -e 's/card0/card1/' -e "s|^pin_dir: .*|pin_dir: $pin_dir-other|" \
-		-e "s|^run_dir: .*|run_dir: $dir/run-other|" -e '/^redis:/d' -e 's/:9464/:9465/' "$config" > "$other_config"
+		-e "s|^run_dir: .*|run_dir: $dir/run-other|" -e '/^redis:/d' -e '/^fleet:/d' -e 's/share: fleet/share: node/' -e 's/:9464/:9465/' "$config" > "$other_config"
 	: > "$dir/other.log"
 	nsenter --net="/var/run/netns/$card" "$BUILD/edgebucketd" -c "$other_config" 2> "$dir/other.log" 9>&- &
 	until_true "the other agent" grep -q "msg=attached interface=card1 " "$dir/other.log"
@@ -57,7 +58,8 @@ saw() {
 }
 until_seen() { until_true "Prometheus to see $1" saw "$1"; }
 
-settings='redis: { host: 127.0.0.1, port: 6379, tick: 200ms }'
+settings='redis: { host: 127.0.0.1, port: 6379, tick: 200ms }
+fleet: { name: edge }'
 make_network
 printf '%s\n' 10.6.0.0/17 10.6.128.0/17 'no prefix' > "$dir/blocked.txt"
 rules | write_config

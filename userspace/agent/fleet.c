@@ -362,6 +362,11 @@ static void note_namesake(struct eb_fleet *fleet, bool has_namesake)
 	fleet->has_namesake = has_namesake;
 }
 
+static bool is_seen(const struct eb_fleet *fleet, const struct eb_exchange_node *node)
+{
+	return node->seen_us * 1000 < fleet->config.lost_after_ns + BEAT_NS;
+}
+
 static void on_nodes(int error, const char *text, const struct eb_exchange_nodes *nodes, void *arg)
 {
 	struct eb_fleet *fleet = arg;
@@ -379,7 +384,7 @@ static void on_nodes(int error, const char *text, const struct eb_exchange_nodes
 		bool is_self = !strcmp(node->name, fleet->node);
 
 		copy[i] = *node;
-		fleet->alive += !is_self && node->seen_us * 1000 < fleet->config.lost_after_ns + BEAT_NS;
+		fleet->alive += !is_self && is_seen(fleet, node);
 		has_namesake |= is_self && strcmp(node->incarnation, eb_exchange_incarnation(fleet->exchange)) != 0;
 	}
 	note_namesake(fleet, has_namesake && fleet->has_beaten);
@@ -547,9 +552,9 @@ static json_t *nodes_status(const struct eb_fleet *fleet)
 	for (size_t i = 0; i < fleet->node_count; i++) {
 		const struct eb_exchange_node *node = &fleet->nodes[i];
 
-		json_array_append_new(list, json_pack("{s:o, s:f, s:f, s:f, s:I}", "node",
-						      eb_printable_json(node->name), "seen_seconds_ago",
-						      node->seen_us / 1e6, "clock_offset_seconds",
+		json_array_append_new(list, json_pack("{s:o, s:b, s:f, s:f, s:f, s:I}", "node",
+						      eb_printable_json(node->name), "seen", is_seen(fleet, node),
+						      "seen_seconds_ago", node->seen_us / 1e6, "clock_offset_seconds",
 						      node->clock_offset_us / 1e6, "lag_seconds", node->lag_us / 1e6,
 						      "changed", (json_int_t)node->sources));
 	}

@@ -305,6 +305,34 @@ static void expose_restore(const struct eb_persist_figures *figures, FILE *out)
 		eb_expose_seconds(out, "edgebucket_restore_age_seconds", EB_NO_LABELS, figures->recovery.age_ns);
 }
 
+/* Nothing where there is no fleet. */
+static void expose_fleet(const struct eb_fleet *fleet, FILE *out)
+{
+	struct eb_fleet_figures figures;
+
+	if (!fleet)
+		return;
+	eb_fleet_figures(fleet, &figures);
+	eb_expose_family(out, "edgebucket_fleet_nodes", "gauge", "Nodes of the fleet that were seen lately.");
+	eb_expose(out, "edgebucket_fleet_nodes", EB_NO_LABELS, figures.nodes);
+	eb_expose_family(out, "edgebucket_fleet_lost", "gauge",
+			 "1 while nothing can be told to the fleet for longer than lost_after.");
+	eb_expose(out, "edgebucket_fleet_lost", EB_NO_LABELS, figures.is_lost);
+	eb_expose_family(out, "edgebucket_fleet_namesake", "gauge",
+			 "1 while another agent of the fleet has the name of this node.");
+	eb_expose(out, "edgebucket_fleet_namesake", EB_NO_LABELS, figures.has_namesake);
+	eb_expose_family(out, "edgebucket_fleet_lag_seconds", "gauge",
+			 "Time since what the fleet knows of this node was charged, less a tick.");
+	eb_expose_seconds(out, "edgebucket_fleet_lag_seconds", EB_NO_LABELS, figures.lag_ns);
+	eb_expose_family(out, "edgebucket_fleet_exchanged_total", "counter",
+			 "Limits of buckets that were told to the fleet (sent) and answered (received).");
+	eb_expose(out, "edgebucket_fleet_exchanged_total", EB_LABELS({ "direction", "sent" }), figures.told);
+	eb_expose(out, "edgebucket_fleet_exchanged_total", EB_LABELS({ "direction", "received" }), figures.heard);
+	eb_expose_family(out, "edgebucket_fleet_refused_total", "counter",
+			 "Batches that Redis refused; the agent sends them again.");
+	eb_expose(out, "edgebucket_fleet_refused_total", EB_NO_LABELS, figures.refused);
+}
+
 /* ---- replies ---- */
 
 static void fail_reply(struct eb_http_reply *reply, int err)
@@ -340,6 +368,7 @@ static void answer_metrics(struct eb_metrics *metrics, struct eb_http_reply *rep
 	expose_fallbacks(&figures, reply->body);
 	expose_mirror(metrics, &figures, reply->body);
 	expose_restore(&figures, reply->body);
+	expose_fleet(metrics->agent->fleet, reply->body);
 	expose_agent(metrics, reply->body);
 }
 

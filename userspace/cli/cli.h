@@ -53,6 +53,7 @@ enum cli_result cmd_probe(struct cli *cli, int argc, char **argv);
 enum cli_result cmd_ban(struct cli *cli, int argc, char **argv);
 enum cli_result cmd_unban(struct cli *cli, int argc, char **argv);
 enum cli_result cmd_bans(struct cli *cli, int argc, char **argv);
+enum cli_result cmd_fleet(struct cli *cli, int argc, char **argv);
 enum cli_result cmd_support(struct cli *cli, int argc, char **argv);
 enum cli_result cmd_check(struct cli *cli, int argc, char **argv);
 

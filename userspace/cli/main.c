@@ -42,6 +42,7 @@ static const struct command commands[] = {
 	  "drop all packets of a source, or of a list of them, for a time or until unban" },
 	{ "unban", cmd_unban, "[PREFIX] [--all] [--from FILE]", "lift the bans of a source and within it" },
 	{ "bans", cmd_bans, "[PREFIX]", "who is banned, until when and why" },
+	{ "fleet", cmd_fleet, "", "show the nodes with which this one shares the budgets of sources" },
 	{ "restore", cmd_restore, "--dry-run [-n|--limit N]", "show what a restore would bring back now" },
 	{ "flush", cmd_flush, "", "make the agent write all buckets to its store now" },
 	{ "reload", cmd_reload, "", "make the agent read its configuration again" },
