@@ -69,6 +69,10 @@ EXPECTED = {
     "Detached by an operator": (1, 1, [0, 1]),
     "Banned prefixes": (1, 2, ["operator"]),
     "Packets of banned sources": (0.1, 1000, ["127.0.0.1:9464"]),
+    "Nodes seen by each node": (1, 1, ["127.0.0.1:9464"]),
+    "Fleet lag": (0, 60, ["127.0.0.1:9464"]),
+    "Buckets exchanged": (0.1, 1000, ["sent", "refused"]),
+    "Fleet in reach": (0, 0, [0]),
 }
 
 problems = []

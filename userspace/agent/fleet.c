@@ -41,6 +41,7 @@ struct eb_fleet {
 	bool is_partial;     /* something has to wait for the next walk */
 	bool skips_packets;  /* of the bucket where it waits: they were told */
 	bool of_all;         /* not only of what changed */
+	uint32_t visited_to, visiting_to; /* collections of changes: what the last whole walk saw, and this one sees */
 	struct eb_spent_cursor cursor;
 	uint64_t walk_ns, now, found;
 
@@ -221,6 +222,7 @@ static void begin_walk(struct eb_fleet *fleet)
 	fleet->cursor = (struct eb_spent_cursor){ .set = 0 };
 	fleet->walk_ns = eb_monotonic_ns();
 	fleet->found = 0;
+	fleet->visiting_to = eb_buckets_collect_changes(eb_dataplane_buckets(fleet->dataplane));
 	for (int i = 0; i < EB_EXCHANGE_LANES && eb_exchange_is_up(fleet->exchange); i++) {
 		if (fleet->telling[i] != WANTS_VIEWS || !eb_exchange_is_free(fleet->exchange, i))
 			continue;
@@ -248,8 +250,10 @@ static void end_walk(struct eb_fleet *fleet)
 			fleet->telling[i] = TELL_SINCE;
 	fleet->told += fleet->found;
 	fleet->sources = fleet->found;
-	if (!fleet->is_partial)
+	if (!fleet->is_partial) {
 		fleet->covered_ns = fleet->walk_ns;
+		fleet->visited_to = fleet->visiting_to;
+	}
 	eb_exchange_send(fleet->exchange);
 	if (!fleet->is_partial)
 		settle(fleet);
@@ -273,7 +277,8 @@ static int on_slice(sd_event_source *source, void *arg)
 	if (!fleet->walking)
 		return 0;
 	fleet->now = eb_buckets_now();
-	ret = eb_spent_walk(fleet->spent, &fleet->cursor, SLICE_SETS, fleet->of_all, visit_bucket, fleet);
+	ret = eb_spent_walk(fleet->spent, &fleet->cursor, SLICE_SETS, fleet->visited_to, fleet->of_all,
+			    visit_bucket, fleet);
 	if (ret <= 0)
 		end_walk(fleet);
 	else if (!fleet->waits)

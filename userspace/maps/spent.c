@@ -140,8 +140,8 @@ static bool visit_way(const struct counters *counters, const struct eb_bucket_ta
 	return visit(&view, &found, arg);
 }
 
-int eb_spent_walk(struct eb_spent_table *table, struct eb_spent_cursor *cursor, uint32_t sets, bool all,
-		  eb_spent_visit visit, void *arg)
+int eb_spent_walk(struct eb_spent_table *table, struct eb_spent_cursor *cursor, uint32_t sets, uint32_t after,
+		  bool all, eb_spent_visit visit, void *arg)
 {
 	int err = eb_buckets_map(table->buckets);
 
@@ -152,6 +152,10 @@ int eb_spent_walk(struct eb_spent_table *table, struct eb_spent_cursor *cursor, 
 		const struct counters *counters = &table->families[cursor->family_index];
 
 		for (; cursor->set < entries->sets; cursor->set++, cursor->way = 0) {
+			if (!all && entries->changed_in[cursor->set / EB_GROUP_SETS] <= after) {
+				cursor->set |= EB_GROUP_SETS - 1; /* the last of the group */
+				continue;
+			}
 			if (eb_bucket_set_is_empty(entries, cursor->set))
 				continue;
 			if (!sets--)
