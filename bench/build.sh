@@ -23,9 +23,15 @@ done
 skeleton "$BUILD/edgebucket.bpf.o" edgebucket
 # shellcheck disable=SC2046 # one word for each file
 ${CC:-gcc} -std=gnu11 -D_GNU_SOURCE -O2 -g -Wall -Wextra -Werror -fno-strict-aliasing -I include -I "$out" \
-	-I userspace $(find bench -name '*.c' ! -name '*.bpf.c') \
+	-I userspace $(find bench -name '*.c' ! -name '*.bpf.c' ! -name fleet_load.c) \
 	userspace/maps/buckets.c userspace/maps/bucket_table.c userspace/maps/bucket_changes.c \
 	userspace/maps/bucket_groups.c userspace/maps/bucket_upkeep.c userspace/maps/maps.c \
 	userspace/maps/pins.c userspace/base/error.c \
 	userspace/policy/prefix_filter.c \
 	-o "$out/bench" -lbpf -lhiredis -lpthread
+# shellcheck disable=SC2046 # one word for each file
+${CC:-gcc} -std=gnu11 -D_GNU_SOURCE -O2 -g -Wall -Wextra -Werror -I include -I userspace bench/fleet_load.c \
+	$(find "$BUILD/userspace" -path '*/agent' -prune -o -path '*/cli' -prune -o -path '*/support' -prune -o \
+		-path '*/attach' -prune -o -path '*/ipc' -prune -o -name '*.o' -print) \
+	-o "$out/fleet_load" -Wl,--as-needed -lbpf -lyaml -ljansson -lmnl -lsystemd -lhiredis -lssl -lcrypto -llmdb -lelf \
+	-lz -lpthread -lcap-ng
