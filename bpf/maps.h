@@ -143,8 +143,8 @@ struct eb_spent_sets {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(map_flags, BPF_F_MMAPABLE | BPF_F_INNER_MAP);
 	__uint(max_entries, 1);
-	__type(key, __u32);
-	__uint(value_size, sizeof(struct eb_spent_set)); /* as a type, it is not described in what clang emits */
+	__uint(key_size, sizeof(__u32)); /* no types: clang does not describe that of the value here */
+	__uint(value_size, sizeof(struct eb_spent_set));
 } no_spent SEC(".maps");
 
 struct {

@@ -54,14 +54,19 @@ add_node() {
 	count_on card0
 }
 
-# make_fleet N: nodes, and the Redis.
-make_fleet() {
+# make_nodes N: without a Redis.
+make_nodes() {
 	nodes=$1
 	ip netns add "$far"
 	ip -n "$far" link set lo up
 	for i in $(seq "$nodes"); do
 		add_node "$i"
 	done
+}
+
+# make_fleet N: nodes, and the Redis.
+make_fleet() {
+	make_nodes "$1"
 	start_fleet_redis
 }
 
@@ -98,7 +103,7 @@ write_node_config() {
 		state_dir: ""
 		metrics: off
 		table_size: 4096
-		redis: { host: 10.7.$node.2, tick: 1s, connect_timeout: 500ms }
+		redis: { ${fleet_redis:-host: 10.7.$node.2}, tick: 1s, connect_timeout: 500ms }
 		fleet: { name: edge, tick: $tick, lost_after: 2s $fleet_settings }
 		rules:
 		$(cat "$dir/rules")
@@ -219,6 +224,15 @@ exactly() {
 	[ $((passed_by - before)) -gt $((rate / 4)) ] || fail "hardly anything passed"
 	within "passed of $1" "0.999 * $rate * ($full_by - $full) - 1" "1.001 * $rate * ($full_by - $full) + 1" \
 		$((passed_by - before))
+}
+
+# hardly_more SOURCE: since the mark, no more passed than has been counted, but for what the nodes admit in two ticks.
+hardly_more() {
+	local before=$passed_by full=$full_by
+	below_bound "$1"
+	mark "$1"
+	say "$1: passed $((passed_by - before)), for $(jq -n "$full_by - $full") s"
+	within "passed of $1" 0 "$rate * ($full_by - $full) + 2 * $nodes * $rate * 0.1" $((passed_by - before))
 }
 
 # in_turns SOURCE NODES...: on these at the same time ("1 2"), then on those of the next argument, until enough passed.

@@ -19,15 +19,6 @@ both() {
 	below_bound "$source"
 }
 
-# hardly_more SOURCE: since the mark, no more passed than has been counted, but for what the nodes admit in two ticks.
-hardly_more() {
-	local before=$passed_by full=$full_by
-	below_bound "$1"
-	mark "$1"
-	say "$1: passed $((passed_by - before)), for $(jq -n "$full_by - $full") s"
-	within "passed of $1" 0 "$rate * ($full_by - $full) + 2 * $nodes * $rate * 0.1" $((passed_by - before))
-}
-
 is_lost() { on_each_node eval '[ "$(fleet .lost)" = true ] || return 1'; }
 is_found() { on_each_node eval '[ "$(fleet .lost)" = false ] && [ "$(fleet .up)" = true ] || return 1'; }
 
