@@ -1,4 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
+#include <errno.h>
+#include <string.h>
+
+#include <bpf/bpf.h>
+
 #include "maps/bucket_table.h"
 
 /* ---- what changed ---- */
@@ -41,50 +46,93 @@ uint32_t eb_buckets_changed_in(const struct eb_buckets *buckets, int family, uin
 
 /* ---- walking ---- */
 
-struct group_walk {
-	const struct eb_group_visitor *visitor;
-	void *arg;
+/*
+ * The sets of a group, as the kernel copies them in one call. Mapping them costs far more when few groups changed: each
+ * page that is unmapped interrupts the other CPUs. A copy is not taken at one moment, but what is charged meanwhile is
+ * marked, and copied again. An entry that changes hands meanwhile changes its tag behind its key, see eb_entry_name().
+ */
+struct copy {
+	__u32 first, count;
+	struct eb_tags tags[EB_GROUP_SETS]; /* from before */
+	__u64 sets[EB_GROUP_SETS * sizeof(struct eb_set6) / sizeof(__u64)];
 };
 
-static int visit_entry(const struct eb_bucket_position *position, __u64 *entry, __u16 *tag, void *arg)
+static bool is_empty_group(const struct eb_bucket_table *table, __u32 first, __u32 count)
 {
-	struct group_walk *walk = arg;
+	for (__u32 set = first; set < first + count; set++)
+		if (!eb_bucket_set_is_empty(table, set))
+			return false;
+	return true;
+}
+
+static int copy_group(const struct eb_bucket_table *table, __u32 first, __u32 count, struct copy *out)
+{
+	__u32 before = first - 1, last, sets[EB_GROUP_SETS];
+	int err;
+
+	out->first = first;
+	out->count = count;
+	memcpy(out->tags, &table->tags[first], count * sizeof(out->tags[0]));
+	err = bpf_map_lookup_batch(table->fd, first ? &before : NULL, &last, sets, out->sets, &count, NULL);
+	return err && !(err == -ENOENT && count == out->count) ? err : 0;
+}
+
+static int visit_copy(const struct eb_bucket_table *table, struct copy *copy, const struct eb_group_visitor *visitor,
+		      void *arg)
+{
 	struct eb_bucket_view view;
 	__u64 key[EB_WORDS6];
+	int ret = 0;
 
-	(void)tag;
-	if (!eb_bucket_read_entry(position->table, entry, key, &view))
-		return 0;
-	return walk->visitor->visit(&view, position->set * EB_WAYS + position->way, walk->arg);
+	for (__u32 i = 0; i < copy->count * EB_WAYS && !ret; i++) {
+		__u32 set = i / EB_WAYS, way = i % EB_WAYS;
+		void *entries = eb_bucket_table_set(table, (char *)copy->sets, set);
+		__u16 tag = copy->tags[set].way[way];
+
+		if (tag && tag == EB_READ(table->tags[copy->first + set].way[way]) &&
+		    eb_bucket_read_entry(table, eb_set_key(entries, table->words, way), key, &view))
+			ret = visitor->visit(&view, copy->first * EB_WAYS + i, arg);
+	}
+	return ret;
+}
+
+static int visit_group(const struct eb_bucket_table *table, __u32 group, const struct eb_group_visitor *visitor,
+		       void *arg)
+{
+	__u32 first = group * EB_GROUP_SETS;
+	__u32 count = table->sets - first < EB_GROUP_SETS ? table->sets - first : EB_GROUP_SETS;
+	struct copy copy;
+	int ret = 0;
+
+	if (!is_empty_group(table, first, count)) {
+		ret = copy_group(table, first, count, &copy);
+		if (!ret)
+			ret = visit_copy(table, &copy, visitor, arg);
+	}
+	if (!ret)
+		visitor->leave(table->family, group, arg);
+	return ret;
 }
 
 /* The cursor stays with a group until it is left. */
-static int walk_groups(const struct eb_bucket_table *table, struct eb_bucket_cursor *cursor, struct group_walk *walk)
+static int walk_groups(const struct eb_bucket_table *table, struct eb_bucket_cursor *cursor,
+		       const struct eb_group_visitor *visitor, void *arg)
 {
-	struct eb_bucket_window window = { .table = table };
-	int ret = 0;
+	for (; cursor->set < table->sets; cursor->set += EB_GROUP_SETS) {
+		__u32 group = cursor->set / EB_GROUP_SETS;
+		int ret = visitor->enter(table->family, group, arg) ? visit_group(table, group, visitor, arg) : 0;
 
-	for (; cursor->set < table->sets && !ret; cursor->set += ret ? 0 : EB_GROUP_SETS) {
-		uint32_t end = table->sets - cursor->set < EB_GROUP_SETS ? table->sets : cursor->set + EB_GROUP_SETS;
-		uint32_t group = cursor->set / EB_GROUP_SETS;
-
-		if (!walk->visitor->enter(table->family, group, walk->arg))
-			continue;
-		ret = eb_bucket_sets_walk(&window, cursor->set, end, false, visit_entry, walk);
-		if (!ret)
-			walk->visitor->leave(table->family, group, walk->arg);
+		if (ret)
+			return ret;
 	}
-	eb_bucket_window_close(&window);
-	return ret;
+	return 0;
 }
 
 int eb_buckets_walk_groups(const struct eb_buckets *buckets, struct eb_bucket_cursor *cursor,
 			   const struct eb_group_visitor *visitor, void *arg)
 {
-	struct group_walk walk = { visitor, arg };
-
 	for (; cursor->family_index < 2; cursor->family_index++, cursor->set = 0) {
-		int ret = walk_groups(&buckets->tables[cursor->family_index], cursor, &walk);
+		int ret = walk_groups(&buckets->tables[cursor->family_index], cursor, visitor, arg);
 
 		if (ret)
 			return ret;

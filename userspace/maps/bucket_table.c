@@ -217,53 +217,41 @@ static int visit_set(const struct eb_bucket_table *table, char *entries, __u32 s
 	return ret;
 }
 
-char *eb_bucket_window_set(struct eb_bucket_window *window, __u32 set)
+/* Visits the sets from `from` to below `end`, all in one window, which is only mapped when there is something in it. */
+static int walk_window(const struct eb_bucket_table *table, __u32 from, __u32 end, bool all,
+		       eb_bucket_entry_visit visit, void *arg)
 {
-	const struct eb_bucket_table *table = window->table;
-	__u32 first = set / WINDOW_SETS * WINDOW_SETS;
-
-	if (table->memory)
-		return eb_bucket_table_set(table, table->memory, set);
-	if (window->memory && window->first != first)
-		eb_bucket_window_close(window);
-	if (!window->memory) {
-		window->first = first;
-		window->count = table->sets - first < WINDOW_SETS ? table->sets - first : WINDOW_SETS;
-		window->memory = map_sets(table, first, window->count);
-	}
-	return window->memory ? eb_bucket_table_set(table, window->memory, set - first) : NULL;
-}
-
-void eb_bucket_window_close(struct eb_bucket_window *window)
-{
-	if (window->memory)
-		munmap(window->memory, page_round(window->count * window->table->set_size));
-	window->memory = NULL;
-}
-
-int eb_bucket_sets_walk(struct eb_bucket_window *window, __u32 from, __u32 end, bool all, eb_bucket_entry_visit visit,
-			void *arg)
-{
+	__u32 first = from / WINDOW_SETS * WINDOW_SETS;
+	char *window = NULL, *memory = table->memory ? eb_bucket_table_set(table, table->memory, first) : NULL;
 	int ret = 0;
 
 	for (__u32 set = from; set < end && !ret; set++) {
-		char *memory;
-
-		if (!all && eb_bucket_set_is_empty(window->table, set))
+		if (!all && eb_bucket_set_is_empty(table, set))
 			continue;
-		memory = eb_bucket_window_set(window, set);
-		ret = memory ? visit_set(window->table, memory, set, all, visit, arg) : -errno;
+		if (!memory)
+			memory = window = map_sets(table, first, end - first);
+		if (!memory)
+			return -errno;
+		ret = visit_set(table, eb_bucket_table_set(table, memory, set - first), set, all, visit, arg);
 	}
+	if (window)
+		munmap(window, page_round((end - first) * table->set_size));
 	return ret;
 }
 
 int eb_bucket_table_walk(const struct eb_bucket_table *table, __u32 from, bool all, eb_bucket_entry_visit visit,
 			 void *arg)
 {
-	struct eb_bucket_window window = { .table = table };
-	int ret = eb_bucket_sets_walk(&window, from, table->sets, all, visit, arg);
+	int ret = 0;
 
-	eb_bucket_window_close(&window);
+	while (from < table->sets && !ret) {
+		__u32 end = (from / WINDOW_SETS + 1) * WINDOW_SETS;
+
+		if (end > table->sets)
+			end = table->sets;
+		ret = walk_window(table, from, end, all, visit, arg);
+		from = end;
+	}
 	return ret;
 }
 

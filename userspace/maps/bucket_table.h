@@ -86,25 +86,10 @@ struct eb_bucket_position {
 /* What walks call for each entry. Returns 0 to go on. */
 typedef int (*eb_bucket_entry_visit)(const struct eb_bucket_position *position, __u64 *entry, __u16 *tag, void *arg);
 
-/* A part of a table in memory, where the whole is not: made with its table alone, and to be closed. */
-struct eb_bucket_window {
-	const struct eb_bucket_table *table;
-	char *memory;
-	__u32 first, count; /* sets */
-};
-
-/* Where a set is in memory, until the next call; NULL with errno. Sets are best asked for in their order. */
-char *eb_bucket_window_set(struct eb_bucket_window *window, __u32 set);
-void eb_bucket_window_close(struct eb_bucket_window *window);
-
 /*
- * Calls `visit` for the entries of the sets from `from` to below `end`: those with a tag, or all. Ends early when it
- * returns other than 0, and returns that, or negative errno.
+ * Calls `visit` for the entries of a table from set `from` on: those with a tag, or all. Ends early when it returns
+ * other than 0, and returns that, or negative errno.
  */
-int eb_bucket_sets_walk(struct eb_bucket_window *window, __u32 from, __u32 end, bool all, eb_bucket_entry_visit visit,
-			void *arg);
-
-/* The same for a table from set `from` on. */
 int eb_bucket_table_walk(const struct eb_bucket_table *table, __u32 from, bool all, eb_bucket_entry_visit visit,
 			 void *arg);
 
