@@ -7,6 +7,7 @@
 #define EB_ACCOUNT_H
 
 #include "maps.h"
+#include "offence.h"
 #include "parse.h"
 #include "table.h"
 
@@ -106,9 +107,13 @@ static __always_inline int draw_refusal(struct eb_cpu *cpu)
  */
 static __always_inline void count_refusal(struct eb_cpu *cpu, struct eb_bucket *bucket)
 {
-	__u64 step = EB_READ(bucket->dropped) < EB_REFUSALS_EXACT ? 1 : EB_REFUSALS_STEP;
+	__u64 word = EB_READ(bucket->dropped), step = word < EB_REFUSALS_EXACT ? 1 : EB_REFUSALS_STEP;
 
-	if (step == 1 || draw_refusal(cpu))
+	if (step != 1 && !draw_refusal(cpu))
+		return;
+	if (word & EB_OFFENCE_PACKED) /* the rule had a penalty before */
+		EB_WRITE(bucket->dropped, eb_offence_dropped(word) + step);
+	else
 		__sync_fetch_and_add(&bucket->dropped, step);
 }
 

@@ -20,21 +20,22 @@
 /* Whether the tries have to be asked. Without bans, this is one load from a line that every packet reads. */
 static __always_inline int may_be_banned(const struct eb_state *state, const struct eb_packet *packet)
 {
-	__u32 families = EB_READ(state->bans), bit, word;
+	__u32 bans = EB_READ(state->bans), families = bans | EB_READ(state->rule_bans), second, bit, word;
 	__u64 *bits;
 
-	if (!families)
+	if (!(families & (EB_BANS_V4 | EB_BANS_V6)))
 		return 0;
+	second = !!(bans & EB_BANS_SECOND);
 	if (packet->family == 4) {
 		if (!(families & EB_BANS_V4))
 			return 0;
 		bit = eb_ban_bit4(bpf_ntohl((__u32)packet->saddr[0]));
-		word = bit / 64;
+		word = eb_ban_word(second, 4, bit);
 	} else {
 		if (!(families & EB_BANS_V6))
 			return 0;
 		bit = eb_ban_bit6(bpf_be64_to_cpu(packet->saddr[0]));
-		word = EB_BAN_WORDS + bit / 64;
+		word = eb_ban_word(second, 6, bit);
 	}
 	bits = bpf_map_lookup_elem(&ban_bits, &word);
 	return bits && (*bits >> (bit % 64)) & 1;
@@ -57,6 +58,17 @@ static __always_inline struct eb_ban *find_ban(void *trie, void *key, __u32 *pre
 	return 0;
 }
 
+/* What comes while it is banned begins the time of such a ban anew. Seldom: its line is read by all CPUs. */
+static __always_inline void refresh_ban(struct eb_ban *ban, __u64 now_ns)
+{
+	__u64 term = ban->term_ms * 1000000ULL, until = now_ns + term;
+
+	if (until <= EB_READ(ban->until_ns) + term / 16)
+		return;
+	EB_WRITE(ban->since_ns, now_ns);
+	EB_WRITE(ban->until_ns, until);
+}
+
 /* Whether the source is banned, and if so counts the packet for its ban. Time is the CPU's last reading of the clock:
  * a ban ends late by a tick of the timer. */
 __noinline int ban_refuses(const struct eb_cpu *cpu, const struct eb_packet *packet)
@@ -76,6 +88,8 @@ __noinline int ban_refuses(const struct eb_cpu *cpu, const struct eb_packet *pac
 	}
 	if (!ban)
 		return 0;
+	if (ban->refresh)
+		refresh_ban(ban, cpu->clock_ns);
 	__sync_fetch_and_add(&ban->refused, 1);
 	return 1;
 }

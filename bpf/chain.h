@@ -327,26 +327,26 @@ __noinline int finish_step(struct eb_cpu *cpu, const struct eb_packet *packet, c
 	return rule ? finish(cpu, rule, packet, verdict) : XDP_DROP;
 }
 
-static __always_inline void count_refusal_in(const struct table *table, struct eb_cpu *cpu, const struct eb_step *step)
+static __always_inline int count_refusal_in(const struct table *table, struct eb_cpu *cpu, const struct eb_rule *rule,
+					    const struct eb_step *step)
 {
 	__u64 *entry = step_entry(table, step);
 
-	if (entry)
-		count_refusal(cpu, eb_key_bucket(entry, table->words));
+	return entry ? count_refused(cpu, rule, eb_key_bucket(entry, table->words)) : OUTCOME_REFUSE;
 }
 
-/* A source without a bucket has none to count in. */
+/* A source without a bucket has none to count in. Returns as count_refused(). */
 __noinline int count_step_refusal(struct eb_cpu *cpu, const struct eb_step *step)
 {
 	struct table v4 = table4(), v6 = table6();
+	const struct eb_rule *rule;
 
 	if (!cpu || !step || step->at == AT_NONE)
-		return 0;
-	if (step->family == 4)
-		count_refusal_in(&v4, cpu, step);
-	else
-		count_refusal_in(&v6, cpu, step);
-	return 0;
+		return OUTCOME_REFUSE;
+	rule = step_rule(step);
+	if (!rule)
+		return OUTCOME_REFUSE;
+	return step->family == 4 ? count_refusal_in(&v4, cpu, rule, step) : count_refusal_in(&v6, cpu, rule, step);
 }
 
 /* Counts the rules of all steps before `count` that were not counted: they let the packet go on, or pass. */
@@ -423,10 +423,10 @@ __noinline int refuse_step(struct eb_cpu *cpu, struct eb_state *state, const str
 		step->is_crowded = 1;
 		return XDP_PASS;
 	}
-	if (outcome == OUTCOME_REFUSE)
-		count_step_refusal(cpu, step);
-	else
+	if (outcome != OUTCOME_REFUSE)
 		count_frame(EB_CONTENDED, packet->len);
+	else if (count_step_refusal(cpu, step) == OUTCOME_PENALTY)
+		penalize(cpu, state, rule, packet);
 	if (refuse(rule) == EB_DROP)
 		return drop_at(cpu, packet, chain, step, EB_DROP);
 	leave_rule_out(packet, chain, step->of);

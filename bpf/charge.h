@@ -13,6 +13,7 @@
 #include "account.h"
 #include "maps.h"
 #include "parse.h"
+#include "penalty.h"
 #include "table.h"
 
 /* Sets in buckets_v4 and buckets_v6; the agent sets them before loading, as the max_entries of these maps and of their
@@ -26,6 +27,7 @@ enum outcome {
 	OUTCOME_CROWDED,    /* the gate was closed to a new source */
 	OUTCOME_TABLE_FULL, /* all places that a new source could have are in debt */
 	OUTCOME_CONTENDED,  /* other CPUs kept getting in the way: refused, so the limit holds */
+	OUTCOME_PENALTY,    /* refused, once too often: the source is to be banned */
 	OUTCOME_MOVED,      /* a reload is under way, and the source belongs to the next rule: see charge_next() */
 };
 
@@ -220,6 +222,20 @@ __noinline int count_spent(const struct eb_rule *rule, __u64 hash, __u32 family,
 	return 0;
 }
 
+/* Counts a refusal in its bucket. OUTCOME_PENALTY when it is one too many, otherwise OUTCOME_REFUSE. */
+static __always_inline enum outcome count_refused(struct eb_cpu *cpu, const struct eb_rule *rule,
+						  struct eb_bucket *bucket)
+{
+	if (!rule->penalty_mode) {
+		count_refusal(cpu, bucket);
+		return OUTCOME_REFUSE;
+	}
+	if (!count_offence(cpu, rule, bucket))
+		return OUTCOME_REFUSE;
+	end_window(cpu, rule, bucket);
+	return OUTCOME_PENALTY;
+}
+
 static __always_inline enum outcome outcome_of_no_place(int place)
 {
 	return place == EB_PLACE_FULL ? OUTCOME_TABLE_FULL : OUTCOME_CONTENDED;
@@ -252,7 +268,7 @@ static __always_inline enum outcome charge_key(const struct table *table, struct
 	if (is_new || !eb_bucket_refuses_early(eb_key_bucket(entry, table->words), rule, len, early))
 		outcome = charge_entry(entry, key, table->words, rule, len, is_new ? now : read_exact(cpu));
 	if (outcome == OUTCOME_REFUSE)
-		count_refusal(cpu, eb_key_bucket(entry, table->words));
+		outcome = count_refused(cpu, rule, eb_key_bucket(entry, table->words));
 	if (outcome == OUTCOME_ADMIT && rule->shared)
 		count_spent(rule, hash, table->family, place, len);
 	if (outcome != OUTCOME_REFUSE) /* one refused as contended may have been charged */

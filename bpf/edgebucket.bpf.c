@@ -57,6 +57,9 @@ static __always_inline int limit(struct eb_cpu *cpu, struct eb_state *state, con
 	switch (outcome) {
 	case OUTCOME_ADMIT:
 		return finish(cpu, rule, packet, EB_PASS);
+	case OUTCOME_PENALTY:
+		penalize(cpu, state, rule, packet);
+		return finish(cpu, rule, packet, refuse(rule));
 	case OUTCOME_REFUSE:
 		return finish(cpu, rule, packet, refuse(rule));
 	case OUTCOME_TABLE_FULL:

@@ -174,10 +174,17 @@ struct {
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(map_flags, BPF_F_MMAPABLE);
-	__uint(max_entries, 2 * EB_BAN_WORDS);
+	__uint(max_entries, 4 * EB_BAN_WORDS);
 	__type(key, __u32);
 	__type(value, __u64);
 } ban_bits SEC(".maps");
+
+/* Bans that the program made, for the agent. */
+struct {
+	__uint(type, BPF_MAP_TYPE_QUEUE);
+	__uint(max_entries, EB_BANS_MADE_MAX);
+	__uint(value_size, sizeof(struct eb_ban_made));
+} bans_made SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);

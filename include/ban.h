@@ -13,7 +13,13 @@
 #define EB_BAN_HEAD4 24 /* bits of an address that count */
 #define EB_BAN_HEAD6 48
 #define EB_BAN_LOG_BITS 24
-#define EB_BAN_WORDS (1U << (EB_BAN_LOG_BITS - 6)) /* of 64 bits, for each family; IPv6 behind IPv4 */
+#define EB_BAN_WORDS (1U << (EB_BAN_LOG_BITS - 6)) /* of 64 bits, for each family */
+
+/* The word of a bit in the map ban_bits. There are two arrays, for packets and to be made anew, see maps/bans.c. */
+static __always_inline __u32 eb_ban_word(__u32 second, __u32 family, __u32 bit)
+{
+	return (2 * second + (family == 6)) * EB_BAN_WORDS + bit / 64;
+}
 
 /* The bit of an IPv4 address / of the first 8 bytes of an IPv6 address, in host byte order. */
 static __always_inline __u32 eb_ban_bit4(__u32 addr)

@@ -49,7 +49,8 @@ enum eb_frame_kind {
 struct eb_bucket {
 	__u64 packets_full_at;
 	__u64 bytes_full_at;
-	__u64 dropped; /* packets refused: exact up to 1024, beyond that an estimate, see count_refusal() */
+	__u64 dropped; /* packets refused: exact up to 1024, beyond that an estimate, see count_refusal(); and how many
+			* in a time, see offence.h */
 };
 
 /* Who a bucket belongs to. rule_id is a hash of the rule's name and limits (rules.h); 0 marks an empty entry.
@@ -133,14 +134,17 @@ struct eb_state {
 	__u32 predecessor;  /* id of the map `state` that this one replaced; 0 for none */
 	__u64 seed[2];      /* key of the table's hash; random, so that an attacker cannot aim at a set */
 	__u64 swept_ns;     /* CLOCK_MONOTONIC when an agent last cleared buckets that had been full for a day */
-	__u32 bans;         /* EB_BANS_V4, EB_BANS_V6: families that have bans */
-	__u32 pad;
+	__u32 bans;         /* EB_BANS_V4, EB_BANS_V6: families that have bans; EB_BANS_SECOND. Written by the agent */
+	__u32 rule_bans;    /* families that penalties banned sources of; set by the program */
+	__u32 bans_left;    /* that penalties may make */
+	__u32 bans_missed;  /* the queue `bans_made` was full */
 	__u64 locks[EB_LOCKS]; /* held by a CPU while a new source takes an entry, by hash of its key */
 	struct eb_bucket gates[EB_SLOTS] __attribute__((aligned(64))); /* how fast new sources may appear, by slot */
 };
 
 #define EB_BANS_V4 (1 << 0)
 #define EB_BANS_V6 (1 << 1)
+#define EB_BANS_SECOND (1 << 2) /* which array of the map ban_bits packets read */
 
 /* The tries of bans have room for so many each; what a configuration allows is less. They take memory as they fill. */
 #define EB_BANS_MAX 4000000
@@ -160,11 +164,38 @@ struct eb_ban {
 	__u8 len;       /* of its own prefix */
 	__u8 kind;      /* enum eb_ban_kind */
 	__u8 origin;    /* enum eb_ban_origin */
-	__u8 pad[5];
+	__u8 refresh;   /* lasts until nothing came for term_ms */
+	__u32 term_ms;  /* of a rule's: how long it lasts */
 	char reason[EB_BAN_REASON_MAX]; /* UTF-8, NUL-padded, not terminated when 40 long */
 };
 
 _Static_assert(sizeof(struct eb_ban) == 72, "with its key, a node of the trie fits into 128 bytes");
+
+/* An item of the queue `bans_made`: a rule has banned a prefix. */
+struct eb_ban_made {
+	__u8 family, len;
+	__u8 had;        /* there was an entry, of these */
+	__u8 had_kind;
+	__u8 had_origin;
+	__u8 pad[3];
+	__u8 addr[16];   /* network byte order */
+};
+
+#define EB_BANS_MADE_MAX 4096 /* items */
+
+/* When a rule bans a source that it refuses. */
+struct eb_penalty {
+	__u64 within;  /* eb_offence_units() */
+	__u64 ban_ns;
+	__u64 max_ns;
+	__u32 after;   /* refusals that are not too many; at most EB_PENALTY_AFTER_MAX */
+	__u32 factor;  /* by which the next ban is longer */
+	char name[EB_RULE_NAME_MAX]; /* of the rule: the reason of its bans */
+};
+
+#define EB_PENALTY_AFTER_MAX 60000
+
+enum eb_penalty_mode { EB_PENALTY_NONE, EB_PENALTY_ONCE, EB_PENALTY_REFRESH };
 
 /*
  * A rule, or a level of one: a wider prefix of the same source, with limits and buckets of its own. Levels follow all
@@ -191,10 +222,12 @@ struct eb_rule {
 	__u8 level;        /* 0 for a rule; n for its n-th level */
 	__u8 together;     /* a level of all sources: one bucket for both families, that of 0.0.0.0/0 */
 	__u8 shared;       /* its buckets are those of the whole fleet */
-	__u8 pad[12];
+	__u8 penalty_mode; /* enum eb_penalty_mode */
+	__u8 pad[11];
+	struct eb_penalty penalty;
 };
 
-_Static_assert(sizeof(struct eb_rule) == 128, "a rule is two cache lines");
+_Static_assert(sizeof(struct eb_rule) == 192, "a rule is two cache lines, and one for its penalty");
 
 /* Bits of struct eb_policy.uses: dimensions with a look-up worth making. */
 #define EB_USES_SRC4 (1 << 0)
@@ -320,6 +353,7 @@ struct eb_counters {
 	__u64 packets[EB_VERDICTS];
 	__u64 bytes[EB_VERDICTS];
 	__u64 new_sources; /* that the gate let in, whether or not the table then had room */
+	__u64 penalties;   /* bans that it made, or would have in mode monitor */
 };
 
 /* Interfaces that the map `not_ip` has room for: those of a configuration, and others that went before. */
@@ -364,6 +398,13 @@ struct eb_chain {
 	__u8 pad;
 };
 
+/* What a penalty works on, for which the stack has too little room. */
+struct eb_punishment {
+	__u64 is_taken; /* by a program on this CPU; another one can only come in between with PREEMPT_RT */
+	struct eb_ban ban;
+	struct eb_ban_made made;
+};
+
 /* The one per-CPU value of the map `cpus`. */
 struct eb_cpu {
 	__u64 clock_ns;      /* when it last read the clock, ns since boot */
@@ -372,6 +413,7 @@ struct eb_cpu {
 	__u64 events_lost;   /* no room in the ring */
 	__u64 random;        /* decides which refusals are counted, see account.h */
 	struct eb_chain chains[EB_CHAINS];
+	struct eb_punishment punishment;
 };
 
 /* A record of the ring buffer `events`: one refused packet out of many. */

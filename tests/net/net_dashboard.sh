@@ -23,6 +23,7 @@ rules() {
 		    packets: { rate: 1/h, burst: 20 }
 		    new_sources: { rate: 1/h, burst: 10 }
 		    share: fleet
+		    penalty: { after: 60000, within: 24h, ban: 1h }
 	END
 }
 

@@ -321,6 +321,7 @@ static void sum_counters(const struct rig *rig, uint32_t slot, struct eb_counter
 	assert_int_equal(bpf_map_lookup_elem(rig_fd(rig, "counters"), &slot, values), 0);
 	for (int cpu = 0; cpu < cpus; cpu++) {
 		out->new_sources += values[cpu].new_sources;
+		out->penalties += values[cpu].penalties;
 		for (int verdict = 0; verdict < EB_VERDICTS; verdict++) {
 			out->packets[verdict] += values[cpu].packets[verdict];
 			out->bytes[verdict] += values[cpu].bytes[verdict];
@@ -355,6 +356,14 @@ uint64_t rig_new_sources(const struct rig *rig, const char *rule)
 
 	sum_counters(rig, rig_rule(rig, rule)->slot, &counters);
 	return counters.new_sources;
+}
+
+uint64_t rig_penalties(const struct rig *rig, const char *rule)
+{
+	struct eb_counters counters;
+
+	sum_counters(rig, rig_rule(rig, rule)->slot, &counters);
+	return counters.penalties;
 }
 
 uint64_t rig_count_kind(const struct rig *rig, enum eb_frame_kind kind)

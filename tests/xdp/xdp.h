@@ -72,6 +72,7 @@ const char *rig_counts(const struct rig *rig, size_t len);
 /* Packets that a rule counted for a verdict / sources that it let in / packets that were counted by kind. */
 uint64_t rig_count(const struct rig *rig, const char *rule, enum eb_verdict verdict);
 uint64_t rig_new_sources(const struct rig *rig, const char *rule);
+uint64_t rig_penalties(const struct rig *rig, const char *rule); /* bans made, or that would have been */
 uint64_t rig_count_kind(const struct rig *rig, enum eb_frame_kind kind);
 
 /* The one bucket of a rule and source, which is masked already (IPv4 in the first 4 bytes). NULL when it has none;

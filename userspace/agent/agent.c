@@ -106,6 +106,7 @@ static struct eb_config *adopt_config(struct eb_agent *agent, struct eb_config *
 
 	eb_interfaces_change(agent, config, list);
 	agent->config = config;
+	eb_ban_keeper_configure(agent->bans, config);
 	if (agent->watch)
 		eb_watch_follow(agent->watch);
 	return before;
@@ -178,7 +179,10 @@ int eb_agent_start(struct eb_agent *agent, struct eb_config *config, char **erro
 		return err;
 	eb_info("rules in force", eb_num("rules", config->rule_count), eb_str("config", config->path));
 	err = eb_ban_keeper_new(agent->loop, eb_dataplane_maps(agent->dataplane), &agent->bans);
-	return err ? eb_fail(err, error, "cannot read the bans: %s", strerror(-err)) : 0;
+	if (err)
+		return eb_fail(err, error, "cannot read the bans: %s", strerror(-err));
+	eb_ban_keeper_configure(agent->bans, config);
+	return 0;
 }
 
 /* What cannot change under a running agent. */

@@ -478,7 +478,7 @@ void eb_ban_mirror_run(struct eb_ban_mirror *mirror)
 
 void eb_ban_mirror_note(struct eb_ban_mirror *mirror, const struct eb_prefix *prefix)
 {
-	if (mirror->running && append(&mirror->changed, prefix))
+	if (mirror->running && (!prefix || append(&mirror->changed, prefix)))
 		mirror->doubtful = true;
 }
 

@@ -35,7 +35,7 @@ void eb_ban_mirror_free(struct eb_ban_mirror *mirror);
 /* The store may be written from here on: its content was read, or is not wanted. */
 void eb_ban_mirror_run(struct eb_ban_mirror *mirror);
 
-/* The entry of this prefix changed. */
+/* The entry of this prefix changed; NULL: any may have. */
 void eb_ban_mirror_note(struct eb_ban_mirror *mirror, const struct eb_prefix *prefix);
 
 /* Begins a pass now, if one can be begun. */

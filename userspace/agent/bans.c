@@ -19,9 +19,12 @@
 #define SWEEP_PAUSE_NS 10000000000ULL
 #define SLICE_PAUSE_NS 1000000ULL
 
+/* How often bans that rules made are counted. They are in force at once. */
+#define TAKE_PAUSE_NS 100000000ULL
+
 struct eb_ban_keeper {
 	struct eb_bans *bans;
-	sd_event_source *timer;
+	sd_event_source *timer, *taking;
 };
 
 /* ---- what ran out ---- */
@@ -39,6 +42,17 @@ static int on_timer(sd_event_source *source, uint64_t usec, void *arg)
 	return eb_timer_restart(source, left > 0 ? SLICE_PAUSE_NS : SWEEP_PAUSE_NS);
 }
 
+static int on_taking(sd_event_source *source, uint64_t usec, void *arg)
+{
+	struct eb_ban_keeper *keeper = arg;
+	int err = eb_bans_take_made(keeper->bans);
+
+	(void)usec;
+	if (err)
+		eb_warning("cannot count the bans that rules made, trying again", eb_err(err));
+	return eb_timer_restart(source, TAKE_PAUSE_NS);
+}
+
 int eb_ban_keeper_new(sd_event *loop, const struct eb_maps *maps, struct eb_ban_keeper **out)
 {
 	struct eb_ban_keeper *keeper = calloc(1, sizeof(*keeper));
@@ -47,6 +61,9 @@ int eb_ban_keeper_new(sd_event *loop, const struct eb_maps *maps, struct eb_ban_
 	if (!err)
 		err = sd_event_add_time_relative(loop, &keeper->timer, CLOCK_MONOTONIC, SWEEP_PAUSE_NS / 1000, 0,
 						 on_timer, keeper);
+	if (err >= 0)
+		err = sd_event_add_time_relative(loop, &keeper->taking, CLOCK_MONOTONIC, TAKE_PAUSE_NS / 1000, 0,
+						 on_taking, keeper);
 	if (err < 0) {
 		eb_ban_keeper_free(keeper);
 		return err;
@@ -60,8 +77,19 @@ void eb_ban_keeper_free(struct eb_ban_keeper *keeper)
 	if (!keeper)
 		return;
 	sd_event_source_disable_unref(keeper->timer);
+	sd_event_source_disable_unref(keeper->taking);
 	eb_bans_close(keeper->bans);
 	free(keeper);
+}
+
+void eb_ban_keeper_configure(struct eb_ban_keeper *keeper, const struct eb_config *config)
+{
+	uint64_t memory_ns = 0;
+
+	for (size_t i = 0; i < config->rule_count; i++)
+		if (config->rules[i].penalty.max_ns > memory_ns)
+			memory_ns = config->rules[i].penalty.max_ns;
+	eb_bans_set_limits(keeper->bans, config->bans_max, memory_ns);
 }
 
 struct eb_bans *eb_ban_keeper_bans(const struct eb_ban_keeper *keeper)

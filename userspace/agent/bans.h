@@ -20,6 +20,7 @@
 #include <stdint.h>
 #include <systemd/sd-event.h>
 
+#include "config/config.h"
 #include "maps/maps.h"
 
 #define EB_BAN_ERRORS_MAX 100
@@ -28,6 +29,9 @@ struct eb_ban_keeper; /* opaque */
 
 /* `maps` must outlive it. Returns 0 or negative errno. */
 int eb_ban_keeper_new(sd_event *loop, const struct eb_maps *maps, struct eb_ban_keeper **out);
+
+/* Call this after the start and each reload. */
+void eb_ban_keeper_configure(struct eb_ban_keeper *keeper, const struct eb_config *config);
 
 /* Accepts NULL. */
 void eb_ban_keeper_free(struct eb_ban_keeper *keeper);

@@ -125,6 +125,20 @@ static void expose_new_sources(const struct eb_metrics *metrics, FILE *out)
 	}
 }
 
+static void expose_penalties(const struct eb_metrics *metrics, FILE *out)
+{
+	eb_expose_family(out, "edgebucket_penalties_total", "counter",
+			 "Bans that the penalty of the rule made or, in mode monitor, would have made.");
+	for (__u32 i = 0; i < metrics->policy.rule_count; i++) {
+		char rule[EB_RULE_NAME_MAX + 1] = "";
+
+		memcpy(rule, metrics->policy.names[i], EB_RULE_NAME_MAX);
+		if (metrics->policy.rules[i].penalty_mode)
+			eb_expose(out, "edgebucket_penalties_total", EB_LABELS({ "rule", rule }),
+				  metrics->counters[i].penalties);
+	}
+}
+
 static void expose_frames(FILE *out, const struct eb_frame_counter frames[EB_FRAME_KINDS])
 {
 	eb_expose_family(out, "edgebucket_frames_total", "counter",
@@ -357,6 +371,7 @@ static void answer_metrics(struct eb_metrics *metrics, struct eb_http_reply *rep
 	reply->type = EB_EXPOSITION_TYPE;
 	expose_rules(metrics, reply->body);
 	expose_new_sources(metrics, reply->body);
+	expose_penalties(metrics, reply->body);
 	expose_lists(metrics->agent, reply->body);
 	expose_frames(reply->body, frames);
 	expose_bans(metrics, reply->body, &frames[EB_BANNED]);

@@ -522,6 +522,7 @@ static void add_rule_json(const struct explanation *explanation, const struct ex
 		return;
 	json_object_set_new(object, "has_bucket", json_boolean(at->has_bucket));
 	json_object_set_new(object, "dropped", json_integer(at->bucket.dropped));
+	json_object_set_new(object, "penalty", print_json_penalty(at->rule));
 	json_object_set_new(object, "gate_open", json_boolean(!at->is_gate_closed));
 }
 
@@ -586,6 +587,8 @@ static void print_bucket(const struct explained_rule *at)
 	snprintf(text, sizeof(text), "%.40s packets so far", print_count(at->bucket.dropped).s);
 	if (at->bucket.dropped)
 		print_field("Refused:", text);
+	if (at->rule->penalty_mode)
+		print_field("Penalty:", print_penalty(at->rule).s);
 }
 
 static void print_rule(const struct explanation *explanation, const struct explained_rule *at)

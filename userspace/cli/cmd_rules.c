@@ -90,6 +90,8 @@ static json_t *rule_json(const struct rules_view *view, int index)
 		return object;
 	json_object_set_new(object, "new_sources", print_json_limit(&rule->new_sources));
 	json_object_set_new(object, "new_sources_total", json_integer(view->counters[index].new_sources));
+	json_object_set_new(object, "penalty", print_json_penalty(rule));
+	json_object_set_new(object, "penalties", json_integer((json_int_t)view->counters[index].penalties));
 	json_object_set_new(object, "when_crowded", json_string(rule->crowded_pass ? "pass" : "drop"));
 	json_object_set_new(object, "per", per_json(rule));
 	json_object_set_new(object, "levels", levels_json(view, rule));
@@ -98,7 +100,7 @@ static json_t *rule_json(const struct rules_view *view, int index)
 }
 
 enum { COLUMN_NAME, COLUMN_ACTION, COLUMN_PACKETS, COLUMN_BYTES, COLUMN_VERDICTS,
-       COLUMN_NEW = COLUMN_VERDICTS + 2 * EB_VERDICTS };
+       COLUMN_NEW = COLUMN_VERDICTS + 2 * EB_VERDICTS, COLUMN_PENALTIES };
 
 static const struct table_column columns[] = {
 	[COLUMN_NAME] = { .title = "RULE" },
@@ -116,6 +118,7 @@ static const struct table_column columns[] = {
 	[COLUMN_VERDICTS + 2 * EB_CONTINUE] = { .title = "WENT ON", .right = true, .optional = true },
 	{ .title = "BYTES", .right = true, .optional = true },
 	[COLUMN_NEW] = { .title = "NEW SOURCES", .right = true, .optional = true },
+	[COLUMN_PENALTIES] = { .title = "PENALTIES", .right = true, .optional = true },
 };
 
 static void fill_verdict(const struct eb_counters *counters, enum eb_verdict verdict, struct table_cell cells[2])
@@ -147,6 +150,8 @@ static void fill_row(const void *arg, size_t row, struct table_cell *cells)
 		fill_verdict(&view->counters[row], i, &cells[COLUMN_VERDICTS + 2 * i]);
 	cells[COLUMN_NEW].text = view->counters[row].new_sources ? print_count(view->counters[row].new_sources)
 								 : (struct text){ "-" };
+	cells[COLUMN_PENALTIES].text = view->counters[row].penalties ? print_count(view->counters[row].penalties)
+								     : (struct text){ "-" };
 }
 
 enum { LIST_RULE, LIST_NAME, LIST_PREFIXES, LIST_SKIPPED, LIST_SOURCE, LIST_PROBLEM };

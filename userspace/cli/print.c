@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "cli/print.h"
+#include "offence.h"
 #include "config/limit.h"
 #include "policy/rules.h"
 
@@ -331,6 +332,37 @@ void print_json_list_add(struct json_list *list, json_t *item)
 void print_json_list_end(struct json_list *list)
 {
 	fputs(list->has_items ? "\n]\n" : "]\n", stdout);
+}
+
+static uint64_t within_ns(const struct eb_penalty *penalty)
+{
+	/* In the program's units, rounded up: a tenth of a second says it as it was written. */
+	return (penalty->within << EB_OFFENCE_UNIT_SHIFT) / 100000000 * 100000000;
+}
+
+struct text print_penalty(const struct eb_rule *rule)
+{
+	const struct eb_penalty *penalty = &rule->penalty;
+	struct text text;
+	int used = snprintf(text.s, sizeof(text.s), "more than %u refusals within %.16s: banned for %.16s",
+			    penalty->after, print_duration(within_ns(penalty)).s, print_duration(penalty->ban_ns).s);
+
+	if (penalty->factor > 1)
+		snprintf(text.s + used, sizeof(text.s) - used, ", then %u times as long, up to %.16s", penalty->factor,
+			 print_duration(penalty->max_ns).s);
+	return text;
+}
+
+json_t *print_json_penalty(const struct eb_rule *rule)
+{
+	const struct eb_penalty *penalty = &rule->penalty;
+
+	if (!rule->penalty_mode)
+		return json_null();
+	return json_pack("{s:I, s:o, s:o, s:I, s:o, s:b}", "after", (json_int_t)penalty->after, "within_seconds",
+			 print_json_seconds(within_ns(penalty)), "ban_seconds", print_json_seconds(penalty->ban_ns),
+			 "factor", (json_int_t)penalty->factor, "max_seconds", print_json_seconds(penalty->max_ns),
+			 "refresh", rule->penalty_mode == EB_PENALTY_REFRESH);
 }
 
 json_t *print_json_limit(const struct eb_limit *limit)

@@ -73,6 +73,11 @@ void print_json_list_begin(struct json_list *list);
 void print_json_list_add(struct json_list *list, json_t *item);
 void print_json_list_end(struct json_list *list);
 
+/* "more than 1000 refusals within 10s: banned for 1min, then 2 times as long, up to 1h"; the same as JSON, null for
+ * none, which the caller frees. */
+struct text print_penalty(const struct eb_rule *rule);
+json_t *print_json_penalty(const struct eb_rule *rule);
+
 /* {"rate", "burst"}, or null if there is no limit. */
 json_t *print_json_limit(const struct eb_limit *limit);
 

@@ -107,6 +107,14 @@ struct eb_level_config {
 	unsigned int line;
 };
 
+/* When a source that is refused too often is banned. */
+struct eb_penalty_config {
+	uint32_t after; /* refusals that are not too many; 0: no penalty */
+	uint64_t within_ns, ban_ns, max_ns;
+	uint32_t factor; /* by which the next ban is longer */
+	bool refresh;    /* what comes while it is banned begins the time anew */
+};
+
 struct eb_rule_config {
 	char name[EB_RULE_NAME_MAX + 1];
 	struct eb_match match;
@@ -120,6 +128,7 @@ struct eb_rule_config {
 	size_t level_count;
 	bool goes_on;          /* then: continue */
 	bool shared;           /* share: fleet */
+	struct eb_penalty_config penalty;
 	unsigned int line;     /* in the file, for messages */
 };
 

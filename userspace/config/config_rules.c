@@ -11,6 +11,7 @@
 #include "base/input.h"
 #include "config/config_levels.h"
 #include "config/config_match.h"
+#include "config/config_penalty.h"
 #include "config/config_rules.h"
 #include "config/limit.h"
 #include "config/prefix_list.h"
@@ -329,6 +330,14 @@ static int read_share(const struct eb_yaml_value *value, void *into)
 	return 0;
 }
 
+static int read_penalty(const struct eb_yaml_value *value, void *into)
+{
+	struct rule_reader *reader = into;
+	int err = refuse_unless_limit(value, reader->rule);
+
+	return err ? err : eb_config_penalty_read(value, reader->rule);
+}
+
 static int read_levels(const struct eb_yaml_value *value, void *into)
 {
 	struct rule_reader *reader = into;
@@ -348,6 +357,7 @@ static const struct eb_yaml_key rule_keys[] = {
 	{ "levels", read_levels, false },
 	{ "then", read_then, false },
 	{ "share", read_share, false },
+	{ "penalty", read_penalty, false },
 	{ "new_sources", read_new_sources, false },
 	{ "when_crowded", read_when_crowded, false },
 	{ "mode", read_mode, false },

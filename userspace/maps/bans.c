@@ -19,7 +19,7 @@
 
 #define FAMILIES 2
 #define LENGTHS 129
-#define BITS_SIZE (FAMILIES * EB_BAN_WORDS * sizeof(uint64_t))
+#define BITS_SIZE (FAMILIES * EB_BAN_WORDS * sizeof(uint64_t)) /* of one array; there are two, see ban.h */
 
 /* The key of either trie: it is as long as its map's says. */
 union key {
@@ -45,8 +45,8 @@ struct walk {
 
 struct sweep {
 	struct walk walk;
-	uint64_t *bits;  /* of what stays */
 	uint64_t next_end;
+	size_t past;
 	struct removal removal;
 };
 
@@ -61,10 +61,15 @@ struct eb_bans {
 	void *changed_arg;
 	struct eb_state *state; /* NULL unless writable */
 	size_t state_length;
-	uint64_t *bits;
+	uint64_t *bits; /* both arrays */
+	bool second;    /* packets read the second one */
+	size_t max;     /* entries, of all that there may be */
+	uint64_t memory_ns; /* how long a penalty's ban is remembered */
+	int made_fd;
 	size_t counts[FAMILIES][LENGTHS]; /* entries by length */
 	size_t sums[FAMILIES];
 	size_t origins[EB_BAN_ORIGINS]; /* bans by origin */
+	size_t past; /* of rules, that the last sweep found to have run out */
 	size_t holes;
 	uint64_t next_end;
 	struct sweep *sweep; /* NULL between two */
@@ -137,6 +142,11 @@ static void mark6(uint64_t *words, const struct eb_prefix *prefix)
 		set_bits(words, eb_ban_bit6(head + i * step), 1);
 }
 
+static uint64_t *array(const struct eb_bans *bans, bool second)
+{
+	return bans->bits + (second ? FAMILIES * EB_BAN_WORDS : 0);
+}
+
 static void mark(uint64_t *bits, const struct eb_prefix *prefix)
 {
 	if (prefix->family == 4)
@@ -145,11 +155,56 @@ static void mark(uint64_t *bits, const struct eb_prefix *prefix)
 		mark6(bits + EB_BAN_WORDS, prefix);
 }
 
+/* In both arrays: that of packets, and that of a sweep under way. */
+static void mark_both(struct eb_bans *bans, const struct eb_prefix *prefix)
+{
+	mark(array(bans, false), prefix);
+	mark(array(bans, true), prefix);
+}
+
 static void tell_program(struct eb_bans *bans)
 {
 	uint32_t families = (bans->sums[0] ? EB_BANS_V4 : 0) | (bans->sums[1] ? EB_BANS_V6 : 0);
+	size_t count = bans->sums[0] + bans->sums[1];
 
-	EB_WRITE(bans->state->bans, families);
+	EB_WRITE(bans->state->bans, families | (bans->second ? EB_BANS_SECOND : 0));
+	if (bans->max)
+		EB_WRITE(bans->state->bans_left, count < bans->max ? bans->max - count : 0);
+}
+
+/* The other array is empty before it is filled. What the program bans from here on it marks in both. */
+static void begin_bits(struct eb_bans *bans)
+{
+	uint64_t *words = array(bans, !bans->second);
+
+	for (size_t i = 0; i < FAMILIES * EB_BAN_WORDS; i++)
+		if (words[i])
+			EB_WRITE(words[i], 0);
+}
+
+/* Packets read the other array from here on. */
+static void turn_bits(struct eb_bans *bans)
+{
+	bans->second = !bans->second;
+	tell_program(bans);
+}
+
+/* The program sets a family's bit after it has put a ban there: what it banned meanwhile is seen. */
+static void forget_family(struct eb_bans *bans, int index, uint32_t bit)
+{
+	char key[sizeof(struct eb_lpm6)];
+
+	if (bans->sums[index] || !(EB_READ(bans->state->rule_bans) & bit))
+		return;
+	__atomic_fetch_and(&bans->state->rule_bans, ~bit, __ATOMIC_SEQ_CST);
+	if (!bpf_map_get_next_key(bans->fd[index], NULL, key))
+		__atomic_fetch_or(&bans->state->rule_bans, bit, __ATOMIC_SEQ_CST);
+}
+
+static void forget_families(struct eb_bans *bans)
+{
+	forget_family(bans, 0, EB_BANS_V4);
+	forget_family(bans, 1, EB_BANS_V6);
 }
 
 /* ---- one entry ---- */
@@ -372,7 +427,7 @@ static int recount_one(const struct eb_ban_view *view, void *arg)
 	struct eb_bans *bans = arg;
 
 	count_entry(bans, view, 1);
-	mark(bans->sweep->bits, &view->prefix);
+	mark(array(bans, !bans->second), &view->prefix);
 	if (view->ban.until_ns < bans->next_end)
 		bans->next_end = view->ban.until_ns;
 	return 0;
@@ -384,7 +439,6 @@ static void sweep_free(struct sweep *sweep)
 		return;
 	walk_done(&sweep->walk);
 	free(sweep->removal.items);
-	free(sweep->bits);
 	free(sweep);
 }
 
@@ -395,8 +449,7 @@ static int sweep_new(struct sweep **out)
 	if (!sweep)
 		return -ENOMEM;
 	sweep->next_end = EB_BAN_FOREVER;
-	sweep->bits = calloc(1, BITS_SIZE);
-	if (!sweep->bits || walk_init(&sweep->walk)) {
+	if (walk_init(&sweep->walk)) {
 		sweep_free(sweep);
 		return -ENOMEM;
 	}
@@ -404,28 +457,33 @@ static int sweep_new(struct sweep **out)
 	return 0;
 }
 
-/* Whole words: what the program reads meanwhile is the bit before or the bit after. */
-static void replace_bits(struct eb_bans *bans, const uint64_t *bits)
+/* Bans that the program made before are found in the tries. */
+static void drain(struct eb_bans *bans)
 {
-	for (size_t i = 0; i < FAMILIES * EB_BAN_WORDS; i++)
-		if (bans->bits[i] != bits[i])
-			EB_WRITE(bans->bits[i], bits[i]);
+	struct eb_ban_made made;
+
+	for (int i = 0; i < EB_BANS_MADE_MAX && !bpf_map_lookup_and_delete_elem(bans->made_fd, NULL, &made); i++)
+		;
 }
 
+/* Counts all entries, and makes the filter. */
 static int recount(struct eb_bans *bans)
 {
-	int err = sweep_new(&bans->sweep);
+	int err;
 
-	if (err)
-		goto out;
-	err = eb_bans_each(bans, recount_one, bans);
-	if (err)
-		goto out;
-	replace_bits(bans, bans->sweep->bits);
-	tell_program(bans);
-out:
 	sweep_free(bans->sweep);
 	bans->sweep = NULL;
+	memset(bans->counts, 0, sizeof(bans->counts));
+	memset(bans->sums, 0, sizeof(bans->sums));
+	memset(bans->origins, 0, sizeof(bans->origins));
+	bans->holes = bans->past = 0;
+	bans->next_end = EB_BAN_FOREVER;
+	EB_WRITE(bans->state->bans_missed, 0);
+	drain(bans);
+	begin_bits(bans);
+	err = eb_bans_each(bans, recount_one, bans);
+	if (!err)
+		turn_bits(bans);
 	return err;
 }
 
@@ -449,14 +507,17 @@ int eb_bans_open(const struct eb_maps *maps, bool writable, struct eb_bans **out
 		return -ENOMEM;
 	bans->fd[0] = maps->fd[EB_MAP_BANS_V4];
 	bans->fd[1] = maps->fd[EB_MAP_BANS_V6];
+	bans->made_fd = maps->fd[EB_MAP_BANS_MADE];
 	bans->next_end = EB_BAN_FOREVER;
 	bans->state_length = (sizeof(struct eb_state) + page - 1) / page * page;
 	if (writable)
 		err = map_memory(maps, EB_MAP_STATE, bans->state_length, (void **)&bans->state);
 	if (!err && writable)
-		err = map_memory(maps, EB_MAP_BAN_BITS, BITS_SIZE, (void **)&bans->bits);
-	if (!err && writable)
+		err = map_memory(maps, EB_MAP_BAN_BITS, 2 * BITS_SIZE, (void **)&bans->bits);
+	if (!err && writable) {
+		bans->second = EB_READ(bans->state->bans) & EB_BANS_SECOND;
 		err = recount(bans);
+	}
 	if (err)
 		eb_bans_close(bans);
 	else
@@ -470,7 +531,7 @@ void eb_bans_close(struct eb_bans *bans)
 		return;
 	sweep_free(bans->sweep);
 	if (bans->bits)
-		munmap(bans->bits, BITS_SIZE);
+		munmap(bans->bits, 2 * BITS_SIZE);
 	if (bans->state)
 		munmap(bans->state, bans->state_length);
 	free(bans);
@@ -483,7 +544,16 @@ size_t eb_bans_count(const struct eb_bans *bans)
 
 size_t eb_bans_count_of(const struct eb_bans *bans, enum eb_ban_origin origin)
 {
-	return bans->origins[origin];
+	size_t past = origin == EB_BAN_RULE ? bans->past : 0;
+
+	return bans->origins[origin] > past ? bans->origins[origin] - past : 0;
+}
+
+void eb_bans_set_limits(struct eb_bans *bans, size_t max, uint64_t memory_ns)
+{
+	bans->max = max;
+	bans->memory_ns = memory_ns;
+	tell_program(bans);
 }
 
 uint64_t eb_bans_next_end(const struct eb_bans *bans)
@@ -493,16 +563,19 @@ uint64_t eb_bans_next_end(const struct eb_bans *bans)
 
 /* ---- adding ---- */
 
+static void note_end(struct eb_bans *bans, uint64_t until_ns)
+{
+	if (until_ns < bans->next_end)
+		bans->next_end = until_ns;
+	if (bans->sweep && until_ns < bans->sweep->next_end)
+		bans->sweep->next_end = until_ns;
+}
+
 /* The program must not find a bit missing: bits first, then the entry, then what sends it there. */
 static void announce(struct eb_bans *bans, const struct eb_ban_view *view)
 {
-	mark(bans->bits, &view->prefix);
-	if (bans->sweep)
-		mark(bans->sweep->bits, &view->prefix);
-	if (view->ban.until_ns < bans->next_end)
-		bans->next_end = view->ban.until_ns;
-	if (bans->sweep && view->ban.until_ns < bans->sweep->next_end)
-		bans->sweep->next_end = view->ban.until_ns;
+	mark_both(bans, &view->prefix);
+	note_end(bans, view->ban.until_ns);
 }
 
 static int write_entry(struct eb_bans *bans, const struct eb_ban_view *view)
@@ -531,6 +604,8 @@ static int add_one(struct eb_bans *bans, const struct eb_ban_order *order, uint6
 	memcpy(view.ban.reason, order->reason, sizeof(view.ban.reason));
 	if (is_known)
 		view.ban.refused = before.ban.refused;
+	if (order->origin == EB_BAN_RULE) /* of a rule's that is restored, what is left is known */
+		view.ban.term_ms = (order->until_ns - now_ns) / 1000000;
 	announce(bans, &view);
 	err = write_entry(bans, &view);
 	if (err)
@@ -607,6 +682,42 @@ int eb_bans_add(struct eb_bans *bans, const struct eb_ban_order *orders, size_t 
 	if (done)
 		*done = i;
 	return err ? err : ended;
+}
+
+/* ---- what the program banned ---- */
+
+static void take_made(struct eb_bans *bans, const struct eb_ban_made *made)
+{
+	struct eb_ban_view view = { .ban.kind = EB_BAN, .ban.origin = EB_BAN_RULE }, before, now;
+
+	view.prefix = (struct eb_prefix){ .family = made->family, .len = made->len };
+	memcpy(view.prefix.addr, made->addr, bits_of(made->family) / 8);
+	before = view;
+	before.ban.kind = made->had_kind;
+	before.ban.origin = made->had_origin;
+	if (made->had)
+		count_entry(bans, &before, -1);
+	if (made->had && made->had_kind == EB_BAN && made->had_origin == EB_BAN_RULE && bans->past)
+		bans->past--;
+	count_entry(bans, &view, 1);
+	if (eb_bans_get(bans, &view.prefix, &now))
+		note_end(bans, now.ban.until_ns);
+	tell_change(bans, &view.prefix);
+}
+
+int eb_bans_take_made(struct eb_bans *bans)
+{
+	struct eb_ban_made made;
+	int err = 0;
+
+	for (int i = 0; i < EB_BANS_MADE_MAX && !bpf_map_lookup_and_delete_elem(bans->made_fd, NULL, &made); i++)
+		take_made(bans, &made);
+	if (EB_READ(bans->state->bans_missed)) {
+		err = recount(bans);
+		tell_change(bans, NULL);
+	}
+	tell_program(bans);
+	return err;
 }
 
 /* ---- lifting ---- */
@@ -752,10 +863,25 @@ int eb_bans_lift_all(struct eb_bans *bans, size_t *lifted)
 	}
 	walk_done(&walk);
 	tell_program(bans);
+	if (!count)
+		forget_families(bans);
 	return err ? err : count != 0;
 }
 
 /* ---- what ran out ---- */
+
+static bool is_past(const struct eb_ban_view *view, uint64_t now_ns)
+{
+	return view->ban.kind == EB_BAN && view->ban.origin == EB_BAN_RULE && view->ban.until_ns <= now_ns;
+}
+
+/* When an entry is of no more use: a penalty depends on the one before. */
+static uint64_t end_of(const struct eb_bans *bans, const struct eb_ban_view *view)
+{
+	uint64_t until_ns = view->ban.until_ns;
+
+	return view->ban.origin == EB_BAN_RULE && until_ns != EB_BAN_FOREVER ? until_ns + bans->memory_ns : until_ns;
+}
 
 /* A hole with nothing around it is a bit of nothing. */
 static bool is_over(const struct eb_bans *bans, const struct eb_ban_view *view, uint64_t now_ns)
@@ -763,13 +889,29 @@ static bool is_over(const struct eb_bans *bans, const struct eb_ban_view *view, 
 	struct eb_ban_view at = *view, wider;
 
 	if (view->ban.kind == EB_BAN)
-		return view->ban.until_ns <= now_ns;
+		return end_of(bans, view) <= now_ns;
 	while (find_wider(bans, &at, &wider)) {
 		if (eb_ban_holds(&wider.ban, now_ns))
 			return false;
 		at = wider;
 	}
 	return true;
+}
+
+/* A ban that is only remembered costs packets nothing: it has no bit. */
+static void stay(struct eb_bans *bans, const struct eb_ban_view *view, uint64_t now_ns)
+{
+	struct sweep *sweep = bans->sweep;
+	uint64_t end_ns = view->ban.until_ns;
+
+	if (is_past(view, now_ns)) {
+		sweep->past++;
+		end_ns = end_of(bans, view);
+	} else {
+		mark(array(bans, !bans->second), &view->prefix);
+	}
+	if (end_ns < sweep->next_end)
+		sweep->next_end = end_ns;
 }
 
 static int sweep_batch(struct eb_bans *bans, uint32_t *count)
@@ -785,9 +927,7 @@ static int sweep_batch(struct eb_bans *bans, uint32_t *count)
 			err = note_removal(&sweep->removal, &view.prefix);
 			continue;
 		}
-		mark(sweep->bits, &view.prefix);
-		if (view.ban.until_ns < sweep->next_end)
-			sweep->next_end = view.ban.until_ns;
+		stay(bans, &view, now_ns);
 	}
 	return err;
 }
@@ -804,20 +944,25 @@ static int sweep_end(struct eb_bans *bans)
 		if (eb_bans_get(bans, &sweep->removal.items[i], &view) && is_over(bans, &view, now_ns))
 			err = remove_entry(bans, &view);
 	if (!err) {
-		replace_bits(bans, sweep->bits);
 		bans->next_end = sweep->next_end;
+		bans->past = sweep->past;
+		turn_bits(bans);
 	}
 	tell_program(bans);
+	forget_families(bans);
 	return err;
 }
 
 int eb_bans_sweep(struct eb_bans *bans)
 {
 	uint32_t count = 0;
-	int err = bans->sweep ? 0 : sweep_new(&bans->sweep);
+	bool begins = !bans->sweep;
+	int err = begins ? sweep_new(&bans->sweep) : 0;
 
 	if (err)
 		goto out;
+	if (begins)
+		begin_bits(bans);
 	err = sweep_batch(bans, &count);
 	if (err)
 		goto out;

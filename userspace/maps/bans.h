@@ -40,8 +40,14 @@ int eb_bans_open(const struct eb_maps *maps, bool writable, struct eb_bans **out
 /* Accepts NULL. */
 void eb_bans_close(struct eb_bans *bans);
 
-/* Calls `changed` for each prefix whose entry is added, replaced or removed from here on. */
+/* Calls `changed` for each prefix whose entry is added, replaced or removed from here on; with NULL when any may be. */
 void eb_bans_watch(struct eb_bans *bans, void (*changed)(const struct eb_prefix *prefix, void *arg), void *arg);
+
+/* How many entries there may be, and how long after its end a penalty's ban is remembered. */
+void eb_bans_set_limits(struct eb_bans *bans, size_t max, uint64_t memory_ns);
+
+/* Counts the bans that the program made since the last call. Returns 0 or negative errno. */
+int eb_bans_take_made(struct eb_bans *bans);
 
 /* How many entries there are, holes and those that ran out included. */
 size_t eb_bans_count(const struct eb_bans *bans);

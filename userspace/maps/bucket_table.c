@@ -8,6 +8,7 @@
 #include <bpf/bpf.h>
 
 #include "maps/bucket_table.h"
+#include "offence.h"
 
 /* A walk maps so many sets at a time: whole pages in both families, and little enough that a million buckets do not
  * count as memory of this process. */
@@ -154,7 +155,7 @@ bool eb_bucket_read_entry(const struct eb_bucket_table *table, const __u64 *entr
 		key[i] = EB_READ(entry[i]);
 	view->packets_full_at = EB_READ(bucket->packets_full_at);
 	view->bytes_full_at = EB_READ(bucket->bytes_full_at);
-	view->dropped = EB_READ(bucket->dropped);
+	view->dropped = eb_offence_dropped(EB_READ(bucket->dropped));
 	if (eb_key_empty(key, table->words) || eb_gcra_is_locked(view->packets_full_at) ||
 	    eb_gcra_is_locked(view->bytes_full_at) || !eb_key_equal(entry, key, table->words))
 		return false;

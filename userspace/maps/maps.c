@@ -29,7 +29,7 @@ static const char *const names[EB_MAPS] = {
 	[EB_MAP_NOT_IP] = "not_ip",           [EB_MAP_CPUS] = "cpus",
 	[EB_MAP_EVENTS] = "events",
 	[EB_MAP_BANS_V4] = "bans_v4",         [EB_MAP_BANS_V6] = "bans_v6",
-	[EB_MAP_BAN_BITS] = "ban_bits",
+	[EB_MAP_BAN_BITS] = "ban_bits",       [EB_MAP_BANS_MADE] = "bans_made",
 };
 
 const char *eb_map_name(enum eb_map map)

@@ -34,11 +34,12 @@ enum eb_map {
 	EB_MAP_BANS_V4,
 	EB_MAP_BANS_V6,
 	EB_MAP_BAN_BITS,
+	EB_MAP_BANS_MADE,
 	EB_MAPS,
 };
 
 /* The maps of bans, which outlive a change of the other maps' size or layout. */
-#define EB_MAP_IS_OF_BANS(map) ((map) >= EB_MAP_BANS_V4 && (map) <= EB_MAP_BAN_BITS)
+#define EB_MAP_IS_OF_BANS(map) ((map) >= EB_MAP_BANS_V4 && (map) <= EB_MAP_BANS_MADE)
 
 struct eb_maps {
 	int fd[EB_MAPS]; /* -1: not open */

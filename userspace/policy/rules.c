@@ -10,6 +10,7 @@
 
 #include "config/limit.h"
 #include "policy/prefix_filter.h"
+#include "offence.h"
 #include "policy/rules.h"
 
 #define COVERING_MAX 129 /* prefixes that can cover one address: one of each length from 0 to 128 */
@@ -151,6 +152,21 @@ static void set_sources(struct eb_rule *rule, const char *name, uint8_t len4, ui
 	}
 }
 
+static void compile_penalty(const struct eb_rule_config *config, struct eb_rule *rule)
+{
+	const struct eb_penalty_config *penalty = &config->penalty;
+
+	rule->penalty_mode = penalty->refresh ? EB_PENALTY_REFRESH : EB_PENALTY_ONCE;
+	rule->penalty = (struct eb_penalty){
+		.within = eb_offence_units(penalty->within_ns),
+		.ban_ns = penalty->ban_ns,
+		.max_ns = penalty->max_ns,
+		.after = penalty->after,
+		.factor = penalty->factor,
+	};
+	memcpy(rule->penalty.name, config->name, strnlen(config->name, EB_RULE_NAME_MAX));
+}
+
 static int compile_rule(const struct eb_rule_config *config, struct eb_rule *rule)
 {
 	int err = compile_limits(config, rule);
@@ -164,6 +180,8 @@ static int compile_rule(const struct eb_rule_config *config, struct eb_rule *rul
 	rule->shared = config->shared;
 	rule->level_count = config->level_count;
 	set_sources(rule, config->name, config->per_ipv4, config->per_ipv6);
+	if (config->penalty.after)
+		compile_penalty(config, rule);
 	return 0;
 }
 
