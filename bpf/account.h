@@ -128,6 +128,7 @@ static __always_inline void sample_event(struct eb_cpu *cpu, const struct eb_rul
 		return;
 	ns = bpf_ktime_get_ns();
 	cpu->next_event_at = ns + EB_EVENT_INTERVAL_NS;
+	cpu->sampled_ns = ns;
 	event = bpf_ringbuf_reserve(&events, sizeof(*event), 0);
 	if (!event) {
 		cpu->events_lost++;

@@ -73,6 +73,40 @@ static __always_inline int limit(struct eb_cpu *cpu, struct eb_state *state, con
 	}
 }
 
+/* Gives a watcher that wants frames the one of the event that was just sampled. Needs Linux 5.18. */
+__noinline int sample_frame(struct xdp_md *ctx, struct eb_cpu *cpu, const struct eb_state *state)
+{
+	struct eb_frame_sample *sample;
+	__u32 len, size;
+	__u64 ns;
+
+	if (!cpu || !state)
+		return 0;
+	ns = cpu->sampled_ns;
+	cpu->sampled_ns = 0;
+	size = EB_READ(state->snaplen);
+	if (!multi_buffer || !size)
+		return 0;
+	len = bpf_xdp_get_buff_len(ctx);
+	if (size > len)
+		size = len;
+	if (!size || size > EB_SNAPLEN_MAX)
+		return 0;
+	sample = bpf_ringbuf_reserve(&events, sizeof(*sample), 0);
+	if (!sample) {
+		cpu->events_lost++;
+		return 0;
+	}
+	sample->time_ns = ns;
+	sample->ifindex = ctx->ingress_ifindex;
+	sample->len = len;
+	sample->count = bpf_xdp_load_bytes(ctx, 0, sample->data, size) ? 0 : size;
+	sample->ethernet = ethernet;
+	__builtin_memset(sample->pad, 0, sizeof(sample->pad));
+	bpf_ringbuf_submit(sample, 0);
+	return 0;
+}
+
 SEC("xdp.frags")
 int edgebucket(struct xdp_md *ctx)
 {
@@ -84,7 +118,7 @@ int edgebucket(struct xdp_md *ctx)
 	struct eb_cpu *cpu;
 	__u64 rules;
 	__u32 index;
-	int is_suspect;
+	int is_suspect, verdict;
 
 	if (!state)
 		return XDP_PASS;
@@ -129,11 +163,15 @@ int edgebucket(struct xdp_md *ctx)
 	case EB_ALLOW:
 		return finish(cpu, rule, &packet, EB_PASS);
 	case EB_DENY:
-		return finish(cpu, rule, &packet, refuse(rule));
+		verdict = finish(cpu, rule, &packet, refuse(rule));
+		break;
 	default:
-		return rule->goes_on || rule->level_count ? charge_chain(cpu, state, &packet, rules, index)
-							  : limit(cpu, state, rule, index, &packet);
+		verdict = rule->goes_on || rule->level_count ? charge_chain(cpu, state, &packet, rules, index)
+							     : limit(cpu, state, rule, index, &packet);
 	}
+	if (cpu->sampled_ns)
+		sample_frame(ctx, cpu, state);
+	return verdict;
 }
 
 char _license[] SEC("license") = "GPL";

@@ -138,6 +138,8 @@ struct eb_state {
 	__u32 rule_bans;    /* families that penalties banned sources of; set by the program */
 	__u32 bans_left;    /* that penalties may make */
 	__u32 bans_missed;  /* the queue `bans_made` was full */
+	__u32 snaplen;      /* bytes of each sampled frame that a watcher wants; 0 without one */
+	__u32 pad;
 	__u64 locks[EB_LOCKS]; /* held by a CPU while a new source takes an entry, by hash of its key */
 	struct eb_bucket gates[EB_SLOTS] __attribute__((aligned(64))); /* how fast new sources may appear, by slot */
 };
@@ -411,6 +413,7 @@ struct eb_cpu {
 	__u64 jiffy;         /* of the kernel's, before which it last had to */
 	__u64 next_event_at; /* ns since boot; no event before */
 	__u64 events_lost;   /* no room in the ring */
+	__u64 sampled_ns;    /* time_ns of the event of the packet at work; 0 without one */
 	__u64 random;        /* decides which refusals are counted, see account.h */
 	struct eb_chain chains[EB_CHAINS];
 	struct eb_punishment punishment;
@@ -428,6 +431,19 @@ struct eb_event {
 	__u8 proto;
 	__u8 verdict;  /* enum eb_verdict */
 	__u8 pad[3];
+};
+
+#define EB_SNAPLEN_MAX 1600
+
+/* The other record of `events`: the frame of an event, which comes before it. */
+struct eb_frame_sample {
+	__u64 time_ns; /* the event's */
+	__u32 ifindex;
+	__u32 len;     /* of the whole frame */
+	__u32 count;   /* bytes in data */
+	__u8 ethernet; /* whether it begins with an Ethernet header, or with IP */
+	__u8 pad[3];
+	__u8 data[EB_SNAPLEN_MAX];
 };
 
 #endif

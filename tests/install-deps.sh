@@ -8,7 +8,7 @@ set -eu
 packages='gcc make pkg-config clang llvm libbpf-dev libxdp-dev libelf-dev zlib1g-dev linux-libc-dev libyaml-dev
 libjansson-dev libmnl-dev libsystemd-dev libhiredis-dev liblmdb-dev libssl-dev libmicrohttpd-dev libcap-ng-dev libcmocka-dev bpftool
 iproute2 iputils-ping nftables iptables ethtool jq python3-scapy redis-server redis-tools prometheus strace curl openssl xdp-tools
-libclang-rt-dev gcovr mandoc procps util-linux gnuplot-nox systemd'
+libclang-rt-dev gcovr mandoc procps util-linux gnuplot-nox systemd tcpdump tshark'
 deploy='debhelper dpkg-dev lintian debootstrap podman runc docker-compose netavark aardvark-dns nodejs npm python3-yaml
 kubernetes-client'
 case "${1:-}" in

@@ -1,6 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only
-# edgebucket watch tells of refused packets, one JSON document a line, and ends cleanly.
+# edgebucket watch tells of refused packets, one JSON document a line, and ends cleanly; or writes them to a capture
+# file that tcpdump and tshark read.
 # shellcheck source=../lib/network.sh
 . "$(dirname "$0")/../lib/network.sh"
 
@@ -58,4 +59,30 @@ jq -es 'all(.rule == "enemy" and .address == "2001:db8:8::1")' "$dir/events" > /
 eb --json watch | head -n 2 | jq -es 'length == 2' > /dev/null || fail "watch into a pipe that closes"
 [ "${PIPESTATUS[0]}" = 0 ] || fail "watch into a pipe that closes: ${PIPESTATUS[0]}"
 eb watch -n 1 | grep -q 'enemy .*2001:db8:8::1 > 2001:db8:7::1' || fail "watch as text"
+
+# As evidence.
+eb watch -w "$dir/two.pcapng" -n 2 2> "$dir/errors" || fail "watch -w: $(cat "$dir/errors")"
+grep -q "2 packets written to $dir/two.pcapng" "$dir/errors" || fail "watch -w: $(cat "$dir/errors")"
+[ "$(stat -c %a "$dir/two.pcapng")" = 600 ] || fail "the file is $(stat -c %A "$dir/two.pcapng")"
+tshark -r "$dir/two.pcapng" -T fields -e frame.comment -e frame.interface_name -e ipv6.src -e ipv6.dst -e udp.dstport \
+	-e frame.len 2> "$dir/errors" | tr '\t' ' ' > "$dir/read"
+line='rule=enemy verdict=drop source=2001:db8:8::1/128 card0 2001:db8:8::1 2001:db8:7::1 9 62'
+printf '%s\n' "$line" "$line" | sed "s|source=2001:db8:8::1/128|$(cut -d ' ' -f 3 "$dir/read" | head -n 1)|" |
+	diff - "$dir/read" > "$dir/diff" || fail "tshark reads: $(cat "$dir/diff" "$dir/errors")"
+tcpdump -n -r "$dir/two.pcapng" 2> /dev/null | grep -c 'IP6 2001:db8:8::1.[0-9]* > 2001:db8:7::1.9: UDP' > "$dir/read"
+[ "$(cat "$dir/read")" = 2 ] || fail "tcpdump reads: $(tcpdump -n -r "$dir/two.pcapng" 2>&1)"
+
+# Cut, by source, through a pipe that closes.
+[ "$(eb watch -w - --snaplen 54 --src 2001:db8:8::/64 -n 3 | tshark -r - -T fields -e frame.cap_len 2> /dev/null |
+	sort -u)" = 54 ] || fail "--snaplen"
+eb watch -w - | head -c 2000 > "$dir/part"
+[ "${PIPESTATUS[0]}" = 0 ] || fail "watch -w into a pipe that closes: ${PIPESTATUS[0]}"
+status=0
+nsenter --net="/var/run/netns/$card" timeout -s INT 1 "$BUILD/edgebucket" -c "$config" watch -w "$dir/none.pcapng" \
+	--src 10.9.0.0/16 2> "$dir/errors" || status=$?
+grep -q '^edgebucket: 0 packets written' "$dir/errors" || fail "another source's: $status $(cat "$dir/errors")"
+snaplen() { bpftool -j map dump pinned "$pin_dir/state" | jq '.[].formatted.value.snaplen'; }
+equal "bytes that are still copied" 0 snaplen
+eb watch -w "$dir/x" --json > /dev/null 2> "$dir/errors" && fail "-w with --json"
+eb watch --snaplen 9 2> "$dir/errors" && fail "--snaplen without -w"
 stop_fire

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* edgebucket watch: refused packets as they are refused, a sample of them. */
+/* edgebucket watch: refused packets as they are refused, a sample of them; as text, JSON or a capture file. */
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -15,6 +15,7 @@
 #include <bpf/libbpf.h>
 
 #include "base/clock.h"
+#include "cli/evidence.h"
 #include "cli/options.h"
 #include "cli/print.h"
 #include "cli/session.h"
@@ -23,16 +24,21 @@
 
 #define NS_PER_S 1000000000LL
 
+#define SNAPLEN_DEFAULT 128
+
 /* Returned by the callback to end the consumption; any negative number does. */
 #define ENOUGH (-ECANCELED)
 
 struct watch {
 	struct session session;
 	const char *rule; /* NULL for all */
+	struct eb_prefix within; /* sources; family 0 for all */
+	struct evidence *evidence; /* where frames go; NULL prints events */
 	bool json;
 	uint64_t started_at;   /* CLOCK_MONOTONIC */
 	int64_t to_real_time;  /* what to add to CLOCK_MONOTONIC */
 	uint64_t left;         /* events to show; 0 for any number */
+	uint64_t written;      /* frames */
 	int err;               /* of writing */
 };
 
@@ -110,6 +116,9 @@ static bool is_wanted(const struct watch *watch, const struct eb_event *event, i
 {
 	if (event->time_ns < watch->started_at)
 		return false;
+	if (watch->within.family && !session_prefixes_overlap(event->family, event->saddr,
+							      event->family == 4 ? 32 : 128, &watch->within))
+		return false;
 	return !watch->rule || (rule >= 0 && !strcmp(session_rule_name(&watch->session.policy, rule).s, watch->rule));
 }
 
@@ -123,23 +132,59 @@ static int event_rule(struct watch *watch, const struct eb_event *event)
 	return rule;
 }
 
-static int handle_event(void *arg, void *data, size_t size)
+/* The comment of a frame: which bucket refused it. */
+static void expect_frame(const struct watch *watch, const struct eb_event *event, int rule)
 {
-	const struct eb_event *event = data;
-	struct watch *watch = arg;
-	int rule;
+	const struct eb_policy *policy = &watch->session.policy;
+	char comment[192], level[EB_LEVEL_TEXT_MAX] = "";
 
-	if (size < sizeof(*event) || event->verdict >= EB_VERDICTS)
+	if (rule >= 0)
+		(void)eb_rules_level_text(&policy->rules[rule], level);
+	snprintf(comment, sizeof(comment), "rule=%.32s%s%s verdict=%.16s%s%.64s",
+		 rule < 0 ? "-" : session_rule_name(policy, rule).s, *level ? " level=" : "", level,
+		 eb_verdict_name(event->verdict), rule < 0 ? "" : " source=",
+		 rule < 0 ? "" : source_text(&watch->session, rule, event).s);
+	evidence_expect(watch->evidence, event, comment);
+}
+
+/* Returns whether the event was shown, or negative errno. */
+static int handle_event(struct watch *watch, const struct eb_event *event)
+{
+	int rule = event->verdict < EB_VERDICTS ? event_rule(watch, event) : -1, err;
+
+	if (event->verdict >= EB_VERDICTS || !is_wanted(watch, event, rule))
 		return 0;
-	rule = event_rule(watch, event);
-	if (!is_wanted(watch, event, rule))
+	if (watch->evidence) {
+		expect_frame(watch, event, rule);
 		return 0;
-	watch->err = watch->json ? print_event_json(watch, event, rule) : print_event(watch, event, rule);
-	if (!watch->err && fflush(stdout))
-		watch->err = -errno;
+	}
+	err = watch->json ? print_event_json(watch, event, rule) : print_event(watch, event, rule);
+	if (!err && fflush(stdout))
+		err = -errno;
+	return err ? err : 1;
+}
+
+static int handle_frame(struct watch *watch, const struct eb_frame_sample *sample)
+{
+	int ret = watch->evidence ? evidence_add(watch->evidence, sample, watch->to_real_time) : 0;
+
+	watch->written += ret == 1;
+	return ret;
+}
+
+static int handle_record(void *arg, void *data, size_t size)
+{
+	struct watch *watch = arg;
+	int ret = 0;
+
+	if (size == sizeof(struct eb_event))
+		ret = handle_event(watch, data);
+	else if (size == sizeof(struct eb_frame_sample))
+		ret = handle_frame(watch, data);
+	watch->err = ret < 0 ? ret : 0;
 	if (watch->err)
 		return ENOUGH;
-	return watch->left && --watch->left == 0 ? ENOUGH : 0;
+	return ret && watch->left && --watch->left == 0 ? ENOUGH : 0;
 }
 
 /* Runs until a signal, the count, or the end of whoever reads. Returns 0 or negative errno. */
@@ -187,7 +232,7 @@ static enum cli_result run_ring(struct watch *watch)
 	signals = open_signals();
 	if (signals < 0)
 		return cli_fail("cannot handle signals: %s", strerror(errno));
-	ring = ring_buffer__new(watch->session.maps.fd[EB_MAP_EVENTS], handle_event, watch, NULL);
+	ring = ring_buffer__new(watch->session.maps.fd[EB_MAP_EVENTS], handle_record, watch, NULL);
 	err = ring ? follow(ring, signals) : -errno;
 	ring_buffer__free(ring);
 	close(signals);
@@ -200,9 +245,23 @@ static enum cli_result run_ring(struct watch *watch)
 	return CLI_DONE;
 }
 
+/* A watcher that was killed can have left the program copying frames; the next one sets what it wants itself. */
+static enum cli_result run_sampled(struct watch *watch, uint32_t snaplen)
+{
+	enum cli_result result;
+	int err = eb_maps_set_snaplen(&watch->session.maps, snaplen);
+
+	if (err)
+		return cli_fail("%s/state: %s", watch->session.paths.pin_dir, strerror(-err));
+	result = run_ring(watch);
+	if (snaplen)
+		(void)eb_maps_set_snaplen(&watch->session.maps, 0);
+	return result;
+}
+
 /* The ring gives each event once: a second watcher would take half of them. The directory of the pins is locked, as it
  * is always there, and the same for all who would share the ring. */
-static enum cli_result run_alone(struct watch *watch)
+static enum cli_result run_alone(struct watch *watch, uint32_t snaplen)
 {
 	enum cli_result result;
 	int lock = open(watch->session.paths.pin_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -213,23 +272,65 @@ static enum cli_result run_alone(struct watch *watch)
 		result = errno == EWOULDBLOCK ? cli_fail("another watcher is connected") :
 						cli_fail("%s: %s", watch->session.paths.pin_dir, strerror(errno));
 	else
-		result = run_ring(watch);
+		result = run_sampled(watch, snaplen);
 	close(lock);
 	return result;
+}
+
+/* Frames are copied by a helper of Linux 5.18. */
+static enum cli_result check_kernel(void)
+{
+	if (libbpf_probe_bpf_helper(BPF_PROG_TYPE_XDP, BPF_FUNC_xdp_load_bytes, NULL) == 1)
+		return CLI_DONE;
+	return cli_fail("-w needs Linux 5.18 or later, and the rights of root");
+}
+
+static enum cli_result run_to_file(struct watch *watch, const char *path, uint32_t snaplen)
+{
+	enum cli_result result = check_kernel();
+	int err;
+
+	if (!result)
+		result = evidence_open(path, snaplen, &watch->evidence);
+	if (result)
+		return result;
+	result = run_alone(watch, snaplen);
+	err = evidence_close(watch->evidence);
+	if (result || (err && err != -EPIPE))
+		return result ? result : cli_fail("%s: %s", path, strerror(-err));
+	if (strcmp(path, "-"))
+		cli_note("%llu packets written to %s", (unsigned long long)watch->written, path);
+	return CLI_DONE;
+}
+
+static enum cli_result check_options(const struct cli *cli, const char *path, int64_t snaplen)
+{
+	if (path && cli->json)
+		return cli_misuse(cli, "-w writes packets, --json prints events; choose one");
+	if (!path && snaplen >= 0)
+		return cli_misuse(cli, "--snaplen is for -w FILE");
+	if (snaplen == 0)
+		return cli_misuse(cli, "--snaplen: write a number of bytes from 1 to %d", EB_SNAPLEN_MAX);
+	return CLI_DONE;
 }
 
 enum cli_result cmd_watch(struct cli *cli, int argc, char **argv)
 {
 	struct watch watch = { .left = 0 };
-	int64_t count = 0;
+	const char *path = NULL, *within = NULL;
+	int64_t count = 0, snaplen = -1;
 	const struct option_spec specs[] = {
 		{ "rule", 'r', OPTION_TEXT, &watch.rule, 0 },
+		{ "src", 's', OPTION_TEXT, &within, 0 },
 		{ "count", 'n', OPTION_NUMBER, &count, INT64_MAX },
+		{ "write", 'w', OPTION_TEXT, &path, 0 },
+		{ "snaplen", 0, OPTION_NUMBER, &snaplen, EB_SNAPLEN_MAX },
 	};
 	enum cli_result result;
 	int rule;
 
-	if (options_parse(cli, argc, argv, specs, 2, 0))
+	if (options_parse(cli, argc, argv, specs, sizeof(specs) / sizeof(specs[0]), 0) ||
+	    check_options(cli, path, snaplen) || (within && session_parse_prefix(cli, within, &watch.within)))
 		return CLI_MISUSED;
 	watch.json = cli->json;
 	watch.left = count;
@@ -239,7 +340,8 @@ enum cli_result cmd_watch(struct cli *cli, int argc, char **argv)
 	if (!result)
 		result = session_option_rule(&watch.session, watch.rule, &rule);
 	if (!result)
-		result = run_alone(&watch);
+		result = path ? run_to_file(&watch, path, snaplen < 0 ? SNAPLEN_DEFAULT : snaplen)
+			      : run_alone(&watch, 0);
 	session_close(&watch.session);
 	return result;
 }

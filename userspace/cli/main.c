@@ -36,7 +36,8 @@ static const struct command commands[] = {
 	  "[--icmp-type TYPE] [--length BYTES] [--fragment PART] [--vlan ID|none] [--interface NAME] "
 	  "[--outer ADDRESS] [--tunnel TYPE]",
 	  "explain what would happen to a packet now" },
-	{ "watch", cmd_watch, "[--rule RULE] [-n|--count N]", "print refused packets as they arrive (a sample)" },
+	{ "watch", cmd_watch, "[--rule RULE] [--src PREFIX] [-n|--count N] [-w|--write FILE [--snaplen BYTES]]",
+	  "print refused packets as they arrive (a sample), or write them to a capture file" },
 	{ "reset", cmd_reset, "ADDRESS|PREFIX|--all [--rule RULE]", "refill the buckets of sources" },
 	{ "ban", cmd_ban, "[PREFIX] [--for TIME] [--reason TEXT] [--from FILE]",
 	  "drop all packets of a source, or of a list of them, for a time or until unban" },

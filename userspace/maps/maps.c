@@ -13,6 +13,7 @@
 #include "base/error.h"
 #include "maps/maps.h"
 #include "maps/pins.h"
+#include "table.h"
 
 /* The agent replaces the maps at its start alone. */
 #define OPEN_TRIES 10
@@ -160,6 +161,18 @@ int eb_maps_state_id(const struct eb_maps *maps, __u32 *out)
 	if (err)
 		return err;
 	*out = info.id;
+	return 0;
+}
+
+int eb_maps_set_snaplen(const struct eb_maps *maps, __u32 snaplen)
+{
+	struct eb_state *state = mmap(NULL, sizeof(*state), PROT_READ | PROT_WRITE, MAP_SHARED,
+				      maps->fd[EB_MAP_STATE], 0);
+
+	if (state == MAP_FAILED)
+		return -errno;
+	EB_WRITE(state->snaplen, snaplen);
+	munmap(state, sizeof(*state));
 	return 0;
 }
 

@@ -67,6 +67,10 @@ int eb_maps_state_id(const struct eb_maps *maps, __u32 *out);
 int eb_maps_active(const struct eb_maps *maps, __u32 *out);
 int eb_maps_policy(const struct eb_maps *maps, struct eb_policy *out);
 
+/* Sets how many bytes of each sampled frame the program copies into `events`, at most EB_SNAPLEN_MAX; 0 for none.
+ * Returns 0 or negative errno. */
+int eb_maps_set_snaplen(const struct eb_maps *maps, __u32 snaplen);
+
 /* Read the counters of a rule's slot, and the frame counters, summed over all CPUs. Return 0 or negative errno. */
 int eb_maps_counters(const struct eb_maps *maps, __u32 slot, struct eb_counters *out);
 int eb_maps_frames(const struct eb_maps *maps, struct eb_frame_counter out[EB_FRAME_KINDS]);
