@@ -166,13 +166,21 @@ passed_all() {
 
 mono() { python3 -c 'import time; print(time.clock_gettime(time.CLOCK_MONOTONIC))'; }
 
-# shared_full SOURCE: when the bucket of SOURCE that all share is full, in seconds of the clock that its lane keeps.
-shared_full() {
-	redis eval "
+# in_lane SOURCE WHAT [OPTION]...: of the lane that has the bucket of SOURCE that all share, its "key", when the bucket is
+# "full" in seconds of the lane's clock, or what it "owes" in seconds; nothing without such a bucket. Options are for
+# redis-cli.
+in_lane() {
+	local source=$1 what=$2
+	shift 2
+	in_far redis-cli --raw "$@" eval "
 		for _, key in ipairs(redis.call('KEYS', 'token_bucket_fallback:fleet:{edge:??}')) do
 			for _, field in ipairs(redis.call('HKEYS', key)) do
-				if string.find(field, '|$1/', 1, true) then
-					return string.format('%.6f', redis.call('HGET', key, field) / 1000000)
+				if string.find(field, '|$source/', 1, true) then
+					local full, clock = redis.call('HGET', key, field), redis.call('TIME')
+					local now = clock[1] * 1e6 + clock[2] + redis.call('HGET', key, 'shift')
+					local said = { key = key, full = string.format('%.6f', full / 1e6),
+						owes = string.format('%.6f', (full - now) / 1e6) }
+					return said['$what']
 				end
 			end
 		end" 0
@@ -201,7 +209,7 @@ below_bound() {
 mark() {
 	settle
 	passed_by=$(passed_all "$1")
-	full_by=$(shared_full "$1")
+	full_by=$(in_lane "$1" full)
 	[ -n "$full_by" ] || fail "Redis has no bucket of $1"
 }
 
@@ -215,7 +223,9 @@ spend() {
 	mark "$1"
 }
 
-# exactly SOURCE: since the mark, so much has passed as the time has moved on at which the bucket is full.
+# exactly SOURCE [SECONDS]: since the mark, so much has passed as the time has moved on at which the bucket is full; and that is no
+# further away than the burst, what all nodes admit in a tick, and what a fault may have let through. So the rate was the
+# rule's.
 exactly() {
 	local before=$passed_by full=$full_by
 	below_bound "$1"
@@ -224,6 +234,7 @@ exactly() {
 	[ $((passed_by - before)) -gt $((rate / 4)) ] || fail "hardly anything passed"
 	within "passed of $1" "0.999 * $rate * ($full_by - $full) - 1" "1.001 * $rate * ($full_by - $full) + 1" \
 		$((passed_by - before))
+	within "what $1 owes" 0 "$burst / $rate + $nodes * (0.1 + $round_trip) + ${2:-0}" "$(in_lane "$1" owes)"
 }
 
 # hardly_more SOURCE: since the mark, no more passed than has been counted, but for what the nodes admit in two ticks.
@@ -251,7 +262,7 @@ in_turns() {
 	done
 }
 
-# Two rules that are shared, of rate tokens a second.
+# Two rules of rate tokens a second, and one of a token a minute, which are shared.
 fleet_rules() {
 	cat <<- END
 		  - name: quick
@@ -263,6 +274,11 @@ fleet_rules() {
 		    match: { src: [10.9.0.0/16] }
 		    action: limit
 		    bytes: { rate: $((rate * 60))B/s, burst: $((burst * 60))B }
+		    share: fleet
+		  - name: slow
+		    match: { src: [10.10.0.0/16] }
+		    action: limit
+		    packets: { rate: 1/min, burst: 100 }
 		    share: fleet
 	END
 }

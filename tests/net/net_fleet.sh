@@ -23,4 +23,27 @@ spend 10.9.0.3
 in_turns 10.9.0.3 "1 2" 1 "$(seq -s ' ' "$nodes")" "$nodes"
 exactly 10.9.0.3
 
+# What operators see of it, and a source that is given its burst again.
+use_node 1
+from=far1 send 10.10.0.4 -n 60
+settle
+use_node 2
+from=far2 send 10.10.0.4 -n 1
+settle
+from=far2 send 10.10.0.4 -n 60
+equal "passed on the other node" 100 passed_all 10.10.0.4
+settle
+use_node 2
+[ "$(eb --json fleet | jq -c '[.nodes[] | .node] | sort')" = "$(seq "$nodes" | jq -cs 'map("node\(.)")')" ] ||
+	fail "fleet: $(eb fleet)"
+eb fleet | grep -q '^node2 \*  *[0-9]' || fail "fleet: $(eb fleet)"
+eb --json top --fleet --rule slow > "$dir/top"
+jq -e 'length == 1 and .[0].source == "10.10.0.4/32" and .[0].tokens <= 1' "$dir/top" > /dev/null ||
+	fail "top: $(cat "$dir/top")"
+eb top --fleet | grep -q '^slow  *10.10.0.4/32  *packets  *[01]/100 ' || fail "top: $(eb top --fleet)"
+on_each_node eval 'eb reset 10.10.0.4 > /dev/null'
+[ -z "$(in_lane 10.10.0.4 full)" ] || fail "a bucket that was reset owes $(in_lane 10.10.0.4 owes)"
+from=far1 send 10.10.0.4 -n 60
+equal "passed after a reset" 160 passed_all 10.10.0.4
+
 on_each_node stop_node

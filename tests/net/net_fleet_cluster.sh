@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only
-# A fleet on a Redis Cluster: the slot of a source's bucket moves while the bucket is exchanged, then its master dies with
-# writes that its replica did not get. The budget stays one, and what the replica did not get is told again.
+# A fleet on a Redis Cluster: the slot of a source's bucket moves while the bucket is exchanged, then its master dies
+# with writes that its replica did not get. The budget stays one, and what the replica did not get is told again.
 # shellcheck source=../lib/fleet.sh
 . "$(dirname "$0")/../lib/fleet.sh"
 
@@ -35,20 +35,13 @@ agree() {
 	done
 }
 
-# in_lane SOURCE WHAT: of the lane that has it, "key" or "full", and the port in $owner.
+# Of the server that has it, whose port is $owner then.
+eval "single_$(declare -f in_lane)"
 in_lane() {
 	for owner in "${masters[@]}"; do
-		at "$owner" --raw eval "
-			for _, key in ipairs(redis.call('KEYS', 'token_bucket_fallback:fleet:{edge:??}')) do
-				for _, field in ipairs(redis.call('HKEYS', key)) do
-					if string.find(field, '|$1/', 1, true) then
-						return '$2' == 'key' and key or string.format('%.6f', redis.call('HGET', key, field) / 1e6)
-					end
-				end
-			end" 0 2> /dev/null | grep . && return
+		single_in_lane "$1" "$2" -h $address -p "$owner" 2> /dev/null | grep . && return
 	done
 }
-shared_full() { in_lane "$1" full; }
 
 fire_on_both() { on_each_node eval "fire \$node $1 -r 4000"; }
 
@@ -107,6 +100,6 @@ hardly_more 10.8.0.1
 fire_on_both 10.8.0.1
 sleep 1
 cease_fire
-exactly 10.8.0.1
+exactly 10.8.0.1 5
 
 on_each_node stop_node

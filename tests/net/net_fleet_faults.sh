@@ -5,10 +5,6 @@
 # shellcheck source=../lib/fleet.sh
 . "$(dirname "$0")/../lib/fleet.sh"
 
-lane() { redis --raw eval "for _, key in ipairs(redis.call('KEYS', 'token_bucket_fallback:fleet:{edge:??}')) do
-	for _, field in ipairs(redis.call('HKEYS', key)) do
-		if string.find(field, '|$1/', 1, true) then return key end end end" 0; }
-
 # both SOURCE: on both nodes, until the given command has ended.
 both() {
 	local source=$1
@@ -43,34 +39,34 @@ start_fleet
 # A Redis that hangs.
 spend 10.8.0.1
 both 10.8.0.1 hang
-exactly 10.8.0.1
+exactly 10.8.0.1 5
 
 # One node is cut off for a while; then an agent stands still.
 cut_off() { cut 1 && sleep 2 && mend 1; }
 both 10.8.0.1 cut_off
-exactly 10.8.0.1
+exactly 10.8.0.1 5
 suspended() { kill -STOP "${agents[2]}" && sleep 2 && kill -CONT "${agents[2]}"; }
 both 10.8.0.1 suspended
-exactly 10.8.0.1
+exactly 10.8.0.1 5
 
 # A server without what was written, as after a failover that lost it: the nodes say what they know.
 lose_all() {
 	kill_redis
 	start_fleet_redis
 	until_true "the fleet to be back" is_found
-	until_true "the nodes to say what they know" eval '[ -n "$(shared_full 10.8.0.1)" ]'
+	until_true "the nodes to say what they know" eval '[ -n "$(in_lane 10.8.0.1 full)" ]'
 }
 both 10.8.0.1 lose_all
 hardly_more 10.8.0.1
 both 10.8.0.1 sleep 1
-exactly 10.8.0.1
+exactly 10.8.0.1 5
 
 # A server whose clock is an hour behind, and one whose clock is two hours ahead of that.
-key=$(lane 10.8.0.1)
+key=$(in_lane 10.8.0.1 key)
 for hour in -3600000000 7200000000; do
 	redis hincrby "$key" shift $hour > /dev/null
 	both 10.8.0.1 sleep 1
-	exactly 10.8.0.1
+	exactly 10.8.0.1 5
 done
 
 # What others left in the keys.
@@ -83,7 +79,7 @@ redis rename "$key" away > /dev/null
 redis set "$key" nonsense > /dev/null
 both 10.8.0.1 sleep 1
 redis rename away "$key" > /dev/null
-exactly 10.8.0.1
+exactly 10.8.0.1 5
 
 # An agent that is killed: the node goes on with what it knows, and the next agent tells it.
 kill_one() {
@@ -97,7 +93,7 @@ both 10.8.0.1 kill_one
 below_bound 10.8.0.1
 mark 10.8.0.1
 both 10.8.0.1 sleep 1
-exactly 10.8.0.1
+exactly 10.8.0.1 5
 
 # Two nodes with one name.
 use_node 2
@@ -107,6 +103,6 @@ start_node
 until_true "the other of the same name to be noticed" eval '[ "$(fleet .namesake)" = true ]'
 mark 10.8.0.1
 both 10.8.0.1 sleep 2
-exactly 10.8.0.1
+exactly 10.8.0.1 5
 
 on_each_node stop_node

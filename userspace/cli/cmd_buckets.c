@@ -9,6 +9,7 @@
 #include "cli/print.h"
 #include "cli/session.h"
 #include "cli/table_print.h"
+#include "cli/top_fleet.h"
 #include "config/limit.h"
 
 #define TOP_DEFAULT 10
@@ -254,15 +255,19 @@ enum cli_result cmd_buckets(struct cli *cli, int argc, char **argv)
 enum cli_result cmd_top(struct cli *cli, int argc, char **argv)
 {
 	const char *rule = NULL;
+	bool of_fleet = false;
 	int64_t limit = TOP_DEFAULT;
 	const struct option_spec specs[] = {
+		{ "fleet", 0, OPTION_FLAG, &of_fleet, 0 },
 		{ "rule", 'r', OPTION_TEXT, &rule, 0 },
 		{ "limit", 'n', OPTION_NUMBER, &limit, INT64_MAX },
 	};
 	struct session session;
 	struct bucket_list list = { .session = &session, .refused_only = true };
 
-	if (options_parse(cli, argc, argv, specs, 2, 0))
+	if (options_parse(cli, argc, argv, specs, 3, 0))
 		return CLI_MISUSED;
+	if (of_fleet)
+		return top_fleet_show(cli, rule, limit);
 	return run(cli, rule, &session, &list, compare_dropped, limit);
 }

@@ -6,9 +6,11 @@
 #include <string.h>
 
 #include "cli/agent_client.h"
+#include "cli/fleet_buckets.h"
 #include "cli/options.h"
 #include "cli/print.h"
 #include "cli/session.h"
+#include "cli/stores.h"
 
 struct reset_list {
 	const struct session *session;
@@ -76,10 +78,54 @@ static void tell_store(const struct session *session)
 			 "reboot");
 }
 
-static enum cli_result reset(const struct session *session, const struct eb_prefix *within, int rule, bool json)
+/* ---- buckets that a fleet shares ---- */
+
+static bool is_meant(const struct fleet_bucket *bucket, void *arg)
+{
+	const struct reset_list *list = arg;
+	const struct eb_prefix *source = &bucket->record.source;
+	struct eb_source key = { .family = source->family, .rule_id = bucket->rule_id };
+	int rule = session_bucket_rule(list->session, &key);
+
+	if (rule < 0)
+		return list->rule < 0 && !list->within; /* of rules that are not in force here */
+	if (!session_is_of_rule(list->session, rule, list->rule))
+		return false;
+	return !list->within || list->session->policy.rules[rule].together ||
+	       session_prefixes_overlap(source->family, source->addr, source->len, list->within);
+}
+
+static bool has_shared_rule(const struct session *session)
+{
+	for (int i = 0; i < session_rule_count(session); i++)
+		if (session->policy.rules[i].shared)
+			return true;
+	return false;
+}
+
+/* Before this node's buckets, which would come back. */
+static enum cli_result fill_shared(const struct cli *cli, struct reset_list *list)
+{
+	struct eb_config *config = NULL;
+	enum cli_result result;
+
+	if (!has_shared_rule(list->session))
+		return CLI_DONE;
+	result = stores_config(cli, list->session, &config);
+	if (!result && config->fleet.name[0])
+		result = fleet_buckets_each(config, is_meant, list);
+	eb_config_free(config);
+	return result;
+}
+
+static enum cli_result reset(const struct cli *cli, const struct session *session, const struct eb_prefix *within,
+			     int rule)
 {
 	struct reset_list list = { .session = session, .within = within, .rule = rule, .now = eb_buckets_now() };
 	int err;
+
+	if (fill_shared(cli, &list))
+		cli_note("the fleet's debts of these buckets stay, and come back with the next packets");
 
 	if (within || rule >= 0)
 		err = reset_some(&list);
@@ -89,7 +135,7 @@ static enum cli_result reset(const struct session *session, const struct eb_pref
 		return cli_fail("not all buckets were reset: %s", strerror(-err));
 	if (list.in_debt)
 		tell_store(session);
-	if (json)
+	if (cli->json)
 		return print_json(json_pack("{s:I}", "reset", (json_int_t)list.in_debt));
 	if (list.in_debt)
 		printf("%llu bucket%s filled\n", (unsigned long long)list.in_debt, list.in_debt == 1 ? "" : "s");
@@ -121,7 +167,7 @@ enum cli_result cmd_reset(struct cli *cli, int argc, char **argv)
 	if (!result)
 		result = session_option_rule(&session, rule_name, &rule);
 	if (!result)
-		result = reset(&session, all ? NULL : &within, rule, cli->json);
+		result = reset(cli, &session, all ? NULL : &within, rule);
 	session_close(&session);
 	return result;
 }

@@ -30,7 +30,7 @@ static const struct command commands[] = {
 	{ "rules", cmd_rules, "", "show the rules in force, their limits and counters" },
 	{ "buckets", cmd_buckets, "[--redis] [--rule RULE] [-n|--limit N] [ADDRESS|PREFIX]",
 	  "list the sources that have a bucket, by rule and address" },
-	{ "top", cmd_top, "[--rule RULE] [-n|--limit N]", "list the sources with the most refused packets" },
+	{ "top", cmd_top, "[--fleet] [--rule RULE] [-n|--limit N]", "list the sources with the most refused packets" },
 	{ "explain", cmd_explain,
 	  "ADDRESS [--dst ADDRESS] [--proto PROTOCOL] [--sport PORT] [--dport PORT] [--tcp-flags FLAGS] "
 	  "[--icmp-type TYPE] [--length BYTES] [--fragment PART] [--vlan ID|none] [--interface NAME] "

@@ -400,13 +400,20 @@ static void on_writable(void *arg)
 	eb_exchange_send(arg);
 }
 
+char *eb_exchange_key(const char *prefix, const char *fleet, unsigned int lane)
+{
+	char *key;
+
+	return asprintf(&key, "%s:fleet:{%s:%02x}", prefix, fleet, lane) < 0 ? NULL : key;
+}
+
 static int name_lane(struct eb_exchange *exchange, unsigned int index, const char *prefix, const char *fleet)
 {
 	struct lane *lane = &exchange->lanes[index];
 
 	lane->exchange = exchange;
-	if (asprintf(&lane->key, "%s:fleet:{%s:%02x}", prefix, fleet, index) < 0 ||
-	    asprintf(&lane->number_key, "%s:%s", lane->key, exchange->incarnation) < 0)
+	lane->key = eb_exchange_key(prefix, fleet, index);
+	if (!lane->key || asprintf(&lane->number_key, "%s:%s", lane->key, exchange->incarnation) < 0)
 		return -ENOMEM;
 	return 0;
 }

@@ -63,6 +63,9 @@ void eb_exchange_free(struct eb_exchange *exchange);
 bool eb_exchange_is_up(const struct eb_exchange *exchange);
 const char *eb_exchange_peer(const struct eb_exchange *exchange);
 
+/* The key of a lane's hash, malloc'ed; NULL if out of memory. `prefix` is redis.key. */
+char *eb_exchange_key(const char *prefix, const char *fleet, unsigned int lane);
+
 /* Writes the field of a bucket's limit: rule, source, limit, and the id that says under which limits. */
 void eb_exchange_field(const struct eb_record *record, uint32_t rule_id, bool of_bytes,
 		       char out[EB_EXCHANGE_FIELD_MAX]);

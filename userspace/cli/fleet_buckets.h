@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* The buckets that a fleet shares, read from Redis by a command, which waits only for a limited time. */
+#ifndef EB_FLEET_BUCKETS_H
+#define EB_FLEET_BUCKETS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "cli/cli.h"
+#include "config/config.h"
+#include "store/record.h"
+
+/* One limit of a bucket. */
+struct fleet_bucket {
+	struct eb_record record; /* rule and source; no times */
+	bool of_bytes;
+	uint32_t rule_id;
+	uint64_t debt_us;
+};
+
+/* Called for each limit of a bucket that is in debt. Returns true to make it full. */
+typedef bool (*fleet_bucket_visit)(const struct fleet_bucket *bucket, void *arg);
+
+/* Visits all. `config` has a fleet and redis. On failure, has printed the reason; some may have been visited. */
+enum cli_result fleet_buckets_each(const struct eb_config *config, fleet_bucket_visit visit, void *arg);
+
+#endif
