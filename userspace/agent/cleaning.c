@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "agent/cleaning.h"
 #include "agent/timer.h"
@@ -14,6 +15,11 @@
 #define EVERY_NS (600 * SECOND_NS)
 #define AGAIN_NS (60 * SECOND_NS) /* when there was more to do */
 
+/* After a step of the scan and what follows from it, the cleaning rests for so many times the CPU time of this thread
+ * since the step began: it takes at most a tenth of a core. Other work in that time counts too, so there is a limit. */
+#define REST_FACTOR 9
+#define REST_MAX_NS SECOND_NS
+
 /* Removed before the scan goes on; a step of it has 5000 fields, or a few more. */
 #define STALE_MAX 16384
 
@@ -23,10 +29,13 @@ struct eb_cleaning {
 	struct eb_store *store;
 	eb_cleaning_settled settled;
 	void *arg;
-	sd_event_source *timer, *removal;
+	sd_event_source *timer, *removal, *rest;
 	bool stopped, is_held, shared;
 	bool is_due;
 	bool scanned;  /* to the end */
+	bool has_read; /* a step, after which there was no rest yet */
+	bool is_resting;
+	uint64_t step_began_ns; /* CPU time of this thread */
 	bool has_more; /* some was left */
 	size_t removing; /* fields on their way */
 	char (*stale)[EB_STORE_FIELD_MAX]; /* NULL unless a cleaning is under way */
@@ -115,22 +124,54 @@ static int remove_some(struct eb_cleaning *cleaning)
 	return ret ? ret : cleaning->removing != 0;
 }
 
-/* Removes what was found, a batch after the other; then reads on. */
+static uint64_t cpu_time_ns(void)
+{
+	struct timespec now = { 0 };
+
+	(void)clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+	return (uint64_t)now.tv_sec * SECOND_NS + now.tv_nsec;
+}
+
+static void begin_rest(struct eb_cleaning *cleaning)
+{
+	uint64_t rest_ns = REST_FACTOR * (cpu_time_ns() - cleaning->step_began_ns);
+
+	cleaning->has_read = false;
+	cleaning->is_resting = true;
+	(void)eb_timer_restart(cleaning->rest, rest_ns < REST_MAX_NS ? rest_ns : REST_MAX_NS);
+}
+
+static int on_rested(sd_event_source *source, uint64_t usec, void *arg)
+{
+	struct eb_cleaning *cleaning = arg;
+
+	(void)source;
+	(void)usec;
+	cleaning->is_resting = false;
+	go_on(cleaning);
+	return 0;
+}
+
+/* Removes what was found, a batch after the other; rests; then reads on. */
 static void go_on(struct eb_cleaning *cleaning)
 {
 	int ret;
 
-	if (!cleaning->stale || cleaning->is_held || cleaning->removing)
+	if (!cleaning->stale || cleaning->is_held || cleaning->removing || cleaning->is_resting)
 		return;
 	ret = remove_some(cleaning);
 	if (ret > 0)
 		return;
 	cleaning->has_more |= ret < 0;
 	cleaning->count = cleaning->sent = 0;
-	if (cleaning->scanned)
+	if (cleaning->scanned) {
 		end(cleaning);
-	else
+	} else if (cleaning->has_read) {
+		begin_rest(cleaning);
+	} else {
+		cleaning->step_began_ns = cpu_time_ns();
 		eb_store_hold_scan(cleaning->store, false);
+	}
 }
 
 static int on_removal(sd_event_source *source, void *arg)
@@ -149,7 +190,14 @@ static void on_field(const char *field, size_t field_len, const char *value, siz
 	struct eb_record record;
 	bool is_past;
 
-	if (cleaning->stopped || field_len >= EB_STORE_FIELD_MAX ||
+	if (cleaning->stopped)
+		return;
+	if (!cleaning->has_read) {
+		cleaning->has_read = true;
+		eb_store_hold_scan(cleaning->store, true);
+		(void)sd_event_source_set_enabled(cleaning->removal, SD_EVENT_ONESHOT);
+	}
+	if (field_len >= EB_STORE_FIELD_MAX ||
 	    eb_record_parse(field, field_len, value, value_len, &record) != EB_RECORD_OK)
 		return;
 	is_past = record.packets_full_at_ns < now && record.bytes_full_at_ns < now;
@@ -160,8 +208,6 @@ static void on_field(const char *field, size_t field_len, const char *value, siz
 		return;
 	}
 	memcpy(cleaning->stale[cleaning->count++], field, field_len + 1);
-	eb_store_hold_scan(cleaning->store, true);
-	(void)sd_event_source_set_enabled(cleaning->removal, SD_EVENT_ONESHOT);
 }
 
 static void on_scanned(const struct eb_store_result *result, void *arg)
@@ -183,7 +229,8 @@ static void begin_if_due(struct eb_cleaning *cleaning)
 	cleaning->stale = calloc(STALE_MAX, sizeof(*cleaning->stale));
 	if (!cleaning->stale)
 		return;
-	cleaning->scanned = cleaning->has_more = false;
+	cleaning->scanned = cleaning->has_more = cleaning->has_read = false;
+	cleaning->step_began_ns = cpu_time_ns();
 	if (!eb_store_scan(cleaning->store, on_field, on_scanned, cleaning))
 		return;
 	end(cleaning);
@@ -223,6 +270,12 @@ int eb_cleaning_new(sd_event *loop, struct eb_dataplane *dataplane, const struct
 					 (EVERY_NS + eb_random_below(EVERY_NS)) / 1000, 1000, on_timer, cleaning);
 	if (err < 0)
 		goto out;
+	err = sd_event_add_time(loop, &cleaning->rest, CLOCK_MONOTONIC, 0, 1000, on_rested, cleaning);
+	if (err < 0)
+		goto out;
+	err = sd_event_source_set_enabled(cleaning->rest, SD_EVENT_OFF);
+	if (err < 0)
+		goto out;
 	err = sd_event_add_defer(loop, &cleaning->removal, on_removal, cleaning);
 	if (err < 0)
 		goto out;
@@ -248,6 +301,7 @@ void eb_cleaning_free(struct eb_cleaning *cleaning)
 		return;
 	sd_event_source_disable_unref(cleaning->timer);
 	sd_event_source_disable_unref(cleaning->removal);
+	sd_event_source_disable_unref(cleaning->rest);
 	free(cleaning->stale);
 	free(cleaning);
 }
