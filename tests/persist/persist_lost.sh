@@ -83,7 +83,7 @@ mark=$(wc -l < "$log")
 before=$(calls hset pexpire) # a connection begins with an HDEL of nothing
 redis config set timeout 1 > /dev/null
 for number in 1 2 3; do
-	id=$(redis client list | sed -n '/cmd=client/!s/^id=\([0-9]*\) .*/\1/p')
+	id=$(redis client list | sed -n '/cmd=client/!{s/^id=\([0-9]*\) .*/\1/p;q}')
 	[ -z "$id" ] || until_true "close $number" eval '! redis client list | grep -q "^id=$id "'
 	until_true "connection $number" eval 'redis client list | grep -v cmd=client | grep -q "^id="'
 done
@@ -93,10 +93,12 @@ equal "recoveries" 0 written redis_recovered
 store_is_up redis || fail "Redis is said to be away"
 redis config set timeout 0 > /dev/null
 
-# Lost while nobody was connected.
+# Lost while nobody was connected. The agent has a connection for buckets and one for bans.
+connections() { redis client list | grep -v cmd=client | grep -c "^id=" || true; }
+until_true "both connections" eval '[ "$(connections)" = 2 ]'
 redis flushall > /dev/null
 redis client kill type normal > /dev/null
-until_true "the connection" eval 'redis client list | grep -v cmd=client | grep -q "^id="'
+until_true "both connections again" eval '[ "$(connections)" = 2 ]'
 eb flush > /dev/null || fail "flush after a loss"
 redis_is_maps || fail "what was lost while not connected is missing"
 stop_agent
