@@ -37,6 +37,8 @@ use_node 2
 [ "$(eb --json fleet | jq -c '[.nodes[] | .node] | sort')" = "$(seq "$nodes" | jq -cs 'map("node\(.)")')" ] ||
 	fail "fleet: $(eb fleet)"
 eb fleet | grep -q '^node2 \*  *[0-9]' || fail "fleet: $(eb fleet)"
+eb explain 10.10.0.4 --proto udp --dport 9 | grep -q '^Shared: .*fleet' || fail "explain does not say that it is shared"
+[ "$(eb --json rules | jq -r '.[0].share')" = fleet ] || fail "rules do not say that they are shared"
 eb --json top --fleet --rule slow > "$dir/top"
 jq -e 'length == 1 and .[0].source == "10.10.0.4/32" and .[0].tokens <= 1' "$dir/top" > /dev/null ||
 	fail "top: $(cat "$dir/top")"

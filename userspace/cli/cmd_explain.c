@@ -520,6 +520,7 @@ static void add_rule_json(const struct explanation *explanation, const struct ex
 	json_object_set_new(object, "bytes", limit_json(&at->bytes));
 	if (!is_limit(at))
 		return;
+	json_object_set_new(object, "share", json_string(at->rule->shared ? "fleet" : "node"));
 	json_object_set_new(object, "has_bucket", json_boolean(at->has_bucket));
 	json_object_set_new(object, "dropped", json_integer(at->bucket.dropped));
 	json_object_set_new(object, "penalty", print_json_penalty(at->rule));
@@ -582,6 +583,8 @@ static void print_bucket(const struct explained_rule *at)
 	print_field("Source:", source_text(at).s);
 	if (!at->has_bucket)
 		print_field("Bucket:", "none yet, counts as full");
+	if (at->rule->shared)
+		print_field("Shared:", "with the fleet, so what other nodes admitted counts too");
 	print_limit_left("Packets:", &at->packets, false);
 	print_limit_left("Bytes:", &at->bytes, true);
 	snprintf(text, sizeof(text), "%.40s packets so far", print_count(at->bucket.dropped).s);
