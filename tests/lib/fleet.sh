@@ -11,7 +11,7 @@ nodes=0
 tick=100ms
 fleet_settings=
 declare -A agents=()
-senders=()
+declare -A senders=() # process: where it writes
 
 remove_namespaces() {
 	local ns
@@ -142,14 +142,16 @@ fire() {
 	shift 2
 	nsenter --net="/var/run/netns/$far" "$BUILD/tests/sendframes" -i "far$to" -s "$source" -d 10.7.0.1 -n 0 "$@" \
 		> "$dir/fire$to-$source" 9>&- &
-	senders+=($!)
+	senders[$!]=$dir/fire$to-$source
 }
 
+# What sendframes writes at its end says that all frames arrived.
 cease_fire() {
 	local pid
-	for pid in "${senders[@]}"; do
+	for pid in "${!senders[@]}"; do
 		kill -TERM "$pid"
-		wait "$pid" || fail "frames did not all arrive"
+		until_true "frames to end" eval "! kill -0 $pid 2> /dev/null"
+		[ -s "${senders[$pid]}" ] || fail "frames did not all arrive"
 	done
 	senders=()
 }
