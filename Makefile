@@ -62,16 +62,17 @@ $(BUILD)/edgebucketd $(BUILD)/edgebucket:
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
 
-$(BUILD)/edgebucket.bpf.o: bpf/edgebucket.bpf.c
+$(BUILD)/edgebucket.bpf.o $(BUILD)/view.bpf.o: $(BUILD)/%.bpf.o: bpf/%.bpf.c
 	$(call say,BPF,$@)
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CLANG) $(BPF_CFLAGS) -c $< -o $@
 
-$(BUILD)/edgebucket.skel.h: $(BUILD)/edgebucket.bpf.o
+$(BUILD)/%.skel.h: $(BUILD)/%.bpf.o
 	$(call say,SKEL,$@)
-	$(Q)$(BPFTOOL) gen skeleton $< name edgebucket_bpf > $@.tmp && mv $@.tmp $@
+	$(Q)$(BPFTOOL) gen skeleton $< name $*_bpf > $@.tmp && mv $@.tmp $@
 
 $(addprefix $(BUILD)/userspace/attach/,bpf_object.o dispatcher.o loaded_programs.o): $(BUILD)/edgebucket.skel.h
+$(BUILD)/userspace/attach/views.o: $(BUILD)/view.skel.h
 
 $(BUILD)/%.o: %.c
 	$(call say,CC,$@)

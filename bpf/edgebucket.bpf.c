@@ -77,7 +77,7 @@ static __always_inline int limit(struct eb_cpu *cpu, struct eb_state *state, con
 __noinline int sample_frame(struct xdp_md *ctx, struct eb_cpu *cpu, const struct eb_state *state)
 {
 	struct eb_frame_sample *sample;
-	__u32 len, size;
+	__u32 len, size, last;
 	__u64 ns;
 
 	if (!cpu || !state)
@@ -90,7 +90,8 @@ __noinline int sample_frame(struct xdp_md *ctx, struct eb_cpu *cpu, const struct
 	len = bpf_xdp_get_buff_len(ctx);
 	if (size > len)
 		size = len;
-	if (!size || size > EB_SNAPLEN_MAX)
+	last = eb_mask(size - 1, 2047); /* by which verifiers know that the size is not 0 */
+	if (last >= EB_SNAPLEN_MAX)
 		return 0;
 	sample = bpf_ringbuf_reserve(&events, sizeof(*sample), 0);
 	if (!sample) {
@@ -100,7 +101,7 @@ __noinline int sample_frame(struct xdp_md *ctx, struct eb_cpu *cpu, const struct
 	sample->time_ns = ns;
 	sample->ifindex = ctx->ingress_ifindex;
 	sample->len = len;
-	sample->count = bpf_xdp_load_bytes(ctx, 0, sample->data, size) ? 0 : size;
+	sample->count = bpf_xdp_load_bytes(ctx, 0, sample->data, last + 1) ? 0 : last + 1;
 	sample->ethernet = ethernet;
 	__builtin_memset(sample->pad, 0, sizeof(sample->pad));
 	bpf_ringbuf_submit(sample, 0);

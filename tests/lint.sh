@@ -41,7 +41,7 @@ files() {
 
 # The commands that build everything, as clang's tools want them: nothing about flags is repeated here.
 compile_commands() {
-	make -s BUILD="$BUILD" "$BUILD/edgebucket.skel.h" > "$scratch/output" 2>&1 || return
+	make -s BUILD="$BUILD" "$BUILD/edgebucket.skel.h" "$BUILD/view.skel.h" > "$scratch/output" 2>&1 || return
 	make -Bn V=1 BUILD="$BUILD" all tests | grep -E ' -c [^ ]+\.c -o ' | sed "s,-iquote $BUILD ,-isystem $BUILD ," |
 		jq -Rn --arg dir "$PWD" '[inputs | { directory: $dir, command: .,
 			file: capture(" -c (?<file>[^ ]+) -o").file }]' > "$scratch/compile_commands.json"

@@ -77,11 +77,14 @@ tcpdump -n -r "$dir/two.pcapng" 2> /dev/null | grep -c 'IP6 2001:db8:8::1.[0-9]*
 	sort -u)" = 54 ] || fail "--snaplen"
 eb watch -w - | head -c 2000 > "$dir/part"
 [ "${PIPESTATUS[0]}" = 0 ] || fail "watch -w into a pipe that closes: ${PIPESTATUS[0]}"
-status=0
-nsenter --net="/var/run/netns/$card" timeout -s INT 1 "$BUILD/edgebucket" -c "$config" watch -w "$dir/none.pcapng" \
-	--src 10.9.0.0/16 2> "$dir/errors" || status=$?
-grep -q '^edgebucket: 0 packets written' "$dir/errors" || fail "another source's: $status $(cat "$dir/errors")"
 snaplen() { bpftool -j map dump pinned "$pin_dir/state" | jq '.[].formatted.value.snaplen'; }
+nsenter --net="/var/run/netns/$card" "$BUILD/edgebucket" -c "$config" watch -w "$dir/none.pcapng" --src 10.9.0.0/16 \
+	2> "$dir/errors" 9>&- &
+watcher=$!
+equal "bytes that are copied" 128 snaplen
+kill -INT $watcher
+wait $watcher || fail "watch -w ended with $?: $(cat "$dir/errors")"
+grep -q '^edgebucket: 0 packets written' "$dir/errors" || fail "another source's: $(cat "$dir/errors")"
 equal "bytes that are still copied" 0 snaplen
 eb watch -w "$dir/x" --json > /dev/null 2> "$dir/errors" && fail "-w with --json"
 eb watch --snaplen 9 2> "$dir/errors" && fail "--snaplen without -w"

@@ -16,6 +16,7 @@
 #include "attach/dataplane.h"
 #include "attach/kernel_check.h"
 #include "attach/policy_maps.h"
+#include "attach/views.h"
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/log.h"
@@ -378,6 +379,16 @@ static void note_maps(const struct eb_dataplane *dataplane)
 			   eb_str("run_dir", dataplane->run_dir), eb_err(err), eb_str("hint", "make run_dir writable"));
 }
 
+static void pin_views(const struct eb_dataplane *dataplane)
+{
+	char *why = NULL;
+
+	if (eb_views_pin(&dataplane->maps, dataplane->pin_dir, &why))
+		eb_info("the buckets cannot be read with cat", eb_str("pin_dir", dataplane->pin_dir),
+			eb_str("reason", why ? why : "out of memory"));
+	free(why);
+}
+
 int eb_dataplane_commit(struct eb_dataplane *dataplane, char **error)
 {
 	if (!dataplane->is_pinned) {
@@ -390,6 +401,7 @@ int eb_dataplane_commit(struct eb_dataplane *dataplane, char **error)
 		dataplane->is_pinned = true;
 	}
 	note_maps(dataplane);
+	pin_views(dataplane);
 	return 0;
 }
 
@@ -400,8 +412,11 @@ bool eb_dataplane_keep_pins(struct eb_dataplane *dataplane)
 		return false;
 	free(dataplane->pins_problem);
 	dataplane->pins_problem = NULL;
-	return !eb_pins_are_there(dataplane->pin_dir) &&
-	       eb_pins_replace(dataplane->pin_dir, &dataplane->maps, false, &dataplane->pins_problem) == 0;
+	if (eb_pins_are_there(dataplane->pin_dir) ||
+	    eb_pins_replace(dataplane->pin_dir, &dataplane->maps, false, &dataplane->pins_problem))
+		return false;
+	pin_views(dataplane);
+	return true;
 }
 
 const char *eb_dataplane_pins_problem(const struct eb_dataplane *dataplane)

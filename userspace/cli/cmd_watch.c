@@ -224,39 +224,37 @@ static int open_signals(void)
 	return signalfd(-1, &set, SFD_CLOEXEC);
 }
 
-static enum cli_result run_ring(struct watch *watch)
+/* A watcher that was killed can have left the program copying frames; the next one sets what it wants itself. */
+static int run_ring(struct watch *watch, int signals, uint32_t snaplen)
 {
+	int err = eb_maps_set_snaplen(&watch->session.maps, snaplen);
 	struct ring_buffer *ring;
-	int signals, err;
 
-	signals = open_signals();
-	if (signals < 0)
-		return cli_fail("cannot handle signals: %s", strerror(errno));
+	if (err)
+		return err;
 	ring = ring_buffer__new(watch->session.maps.fd[EB_MAP_EVENTS], handle_record, watch, NULL);
 	err = ring ? follow(ring, signals) : -errno;
 	ring_buffer__free(ring);
+	if (snaplen)
+		(void)eb_maps_set_snaplen(&watch->session.maps, 0);
+	return err;
+}
+
+static enum cli_result run_until_signal(struct watch *watch, uint32_t snaplen)
+{
+	int signals = open_signals(), err;
+
+	if (signals < 0)
+		return cli_fail("cannot handle signals: %s", strerror(errno));
+	err = run_ring(watch, signals, snaplen);
 	close(signals);
 	if (err)
-		return cli_fail("%s/events: %s", watch->session.paths.pin_dir, strerror(-err));
+		return cli_fail("%s: %s", watch->session.paths.pin_dir, strerror(-err));
 	if (watch->err == -EPIPE)
-		clearerr(stdout); /* whoever read has seen enough, which is a good end */
+		clearerr(stdout); /* the reader has seen enough, which is a good end */
 	else if (watch->err)
 		return cli_fail("standard output: %s", strerror(-watch->err));
 	return CLI_DONE;
-}
-
-/* A watcher that was killed can have left the program copying frames; the next one sets what it wants itself. */
-static enum cli_result run_sampled(struct watch *watch, uint32_t snaplen)
-{
-	enum cli_result result;
-	int err = eb_maps_set_snaplen(&watch->session.maps, snaplen);
-
-	if (err)
-		return cli_fail("%s/state: %s", watch->session.paths.pin_dir, strerror(-err));
-	result = run_ring(watch);
-	if (snaplen)
-		(void)eb_maps_set_snaplen(&watch->session.maps, 0);
-	return result;
 }
 
 /* The ring gives each event once: a second watcher would take half of them. The directory of the pins is locked, as it
@@ -272,7 +270,7 @@ static enum cli_result run_alone(struct watch *watch, uint32_t snaplen)
 		result = errno == EWOULDBLOCK ? cli_fail("another watcher is connected") :
 						cli_fail("%s: %s", watch->session.paths.pin_dir, strerror(errno));
 	else
-		result = run_sampled(watch, snaplen);
+		result = run_until_signal(watch, snaplen);
 	close(lock);
 	return result;
 }

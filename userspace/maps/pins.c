@@ -18,6 +18,11 @@
 #define SCRATCH "scratch"
 #define SCRATCH_BEFORE SCRATCH "/before"
 
+const char *eb_view_name(enum eb_view view)
+{
+	return view == EB_VIEW_V4 ? "view_v4" : "view_v6";
+}
+
 static int make_path(char path[PATH_MAX], const char *dir, const char *name)
 {
 	return snprintf(path, PATH_MAX, "%s/%s", dir, name) < PATH_MAX ? 0 : -ENAMETOOLONG;
@@ -272,6 +277,11 @@ int eb_pins_remove(const char *pin_dir)
 		return err;
 	for (int i = 0; i < EB_MAPS; i++) {
 		err = act_on(pin_dir, eb_map_name(i), remove_pin, NULL);
+		if (err)
+			return err;
+	}
+	for (int view = 0; view < EB_VIEWS; view++) {
+		err = act_on(pin_dir, eb_view_name(view), remove_pin, NULL);
 		if (err)
 			return err;
 	}

@@ -4,6 +4,7 @@
  * atomically: if the agent is killed, the old or the new set is in force, and never a mixture:
  *
  *   NAME                   the maps in force, except those that are still in replacing/
+ *   view_v4, view_v6       what `cat` prints the buckets of (attach/views.h), where the kernel can
  * replacing/NAME         a new set, complete as soon as this directory has its name; the maps are moved out one by one
  *   replacing/before/NAME  the set that was in force before, until all its buckets are carried over
  *   scratch/               a set that is not complete yet, or not needed any more
@@ -17,6 +18,11 @@
 #include <stdbool.h>
 
 #include "maps/maps.h"
+
+enum eb_view { EB_VIEW_V4, EB_VIEW_V6, EB_VIEWS };
+
+/* The name of its pin. */
+const char *eb_view_name(enum eb_view view);
 
 /* Opens the map `name` of the set in force. Returns a descriptor that the caller closes, or negative errno. */
 int eb_pins_open(const char *pin_dir, const char *name);

@@ -1,0 +1,178 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * Iterators over the tables of buckets (Linux 5.9): reading their pins, view_v4 and view_v6, prints a line for each
+ * bucket in use. An object of its own; the packet path does not know of it.
+ *
+ * The kernel has no iterator over tries, so there is none for bans: `bpftool map dump` of a trie lists its entries.
+ */
+#include <linux/bpf.h>
+
+#include <bpf/bpf_helpers.h>
+
+#include "edgebucket.h"
+
+struct seq_file;
+
+struct bpf_iter_meta {
+	struct seq_file *seq;
+	__u64 session_id;
+	__u64 seq_num;
+} __attribute__((preserve_access_index));
+
+/* Of the kernel's kernel/bpf/map_iter.c. */
+struct bpf_iter__bpf_map_elem {
+	struct bpf_iter_meta *meta;
+	struct bpf_map *map;
+	void *key;
+	void *value;
+} __attribute__((preserve_access_index));
+
+/* The agent puts the maps of the program in their place. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct eb_state);
+} state SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 2);
+	__type(key, __u32);
+	__type(value, struct eb_policy);
+} policy SEC(".maps");
+
+/* The most tokens that a limit has for a packet, see eb_gcra_cost(). */
+static __always_inline __u64 tokens_left(const struct eb_limit *limit, __u64 debt)
+{
+	__u64 room = limit->burst > debt ? limit->burst - debt : 0;
+	__u32 shift = limit->shift & 63;
+
+	return (room / limit->mult << shift) + (room % limit->mult << shift) / limit->mult;
+}
+
+static __always_inline void print_tokens(struct seq_file *seq, const struct eb_limit *limit, __u64 debt)
+{
+	if (limit->mult)
+		BPF_SEQ_PRINTF(seq, " %llu", tokens_left(limit, debt));
+	else
+		BPF_SEQ_PRINTF(seq, " -");
+}
+
+static __always_inline const struct eb_policy *active_policy(void)
+{
+	__u32 index = 0;
+	const struct eb_state *found = bpf_map_lookup_elem(&state, &index);
+
+	if (!found)
+		return 0;
+	index = found->active & 1;
+	return bpf_map_lookup_elem(&policy, &index);
+}
+
+/* The place of the rule with these buckets, EB_LIMITS_MAX for none: a reload took it away. */
+static __noinline __u32 find_rule(__u32 rule_id, __u32 is_ip6)
+{
+	const struct eb_policy *current = active_policy();
+
+	if (!current)
+		return EB_LIMITS_MAX;
+	for (__u32 i = 0; i < EB_LIMITS_MAX; i++)
+		if ((is_ip6 ? current->rules[i].id6 : current->rules[i].id4) == rule_id)
+			return i;
+	return EB_LIMITS_MAX;
+}
+
+static __always_inline void print_bucket(struct seq_file *seq, const struct eb_rule *rule,
+					 const struct eb_bucket *bucket)
+{
+	__u64 now = eb_gcra_now(bpf_ktime_get_ns());
+	__u64 packets = eb_gcra_debt(bucket->packets_full_at, now), bytes = eb_gcra_debt(bucket->bytes_full_at, now);
+	__u64 ms = (packets > bytes ? packets : bytes) / EB_TICKS_PER_NS / 1000000;
+
+	print_tokens(seq, &rule->packets, packets);
+	print_tokens(seq, &rule->bytes, bytes);
+	BPF_SEQ_PRINTF(seq, " %llu.%03llu %llu\n", ms / 1000, ms % 1000, bucket->dropped);
+}
+
+static __always_inline void print_rule(struct seq_file *seq, const struct eb_policy *current, __u32 place)
+{
+	char name[EB_RULE_NAME_MAX + 1] = "";
+
+	__builtin_memcpy(name, current->names[place & (EB_LIMITS_MAX - 1)], EB_RULE_NAME_MAX);
+	BPF_SEQ_PRINTF(seq, "%s", name);
+}
+
+static __always_inline void print_header(const struct bpf_iter_meta *meta)
+{
+	if (!meta->seq_num)
+		BPF_SEQ_PRINTF(meta->seq, "RULE SOURCE PACKETS BYTES FULL_IN REFUSED\n");
+}
+
+static __always_inline void print_entry4(struct seq_file *seq, const struct eb_policy *current,
+					 const struct eb_entry4 *entry)
+{
+	__u32 rule_id = entry->key.rule_id, place, addr = entry->key.addr;
+	const struct eb_rule *rule;
+
+	if (!rule_id)
+		return;
+	place = find_rule(rule_id, 0);
+	if (place >= EB_LIMITS_MAX)
+		return;
+	rule = &current->rules[place];
+	print_rule(seq, current, place);
+	BPF_SEQ_PRINTF(seq, " %pI4/%u", &addr, rule->prefix4);
+	print_bucket(seq, rule, &entry->bucket);
+}
+
+static __always_inline void print_entry6(struct seq_file *seq, const struct eb_policy *current,
+					 const struct eb_entry6 *entry)
+{
+	__u32 rule_id = entry->key.rule_id, place;
+	const struct eb_rule *rule;
+	__u8 addr[16];
+
+	if (!rule_id)
+		return;
+	place = find_rule(rule_id, 1);
+	if (place >= EB_LIMITS_MAX)
+		return;
+	rule = &current->rules[place];
+	__builtin_memcpy(addr, entry->key.addr, sizeof(addr));
+	print_rule(seq, current, place);
+	BPF_SEQ_PRINTF(seq, " %pI6/%u", addr, rule->prefix6);
+	print_bucket(seq, rule, &entry->bucket);
+}
+
+SEC("iter/bpf_map_elem")
+int view_v4(struct bpf_iter__bpf_map_elem *ctx)
+{
+	const struct eb_policy *current = active_policy();
+	const struct eb_set4 *set = ctx->value;
+
+	if (!set || !current)
+		return 0;
+	print_header(ctx->meta);
+#pragma unroll
+	for (int i = 0; i < EB_WAYS; i++)
+		print_entry4(ctx->meta->seq, current, &set->way[i]);
+	return 0;
+}
+
+SEC("iter/bpf_map_elem")
+int view_v6(struct bpf_iter__bpf_map_elem *ctx)
+{
+	const struct eb_policy *current = active_policy();
+	const struct eb_set6 *set = ctx->value;
+
+	if (!set || !current)
+		return 0;
+	print_header(ctx->meta);
+#pragma unroll
+	for (int i = 0; i < EB_WAYS; i++)
+		print_entry6(ctx->meta->seq, current, &set->way[i]);
+	return 0;
+}
+
+char _license[] SEC("license") = "GPL";
