@@ -384,7 +384,7 @@ static void test_overlap(void **state)
 
 		assert_int_equal(eb_prefix_parse(rows[i].a, &a, &error), 0);
 		assert_int_equal(eb_prefix_parse(rows[i].b, &b, &error), 0);
-		if (session_prefixes_overlap(a.family, a.addr, a.len, &b) != rows[i].overlap)
+		if (eb_prefix_overlaps(a.family, a.addr, a.len, &b) != rows[i].overlap)
 			fail_msg("%s and %s", rows[i].a, rows[i].b);
 	}
 }

@@ -4,13 +4,14 @@
 #include <string.h>
 
 #include "cli/bucket_rows.h"
+#include "config/prefix.h"
 
 static bool is_wanted(const struct bucket_rows *rows, const struct bucket_row *row)
 {
 	if (!session_is_of_rule(rows->session, row->rule, rows->rule))
 		return false;
 	return !rows->within ||
-	       session_prefixes_overlap(row->source.family, row->source.addr, row->source.len, rows->within);
+	       eb_prefix_overlaps(row->source.family, row->source.addr, row->source.len, rows->within);
 }
 
 static void add(struct bucket_rows *rows, const struct bucket_row *row)

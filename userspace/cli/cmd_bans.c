@@ -10,6 +10,7 @@
 #include "cli/options.h"
 #include "cli/session.h"
 #include "cli/table_print.h"
+#include "config/prefix.h"
 #include "maps/bans.h"
 
 struct ban_rows {
@@ -25,7 +26,7 @@ static bool is_shown(const struct ban_rows *rows, const struct eb_ban_view *view
 
 	if (view->ban.until_ns <= rows->now_ns)
 		return false;
-	return !rows->within || session_prefixes_overlap(prefix->family, prefix->addr, prefix->len, rows->within);
+	return !rows->within || eb_prefix_overlaps(prefix->family, prefix->addr, prefix->len, rows->within);
 }
 
 static int collect(const struct eb_ban_view *view, void *arg)

@@ -11,6 +11,7 @@
 #include "cli/table_print.h"
 #include "cli/top_fleet.h"
 #include "config/limit.h"
+#include "config/prefix.h"
 
 #define TOP_DEFAULT 10
 
@@ -60,9 +61,9 @@ static int visit(const struct eb_bucket_view *view, void *arg)
 	}
 	if (!session_is_of_rule(list->session, rule, list->rule) || (list->refused_only && !view->dropped))
 		return 0;
-	if (list->within && !session_prefixes_overlap(source->family, source->addr,
-						      session_source_len(&list->session->policy.rules[rule],
-									 source->family),
+	if (list->within && !eb_prefix_overlaps(source->family, source->addr,
+						session_source_len(&list->session->policy.rules[rule],
+								   source->family),
 						      list->within))
 		return 0;
 	return add_row(list, view, rule);

@@ -11,6 +11,7 @@
 #include "cli/print.h"
 #include "cli/session.h"
 #include "cli/stores.h"
+#include "config/prefix.h"
 
 struct reset_list {
 	const struct session *session;
@@ -47,7 +48,7 @@ static int visit(const struct eb_bucket_view *view, void *arg)
 		return 0;
 	len = session_source_len(&list->session->policy.rules[rule], source->family);
 	if (list->within && !list->session->policy.rules[rule].together &&
-	    !session_prefixes_overlap(source->family, source->addr, len, list->within))
+	    !eb_prefix_overlaps(source->family, source->addr, len, list->within))
 		return 0;
 	list->in_debt += eb_gcra_debt(view->packets_full_at, list->now) || eb_gcra_debt(view->bytes_full_at, list->now);
 	return add_source(list, source);
@@ -92,7 +93,7 @@ static bool is_meant(const struct fleet_bucket *bucket, void *arg)
 	if (!session_is_of_rule(list->session, rule, list->rule))
 		return false;
 	return !list->within || list->session->policy.rules[rule].together ||
-	       session_prefixes_overlap(source->family, source->addr, source->len, list->within);
+	       eb_prefix_overlaps(source->family, source->addr, source->len, list->within);
 }
 
 static bool has_shared_rule(const struct session *session)

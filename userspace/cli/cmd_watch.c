@@ -19,6 +19,7 @@
 #include "cli/options.h"
 #include "cli/print.h"
 #include "cli/session.h"
+#include "config/prefix.h"
 #include "config/protocol.h"
 #include "policy/rules.h"
 
@@ -116,8 +117,8 @@ static bool is_wanted(const struct watch *watch, const struct eb_event *event, i
 {
 	if (event->time_ns < watch->started_at)
 		return false;
-	if (watch->within.family && !session_prefixes_overlap(event->family, event->saddr,
-							      event->family == 4 ? 32 : 128, &watch->within))
+	if (watch->within.family && !eb_prefix_overlaps(event->family, event->saddr,
+							event->family == 4 ? 32 : 128, &watch->within))
 		return false;
 	return !watch->rule || (rule >= 0 && !strcmp(session_rule_name(&watch->session.policy, rule).s, watch->rule));
 }

@@ -184,13 +184,3 @@ enum cli_result session_parse_address(const struct cli *cli, const char *text, s
 				  eb_input_quote(text).text);
 	return CLI_DONE;
 }
-
-bool session_prefixes_overlap(int family, const uint8_t *addr, int len, const struct eb_prefix *with)
-{
-	int common = len < with->len ? len : with->len;
-	uint8_t last = 0xff00 >> common % 8;
-
-	if (family != with->family || memcmp(addr, with->addr, common / 8))
-		return false;
-	return !(common % 8) || !((addr[common / 8] ^ with->addr[common / 8]) & last);
-}

@@ -71,7 +71,4 @@ struct eb_source session_source(const struct eb_rule *rule, int family, const ui
 enum cli_result session_parse_prefix(const struct cli *cli, const char *text, struct eb_prefix *out);
 enum cli_result session_parse_address(const struct cli *cli, const char *text, struct eb_prefix *out);
 
-/* Whether two prefixes have an address in common. `addr` is in network byte order. */
-bool session_prefixes_overlap(int family, const uint8_t *addr, int len, const struct eb_prefix *with);
-
 #endif

@@ -134,6 +134,16 @@ char *eb_prefix_print(const struct eb_prefix *prefix, char out[EB_PREFIX_TEXT_MA
 	return out;
 }
 
+bool eb_prefix_overlaps(int family, const uint8_t *addr, int len, const struct eb_prefix *with)
+{
+	int common = len < with->len ? len : with->len;
+	uint8_t last = 0xff00 >> common % 8;
+
+	if (family != with->family || memcmp(addr, with->addr, common / 8))
+		return false;
+	return !(common % 8) || !((addr[common / 8] ^ with->addr[common / 8]) & last);
+}
+
 /* The room is the power of two that holds the count: it grows when the count reaches one. */
 int eb_prefix_list_add(struct eb_prefix_list *list, const struct eb_prefix *prefix)
 {

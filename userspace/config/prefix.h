@@ -5,7 +5,9 @@
 #ifndef EB_PREFIX_H
 #define EB_PREFIX_H
 
+#include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "config/config.h"
 
@@ -23,6 +25,9 @@ int eb_prefix_parse(const char *text, struct eb_prefix *out, struct eb_prefix_er
 
 /* Prints a prefix, always with its length. Returns `out`. */
 char *eb_prefix_print(const struct eb_prefix *prefix, char out[EB_PREFIX_TEXT_MAX]);
+
+/* Whether two prefixes have an address in common. `addr` is in network byte order. */
+bool eb_prefix_overlaps(int family, const uint8_t *addr, int len, const struct eb_prefix *with);
 
 /* Returns 0, -ENOMEM, or -E2BIG when the list is full. */
 int eb_prefix_list_add(struct eb_prefix_list *list, const struct eb_prefix *prefix);
