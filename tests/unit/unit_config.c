@@ -476,6 +476,22 @@ static const struct refused refused[] = {
 		"  - { name: c, action: limit, packets: { rate: 1/s, burst: 1 } }\n"),
 	  "3: rules: a packet can meet 5 buckets, of rules \"dns\", \"b\" and \"c\" (line 9), and 4 is the most; use "
 	  "fewer levels, or then: continue in fewer rules" },
+	{ "a chain, whose matches exclude each other where packets can hide it",
+	  LIMIT("    then: continue\n    levels: [{ per: { ipv4: 24 }, times: 2 }, { per: { ipv4: 0 }, times: 9 }]\n"
+		"  - { name: b, match: { proto: tcp }, action: limit, then: continue,\n"
+		"      packets: { rate: 1/s, burst: 1 } }\n"
+		"  - { name: c, match: { proto: udp }, action: limit, packets: { rate: 1/s, burst: 1 } }\n"),
+	  "3: rules: a packet can meet 5 buckets, of rules \"dns\", \"b\" and \"c\" (line 10), and 4 is the most; use "
+	  "fewer levels, or then: continue in fewer rules" },
+	{ "a chain of those that can match together",
+	  LIMIT("    then: continue\n    levels: [{ per: { ipv6: 48 }, times: 2 }, { per: { ipv6: 0 }, times: 9 }]\n"
+		"  - { name: b, match: { length: \"0-63\" }, action: limit, then: continue,\n"
+		"      packets: { rate: 1/s, burst: 1 } }\n"
+		"  - { name: c, match: { length: \"64-99\" }, action: limit, then: continue,\n"
+		"      packets: { rate: 1/s, burst: 1 } }\n"
+		"  - { name: d, match: { length: \"99-500\" }, action: limit, packets: { rate: 1/s, burst: 1 } }\n"),
+	  "3: rules: a packet can meet 5 buckets, of rules \"dns\", \"c\" and \"d\" (line 12), and 4 is the most; use "
+	  "fewer levels, or then: continue in fewer rules" },
 	{ "per ipv4", LIMIT("    per: { ipv4: 33 }\n"),
 	  "6: rule \"dns\": per.ipv4: \"33\" is out of range; from 0 to 32" },
 	{ "per ipv6", LIMIT("    per: { ipv6: 129 }\n"),
@@ -1231,6 +1247,34 @@ static void test_ends_of_settings(void **state)
 	config = parse(CONFIG("table_size: 16Mi\n"));
 	assert_int_equal(config->table_size, 16777216);
 	eb_config_free(config);
+}
+
+/* Rules of which no packet can match two do not add up: each has four buckets. */
+static void test_chains_apart(void **state)
+{
+	static const char *const apart[][2] = {
+		{ "length: \"0-63\"", "length: \"64-1500\"" },
+		{ "vlan: none", "vlan: [1, \"7-9\"]" },
+		{ "interface: eth0", "interface: eth1" },
+		{ "src: [10.0.0.0/8, 2001:db8::/33]", "src: [11.0.0.0/8, \"2001:db8:8000::/33\"]" },
+		{ "src: 0.0.0.0/0", "src: \"::/0\"" },
+		{ "dst: 192.0.2.1", "dst: [192.0.2.2, 192.0.2.4/30]" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(apart) / sizeof(apart[0]); i++) {
+		static const char rule[] = "  - { name: %c, match: { %s }, action: limit, then: continue,\n"
+					   "      packets: { rate: 1/s, burst: 1 }, levels: [\n"
+					   "      { per: { ipv4: 24, ipv6: 48 }, times: 2 },\n"
+					   "      { per: { ipv4: 16, ipv6: 32 }, times: 3 },\n"
+					   "      { per: { ipv4: 0, ipv6: 0 }, times: 4 }] }\n";
+		char text[1024];
+		int used = snprintf(text, sizeof(text), "interfaces: [eth0, eth1]\nrules:\n");
+
+		for (int side = 0; side < 2; side++)
+			used += snprintf(text + used, sizeof(text) - used, rule, 'a' + side, apart[i][side]);
+		eb_config_free(parse(text));
+	}
 }
 
 static void test_rule_switches(void **state)
@@ -2243,6 +2287,7 @@ int main(void)
 		TEST(test_fleet),
 		TEST(test_metrics),
 		TEST(test_ends_of_settings),
+		TEST(test_chains_apart),
 		TEST(test_rule_switches),
 		TEST(test_packet_rates),
 		TEST(test_byte_rates),

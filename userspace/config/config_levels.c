@@ -5,6 +5,7 @@
 #include "config/config_levels.h"
 #include "config/config_rules.h"
 #include "config/limit.h"
+#include "config/prefix.h"
 #include "config/quantity.h"
 
 #define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
@@ -173,39 +174,128 @@ int eb_config_levels_read(const struct eb_yaml_value *value, const struct eb_con
 
 /* --- chains --- */
 
-static size_t buckets_of(const struct eb_rule_config *rule)
+/* The rules whose buckets one packet of a family can meet. Sets have bit n for rule n. */
+struct chain {
+	const struct eb_config *config;
+	int family;
+	uint64_t meets[EB_RULES_MAX]; /* the later rules that can match a packet that this one matches */
+	const struct eb_rule_config *rules[EB_BUCKETS_MAX + 1];
+	size_t rule_count, bucket_count;
+};
+
+static size_t buckets_of(const struct eb_rule_config *rule, int family)
 {
-	return rule->action == EB_LIMIT ? 1 + rule->level_count : 0;
+	size_t count = 1;
+
+	if (rule->action != EB_LIMIT)
+		return 0;
+	for (size_t i = 0; i < rule->level_count; i++)
+		count += (family == 4 ? rule->levels[i].per_ipv4 : rule->levels[i].per_ipv6) != EB_NO_PREFIX;
+	return count;
 }
 
-/* "a", "b" and "c": the rules before `last` that go on, and it. */
-static void name_chain(const struct eb_config *config, const struct eb_rule_config *last, char *out, size_t size)
+static bool prefixes_meet(const struct eb_prefix_list *a, const struct eb_prefix_list *b, int family)
 {
+	for (size_t i = 0; i < a->count; i++)
+		for (size_t j = 0; a->items[i].family == family && j < b->count; j++)
+			if (eb_prefix_overlaps(family, a->items[i].addr, a->items[i].len, &b->items[j]))
+				return true;
+	return false;
+}
+
+static bool ranges_meet(const struct eb_ranges *a, const struct eb_ranges *b)
+{
+	for (size_t i = 0; i < a->count; i++)
+		for (size_t j = 0; j < b->count; j++)
+			if (a->items[i].first <= b->items[j].last && b->items[j].first <= a->items[i].last)
+				return true;
+	return !a->count || !b->count;
+}
+
+/* Whether a packet can match both, by what every packet shows. One that hides the rest matches whatever asks for it. A
+ * list from a file can change without this check, so it counts as one of all addresses. */
+static bool matches_meet(const struct eb_match *a, const struct eb_match *b, int family)
+{
+	bool are_fixed = !a->file_count && !b->file_count;
+
+	if (are_fixed && a->has_src && b->has_src && !prefixes_meet(&a->src, &b->src, family))
+		return false;
+	if (are_fixed && a->has_dst && b->has_dst && !prefixes_meet(&a->dst, &b->dst, family))
+		return false;
+	if (a->interfaces && b->interfaces && !(a->interfaces & b->interfaces))
+		return false;
+	return ranges_meet(&a->numbers[EB_LENGTH], &b->numbers[EB_LENGTH]) &&
+	       ranges_meet(&a->numbers[EB_VLAN], &b->numbers[EB_VLAN]);
+}
+
+static void compare_matches(struct chain *chain)
+{
+	const struct eb_config *config = chain->config;
+
+	for (size_t i = 0; i < config->rule_count; i++)
+		for (size_t j = i + 1; config->rules[i].goes_on && j < config->rule_count; j++)
+			if (matches_meet(&config->rules[i].match, &config->rules[j].match, chain->family))
+				chain->meets[i] |= 1ULL << j;
+}
+
+/* Adds rules of `candidates` until a packet meets too many buckets. False when it cannot: the chain is as before. At
+ * most as deep as buckets are allowed, as each rule of the chain has one. */
+static bool has_too_many(struct chain *chain, uint64_t candidates)
+{
+	for (; candidates; candidates &= candidates - 1) {
+		size_t index = __builtin_ctzll(candidates);
+		const struct eb_rule_config *rule = &chain->config->rules[index];
+		size_t buckets = buckets_of(rule, chain->family);
+
+		if (!buckets)
+			continue;
+		chain->rules[chain->rule_count++] = rule;
+		chain->bucket_count += buckets;
+		if (chain->bucket_count > EB_BUCKETS_MAX || has_too_many(chain, candidates & chain->meets[index]))
+			return true;
+		chain->rule_count--;
+		chain->bucket_count -= buckets;
+	}
+	return false;
+}
+
+static int fail_chain(const struct eb_yaml_value *value, const struct chain *chain)
+{
+	const struct eb_rule_config *last = chain->rules[chain->rule_count - 1];
+	char names[512];
 	size_t used = 0;
 
-	for (const struct eb_rule_config *rule = config->rules; rule < last; rule++)
-		if (rule->goes_on && used < size)
-			used += snprintf(out + used, size - used, "%s\"%s\"", used ? ", " : "", rule->name);
-	if (used < size)
-		snprintf(out + used, size - used, "%s\"%s\"", used ? " and " : "", last->name);
+	for (size_t i = 0; i < chain->rule_count && used < sizeof(names); i++)
+		used += snprintf(names + used, sizeof(names) - used, "%s\"%s\"",
+				 !i ? "" : chain->rules[i] == last ? " and " : ", ", chain->rules[i]->name);
+	return eb_yaml_fail(value, "a packet can meet %zu buckets, of rules %s (line %u), and %d is the most; use "
+			    "fewer levels, or then: continue in fewer rules", chain->bucket_count, names, last->line,
+			    EB_BUCKETS_MAX);
 }
 
-/* Any rule can match what the rules that go on before it matched: a packet that hides its header meets all of them. */
+static int check_family(const struct eb_yaml_value *value, const struct eb_config *config, int family)
+{
+	struct chain chain = { .config = config, .family = family };
+	uint64_t candidates = 0;
+
+	compare_matches(&chain);
+	for (size_t i = 0; i < config->rule_count; i++)
+		if (matches_meet(&config->rules[i].match, &config->rules[i].match, family))
+			candidates |= 1ULL << i; /* that can match a packet of this family */
+	return has_too_many(&chain, candidates) ? fail_chain(value, &chain) : 0;
+}
+
 int eb_config_chains_check(const struct eb_yaml_value *value, const struct eb_config *config)
 {
-	size_t before = 0, levels = 0;
-	char names[512];
+	size_t levels = 0;
+	int err = check_family(value, config, 4);
 
-	for (const struct eb_rule_config *rule = config->rules; rule < config->rules + config->rule_count; rule++) {
-		levels += rule->level_count;
-		if (before + buckets_of(rule) > EB_BUCKETS_MAX) {
-			name_chain(config, rule, names, sizeof(names));
-			return eb_yaml_fail(value, "a packet can meet %zu buckets, of rules %s (line %u), and %d is "
-					    "the most; use fewer levels, or then: continue in fewer rules",
-					    before + buckets_of(rule), names, rule->line, EB_BUCKETS_MAX);
-		}
-		before += rule->goes_on ? buckets_of(rule) : 0;
-	}
+	if (!err)
+		err = check_family(value, config, 6);
+	if (err)
+		return err;
+	for (size_t i = 0; i < config->rule_count; i++)
+		levels += config->rules[i].level_count;
 	if (config->rule_count + levels > EB_LIMITS_MAX)
 		return eb_yaml_fail(value, "%zu rules with %zu levels are more than %d together", config->rule_count,
 				    levels, EB_LIMITS_MAX);
