@@ -507,6 +507,60 @@ static void test_under_fire(void **state)
 	}
 }
 
+/* Each sender has a source of its own, and they share a wider bucket: no source gets more than its burst, and all get
+ * no more than the wider one's. A race can cost a bucket tokens that nobody uses, so a little less is right. */
+static void check_levels_under_fire(struct setting *setting, const char *frame, const char *limits, int source,
+				    int together)
+{
+	enum { SENDERS = 3, RELOADS = 15 };
+	struct sender senders[SENDERS] = { 0 };
+	uint64_t admitted = 0, in_debt;
+	char text[512];
+
+	atomic_store(&should_stop, false);
+	snprintf(text, sizeof(text), limits, source, together);
+	limit_by(setting, text);
+	assert_int_equal(eb_buckets_reset_all(setting->buckets, &in_debt), 0);
+	for (int i = 0; i < SENDERS; i++) {
+		snprintf(text, sizeof(text), frame, i + 1);
+		frame_make(text, &senders[i].frame);
+		senders[i].setting = setting;
+		assert_int_equal(pthread_create(&senders[i].thread, NULL, send_until_stopped, &senders[i]), 0);
+	}
+	for (int i = 1; i <= RELOADS; i++) {
+		snprintf(text, sizeof(text), limits, source - i % 3 * source / 4, together - i % 3 * together / 4);
+		limit_by(setting, text);
+	}
+	atomic_store(&should_stop, true);
+	for (int i = 0; i < SENDERS; i++) {
+		assert_int_equal(pthread_join(senders[i].thread, NULL), 0);
+		while (rig_send(&setting->rig, &senders[i].frame) == XDP_PASS)
+			senders[i].admitted++;
+		if (senders[i].admitted > (uint64_t)source)
+			fail_msg("%s, %s: source %d got %llu of %d", frame, limits, i,
+				 (unsigned long long)senders[i].admitted, source);
+		admitted += senders[i].admitted;
+	}
+	if (admitted > (uint64_t)together || admitted < (uint64_t)together / 2)
+		fail_msg("%s, %s: %llu admitted of %d", frame, limits, (unsigned long long)admitted, together);
+}
+
+static void test_levels_under_fire(void **state)
+{
+	static const char *const limits[] = {
+		"packets: { rate: 1/h, burst: %d }, "
+		"levels: [{ per: { ipv4: 0, ipv6: 0 }, packets: { rate: 1/h, burst: %d } }]",
+		"packets: { rate: 1/h, burst: %d }, then: continue }, "
+		"{ name: b, action: limit, per: { ipv4: 8, ipv6: 32 }, packets: { rate: 1/h, burst: %d }",
+	};
+
+	for (size_t i = 0; i < sizeof(limits) / sizeof(limits[0]); i++)
+		for (int burst = 12; burst <= 600; burst *= 7) {
+			check_levels_under_fire(*state, "ip4:src=10.0.0.%d udp:1", limits[i], burst, 2 * burst);
+			check_levels_under_fire(*state, "ip6:src=2001:db8:0:%d::1 udp:1", limits[i], burst, 2 * burst);
+		}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -516,6 +570,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_coarser, open_setting, close_setting),
 		cmocka_unit_test_setup_teardown(test_killed, open_setting, close_setting),
 		cmocka_unit_test_setup_teardown(test_under_fire, open_setting, close_setting),
+		cmocka_unit_test_setup_teardown(test_levels_under_fire, open_setting, close_setting),
 	};
 
 	return cmocka_run_group_tests_name("reload", tests, NULL, NULL);
