@@ -59,7 +59,7 @@ equal "refused" 10 of_ban 10.8.0.1/32 .refused
 [ "$(of_ban 10.8.1.0/24 '"\(.until) \(.for)"')" = "null null" ] || fail "for good: $(eb --json bans)"
 eb bans 10.8.0.0/24 | grep -q '^10.8.0.1/32 .* operator  *a flood' || fail "bans: $(eb bans)"
 equal "banned packets" 20 frames banned
-status_is '.bans | del(.stored) == { count: 2, max: 1000, from: { operator: 2, rule: 0, feed: 0, fleet: 0 } }' ||
+status_is '.bans | del(.stored, .fleet) == { count: 2, max: 1000, from: { operator: 2, rule: 0, feed: 0, fleet: 0 } }' ||
 	fail "status: $(eb --json status | jq -c .bans)"
 eb explain 10.8.1.3 | grep -q 'Why: .*10.8.1.0/24 is banned for good' || fail "explain: $(eb explain 10.8.1.3)"
 eb --json explain 10.8.1.3 | jq -e '.verdict == "drop" and (.passes | not) and .banned == "10.8.1.0/24"' > /dev/null ||

@@ -206,7 +206,7 @@ static const struct refused refused[] = {
 	  "1: a key holds a NUL character" },
 	{ "unknown key", CONFIG("colour: red\n"),
 	  "2: unknown key \"colour\"; known are interfaces, node, attach, on_exit, pin_dir, run_dir, "
-	  "state_dir, table_size, malformed, metrics, bans, fleet, tunnels, rules, redis" },
+	  "state_dir, table_size, malformed, metrics, fleet, bans, tunnels, rules, redis" },
 	{ "typo", CONFIG("tabel_size: 4096\n"),
 	  "2: unknown key \"tabel_size\"; did you mean \"table_size\"?" },
 	{ "typo in a rule", LIMIT("    pakets: { rate: 1/s, burst: 1 }\n"),
@@ -326,6 +326,8 @@ static const struct refused refused[] = {
 	  "2: bans.max: \"5M\" is out of range; from 1 to 4000000" },
 	{ "bans: max of words", CONFIG("bans: { max: many }\n"),
 	  "2: bans.max: \"many\" is not a whole number; write digits, with k, M, G, Ki, Mi or Gi if you like" },
+	{ "bans: share without a fleet", CONFIG("bans: { share: fleet }\n"),
+	  "2: bans.share: needs the section fleet, as in fleet: { name: edge }" },
 	{ "bans: unknown key", CONFIG("bans: { min: 1 }\n"), "2: bans: unknown key \"min\"; did you mean \"max\"?" },
 	{ "tunnels: no type", CONFIG("tunnels: [{ from: [10.0.0.1] }]\n"),
 	  "2: tunnels[0]: required key \"type\" is missing" },

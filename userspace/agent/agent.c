@@ -57,6 +57,22 @@ static void begin_fleet(struct eb_agent *agent)
 		eb_error("cannot share buckets with the fleet, this node limits alone", eb_err(err));
 }
 
+static void begin_ban_fleet(struct eb_agent *agent)
+{
+	int err = agent->config->bans_shared
+			  ? eb_ban_fleet_new(agent->loop, agent->config, eb_ban_keeper_bans(agent->bans),
+					     &agent->ban_fleet)
+			  : 0;
+
+	if (err)
+		eb_error("cannot share bans with the fleet", eb_err(err));
+}
+
+static bool shares_bans_as(const struct eb_config *a, const struct eb_config *b)
+{
+	return a->bans_shared == b->bans_shared && a->bans_max == b->bans_max && eb_fleet_is_same(a, b);
+}
+
 void eb_agent_enforce(struct eb_agent *agent)
 {
 	agent->enforcing = true;
@@ -64,6 +80,7 @@ void eb_agent_enforce(struct eb_agent *agent)
 	eb_agent_check_pins(agent);
 	begin_watch(agent);
 	begin_fleet(agent);
+	begin_ban_fleet(agent);
 }
 
 void eb_agent_check_pressure(struct eb_agent *agent)
@@ -244,6 +261,11 @@ int eb_agent_replace(struct eb_agent *agent, struct eb_config *config, struct eb
 		agent->fleet = NULL;
 		begin_fleet(agent);
 	}
+	if (agent->enforcing && !shares_bans_as(*before, config)) {
+		eb_ban_fleet_free(agent->ban_fleet);
+		agent->ban_fleet = NULL;
+		begin_ban_fleet(agent);
+	}
 	return 0;
 }
 
@@ -306,6 +328,7 @@ void eb_agent_done(struct eb_agent *agent)
 	eb_watch_free(agent->watch);
 	eb_fleet_free(agent->fleet);
 	eb_persist_free(agent->persist);
+	eb_ban_fleet_free(agent->ban_fleet);
 	eb_ban_keeper_free(agent->bans);
 	eb_dataplane_close(agent->dataplane);
 	eb_interfaces_done(&agent->interfaces);

@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <systemd/sd-event.h>
 
+#include "agent/ban_fleet.h"
 #include "agent/bans.h"
 #include "agent/fleet.h"
 #include "agent/interfaces.h"
@@ -25,6 +26,7 @@ struct eb_agent {
 	struct eb_config *config;
 	struct eb_dataplane *dataplane;
 	struct eb_ban_keeper *bans;
+	struct eb_ban_fleet *ban_fleet; /* NULL unless bans are shared */
 	struct eb_persist *persist;
 	struct eb_fleet *fleet; /* NULL where none is configured, and before the agent enforces */
 	bool enforcing; /* the agent has decided what to restore */

@@ -47,6 +47,7 @@ struct eb_ban_persist {
 	sd_event *loop;
 	const struct eb_config *config;
 	struct eb_bans *bans;
+	struct eb_ban_watcher watcher;
 	struct eb_ban_persist_events events;
 	struct side redis, embedded;
 	sd_event_source *timeout, *read_again;
@@ -397,10 +398,11 @@ static void close_side(struct side *side)
 
 /* ---- in use ---- */
 
-static void on_change(const struct eb_prefix *prefix, void *arg)
+static void on_change(const struct eb_prefix *prefix, const struct eb_ban *removed, void *arg)
 {
 	struct eb_ban_persist *persist = arg;
 
+	(void)removed;
 	if (persist->redis.mirror)
 		eb_ban_mirror_note(persist->redis.mirror, prefix);
 	if (persist->embedded.mirror)
@@ -432,7 +434,8 @@ int eb_ban_persist_new(sd_event *loop, const struct eb_config *config, struct eb
 		eb_ban_persist_free(persist);
 		return err;
 	}
-	eb_bans_watch(bans, on_change, persist);
+	persist->watcher = (struct eb_ban_watcher){ .changed = on_change, .arg = persist };
+	eb_bans_watch(bans, &persist->watcher);
 	*out = persist;
 	return 0;
 }
@@ -529,7 +532,7 @@ void eb_ban_persist_free(struct eb_ban_persist *persist)
 {
 	if (!persist)
 		return;
-	eb_bans_watch(persist->bans, NULL, NULL);
+	eb_bans_unwatch(persist->bans, &persist->watcher);
 	sd_event_source_disable_unref(persist->timeout);
 	sd_event_source_disable_unref(persist->read_again);
 	close_side(&persist->redis);

@@ -227,6 +227,7 @@ static json_t *answer_status(const struct eb_requests *requests)
 	json_object_set_new(status, "pending", eb_apply_status(requests->apply));
 	json_object_set_new(status, "bans", eb_ban_keeper_status(agent->bans, agent->config->bans_max));
 	json_object_set_new(json_object_get(status, "bans"), "stored", eb_persist_ban_status(agent->persist));
+	json_object_set_new(json_object_get(status, "bans"), "fleet", eb_ban_fleet_status(agent->ban_fleet));
 	json_object_set_new(status, "fleet", eb_fleet_status(agent->fleet));
 	json_object_update_new(status, eb_persist_status(agent->persist));
 	return status;

@@ -365,10 +365,26 @@ static int read_bans_max(const struct eb_yaml_value *value, void *into)
 	return 0;
 }
 
+static int read_bans_share(const struct eb_yaml_value *value, void *into)
+{
+	static const char *const names[] = { "node", "fleet" };
+	struct eb_config *config = into;
+	unsigned int choice;
+	int err = eb_yaml_choice(value, names, ARRAY_SIZE(names), &choice);
+
+	if (err)
+		return err;
+	config->bans_shared = choice;
+	if (choice && !config->fleet.name[0])
+		return eb_yaml_fail(value, "needs the section fleet, as in fleet: { name: edge }");
+	return 0;
+}
+
 static int read_bans(const struct eb_yaml_value *value, void *into)
 {
 	static const struct eb_yaml_key keys[] = {
 		{ "max", read_bans_max, false },
+		{ "share", read_bans_share, false },
 	};
 
 	return eb_yaml_read_map(value, keys, ARRAY_SIZE(keys), into, NULL);
@@ -391,8 +407,8 @@ static const struct eb_yaml_key root_keys[] = {
 	{ "table_size", read_table_size, false },
 	{ "malformed", read_malformed, false },
 	{ "metrics", read_metrics, false },
-	{ "bans", read_bans, false },
 	{ "fleet", eb_config_fleet_read, false },
+	{ "bans", read_bans, false },
 	{ "tunnels", eb_config_tunnels_read, false },
 	{ "rules", eb_config_rules_read, false },
 	{ "redis", read_redis, false },

@@ -166,6 +166,7 @@ struct eb_config {
 	uint32_t table_size;
 	bool malformed_drop;
 	uint32_t bans_max;     /* 1 to EB_BANS_MAX */
+	bool bans_shared;      /* with the fleet */
 	char *metrics;         /* "host:port", "[IPv6]:port" or "unix:/path"; NULL for off */
 	struct eb_redis_config *redis; /* NULL: no Redis, only the embedded store */
 	struct eb_fleet_config fleet;

@@ -88,7 +88,7 @@ int eb_config_fleet_read(const struct eb_yaml_value *value, void *into)
 
 int eb_config_fleet_check(const struct eb_config *config, struct eb_findings *findings)
 {
-	bool is_shared = false;
+	bool is_shared = config->bans_shared;
 
 	if (!config->fleet.name[0])
 		return 0;
@@ -101,7 +101,7 @@ int eb_config_fleet_check(const struct eb_config *config, struct eb_findings *fi
 	for (size_t i = 0; i < config->rule_count; i++)
 		is_shared |= config->rules[i].shared;
 	if (!is_shared)
-		return eb_findings_warn(findings, "%s:%u: fleet: no rule has share: fleet, so nothing is shared",
+		return eb_findings_warn(findings, "%s:%u: fleet: neither a rule nor bans: has share: fleet, so nothing is shared",
 					config->path, config->fleet.line);
 	return 0;
 }

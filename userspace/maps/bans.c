@@ -57,8 +57,7 @@ struct eb_ban_walk {
 
 struct eb_bans {
 	int fd[FAMILIES];
-	void (*changed)(const struct eb_prefix *prefix, void *arg); /* can be NULL */
-	void *changed_arg;
+	struct eb_ban_watcher *watchers;
 	struct eb_state *state; /* NULL unless writable */
 	size_t state_length;
 	uint64_t *bits; /* both arrays */
@@ -261,16 +260,25 @@ bool eb_bans_get(const struct eb_bans *bans, const struct eb_prefix *prefix, str
 	return find_entry(bans, prefix, out) && out->ban.len == prefix->len;
 }
 
-void eb_bans_watch(struct eb_bans *bans, void (*changed)(const struct eb_prefix *prefix, void *arg), void *arg)
+void eb_bans_watch(struct eb_bans *bans, struct eb_ban_watcher *watcher)
 {
-	bans->changed = changed;
-	bans->changed_arg = arg;
+	watcher->next = bans->watchers;
+	bans->watchers = watcher;
 }
 
-static void tell_change(const struct eb_bans *bans, const struct eb_prefix *prefix)
+void eb_bans_unwatch(struct eb_bans *bans, struct eb_ban_watcher *watcher)
 {
-	if (bans->changed)
-		bans->changed(prefix, bans->changed_arg);
+	for (struct eb_ban_watcher **at = &bans->watchers; *at; at = &(*at)->next)
+		if (*at == watcher) {
+			*at = watcher->next;
+			return;
+		}
+}
+
+static void tell_change(const struct eb_bans *bans, const struct eb_prefix *prefix, const struct eb_ban *removed)
+{
+	for (const struct eb_ban_watcher *watcher = bans->watchers; watcher; watcher = watcher->next)
+		watcher->changed(prefix, removed, watcher->arg);
 }
 
 static void count_entry(struct eb_bans *bans, const struct eb_ban_view *view, int by)
@@ -294,7 +302,7 @@ static int remove_entry(struct eb_bans *bans, const struct eb_ban_view *view)
 	err = bpf_map_delete_elem(bans->fd[index_of(view->prefix.family)], &key);
 	if (!err) {
 		count_entry(bans, view, -1);
-		tell_change(bans, &view->prefix);
+		tell_change(bans, &view->prefix, &view->ban);
 	}
 	return err == -ENOENT ? 0 : err;
 }
@@ -591,7 +599,8 @@ static int add_one(struct eb_bans *bans, const struct eb_ban_order *order, uint6
 	struct eb_ban_view view = {
 		.prefix = order->prefix,
 		.ban = {
-			.until_ns = order->until_ns, .since_ns = now_ns, .len = order->prefix.len,
+			.until_ns = order->until_ns, .since_ns = order->since_ns ? order->since_ns : now_ns,
+			.len = order->prefix.len,
 			.kind = order->kind, .origin = order->origin,
 		},
 	};
@@ -613,7 +622,7 @@ static int add_one(struct eb_bans *bans, const struct eb_ban_order *order, uint6
 	if (is_known)
 		count_entry(bans, &before, -1);
 	count_entry(bans, &view, 1);
-	tell_change(bans, &view.prefix);
+	tell_change(bans, &view.prefix, NULL);
 	return 0;
 }
 
@@ -702,7 +711,7 @@ static void take_made(struct eb_bans *bans, const struct eb_ban_made *made)
 	count_entry(bans, &view, 1);
 	if (eb_bans_get(bans, &view.prefix, &now))
 		note_end(bans, now.ban.until_ns);
-	tell_change(bans, &view.prefix);
+	tell_change(bans, &view.prefix, NULL);
 }
 
 int eb_bans_take_made(struct eb_bans *bans)
@@ -714,7 +723,7 @@ int eb_bans_take_made(struct eb_bans *bans)
 		take_made(bans, &made);
 	if (EB_READ(bans->state->bans_missed)) {
 		err = recount(bans);
-		tell_change(bans, NULL);
+		tell_change(bans, NULL, NULL);
 	}
 	tell_program(bans);
 	return err;

@@ -25,6 +25,7 @@ struct eb_ban_order {
 	uint64_t until_ns; /* CLOCK_MONOTONIC, EB_BAN_FOREVER */
 	enum eb_ban_kind kind;
 	enum eb_ban_origin origin;
+	uint64_t since_ns; /* CLOCK_MONOTONIC; 0: now */
 	char reason[EB_BAN_REASON_MAX]; /* NUL-padded, not terminated when full */
 };
 
@@ -40,8 +41,16 @@ int eb_bans_open(const struct eb_maps *maps, bool writable, struct eb_bans **out
 /* Accepts NULL. */
 void eb_bans_close(struct eb_bans *bans);
 
-/* Calls `changed` for each prefix whose entry is added, replaced or removed from here on; with NULL when any may be. */
-void eb_bans_watch(struct eb_bans *bans, void (*changed)(const struct eb_prefix *prefix, void *arg), void *arg);
+/* Who is told of each change from here on. Owned by the caller, until eb_bans_unwatch(). */
+struct eb_ban_watcher {
+	/* The entry of this prefix was added or replaced; or removed, which `removed` was. NULL, NULL: any may be. */
+	void (*changed)(const struct eb_prefix *prefix, const struct eb_ban *removed, void *arg);
+	void *arg;
+	struct eb_ban_watcher *next;
+};
+
+void eb_bans_watch(struct eb_bans *bans, struct eb_ban_watcher *watcher);
+void eb_bans_unwatch(struct eb_bans *bans, struct eb_ban_watcher *watcher);
 
 /* How many entries there may be, and how long after its end a penalty's ban is remembered. */
 void eb_bans_set_limits(struct eb_bans *bans, size_t max, uint64_t memory_ns);

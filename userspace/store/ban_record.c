@@ -18,8 +18,18 @@
 
 #define ROOM_FIRST 256
 
+/* When a ban was made that is older than the maps, or came from a store that does not say it: before any other. */
+#define RESTORED_NS 1
+
+/* Words that are later than now are of a wrong clock, but for so much. */
+#define SKEW_NS (60 * 1000000000ULL)
+
+/* One node's mistake, or whoever can write to Redis, must not cut all nodes off. */
+#define WIDE4 8
+#define WIDE6 16
+
 _Static_assert(EB_STORE_FIELD_MAX >= EB_PREFIX_TEXT_MAX, "the longest field");
-_Static_assert(EB_STORE_VALUE_MAX > 20 + sizeof("operator") + 1 + EB_BAN_REASON_MAX, "the longest value");
+_Static_assert(EB_STORE_VALUE_MAX > 20 + sizeof("operator") + 1 + 20 + 1 + EB_BAN_REASON_MAX, "the longest value");
 
 const char *eb_ban_fault_name(enum eb_ban_fault fault)
 {
@@ -29,6 +39,8 @@ const char *eb_ban_fault_name(enum eb_ban_fault fault)
 		[EB_BAN_BAD_TIME] = "time",
 		[EB_BAN_BAD_ORIGIN] = "from",
 		[EB_BAN_BAD_REASON] = "reason",
+		[EB_BAN_BAD_SINCE] = "since",
+		[EB_BAN_TOO_WIDE] = "too wide",
 		[EB_BAN_TOO_FAR] = "time too far ahead",
 		[EB_BAN_TOO_MANY] = "more than bans.max",
 	};
@@ -41,15 +53,28 @@ void eb_ban_format_field(const struct eb_prefix *prefix, char *field)
 	(void)eb_prefix_print(prefix, field);
 }
 
-void eb_ban_format_value(const struct eb_ban *ban, int64_t offset_ns, char *value)
+static void format(const struct eb_ban *ban, int64_t offset_ns, const char *since, char *value)
 {
 	const char *from = ban->kind == EB_BAN_HOLE ? UNBAN : eb_ban_origin_name(ban->origin);
 	char until[24] = FOREVER;
 
 	if (ban->until_ns != EB_BAN_FOREVER)
 		snprintf(until, sizeof(until), "%" PRIu64, (uint64_t)ban->until_ns + (uint64_t)offset_ns);
-	snprintf(value, EB_STORE_VALUE_MAX, "%s %s%s%.*s", until, from, *ban->reason ? " " : "", EB_BAN_REASON_MAX,
-		 ban->reason);
+	snprintf(value, EB_STORE_VALUE_MAX, "%s %s%s%s%.*s", until, from, since, *ban->reason ? " " : "",
+		 EB_BAN_REASON_MAX, ban->reason);
+}
+
+void eb_ban_format_value(const struct eb_ban *ban, int64_t offset_ns, char *value)
+{
+	format(ban, offset_ns, "", value);
+}
+
+void eb_ban_format_shared(const struct eb_ban *ban, int64_t offset_ns, char *value)
+{
+	char since[24];
+
+	snprintf(since, sizeof(since), " %" PRIu64, (uint64_t)ban->since_ns + (uint64_t)offset_ns);
+	format(ban, offset_ns, since, value);
 }
 
 /* One way to write each prefix: what is written in another way would stand beside ours. */
@@ -106,10 +131,11 @@ static bool parse_origin(const char *text, struct eb_ban_order *out)
 	return false;
 }
 
-static enum eb_ban_fault parse(const char *field, size_t field_len, const char *value, size_t value_len,
+/* `shared` says whether there is a <since>. */
+static enum eb_ban_fault parse(const char *field, size_t field_len, const char *value, size_t value_len, bool shared,
 			       struct eb_ban_order *out)
 {
-	char until[24], origin[12];
+	char until[24], origin[12], since[24];
 
 	if (!eb_ban_parse_field(field, field_len, &out->prefix))
 		return EB_BAN_BAD_PREFIX;
@@ -119,6 +145,11 @@ static enum eb_ban_fault parse(const char *field, size_t field_len, const char *
 	value = take_word(value, origin, sizeof(origin));
 	if (!value || !parse_origin(origin, out))
 		return EB_BAN_BAD_ORIGIN;
+	if (shared) {
+		value = take_word(value, since, sizeof(since));
+		if (!value || !parse_until(since, &out->since_ns) || out->since_ns == EB_BAN_FOREVER)
+			return EB_BAN_BAD_SINCE;
+	}
 	if (strlen(value) > EB_BAN_REASON_MAX)
 		return EB_BAN_BAD_REASON;
 	eb_ban_copy_reason(value, out->reason);
@@ -146,28 +177,62 @@ static int append(struct eb_ban_list *list, const struct eb_ban_order *order)
 	return 0;
 }
 
-int eb_ban_list_add(struct eb_ban_list *list, const char *field, size_t field_len, const char *value,
-		    size_t value_len, uint64_t now_ns, uint64_t reference_ns)
+/* The end is of the clock of `reference_ns`, and is converted to that of `now_ns`. */
+static int take(struct eb_ban_list *list, const char *field, enum eb_ban_fault fault, struct eb_ban_order *order,
+		uint64_t now_ns, uint64_t reference_ns)
 {
-	struct eb_ban_order order = {};
-	enum eb_ban_fault fault = parse(field, field_len, value, value_len, &order);
-
 	list->fields++;
-	if (!fault && order.until_ns != EB_BAN_FOREVER) {
-		if (order.until_ns <= reference_ns) {
+	if (!fault && order->until_ns != EB_BAN_FOREVER) {
+		if (order->until_ns <= reference_ns) {
 			list->over++;
 			return 0;
 		}
-		if (order.until_ns - reference_ns > FAR_NS)
+		if (order->until_ns - reference_ns > FAR_NS)
 			fault = EB_BAN_TOO_FAR;
-		order.until_ns = now_ns + (order.until_ns - reference_ns);
+		order->until_ns = now_ns + (order->until_ns - reference_ns);
 	}
 	if (!fault && list->count >= list->max)
 		fault = EB_BAN_TOO_MANY;
 	if (!fault)
-		return append(list, &order);
+		return append(list, order);
 	refuse(list, fault, field);
 	return 0;
+}
+
+int eb_ban_list_add(struct eb_ban_list *list, const char *field, size_t field_len, const char *value,
+		    size_t value_len, uint64_t now_ns, uint64_t reference_ns)
+{
+	struct eb_ban_order order = {};
+	enum eb_ban_fault fault = parse(field, field_len, value, value_len, false, &order);
+
+	order.since_ns = RESTORED_NS;
+	return take(list, field, fault, &order, now_ns, reference_ns);
+}
+
+int eb_ban_list_add_shared(struct eb_ban_list *list, const char *field, size_t field_len, const char *value,
+			   size_t value_len, uint64_t now_ns, uint64_t wall_ns)
+{
+	struct eb_ban_order order = {};
+	enum eb_ban_fault fault = parse(field, field_len, value, value_len, true, &order);
+	uint64_t age;
+
+	if (!fault && order.since_ns > wall_ns + SKEW_NS)
+		fault = EB_BAN_BAD_SINCE;
+	if (!fault && order.kind == EB_BAN && order.prefix.len < (order.prefix.family == 4 ? WIDE4 : WIDE6))
+		fault = EB_BAN_TOO_WIDE;
+	age = order.since_ns < wall_ns ? wall_ns - order.since_ns : 0;
+	order.since_ns = age < now_ns ? now_ns - age : RESTORED_NS;
+	order.origin = EB_BAN_FLEET;
+	return take(list, field, fault, &order, now_ns, wall_ns);
+}
+
+bool eb_ban_shared_is_old(const char *value, size_t value_len, uint64_t before_ns)
+{
+	uint64_t until_ns;
+	char until[24];
+
+	return strlen(value) == value_len && take_word(value, until, sizeof(until)) &&
+	       parse_until(until, &until_ns) && until_ns < before_ns;
 }
 
 void eb_ban_list_clear(struct eb_ban_list *list)

@@ -2,7 +2,8 @@
 /*
  * A ban as the stores hold it: field "<prefix>", value "<until> <from>[ <reason>]". <until> is in wall-clock
  * nanoseconds, or "forever"; <from> is "operator", "rule", "feed" or "fleet", or "unban" for a prefix that is spared
- * within a wider ban. The parser is strict, because a store is outside of our control and other programs might have written to it.
+ * within a wider ban. The parser is strict, because a store is outside of our control and other programs might have
+ * written to it.
  */
 #ifndef EB_BAN_RECORD_H
 #define EB_BAN_RECORD_H
@@ -18,6 +19,8 @@ enum eb_ban_fault {
 	EB_BAN_BAD_TIME,   /* neither a number nor "forever" */
 	EB_BAN_BAD_ORIGIN,
 	EB_BAN_BAD_REASON, /* longer than ours, or not printable */
+	EB_BAN_BAD_SINCE,  /* shared: no number, or later than now */
+	EB_BAN_TOO_WIDE,   /* shared: more than a fleet may ban */
 	EB_BAN_TOO_FAR,    /* ends later than any ban that can be made */
 	EB_BAN_TOO_MANY,   /* more than `bans.max` */
 	EB_BAN_FAULTS,
@@ -49,6 +52,17 @@ struct eb_ban_list {
  * see eb_restore_reference(). What is wrong with it is counted. Returns 0 or -ENOMEM. */
 int eb_ban_list_add(struct eb_ban_list *list, const char *field, size_t field_len, const char *value,
 		    size_t value_len, uint64_t now_ns, uint64_t reference_ns);
+
+/* The same for a value that a fleet shares: "<until> <from> <since>[ <reason>]". Its bans are of the origin
+ * EB_BAN_FLEET, and lifts are orders for holes. `wall_ns` is the same moment as `now_ns`. */
+int eb_ban_list_add_shared(struct eb_ban_list *list, const char *field, size_t field_len, const char *value,
+			   size_t value_len, uint64_t now_ns, uint64_t wall_ns);
+
+/* Formats it. */
+void eb_ban_format_shared(const struct eb_ban *ban, int64_t offset_ns, char *value);
+
+/* Whether a shared value ended before a time of the wall clock. */
+bool eb_ban_shared_is_old(const char *value, size_t value_len, uint64_t before_ns);
 
 /* Frees what it holds; it is empty afterwards, with the same `max`. */
 void eb_ban_list_clear(struct eb_ban_list *list);
