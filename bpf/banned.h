@@ -9,6 +9,7 @@
 
 #include <bpf/bpf_endian.h>
 
+#include "account.h"
 #include "ban.h"
 #include "maps.h"
 #include "parse.h"
@@ -69,9 +70,19 @@ static __always_inline void refresh_ban(struct eb_ban *ban, __u64 now_ns)
 	EB_WRITE(ban->until_ns, until);
 }
 
+/* As count_refusal(): a flood from one banned prefix comes to all CPUs, which would take the ban's line from one another
+ * for every packet. */
+static __always_inline void count_banned(struct eb_cpu *cpu, struct eb_ban *ban)
+{
+	__u64 step = EB_READ(ban->refused) < EB_REFUSALS_EXACT ? 1 : EB_REFUSALS_STEP;
+
+	if (step == 1 || draw_refusal(cpu))
+		__sync_fetch_and_add(&ban->refused, step);
+}
+
 /* Whether the source is banned, and if so counts the packet for its ban. Time is the CPU's last reading of the clock:
  * a ban ends late by a tick of the timer. */
-__noinline int ban_refuses(const struct eb_cpu *cpu, const struct eb_packet *packet)
+__noinline int ban_refuses(struct eb_cpu *cpu, const struct eb_packet *packet)
 {
 	struct eb_lpm6 key6 = { .prefixlen = 128 };
 	struct eb_lpm4 key4 = { .prefixlen = 32 };
@@ -90,7 +101,7 @@ __noinline int ban_refuses(const struct eb_cpu *cpu, const struct eb_packet *pac
 		return 0;
 	if (ban->refresh)
 		refresh_ban(ban, cpu->clock_ns);
-	__sync_fetch_and_add(&ban->refused, 1);
+	count_banned(cpu, ban);
 	return 1;
 }
 

@@ -162,7 +162,7 @@ enum eb_ban_origin { EB_BAN_OPERATOR, EB_BAN_RULE, EB_BAN_FEED, EB_BAN_FLEET, EB
 struct eb_ban {
 	__u64 until_ns; /* EB_BAN_FOREVER: until an operator lifts it */
 	__u64 since_ns;
-	__u64 refused;  /* packets */
+	__u64 refused;  /* packets; exact up to 1024, beyond that an estimate */
 	__u8 len;       /* of its own prefix */
 	__u8 kind;      /* enum eb_ban_kind */
 	__u8 origin;    /* enum eb_ban_origin */

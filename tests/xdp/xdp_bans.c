@@ -232,6 +232,7 @@ static void test_counts(void **state)
 	struct rig *rig = *state;
 	struct eb_bans *bans = open_bans(rig);
 	struct eb_ban_view view;
+	struct frame frame;
 	size_t done;
 
 	rig_apply(rig, "");
@@ -248,6 +249,13 @@ static void test_counts(void **state)
 	assert_int_equal(eb_bans_add(bans, orders, 1, 2, NULL), 0);
 	assert_true(eb_bans_find(bans, &orders[0].prefix, eb_monotonic_ns(), &view));
 	assert_int_equal(view.ban.refused, 3);
+	frame_make("ip4:src=10.0.0.1 udp:1", &frame);
+	rig_repeat(rig, &frame, 1022); /* the last that count one by one */
+	assert_true(eb_bans_find(bans, &orders[1].prefix, eb_monotonic_ns(), &view));
+	assert_int_equal(view.ban.refused, 1023);
+	rig_repeat(rig, &frame, 100000);
+	assert_true(eb_bans_find(bans, &orders[1].prefix, eb_monotonic_ns(), &view));
+	assert_in_range(view.ban.refused, 80000, 120000); /* eight times the standard deviation */
 	assert_int_equal(lift_all(bans), 2);
 	eb_bans_close(bans);
 }
