@@ -249,8 +249,30 @@ static int set_list(const struct contestant *contestant, struct eb_policy *polic
 	return err;
 }
 
-static void set_one_rule(struct eb_policy *policy)
+/* Of /24, /16 and all; every level refuses and admits what the rule does. */
+static void set_levels(struct eb_policy *policy, uint32_t count)
 {
+	struct eb_rule *rule = &policy->rules[0];
+
+	for (uint32_t n = 1; n <= count; n++) {
+		struct eb_rule *level = &policy->rules[n];
+
+		*level = *rule;
+		level->level = n;
+		level->slot = n;
+		level->prefix4 = n < EB_LEVELS_MAX ? 32 - 8 * n : 0;
+		level->mask4 = level->prefix4 ? htonl(~0U << (32 - level->prefix4)) : 0;
+		level->id4 = rule->id4 + 2 * n;
+		level->id6 = rule->id6 + 2 * n;
+		level->together = !level->prefix4;
+	}
+	rule->level_count = count;
+	rule->first_level = 1;
+}
+
+static void set_one_rule(struct eb_policy *policy, uint32_t levels)
+{
+	set_levels(policy, levels);
 	policy->src_any = policy->dst_any = policy->number_any[EB_DPORT] = 1;
 	for (int proto = 0; proto < 256; proto++)
 		policy->proto[proto] = 1;
@@ -264,11 +286,11 @@ static int set_policy(const struct contestant *contestant, const struct contesta
 
 	if (!policy)
 		return -ENOMEM;
-	policy->rule_count = limit->rules;
+	policy->rule_count = limit->rules + limit->levels;
 	policy->malformed_drop = 1;
 	make_limit_rule(&policy->rules[limit->rules - 1], limit);
 	if (limit->rules == 1)
-		set_one_rule(policy);
+		set_one_rule(policy, limit->levels);
 	else if (limit->listed)
 		err = set_list(contestant, policy, limit->listed);
 	else
@@ -395,7 +417,8 @@ void contestant_set_rules(const char *text, struct contestant_limit *limit)
 {
 	bool is_list = strcmp(text, "list") == 0;
 
-	limit->rules = is_list ? 2 : atoi(text);
+	limit->levels = strcmp(text, "two") == 0 ? 1 : strcmp(text, "four") == 0 ? 3 : 0;
+	limit->rules = is_list ? 2 : limit->levels ? 1 : atoi(text);
 	limit->listed = is_list ? LISTED : 0;
 }
 

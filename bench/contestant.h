@@ -12,6 +12,7 @@ struct edgebucket_bpf;
 struct contestant_limit {
 	uint32_t rules;	     /* edgebucket: 1, or as many as 64, of which the last limits */
 	uint32_t listed;     /* edgebucket: with 2 rules, prefixes of the first one's sources */
+	uint32_t levels;     /* edgebucket: with 1 rule, how many it has, at most EB_LEVELS_MAX */
 	uint32_t table_size; /* edgebucket: buckets */
 	double rate;	     /* packets per second and source */
 	double burst;	     /* packets */
@@ -33,7 +34,8 @@ struct contestant {
  * negative errno with nothing to unload. */
 int contestant_load(const char *name, const struct contestant_limit *limit, struct contestant *out);
 
-/* Reads rules and listed: "1" to "64", or "list" for two rules, of which the first denies a million prefixes. */
+/* Reads rules, listed and levels: "1" to "64"; "list" for two rules, of which the first denies a million prefixes; or
+ * "two" or "four" for one rule of which a packet meets as many buckets. */
 void contestant_set_rules(const char *text, struct contestant_limit *limit);
 
 /* Changes the limit in force, of edgebucket alone. */

@@ -7,7 +7,8 @@
 #   BUILD                   where edgebucket.bpf.o is
 #   EB_BENCH_OUT            where bench.json, bench.svg, bench-sources.svg and bench/raw.tsv go, $BUILD
 #   EB_BENCH_PARTS          of "cost sources flood scale exact survive persist"
-#   EB_BENCH_CONTESTANTS    for all parts but persist, of those named below; edgebucket-N is edgebucket with N rules
+#   EB_BENCH_CONTESTANTS    for all parts but persist, of those named below; edgebucket-N is edgebucket with N rules,
+#                           edgebucket-two and edgebucket-four with one rule and as many buckets for a packet
 #   EB_BENCH_SOURCES        of "one 65536 million new", for cost, flood and survive
 #   EB_BENCH_COUNTS         of sources, for the part of that name: powers of two up to 2^20
 #   EB_BENCH_ROUNDS         of all parts but cost, sources and exact, 3
@@ -23,8 +24,8 @@ cd "$(dirname "$0")"
 : "${BUILD:?where edgebucket.bpf.o is}"
 
 parts=${EB_BENCH_PARTS:-cost sources flood scale exact survive persist}
-cost_contestants=${EB_BENCH_CONTESTANTS:-drop parse edgebucket edgebucket-5 edgebucket-64 edgebucket-list gcra-lru
-	spin-lock}
+cost_contestants=${EB_BENCH_CONTESTANTS:-drop parse edgebucket edgebucket-5 edgebucket-64 edgebucket-list
+	edgebucket-two edgebucket-four gcra-lru spin-lock}
 refused_contestants=${EB_BENCH_CONTESTANTS:-drop parse xdp-filter edgebucket edgebucket-64 edgebucket-list gcra-lru
 	spin-lock nftables hashlimit}
 admitted_contestants=${EB_BENCH_CONTESTANTS:-nothing edgebucket edgebucket-64 gcra-lru nftables hashlimit}
