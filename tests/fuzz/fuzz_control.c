@@ -2,7 +2,7 @@
 /*
  * Clients of the control socket that send any packets, with files or without, and come and go as they like. What the
  * server hands on is a text within its bounds; some requests are answered at once, some later, some when their client
- * has gone. No file stays open.
+ * has gone. The same clients at json.sock, whose answers are lines. No file stays open.
  */
 #include <fcntl.h>
 #include <stdio.h>
@@ -11,6 +11,7 @@
 #include <sys/socket.h>
 
 #include "agent/control_server.h"
+#include "agent/line_server.h"
 #include "endpoint.h"
 #include "ipc/control.h"
 
@@ -18,6 +19,7 @@
 #define DESCRIPTORS_MAX 64
 
 static struct eb_control_server *server; /* for the life of the process */
+static struct eb_line_server *lines;     /* likewise */
 static eb_control_client put_off[PUT_OFF_MAX];
 static size_t put_off_count;
 
@@ -51,6 +53,14 @@ static bool on_request(const char *request, int file, eb_control_client client, 
 	return true;
 }
 
+static json_t *on_line(const char *line, void *arg)
+{
+	(void)arg;
+	if (strlen(line) > EB_LINE_MAX || strchr(line, '\n'))
+		abort();
+	return *line == 'r' ? NULL : answer(); /* for want of memory */
+}
+
 static void on_received(const char *text, size_t len)
 {
 	json_t *reply = json_loadb(text, len, 0, NULL);
@@ -59,6 +69,18 @@ static void on_received(const char *text, size_t len)
 	if (!json_is_true(ok) && !(json_is_false(ok) && json_is_string(json_object_get(reply, "error"))))
 		abort();
 	json_decref(reply);
+}
+
+static void on_lines(const char *text, size_t len)
+{
+	const char *end = text + len, *newline;
+
+	for (; text < end; text = newline + 1) {
+		newline = memchr(text, '\n', end - text);
+		if (!newline)
+			abort();
+		on_received(text, newline - text);
+	}
 }
 
 static int count_descriptors(void)
@@ -72,16 +94,25 @@ static int count_descriptors(void)
 
 static void run(const uint8_t *data, size_t size)
 {
-	endpoint_run("control.sock", SOCK_SEQPACKET, data, size, on_received);
+	endpoint_run(EB_CONTROL_SOCKET, SOCK_SEQPACKET, data, size, on_received);
 	answer_put_off();
+	endpoint_run(EB_JSON_SOCKET, SOCK_STREAM, data, size, on_lines);
+}
+
+static void close_servers(void)
+{
+	eb_line_server_close(lines);
+	eb_control_server_close(server);
 }
 
 static void start(void)
 {
 	static const char first[] = "~0status";
 
-	if (eb_control_server_open(endpoint_loop(), endpoint_dir(), on_request, NULL, &server))
+	if (eb_control_server_open(endpoint_loop(), endpoint_dir(), on_request, NULL, &server) ||
+	    eb_line_server_open(endpoint_loop(), endpoint_dir(), NULL, on_line, NULL, &lines))
 		abort();
+	atexit(close_servers);
 	/* The loop opens its timer with the first client. */
 	run((const uint8_t *)first, strlen(first));
 }

@@ -672,7 +672,7 @@ static pid_t serve(const char *dir, const char *reply, bool keep_open)
 	char request[256] = "", answer[512];
 	pid_t child;
 
-	assert_int_equal(eb_control_address(dir, &address), 0);
+	assert_int_equal(eb_control_address(dir, EB_CONTROL_SOCKET, &address), 0);
 	(void)unlink(address.sun_path);
 	assert_int_equal(bind(fd, (struct sockaddr *)&address, sizeof(address)), 0);
 	assert_int_equal(listen(fd, 1), 0);

@@ -206,7 +206,7 @@ static const struct refused refused[] = {
 	  "1: a key holds a NUL character" },
 	{ "unknown key", CONFIG("colour: red\n"),
 	  "2: unknown key \"colour\"; known are interfaces, node, attach, on_exit, pin_dir, run_dir, "
-	  "state_dir, table_size, malformed, metrics, fleet, bans, tunnels, rules, redis" },
+	  "control_group, state_dir, table_size, malformed, metrics, fleet, bans, tunnels, rules, redis" },
 	{ "typo", CONFIG("tabel_size: 4096\n"),
 	  "2: unknown key \"tabel_size\"; did you mean \"table_size\"?" },
 	{ "typo in a rule", LIMIT("    pakets: { rate: 1/s, burst: 1 }\n"),
@@ -305,6 +305,8 @@ static const struct refused refused[] = {
 	         "/rrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrr\n"),
 	  "2: run_dir: \"/rrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrr...\" is not an "
 	  "absolute path below / of at most 80 characters" },
+	{ "control_group", CONFIG("control_group: \"a b\"\n"),
+	  "2: control_group: \"a b\" is not the name or the number of a group" },
 	{ "state_dir relative", CONFIG("state_dir: state\n"),
 	  "2: state_dir: \"state\" is not an absolute path below / of at most 1024 characters" },
 	{ "table_size small", CONFIG("table_size: 1023\n"),
@@ -1179,7 +1181,7 @@ static void test_other_settings(void **state)
 {
 	struct eb_config *config = parse("interfaces: [eth0, \"eth1.5\", br-lan]\nnode: \"\"\nattach: generic\n"
 					 "on_exit: detach\npin_dir: /sys/fs/bpf/other//\nrun_dir: /tmp/run/\n"
-					 "state_dir: \"\"\ntable_size: 4Ki\nmalformed: pass\nmetrics: off\n"
+					 "control_group: adm\nstate_dir: \"\"\ntable_size: 4Ki\nmalformed: pass\nmetrics: off\n"
 					 "bans: { max: 2k }\nredis: {}\nrules: [{ name: a, action: allow }]\n");
 
 	(void)state;
@@ -1191,6 +1193,7 @@ static void test_other_settings(void **state)
 	assert_true(config->detach_on_exit);
 	assert_string_equal(config->pin_dir, "/sys/fs/bpf/other");
 	assert_string_equal(config->run_dir, "/tmp/run");
+	assert_string_equal(config->control_group, "adm");
 	assert_string_equal(config->state_dir, "");
 	assert_int_equal(config->table_size, 4096);
 	assert_false(config->malformed_drop);

@@ -211,6 +211,8 @@ static int check_fixed(const struct eb_config *old, const struct eb_config *new,
 		{ "node", old->node, new->node },
 		{ "pin_dir", old->pin_dir, new->pin_dir },
 		{ "run_dir", old->run_dir, new->run_dir },
+		{ "control_group", old->control_group ? old->control_group : "none",
+		  new->control_group ? new->control_group : "none" },
 		{ "state_dir", old->state_dir, new->state_dir },
 		{ "metrics", old->metrics ? old->metrics : "off", new->metrics ? new->metrics : "off" },
 	};

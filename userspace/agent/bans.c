@@ -160,13 +160,14 @@ static bool parse_prefix(struct answer *answer, size_t index, const json_t *item
 	return false;
 }
 
-static bool parse_ban(struct answer *answer, size_t index, const json_t *item, struct eb_ban_order *out)
+static bool parse_ban(struct answer *answer, size_t index, const json_t *item, enum eb_ban_origin origin,
+		      struct eb_ban_order *out)
 {
 	const json_t *span = json_object_get(item, "for"), *reason = json_object_get(item, "reason");
-	const char *from = json_string_value(json_object_get(item, "from")), *why;
+	const char *why;
 	uint64_t for_ns = 0;
 
-	*out = (struct eb_ban_order){ .until_ns = EB_BAN_FOREVER };
+	*out = (struct eb_ban_order){ .until_ns = EB_BAN_FOREVER, .origin = origin };
 	if (!parse_prefix(answer, index, json_object_get(item, "prefix"), &out->prefix))
 		return false;
 	if ((span && !json_is_string(span)) || (reason && !json_is_string(reason))) {
@@ -177,32 +178,41 @@ static bool parse_ban(struct answer *answer, size_t index, const json_t *item, s
 		refuse(answer, index, "for: %s %s", eb_input_quote(json_string_value(span)).text, why);
 		return false;
 	}
-	if (from && strcmp(from, "feed") != 0 && strcmp(from, "operator") != 0) {
-		refuse(answer, index, "from: %s is neither operator nor feed", eb_input_quote(from).text);
-		return false;
-	}
-	out->origin = from && strcmp(from, "feed") == 0 ? EB_BAN_FEED : EB_BAN_OPERATOR;
 	if (span)
 		out->until_ns = eb_monotonic_ns() + for_ns;
 	eb_ban_copy_reason(reason ? json_string_value(reason) : "", out->reason);
 	return true;
 }
 
-static json_t *ban(struct eb_ban_keeper *keeper, uint32_t max, const json_t *bans)
+/* A feed does not shorten what the operator said. */
+static bool is_outlasted(const struct eb_bans *bans, const struct eb_ban_order *order)
+{
+	struct eb_ban_view view;
+
+	return order->origin == EB_BAN_FEED && eb_bans_get(bans, &order->prefix, &view) && view.ban.kind == EB_BAN &&
+	       view.ban.origin == EB_BAN_OPERATOR && view.ban.until_ns >= order->until_ns;
+}
+
+static json_t *ban(struct eb_ban_keeper *keeper, uint32_t max, const json_t *bans, enum eb_ban_origin origin)
 {
 	struct answer answer = { .refused = json_array() };
-	size_t size = json_array_size(bans), count = 0, done = 0;
+	size_t size = json_array_size(bans), count = 0, done = 0, outlasted = 0;
 	struct eb_ban_order *orders = calloc(size ? size : 1, sizeof(*orders));
 	size_t *indexes = calloc(size ? size : 1, sizeof(*indexes));
 	int err = orders && indexes ? 0 : -ENOMEM;
 
 	for (size_t i = 0; !err && i < size; i++) {
 		indexes[count] = i;
-		count += parse_ban(&answer, i, json_array_get(bans, i), &orders[count]);
+		if (!parse_ban(&answer, i, json_array_get(bans, i), origin, &orders[count]))
+			continue;
+		if (is_outlasted(keeper->bans, &orders[count]))
+			outlasted++;
+		else
+			count++;
 	}
 	if (!err)
 		err = eb_bans_add(keeper->bans, orders, count, max, &done);
-	answer.done = done;
+	answer.done = done + outlasted;
 	if (err == -E2BIG) {
 		for (size_t i = done; i < count; i++)
 			refuse(&answer, indexes[i], "is one too many: there are %zu bans, and bans.max is %u",
@@ -214,7 +224,8 @@ static json_t *ban(struct eb_ban_keeper *keeper, uint32_t max, const json_t *ban
 	return answer_json(&answer, err);
 }
 
-static json_t *unban(struct eb_ban_keeper *keeper, const json_t *list)
+/* A feed takes back what it banned, and no more: the end of its decision is none about others. */
+static json_t *unban(struct eb_ban_keeper *keeper, const json_t *list, enum eb_ban_origin origin)
 {
 	struct answer answer = { .refused = json_array() };
 	size_t size = json_array_size(list), count = 0;
@@ -224,7 +235,9 @@ static json_t *unban(struct eb_ban_keeper *keeper, const json_t *list)
 	for (size_t i = 0; !err && i < size; i++)
 		count += parse_prefix(&answer, i, json_array_get(list, i), &prefixes[count]);
 	if (!err)
-		err = eb_bans_lift(keeper->bans, prefixes, count, &answer.done);
+		err = origin == EB_BAN_FEED
+			  ? eb_bans_withdraw(keeper->bans, prefixes, count, origin, &answer.done)
+			  : eb_bans_lift(keeper->bans, prefixes, count, &answer.done);
 	free(prefixes);
 	return answer_json(&answer, err);
 }
@@ -240,18 +253,30 @@ static json_t *unban_all(struct eb_ban_keeper *keeper)
 	return reply;
 }
 
+/* False where it is neither. */
+static bool parse_origin(const json_t *from, enum eb_ban_origin *out)
+{
+	const char *text = from ? json_string_value(from) : "operator";
+
+	*out = text && strcmp(text, "feed") == 0 ? EB_BAN_FEED : EB_BAN_OPERATOR;
+	return *out == EB_BAN_FEED || (text && strcmp(text, "operator") == 0);
+}
+
 static json_t *dispatch(struct eb_ban_keeper *keeper, uint32_t max, const json_t *document)
 {
 	const char *request = json_string_value(json_object_get(document, "request"));
 	const json_t *bans = json_object_get(document, "bans"), *prefixes = json_object_get(document, "prefixes");
+	enum eb_ban_origin origin;
 
+	if (!parse_origin(json_object_get(document, "from"), &origin))
+		return fail("from: must be operator or feed");
 	if (request && strcmp(request, "ban") == 0)
-		return json_is_array(bans) ? ban(keeper, max, bans) : fail("bans: must be a list");
+		return json_is_array(bans) ? ban(keeper, max, bans, origin) : fail("bans: must be a list");
 	if (!request || strcmp(request, "unban") != 0)
 		return fail("unknown request: ban or unban");
 	if (json_is_true(json_object_get(document, "all")))
 		return unban_all(keeper);
-	return json_is_array(prefixes) ? unban(keeper, prefixes) : fail("prefixes: must be a list");
+	return json_is_array(prefixes) ? unban(keeper, prefixes, origin) : fail("prefixes: must be a list");
 }
 
 json_t *eb_ban_keeper_request(struct eb_ban_keeper *keeper, uint32_t max, const char *text)

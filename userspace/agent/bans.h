@@ -9,7 +9,9 @@
  *   {"request": "unban", "prefixes": ["192.0.2.0/24", ...]}
  *   {"request": "unban", "all": true}
  *
- * "for" and "reason" can be left out, and "from" can say "feed" for what a program decided. The answer is
+ * "for" and "reason" can be left out. Each request can have "from": "feed" for what a program decided: its bans do not
+ * shorten those of the operator, the default, and its unbans end bans of feeds alone, of exactly these prefixes. The
+ * answer is
  * {"ok": true, "done": N, "refused": [{"index": 0, "error": "text"}, ...], "refused_count": N}; `refused` names the
  * first EB_BAN_ERRORS_MAX. "all" lifts some thousands at a time, and has "more" in its answer: true until none is left.
  */

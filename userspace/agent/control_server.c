@@ -158,7 +158,7 @@ int eb_control_server_open(sd_event *loop, const char *run_dir, eb_control_handl
 	server->loop = loop;
 	server->handler = handler;
 	server->arg = arg;
-	err = eb_control_address(run_dir, &server->address);
+	err = eb_control_address(run_dir, EB_CONTROL_SOCKET, &server->address);
 	if (!err)
 		err = start_listening(server);
 	if (err < 0) {

@@ -8,6 +8,7 @@
 
 #include "agent/control_server.h"
 #include "agent/health.h"
+#include "agent/line_server.h"
 #include "agent/lists.h"
 #include "agent/requests.h"
 #include "base/error.h"
@@ -28,6 +29,7 @@ struct eb_requests {
 	struct eb_apply *apply;
 	const struct eb_metrics *metrics;
 	struct eb_control_server *server;
+	struct eb_line_server *lines;
 	bool stopping;
 	struct waiting attaching, detaching; /* who waits for libxdp */
 	struct waiting flushing, next; /* who waits for the flush under way, and for the one after it */
@@ -295,6 +297,13 @@ static bool on_request(const char *request, int file, eb_control_client client, 
 	return true;
 }
 
+static json_t *on_line(const char *line, void *arg)
+{
+	const struct eb_agent *agent = ((struct eb_requests *)arg)->agent;
+
+	return eb_ban_keeper_request(agent->bans, agent->config->bans_max, line);
+}
+
 /* ---- life ---- */
 
 void eb_requests_refuse_trials(struct eb_requests *requests)
@@ -314,7 +323,11 @@ int eb_requests_open(struct eb_agent *agent, struct eb_apply *apply, const struc
 	requests->apply = apply;
 	requests->metrics = metrics;
 	err = eb_control_server_open(agent->loop, agent->config->run_dir, on_request, requests, &requests->server);
+	if (!err)
+		err = eb_line_server_open(agent->loop, agent->config->run_dir, agent->config->control_group, on_line,
+					  requests, &requests->lines);
 	if (err) {
+		eb_control_server_close(requests->server);
 		free(requests);
 		return err;
 	}
@@ -330,6 +343,7 @@ void eb_requests_close(struct eb_requests *requests)
 	if (!requests)
 		return;
 	requests->agent->interfaces.attach_done = requests->agent->interfaces.detach_done = NULL;
+	eb_line_server_close(requests->lines);
 	eb_control_server_close(requests->server);
 	free(requests);
 }

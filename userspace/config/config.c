@@ -31,6 +31,7 @@
 #define TABLE_SIZE_MAX 16777216
 #define SOCKET_PATH_MAX (sizeof(((struct sockaddr_un *)0)->sun_path) - 1)
 #define RUN_DIR_LEN_MAX 80 /* leaves room for the socket's name in an address */
+#define GROUP_LEN_MAX 32
 #define DIR_LEN_MAX 1024   /* likewise for the files in it in a path */
 
 /* --- node --- */
@@ -276,6 +277,23 @@ static int read_run_dir(const struct eb_yaml_value *value, void *into)
 	return read_directory(value, RUN_DIR_LEN_MAX, &((struct eb_config *)into)->run_dir);
 }
 
+/* Whether the system has it is for the agent to find out: the configuration can be checked elsewhere. */
+static int read_control_group(const struct eb_yaml_value *value, void *into)
+{
+	static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-";
+	struct eb_config *config = into;
+	const char *text;
+	size_t len;
+	int err = eb_yaml_text(value, &text);
+
+	if (err)
+		return err;
+	len = strlen(text);
+	if (!len || len > GROUP_LEN_MAX || strspn(text, letters) != len || *text == '-')
+		return eb_yaml_fail(value, "%s is not the name or the number of a group", eb_input_quote(text).text);
+	return eb_yaml_string(value, &config->control_group);
+}
+
 static int read_state_dir(const struct eb_yaml_value *value, void *into)
 {
 	struct eb_config *config = into;
@@ -403,6 +421,7 @@ static const struct eb_yaml_key root_keys[] = {
 	{ "on_exit", read_on_exit, false },
 	{ "pin_dir", read_pin_dir, false },
 	{ "run_dir", read_run_dir, false },
+	{ "control_group", read_control_group, false },
 	{ "state_dir", read_state_dir, false },
 	{ "table_size", read_table_size, false },
 	{ "malformed", read_malformed, false },
@@ -628,6 +647,7 @@ void eb_config_free(struct eb_config *config)
 	free(config->interfaces);
 	free(config->pin_dir);
 	free(config->run_dir);
+	free(config->control_group);
 	free(config->state_dir);
 	free(config->metrics);
 	eb_config_tunnels_free(config->tunnels);

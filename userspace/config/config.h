@@ -162,6 +162,7 @@ struct eb_config {
 	enum eb_attach_mode attach;
 	bool detach_on_exit;
 	char *pin_dir, *run_dir;
+	char *control_group;   /* name or number; NULL: root alone */
 	char *state_dir;       /* "" for none */
 	uint32_t table_size;
 	bool malformed_drop;

@@ -9,10 +9,10 @@
 
 #include "ipc/control.h"
 
-int eb_control_address(const char *run_dir, struct sockaddr_un *out)
+int eb_control_address(const char *run_dir, const char *name, struct sockaddr_un *out)
 {
 	struct sockaddr_un address = { .sun_family = AF_UNIX };
-	int size = snprintf(address.sun_path, sizeof(address.sun_path), "%s/control.sock", run_dir);
+	int size = snprintf(address.sun_path, sizeof(address.sun_path), "%s/%s", run_dir, name);
 
 	if (size < 0 || (size_t)size >= sizeof(address.sun_path))
 		return -ENAMETOOLONG;
@@ -141,7 +141,7 @@ int eb_control_ask_with(const char *run_dir, const char *request, int file, int 
 
 	if (strlen(request) > EB_CONTROL_REQUEST_MAX)
 		return -EMSGSIZE;
-	err = eb_control_address(run_dir, &address);
+	err = eb_control_address(run_dir, EB_CONTROL_SOCKET, &address);
 	if (err)
 		return err;
 	fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);

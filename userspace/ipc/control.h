@@ -17,8 +17,13 @@
 #define EB_CONTROL_REQUEST_MAX (64 * 1024)
 #define EB_CONTROL_REPLY_MAX (128 * 1024)
 
-/* Writes the address of the socket in `run_dir`. Returns 0, or -ENAMETOOLONG if the path is too long for a socket. */
-int eb_control_address(const char *run_dir, struct sockaddr_un *out);
+/* The sockets in run_dir: of `edgebucket`, and of other programs, which speak as agent/line_server.h says. */
+#define EB_CONTROL_SOCKET "control.sock"
+#define EB_JSON_SOCKET "json.sock"
+
+/* Writes the address of the socket `name` in `run_dir`. Returns 0, or -ENAMETOOLONG if the path is too long for a
+ * socket. */
+int eb_control_address(const char *run_dir, const char *name, struct sockaddr_un *out);
 
 /* The request for a detach that also holds over restarts. */
 #define EB_CONTROL_STAY "detach stay"

@@ -853,6 +853,24 @@ int eb_bans_lift(struct eb_bans *bans, const struct eb_prefix *prefixes, size_t 
 	return err;
 }
 
+int eb_bans_withdraw(struct eb_bans *bans, const struct eb_prefix *prefixes, size_t count, enum eb_ban_origin origin,
+		     size_t *lifted)
+{
+	uint64_t now_ns = eb_monotonic_ns();
+	struct eb_ban_view view;
+	int err = 0;
+
+	*lifted = 0;
+	for (size_t i = 0; !err && i < count; i++) {
+		if (!eb_bans_get(bans, &prefixes[i], &view) || view.ban.kind != EB_BAN || view.ban.origin != origin)
+			continue;
+		err = remove_entry(bans, &view);
+		*lifted += !err && eb_ban_holds(&view.ban, now_ns);
+	}
+	tell_program(bans);
+	return err;
+}
+
 int eb_bans_lift_all(struct eb_bans *bans, size_t *lifted)
 {
 	uint64_t now_ns = eb_monotonic_ns();

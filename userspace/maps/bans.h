@@ -76,6 +76,11 @@ int eb_bans_add(struct eb_bans *bans, const struct eb_ban_order *orders, size_t 
  * Returns 0 or negative errno. */
 int eb_bans_lift(struct eb_bans *bans, const struct eb_prefix *prefixes, size_t count, size_t *lifted);
 
+/* Takes back the bans of exactly these prefixes that `origin` made: what others decided of them, of wider ones and of
+ * narrower ones stays. *lifted counts those that were in force. Returns 0 or negative errno. */
+int eb_bans_withdraw(struct eb_bans *bans, const struct eb_prefix *prefixes, size_t count, enum eb_ban_origin origin,
+		     size_t *lifted);
+
 /* Lifts all, some thousands with each call. *lifted counts those that were in force. Returns 1 while there are more, 0
  * at the end, or negative errno. */
 int eb_bans_lift_all(struct eb_bans *bans, size_t *lifted);
