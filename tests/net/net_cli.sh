@@ -153,8 +153,8 @@ for ask in 'help explain' 'explain --help' 'explain 10.0.0.1 -h'; do
 	# shellcheck disable=SC2086 # words
 	shows '^Usage: edgebucket .* explain ADDRESS .*--dport PORT' $ask
 done
-shows '^explain --dst= --proto= --sport= --dport= --tcp-flags= --icmp-type= --length= --fragment= --vlan= --interface=$' \
-	completion
+shows "^explain --dst= --proto= --sport= --dport= --tcp-flags= --icmp-type= --length= --fragment= --vlan= --interface= \
+--outer= --tunnel=$" completion
 got=0
 eb rules > /dev/full 2> "$dir/error" || got=$?
 [ $got = 1 ] && grep -q 'standard output: No space left' "$dir/error" || fail "a full disk: $got, $(cat "$dir/error")"
