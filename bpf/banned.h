@@ -70,8 +70,8 @@ static __always_inline void refresh_ban(struct eb_ban *ban, __u64 now_ns)
 	EB_WRITE(ban->until_ns, until);
 }
 
-/* As count_refusal(): a flood from one banned prefix comes to all CPUs, which would take the ban's line from one another
- * for every packet. */
+/* As count_refusal(): a flood from one banned prefix comes to all CPUs, which would take the ban's line from one
+ * another for every packet. */
 static __always_inline void count_banned(struct eb_cpu *cpu, struct eb_ban *ban)
 {
 	__u64 step = EB_READ(ban->refused) < EB_REFUSALS_EXACT ? 1 : EB_REFUSALS_STEP;

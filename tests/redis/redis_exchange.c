@@ -22,12 +22,13 @@ static long long age; /* of the amounts of run() */
 
 /* ---- the script ---- */
 
-/* Runs the script for one field, as of a node that expects `most` less two seconds, or nothing. Returns its debt, -1 when it refuses. *now is the lane's time, which can be NULL. */
+/* Runs the script for one field, as of a node that expects `most` less two seconds, or nothing. Returns its debt, -1
+ * when it refuses. *now is the lane's time, which can be NULL. */
 static long long run(const char *number, long long batch, const char *mode, long long most, const char *field,
 		     const char *amount, long long *now)
 {
-	redisReply *reply = server_command(&server, "EVAL %s 2 " HASH " %s %lld %s %lld %lld %lld %s %s", eb_exchange_script,
-					   number, batch, mode, most ? most - 2 * SECOND_US : 0, most, age, field,
+	redisReply *reply = server_command(&server, "EVAL %s 2 " HASH " %s %lld %s %lld %lld %lld %s %s",
+					   eb_exchange_script, number, batch, mode, most ? most - 2 * SECOND_US : 0, most, age, field,
 					   amount);
 	long long debt = -1;
 
@@ -49,9 +50,9 @@ static void forget(void)
 	server_do(&server, "FLUSHALL");
 }
 
-static long long number_of(const char *command)
+static long long number_of(const char *key, const char *field)
 {
-	redisReply *reply = server_command(&server, command, NULL);
+	redisReply *reply = server_command(&server, "HGET %s %s", key, field);
 	long long number = reply->str ? atoll(reply->str) : 0;
 
 	freeReplyObject(reply);
@@ -60,10 +61,7 @@ static long long number_of(const char *command)
 
 static long long full_of(const char *field)
 {
-	char command[80];
-
-	snprintf(command, sizeof(command), "HGET " HASH " %s", field);
-	return number_of(command);
+	return number_of(HASH, field);
 }
 
 /* Amounts from a microsecond to weeks, from several nodes, to several buckets: each is added to what was there, or to
@@ -287,7 +285,8 @@ static void tell(sd_event *loop, struct node *node, const char *field, uint64_t 
 	snprintf(item.field, sizeof(item.field), "%s", field);
 	node->answers = 0;
 	node->wants_views = false;
-	assert_int_equal(eb_exchange_add(node->exchange, eb_exchange_lane(field), &item, is_view, eb_monotonic_us()), 0);
+	assert_int_equal(eb_exchange_add(node->exchange, eb_exchange_lane(field), &item, is_view, eb_monotonic_us()),
+			 0);
 	eb_exchange_send(node->exchange);
 	RUN_UNTIL(loop, node->answers || node->wants_views);
 }
@@ -346,7 +345,8 @@ static void test_client(void **state)
 		struct eb_exchange_item item = { .field = "r|x", .amount_us = 50 * SECOND_US };
 
 		a.answers = 0;
-		assert_int_equal(eb_exchange_add(a.exchange, eb_exchange_lane("r|x"), &item, false, eb_monotonic_us()), 0);
+		assert_int_equal(eb_exchange_add(a.exchange, eb_exchange_lane("r|x"), &item, false, eb_monotonic_us()),
+				 0);
 	}
 	eb_exchange_send(a.exchange);
 	RUN_UNTIL(loop, a.refusals);
@@ -414,10 +414,10 @@ static void test_lost_answer(void **state)
 		freeReplyObject(reply);
 		run_for(loop, 100 * MS);
 		if (batches && !full)
-			full = number_of("HGET token_bucket_fallback:fleet:{edge:05} r|7");
+			full = number_of("token_bucket_fallback:fleet:{edge:05}", "r|7");
 	}
 	assert_int_equal(node.answers, 1);
-	assert_int_equal(number_of("HGET token_bucket_fallback:fleet:{edge:05} r|7"), full);
+	assert_int_equal(number_of("token_bucket_fallback:fleet:{edge:05}", "r|7"), full);
 	eb_exchange_free(node.exchange);
 	sd_event_unref(loop);
 	process_kill(proxy);

@@ -1206,7 +1206,8 @@ static void test_other_settings(void **state)
 static void test_fleet(void **state)
 {
 	struct eb_config *config = parse("interfaces: [none0]\nnode: a\nredis: {}\nrules:\n"
-					 "- { name: a, action: limit, packets: { rate: 1/s, burst: 1 }, share: fleet }\n"
+					 "- { name: a, action: limit, packets: { rate: 1/s, burst: 1 },\n"
+					 "    share: fleet }\n"
 					 "- { name: b, action: limit, packets: { rate: 1/s, burst: 1 }, share: node }\n"
 					 "fleet: { name: edge, tick: 50ms, on_lost: node }\n");
 

@@ -431,7 +431,8 @@ static void test_changes(void **state)
 	static const char *const frames[] = { "ip4 udp:1", "ip6 udp:1" };
 	struct rig *rig = *state;
 
-	rig_apply(rig, "rules: [{ name: a, action: limit, packets: { rate: 1/h, burst: 1000 }, per: { ipv6: 128 } }]\n");
+	rig_apply(rig, "rules:\n"
+		  "- { name: a, action: limit, packets: { rate: 1/h, burst: 1000 }, per: { ipv6: 128 } }\n");
 	for (int i = 0; i < 2; i++) {
 		rig_clear(rig);
 		check_changes(rig, frames[i], ROUNDS, THREADS, NULL);

@@ -261,7 +261,8 @@ static int open_redis(struct eb_persist *persist, const struct eb_config *config
 	out->address = eb_redis_config_address(config->redis);
 	if (!out->address)
 		return eb_fail(-ENOMEM, error, "out of memory");
-	err = eb_store_redis_new(persist->loop, config->redis, NULL, config->node, EB_STORE_BUCKETS, &events, &out->store);
+	err = eb_store_redis_new(persist->loop, config->redis, NULL, config->node, EB_STORE_BUCKETS, &events,
+				 &out->store);
 	if (!err)
 		err = eb_mirror_new(persist->loop, persist->dataplane, out->store, config->redis->tick_ns, on_pass_done,
 				    &persist->redis, &out->mirror);

@@ -33,8 +33,8 @@ struct eb_persist_events {
 	void *arg;
 };
 
-/* Opens the stores of `config`. `config`, `dataplane` and `bans` must outlive it. Returns 0, or negative errno with a malloc'ed
- * line in *error. */
+/* Opens the stores of `config`. `config`, `dataplane` and `bans` must outlive it. Returns 0, or negative errno with a
+ * malloc'ed line in *error. */
 int eb_persist_new(sd_event *loop, const struct eb_config *config, struct eb_dataplane *dataplane, struct eb_bans *bans,
 		   const struct eb_persist_events *events, struct eb_persist **out, char **error);
 

@@ -160,5 +160,7 @@ enum cli_result fleet_buckets_each(const struct eb_config *config, fleet_bucket_
 	sd_event_unref(loop);
 	for (int i = 0; i < EB_EXCHANGE_LANES; i++)
 		free(keys[i]);
-	return err < 0 ? cli_fail("the fleet's buckets in redis: %s", *lane.error ? lane.error : strerror(-err)) : CLI_DONE;
+	if (err >= 0)
+		return CLI_DONE;
+	return cli_fail("the fleet's buckets in redis: %s", *lane.error ? lane.error : strerror(-err));
 }

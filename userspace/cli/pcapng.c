@@ -34,7 +34,8 @@ static void put(FILE *out, const void *data, size_t size)
 {
 	static const char zero[4];
 
-	fwrite(data, 1, size, out);
+	if (size)
+		fwrite(data, 1, size, out);
 	fwrite(zero, 1, padded(size) - size, out);
 }
 

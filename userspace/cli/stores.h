@@ -48,8 +48,8 @@ enum cli_result stores_policy(const struct eb_config *config, struct session *se
 uint64_t stores_records_max(const struct eb_config *config, const struct session *session);
 
 /*
- * Calls `visit` for all buckets or bans of a store in the configuration. Everything in *out except `error` is set before
- * the first visit. A field might be visited more than once. Returns 0, or negative errno with out->error set.
+ * Calls `visit` for all buckets or bans of a store in the configuration. Everything in *out except `error` is set
+ * before the first visit. A field might be visited more than once. Returns 0, or negative errno with out->error set.
  */
 int stores_read(const struct eb_config *config, enum store_kind kind, enum eb_store_content content,
 		eb_store_visit visit, void *arg, struct stored *out);

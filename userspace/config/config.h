@@ -142,7 +142,7 @@ struct eb_redis_config; /* config_redis.h */
 
 #define EB_FLEET_NAME_MAX 64
 
-/* What a node does while Redis is away: as if every other node admitted as much as it does, or as if there were none. */
+/* What a node does while Redis is away: as if each other node admitted as much as it does, or as if there were none. */
 enum eb_on_lost { EB_ON_LOST_SHARE, EB_ON_LOST_NODE };
 
 /* The nodes with which the buckets of some rules are shared. */

@@ -93,15 +93,15 @@ int eb_config_fleet_check(const struct eb_config *config, struct eb_findings *fi
 	if (!config->fleet.name[0])
 		return 0;
 	if (!config->redis)
-		return eb_findings_fail(findings, "%s:%u: fleet: needs redis, through which the nodes share their buckets",
-					config->path, config->fleet.line);
+		return eb_findings_fail(findings, "%s:%u: fleet: needs redis, through which the nodes share their "
+					"buckets", config->path, config->fleet.line);
 	if (!config->node[0])
 		return eb_findings_fail(findings, "%s:%u: fleet: needs a node, which must be unique among its nodes",
 					config->path, config->fleet.line);
 	for (size_t i = 0; i < config->rule_count; i++)
 		is_shared |= config->rules[i].shared;
 	if (!is_shared)
-		return eb_findings_warn(findings, "%s:%u: fleet: neither a rule nor bans: has share: fleet, so nothing is shared",
-					config->path, config->fleet.line);
+		return eb_findings_warn(findings, "%s:%u: fleet: neither a rule nor bans: has share: fleet, so "
+					"nothing is shared", config->path, config->fleet.line);
 	return 0;
 }

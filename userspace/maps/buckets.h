@@ -77,11 +77,11 @@ int eb_buckets_walk(const struct eb_buckets *buckets, struct eb_bucket_cursor *c
 uint32_t eb_buckets_entries(const struct eb_buckets *buckets, int family);
 
 /*
- * What changed, by groups of EB_GROUP_SETS sets each. eb_buckets_collect_changes() takes the marks away that packets and
- * the functions below set, and returns the number of the collection: 1 for the first one of `buckets`, which must be
- * writable. eb_buckets_changed_in() is the number of the last one that found something in a group, 0 for none. Whoever
- * collects first, then reads all groups that changed since a number it collected before, has missed no change before
- * its call. Only one process at a time may collect.
+ * What changed, by groups of EB_GROUP_SETS sets each. eb_buckets_collect_changes() takes the marks away that packets
+ * and the functions below set, and returns the number of the collection: 1 for the first one of `buckets`, which must
+ * be writable. eb_buckets_changed_in() is the number of the last one that found something in a group, 0 for none.
+ * Whoever collects first, then reads all groups that changed since a number it collected before, has missed no change
+ * before its call. Only one process at a time may collect.
  */
 uint32_t eb_buckets_collect_changes(struct eb_buckets *buckets);
 uint32_t eb_buckets_groups(const struct eb_buckets *buckets, int family);

@@ -65,10 +65,10 @@ static int open_family(struct eb_spent_table *table, __u32 index)
 int eb_spent_open(const struct eb_maps *maps, struct eb_buckets *buckets, struct eb_spent_table **out)
 {
 	struct eb_spent_table *table = calloc(1, sizeof(*table));
-	int err = table ? 0 : -ENOMEM;
+	int err = 0;
 
-	if (err)
-		return err;
+	if (!table)
+		return -ENOMEM;
 	table->maps = maps;
 	table->buckets = buckets;
 	for (__u32 i = 0; i < 2 && !err; i++)

@@ -47,9 +47,9 @@ typedef bool (*eb_spent_visit)(const struct eb_bucket_view *view, const struct e
 
 /*
  * Visits the buckets that were charged since `told` in groups that changed after collection `after` of changes
- * (eb_buckets_collect_changes()), or all buckets of all groups, of at most `sets` sets. The times of *view are read before
- * the counters: these can be ahead by a packet of each CPU. Returns 0 at the end of both tables, 1 where there is more,
- * or negative errno.
+ * (eb_buckets_collect_changes()), or all buckets of all groups, of at most `sets` sets. The times of *view are read
+ * before the counters: these can be ahead by a packet of each CPU. Returns 0 at the end of both tables, 1 where there
+ * is more, or negative errno.
  */
 int eb_spent_walk(struct eb_spent_table *table, struct eb_spent_cursor *cursor, uint32_t sets, uint32_t after,
 		  bool all, eb_spent_visit visit, void *arg);

@@ -449,10 +449,10 @@ int eb_exchange_new(sd_event *loop, const struct eb_redis_config *config, const 
 		    const struct eb_exchange_events *events, struct eb_exchange **out)
 {
 	struct eb_exchange *exchange = calloc(1, sizeof(*exchange));
-	int err = exchange ? 0 : -ENOMEM;
+	int err;
 
-	if (err)
-		return err;
+	if (!exchange)
+		return -ENOMEM;
 	exchange->events = *events;
 	err = eb_script_init(eb_exchange_script, &exchange->script);
 	if (!err)

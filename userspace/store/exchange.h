@@ -46,7 +46,7 @@ struct eb_exchange_events {
 	void (*down)(const char *text, void *arg); /* called again for each failed attempt */
 	/* The server took a batch. The next one of the lane can be filled after this call, not in it. */
 	void (*answered)(unsigned int lane, const struct eb_exchange_item *items, unsigned int count, void *arg);
-	/* The server lost what it was told of the lane, and did not take these: views are wanted, and these once more. */
+	/* The server lost what it was told of the lane, and did not take these: views are wanted, then these again. */
 	void (*wants_views)(unsigned int lane, const struct eb_exchange_item *items, unsigned int count, void *arg);
 	/* The server refused a batch, or answered nonsense; it is sent again with the next eb_exchange_send(). */
 	void (*refused)(const char *text, void *arg);

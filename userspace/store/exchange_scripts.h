@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * The scripts of the exchange (exchange.h). Times are microseconds of a clock that the lane keeps: the server's TIME
- * plus `shift`. It never goes back, and goes as far as a node expects that knows how long ago it heard of it. It does not
- * go far ahead of that, unless it was there before: so a server whose clock is an hour off, or is set, changes no debt.
+ * plus `shift`. It never goes back, and goes as far as a node expects that knows how long ago it heard of it. It does
+ * not go far ahead of that, unless it was there before: so a server whose clock is an hour off, or is set, changes no
+ * debt.
  *
  * Lua's numbers are exact up to 2^53; times since the epoch reach half of that in 2112. A value that is no time, or a
  * debt of more than 52 days, which no node can tell, counts as a full bucket.
@@ -14,13 +15,13 @@
 #define EB_EXCHANGE_DEBT_MAX_US 4503599627370ULL
 
 /*
- * KEYS: the lane's hash, the number of this node's last batch. ARGV: number, "add" or "view", the earliest and the latest
- * time that it can be by what this node knows (0: unknown), for how long the amounts have come together, then fields and
- * amounts. Answers 1, the time and the debts; or 0 and the number that it knows.
+ * KEYS: the lane's hash, the number of this node's last batch. ARGV: number, "add" or "view", the earliest and the
+ * latest time that it can be by what this node knows (0: unknown), for how long the amounts have come together, then
+ * fields and amounts. Answers 1, the time and the debts; or 0 and the number that it knows.
  *
  * What came together since a time is added to that time, where the bucket was full by then: else the refill since would
- * be lost, which is all that was admitted while a server was away. So a time can be past and still count; each call looks
- * at some fields, more than it adds, and removes those that have been past for ten seconds.
+ * be lost, which is all that was admitted while a server was away. So a time can be past and still count; each call
+ * looks at some fields, more than it adds, and removes those that have been past for ten seconds.
  */
 static const char eb_exchange_script[] =
 	"local TIME_MAX, DEBT_MAX = 4503599627370496, 4503599627370\n"

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * The file buckets.mdb or bans.mdb: owns the LMDB environment and the contents of its two databases, `buckets` and `meta`.
+ * The file buckets.mdb or bans.mdb: owns the LMDB environment and the contents of its two databases, `buckets` and
+ * `meta`.
  *
  * All functions except eb_lmdb_file_new() and those on chunks block; only the thread of store_lmdb.c may call them. An
  * error that they return is 0, errno, or an error of LMDB; eb_lmdb_file_fail() explains it.

@@ -3,7 +3,8 @@
  * Where buckets or bans are kept outside the maps: Redis, or an LMDB environment on disk, behind one interface.
  *
  * The interface is asynchronous: the event loop delivers results, and no function blocks. record.h and ban_record.h
- * format and parse fields and values; a store does not interpret them. The mirror writes; the restore and the command line read.
+ * format and parse fields and values; a store does not interpret them. The mirror writes; the restore and the command
+ * line read.
  */
 #ifndef EB_STORE_H
 #define EB_STORE_H
@@ -130,7 +131,8 @@ enum eb_store_content { EB_STORE_BUCKETS, EB_STORE_BANS, EB_STORE_FLEET_BANS };
 struct eb_redis_config;
 struct eb_redis_limits;
 
-/* `node` is the identity of this node; "" if it has none. For EB_STORE_FLEET_BANS, it is the name of the fleet. `limits` can be NULL. Otherwise as eb_redis_new(). */
+/* `node` is the identity of this node; "" if it has none. For EB_STORE_FLEET_BANS, it is the name of the fleet.
+ * `limits` can be NULL. Otherwise as eb_redis_new(). */
 int eb_store_redis_new(sd_event *event, const struct eb_redis_config *config, const struct eb_redis_limits *limits,
 		       const char *node, enum eb_store_content content, const struct eb_store_events *events,
 		       struct eb_store **out);

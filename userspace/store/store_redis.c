@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Buckets or bans in Redis: one hash of fields, one of meta data. HSET of many fields a command, many commands under way.
+ * Buckets or bans in Redis: one hash of fields, one of meta data. HSET of many fields a command, many commands under
+ * way.
  */
 #include <errno.h>
 #include <inttypes.h>
