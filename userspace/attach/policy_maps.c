@@ -274,6 +274,12 @@ static int announce(const struct eb_policy_maps *policies, const struct eb_state
 	return err;
 }
 
+/* Mapping the tables takes memory and time, which a start and most reloads can do without. */
+static int map_to_move(const struct eb_convert *convert, struct eb_buckets *buckets)
+{
+	return eb_convert_is_empty(convert) ? 0 : eb_buckets_map(buckets);
+}
+
 /*
  * Takes the buckets from the policy in force over to the idle one, as was announced, and switches. Cannot fail once the
  * packets have been waited for. The tries of the policy before are dropped when no CPU reads them any more; else the
@@ -284,7 +290,7 @@ static int finish_switch(const struct eb_policy_maps *policies, struct eb_state 
 {
 	static const struct eb_ruleset nothing;
 	__u32 active = EB_READ(state->active) & 1;
-	int err = eb_buckets_map(buckets);
+	int err = map_to_move(convert, buckets);
 
 	if (err)
 		return err;
@@ -335,7 +341,7 @@ int eb_policy_maps_switch(const struct eb_policy_maps *policies, struct eb_state
 			  const struct eb_ruleset *ruleset, const struct eb_policy *old, size_t *lost)
 {
 	struct eb_convert *convert = eb_convert_new(old, &ruleset->policy, true);
-	int err = convert ? eb_buckets_map(buckets) : -ENOMEM;
+	int err = convert ? map_to_move(convert, buckets) : -ENOMEM;
 
 	if (err)
 		goto out;

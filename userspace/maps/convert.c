@@ -136,6 +136,11 @@ static bool convert_view(const struct eb_convert *convert, const struct eb_bucke
 
 /* ---- within one table ---- */
 
+bool eb_convert_is_empty(const struct eb_convert *convert)
+{
+	return !convert->count;
+}
+
 bool eb_convert_announce(const struct eb_convert *convert, struct eb_policy *policy)
 {
 	for (int i = 0; i < convert->count; i++) {

@@ -42,6 +42,9 @@ struct eb_convert; /* opaque */
  */
 struct eb_convert *eb_convert_new(const struct eb_policy *from, const struct eb_policy *to, bool same_table);
 
+/* True if no rule's buckets are to be converted. */
+bool eb_convert_is_empty(const struct eb_convert *convert);
+
 /* Accepts NULL. */
 void eb_convert_free(struct eb_convert *convert);
 
