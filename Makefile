@@ -120,6 +120,7 @@ deps: ## install what building and testing need, from Debian's or Ubuntu's packa
 demo: deps ## show everything on a private network namespace with real traffic
 	$(Q)$(MAKE) all $(NET)
 	$(Q)BUILD=$(abspath $(BUILD)) ./tests/demo.sh
+	$(Q)BUILD=$(abspath $(BUILD)) ./tests/demo_fleet.sh
 
 check: deps ## install what is missing, build, run all tests
 	$(Q)$(MAKE) all tests fuzzers
