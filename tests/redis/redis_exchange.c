@@ -28,8 +28,8 @@ static long long run(const char *number, long long batch, const char *mode, long
 		     const char *amount, long long *now)
 {
 	redisReply *reply = server_command(&server, "EVAL %s 2 " HASH " %s %lld %s %lld %lld %lld %s %s",
-					   eb_exchange_script, number, batch, mode, most ? most - 2 * SECOND_US : 0, most, age, field,
-					   amount);
+					   eb_exchange_script, number, batch, mode,
+					   most ? most - 2 * SECOND_US : 0, most, age, field, amount);
 	long long debt = -1;
 
 	if (reply->type != REDIS_REPLY_ARRAY)

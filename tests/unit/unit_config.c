@@ -1181,7 +1181,8 @@ static void test_other_settings(void **state)
 {
 	struct eb_config *config = parse("interfaces: [eth0, \"eth1.5\", br-lan]\nnode: \"\"\nattach: generic\n"
 					 "on_exit: detach\npin_dir: /sys/fs/bpf/other//\nrun_dir: /tmp/run/\n"
-					 "control_group: adm\nstate_dir: \"\"\ntable_size: 4Ki\nmalformed: pass\nmetrics: off\n"
+					 "control_group: adm\nstate_dir: \"\"\ntable_size: 4Ki\nmalformed: pass\n"
+					 "metrics: off\n"
 					 "bans: { max: 2k }\nredis: {}\nrules: [{ name: a, action: allow }]\n");
 
 	(void)state;

@@ -333,6 +333,17 @@ static void lift(struct eb_bans *bans, const struct eb_prefix *prefix)
 	assert_int_equal(lifted, 1);
 }
 
+static uint64_t random_state;
+
+static uint64_t random_below(uint64_t limit)
+{
+	uint64_t x = random_state += 0x9e3779b97f4a7c15ULL; /* splitmix64 */
+
+	x = (x ^ x >> 30) * 0xbf58476d1ce4e5b9ULL;
+	x = (x ^ x >> 27) * 0x94d049bb133111ebULL;
+	return (x ^ x >> 31) % limit;
+}
+
 /* Many sources, refusals and pauses: each source is banned at the very refusal that the model says. The windows are so
  * long, and the pauses either so short or so long, that the time the test itself takes decides nothing. */
 static void test_model(void **state)
@@ -343,17 +354,17 @@ static void test_model(void **state)
 	uint64_t within = eb_offence_units(HOUR_NS), now = 0, dropped[SOURCES] = { 0 };
 	struct model models[SOURCES] = { 0 };
 
-	srand(20261128);
+	random_state = 1;
 	for (int i = 0; i < SOURCES; i++)
 		rig_send_text(rig, "ip4:src=10.0.0.%d udp:1", i);
 	for (int step = 0; step < STEPS; step++) {
-		int source = rand() % SOURCES;
+		int source = random_below(SOURCES);
 		struct eb_ban_view view;
 		char prefix[32];
 		bool want;
 
-		if (rand() % 20 == 0) {
-			uint64_t units = rand() % 2 ? 2 * within / 9 : 2 * within;
+		if (random_below(20) == 0) {
+			uint64_t units = random_below(2) ? 2 * within / 9 : 2 * within;
 
 			now += units;
 			for (int i = 0; i < SOURCES; i++) {

@@ -574,9 +574,10 @@ json_t *eb_fleet_status(const struct eb_fleet *fleet)
 		return json_null();
 	eb_fleet_figures(fleet, &figures);
 	return json_pack("{s:s, s:s, s:b, s:b, s:b, s:i, s:f, s:I, s:I, s:I, s:I, s:f, s:o}", "name",
-			 fleet->config.name, "on_lost", on_lost_name(fleet), "up", figures.is_up, "lost", figures.is_lost, "namesake",
-			 figures.has_namesake, "nodes_seen", (int)figures.nodes, "lag_seconds", figures.lag_ns / 1e9, "told",
-			 (json_int_t)figures.told, "heard", (json_int_t)figures.heard, "views",
-			 (json_int_t)figures.views, "changed", (json_int_t)figures.sources, "clock_offset_seconds",
-			 figures.clock_offset_ns / 1e9, "nodes", nodes_status(fleet));
+			 fleet->config.name, "on_lost", on_lost_name(fleet), "up", figures.is_up, "lost",
+			 figures.is_lost, "namesake", figures.has_namesake, "nodes_seen", (int)figures.nodes,
+			 "lag_seconds", figures.lag_ns / 1e9, "told", (json_int_t)figures.told, "heard",
+			 (json_int_t)figures.heard, "views", (json_int_t)figures.views, "changed",
+			 (json_int_t)figures.sources, "clock_offset_seconds", figures.clock_offset_ns / 1e9, "nodes",
+			 nodes_status(fleet));
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Answers the requests of `edgebucket`: owns both sockets of the agent, and the clients that wait for an attach, a detach or a
- * flush. main.c creates it.
+ * Answers the requests of `edgebucket`: owns both sockets of the agent, and the clients that wait for an attach, a
+ * detach or a flush. main.c creates it.
  */
 #ifndef EB_REQUESTS_H
 #define EB_REQUESTS_H
