@@ -144,6 +144,11 @@ configure() {
 		    match: { src: [10.4.0.0/16] }
 		    action: limit
 		    bytes: { rate: 1B/s, burst: 100500B }
+		  - name: patient
+		    match: { src: [10.5.0.0/16] }
+		    action: limit
+		    packets: { rate: 1/h, burst: 50 }
+		    penalty: { after: 100, within: 10s, ban: 3s, factor: 2, max: 1min }
 		  - name: everyone
 		    match: { src: [10.0.0.0/8, "2001:db8::/32"] }
 		    action: limit
@@ -223,6 +228,34 @@ step_reboot() {
 	note "Who had used up its tokens before has none now."
 }
 
+kept_out() { echo $(($(rule "$1" drop.packets) + $(frames banned))); }
+
+all_counted() { [ $(($(passed "$1") + $(kept_out "$2"))) = "$3" ]; }
+
+# udp_or_ban SOURCE RULE EXPECTED COUNT: as udp, also with packets that a ban drops.
+udp_or_ban() {
+	local passed_before out_before
+	passed_before=$(passed "$1") out_before=$(kept_out "$2")
+	send "$1" -n "$4"
+	until_true "the counts" all_counted "$1" "$2" $((passed_before + out_before + $4))
+	row "$1" UDP "$2" "$4" $(($(passed "$1") - passed_before)) $(($(kept_out "$2") - out_before)) "$3" "$3"
+}
+
+is_free() { eb --json bans | jq -e --arg source "$1/32" 'all(.prefix != $source)' > /dev/null; }
+
+step_bans() {
+	step "Bans: by a rule, by hand, and their end"
+	udp_or_ban 10.5.0.1 patient 50 500
+	run edgebucket bans
+	note "10.5.0.1 went on after 100 refusals, and is banned for 3 s; the next time for 6 s."
+	run edgebucket ban 10.6.0.1 --for 2s --reason "by hand"
+	udp_or_ban 10.6.0.1 everyone 0 50
+	until_true "the end of the ban by hand" is_free 10.6.0.1
+	udp_or_ban 10.6.0.1 everyone 50 50
+	until_true "the end of the rule's ban" is_free 10.5.0.1
+	run edgebucket bans
+}
+
 step_without_redis() {
 	step "The same without Redis, to compare"
 	lose_everything
@@ -231,7 +264,7 @@ step_without_redis() {
 	pings 10.3.0.1 pings 20 50
 	pings 2001:db8:3::1 pings6 20 50
 	udp 10.4.0.1 video 100 500 -l 1000
-	note "Everybody has a full bucket again: what a limiter that keeps its state in memory alone does."
+	note "Every source has a full bucket again: what a limiter that keeps its state in memory alone does."
 }
 
 step_result() {
@@ -255,5 +288,6 @@ step_look
 step_bpftool
 step_mirror
 step_reboot
+step_bans
 step_without_redis
 step_result

@@ -44,7 +44,7 @@ is_over() { [ -z "$(of_ban "$1" .prefix)" ]; }
 make_network
 rules
 start_agent
-eb bans | grep -q '^nobody is banned$' || fail "bans without bans: $(eb bans)"
+eb bans | grep -q '^no prefix is banned$' || fail "bans without bans: $(eb bans)"
 spares 10.8.0.1
 ban 10.8.0.1 --for 10min --reason 'a flood' || fail "ban: $(cat "$dir/out")"
 said '^1 prefix banned$'

@@ -115,7 +115,7 @@ static void show_table(const struct ban_rows *rows)
 	if (rows->count)
 		table_print(columns, sizeof(columns) / sizeof(columns[0]), rows->count, show_row, rows);
 	else
-		puts("nobody is banned");
+		puts("no prefix is banned");
 }
 
 /* Seconds since the epoch. */
