@@ -393,13 +393,17 @@ static void test_model(void **state)
 	end(bans);
 }
 
+struct sender {
+	const struct rig *rig;
+	struct frame frame;
+};
+
 /* Refusals on all CPUs at the same moment: none is lost, none counted twice. */
 static void *send_many(void *arg)
 {
-	struct frame frame;
+	const struct sender *sender = arg;
 
-	frame_make("ip4:src=10.0.0.1 udp:1", &frame);
-	rig_repeat(arg, &frame, 20000);
+	rig_repeat(sender->rig, &sender->frame, 20000);
 	return NULL;
 }
 
@@ -407,11 +411,13 @@ static void test_threads(void **state)
 {
 	struct rig *rig = *state;
 	struct eb_bans *bans = begin(rig, RULE("{ after: 59999, within: 1h, ban: 1h }"));
+	struct sender sender = { .rig = rig };
 	pthread_t threads[3];
 	struct eb_ban_view view;
 
+	frame_make("ip4:src=10.0.0.1 udp:1", &sender.frame); /* frame_make() is for one thread */
 	for (int i = 0; i < 3; i++)
-		assert_int_equal(pthread_create(&threads[i], NULL, send_many, rig), 0);
+		assert_int_equal(pthread_create(&threads[i], NULL, send_many, &sender), 0);
 	for (int i = 0; i < 3; i++)
 		assert_int_equal(pthread_join(threads[i], NULL), 0);
 	assert_int_equal(rig_count(rig, "a", EB_DROP), 59999);
