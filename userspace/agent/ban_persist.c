@@ -24,6 +24,11 @@
 #define EMBEDDED_TIMEOUT_NS (2 * SECOND_NS)
 #define READ_AGAIN_NS SECOND_NS
 
+/* Bans that are put into force before anything else happens, some tenths of a second; and in a step between the other
+ * work of the agent. */
+#define PUT_AT_ONCE 50000
+#define PUT_IN_A_STEP 2000
+
 /* Without redis, the embedded store is written this often. */
 #define EMBEDDED_TICK_NS SECOND_NS
 
@@ -40,6 +45,7 @@ struct side {
 	bool is_logged;   /* that it cannot be read, or written */
 	bool is_newer;    /* of a schema that this agent does not know: neither read nor written */
 	struct eb_ban_list list;
+	size_t next, done; /* of the list: what comes next; what came into force */
 	uint64_t saved_at_ns, now_ns, reference_ns;
 };
 
@@ -51,6 +57,8 @@ struct eb_ban_persist {
 	struct eb_ban_persist_events events;
 	struct side redis, embedded;
 	sd_event_source *timeout, *read_again;
+	sd_event_source *put_on;
+	struct side *putting; /* whose bans come into force step by step; NULL */
 	bool decided;
 	uint64_t restored_saved_at_ns; /* of the store whose bans came into force; 0 for none */
 	uint64_t restored;
@@ -74,37 +82,67 @@ static void log_list(const struct side *side, size_t done)
 				   eb_str("hint", i == EB_BAN_TOO_MANY ? "raise bans.max" : "look who writes there"));
 }
 
-/* The maps have the later word about what an operator said while Redis was not read. */
-static void drop_known(const struct eb_ban_persist *persist, struct eb_ban_list *list)
+/* The maps have the later word about what an operator said while Redis was not read. Returns how many orders stay, at
+ * the beginning. */
+static size_t drop_known(const struct eb_ban_persist *persist, struct eb_ban_order *orders, size_t count)
 {
 	struct eb_ban_view view;
 	size_t kept = 0;
 
-	for (size_t i = 0; i < list->count; i++)
-		if (!eb_bans_get(persist->bans, &list->orders[i].prefix, &view))
-			list->orders[kept++] = list->orders[i];
-	list->count = kept;
+	for (size_t i = 0; i < count; i++)
+		if (!eb_bans_get(persist->bans, &orders[i].prefix, &view))
+			orders[kept++] = orders[i];
+	return kept;
 }
 
-static void put_into_force(struct eb_ban_persist *persist, struct side *side)
+/* Puts the next bans of a side into force, `most` of them. Returns whether that was the end of it. */
+static bool put_some(struct side *side, size_t most)
 {
+	struct eb_ban_persist *persist = side->persist;
 	struct eb_ban_list *list = &side->list;
-	size_t done = 0, before;
-	int err;
+	size_t left = list->count - side->next, count = left < most ? left : most, done = 0;
+	struct eb_ban_order *orders = list->orders + side->next;
+	size_t kept = drop_known(persist, orders, count);
+	int err = eb_bans_add(persist->bans, orders, kept, persist->config->bans_max, &done);
 
-	drop_known(persist, list);
-	before = list->count;
-	err = eb_bans_add(persist->bans, list->orders, list->count, persist->config->bans_max, &done);
+	side->next += count;
+	side->done += done;
 	if (err == -E2BIG)
-		list->refused[EB_BAN_TOO_MANY] += before - done;
+		list->refused[EB_BAN_TOO_MANY] += kept - done + left - count;
 	else if (err)
 		eb_error("cannot put the stored bans into force", eb_str("store", side->name), eb_err(err));
-	log_list(side, done);
-	persist->restored += done;
+	return err || side->next == list->count;
+}
+
+static void end_putting(struct side *side)
+{
+	struct eb_ban_persist *persist = side->persist;
+
+	log_list(side, side->done);
+	persist->restored += side->done;
 	for (int i = 0; i < EB_BAN_FAULTS; i++)
-		persist->refused[i] += list->refused[i];
+		persist->refused[i] += side->list.refused[i];
+	eb_ban_list_clear(&side->list);
+	persist->putting = NULL;
+	(void)sd_event_source_set_enabled(persist->put_on, SD_EVENT_OFF);
+}
+
+/* A million bans take ten seconds: the first ones come into force at once, the others step by step (put_on). */
+static void put_into_force(struct side *side)
+{
+	struct eb_ban_persist *persist = side->persist;
+
+	if (persist->putting) {
+		(void)put_some(persist->putting, SIZE_MAX);
+		end_putting(persist->putting);
+	}
+	persist->putting = side;
 	persist->restored_saved_at_ns = side->saved_at_ns;
-	eb_ban_list_clear(list);
+	side->next = side->done = 0;
+	if (put_some(side, PUT_AT_ONCE))
+		end_putting(side);
+	else
+		(void)sd_event_source_set_enabled(persist->put_on, SD_EVENT_ON);
 }
 
 /* ---- the decision ---- */
@@ -146,11 +184,34 @@ static bool is_read(const struct side *side)
 	return side->store && !side->wanted && (side->saved_at_ns || side->list.fields);
 }
 
-/* A store is written once it was read: what it holds would be lost. */
+/* A store is written once it was read and that is in force: what it holds would be lost. */
 static void run_mirror(struct side *side)
 {
-	if (side->mirror && side->persist->decided && !side->wanted && !side->is_newer)
+	const struct eb_ban_persist *persist = side->persist;
+
+	if (side->mirror && persist->decided && !persist->putting && !side->wanted && !side->is_newer)
 		eb_ban_mirror_run(side->mirror);
+}
+
+/* Nothing more is to be restored but what Redis may still have. */
+static void conclude(struct eb_ban_persist *persist)
+{
+	set_pending(persist, persist->redis.wanted || persist->putting);
+	run_mirror(&persist->redis);
+	run_mirror(&persist->embedded);
+}
+
+static int on_put_on(sd_event_source *source, void *arg)
+{
+	struct eb_ban_persist *persist = arg;
+	struct side *side = persist->putting;
+
+	(void)source;
+	if (!put_some(side, PUT_IN_A_STEP))
+		return 0;
+	end_putting(side);
+	conclude(persist);
+	return 0;
 }
 
 /* The store that was written later knows which bans were lifted. */
@@ -167,10 +228,8 @@ static void decide(struct eb_ban_persist *persist)
 	if (is_read(embedded) && (!chosen || embedded->saved_at_ns > redis->saved_at_ns))
 		chosen = embedded;
 	if (chosen)
-		put_into_force(persist, chosen);
-	set_pending(persist, redis->wanted);
-	run_mirror(redis);
-	run_mirror(embedded);
+		put_into_force(chosen);
+	conclude(persist);
 }
 
 static void finish_reading(struct side *side)
@@ -186,9 +245,8 @@ static void finish_reading(struct side *side)
 		return;
 	}
 	if (is_read(side) && side->saved_at_ns >= persist->restored_saved_at_ns)
-		put_into_force(persist, side);
-	set_pending(persist, false);
-	run_mirror(side);
+		put_into_force(side);
+	conclude(persist);
 }
 
 /* ---- reading ---- */
@@ -387,6 +445,10 @@ static int open_embedded(struct eb_ban_persist *persist, const struct eb_config 
 
 static void close_side(struct side *side)
 {
+	if (side->persist->putting == side) {
+		side->persist->putting = NULL;
+		(void)sd_event_source_set_enabled(side->persist->put_on, SD_EVENT_OFF);
+	}
 	eb_ban_mirror_stop(side->mirror);
 	side->wanted = false;
 	eb_store_free(side->store);
@@ -426,6 +488,10 @@ int eb_ban_persist_new(sd_event *loop, const struct eb_config *config, struct eb
 	err = sd_event_add_time(loop, &persist->read_again, CLOCK_MONOTONIC, 0, 0, on_read_again, persist);
 	if (err >= 0)
 		err = sd_event_source_set_enabled(persist->read_again, SD_EVENT_OFF);
+	if (err >= 0)
+		err = sd_event_add_defer(loop, &persist->put_on, on_put_on, persist);
+	if (err >= 0)
+		err = sd_event_source_set_enabled(persist->put_on, SD_EVENT_OFF);
 	if (err >= 0)
 		err = open_redis(persist, config);
 	if (err >= 0)
@@ -537,5 +603,6 @@ void eb_ban_persist_free(struct eb_ban_persist *persist)
 	sd_event_source_disable_unref(persist->read_again);
 	close_side(&persist->redis);
 	close_side(&persist->embedded);
+	sd_event_source_disable_unref(persist->put_on);
 	free(persist);
 }
