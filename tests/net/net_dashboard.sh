@@ -104,6 +104,7 @@ eb reload > /dev/null || fail "reload"
 in_card redis-cli CONFIG SET maxmemory 1 > /dev/null
 send 10.7.200.1 -n 5
 until_seen 'edgebucket_mirror_errors_total > 0'
+until_seen 'edgebucket_fleet_refused_total > 0'
 stop_redis
 until_seen 'edgebucket_redis_up == 0'
 start_redis
