@@ -74,4 +74,5 @@ send 10.10.0.2 -n 10
 counted by-both 10.10.0.2 8 12
 equal "packet tokens left" 0 bucket 10.10.0.2/32 .packets.tokens
 left=$((9961 - 6 * 1500 - 2 * 60))
-within "byte tokens left" $left $((left + SECONDS - begun + 1)) "$(bucket 10.10.0.2/32 .bytes.tokens)"
+tokens=$(bucket 10.10.0.2/32 .bytes.tokens)
+within "byte tokens left" $left $((left + SECONDS - begun + 1)) "$tokens"

@@ -39,17 +39,21 @@ ids() {
 
 count() { ids "$1" | wc -l; }
 
-# The agent's connection to Redis, as Redis numbers it; nothing while there is none.
-connection() { redis client list type normal | sed -nE "/ cmd=client/!s/^id=([0-9]+) .*/\\1/p"; }
-has_new_connection() { [ -n "$(connection)" ] && [ "$(connection)" != "$1" ] && store_is_up redis; }
+# The agent's connections to Redis, as Redis numbers them: of buckets and of bans.
+connections() { redis client list type normal | sed -nE "/ cmd=client/!s/^id=([0-9]+) .*/\\1/p" | sort; }
+has_new_connections() {
+	[ "$(connections | wc -l)" = 2 ] && [ -z "$(comm -12 <(echo "$1") <(connections))" ] && store_is_up redis
+}
 
 # ---- a round: a reconnection, and reloads while it is under way ----
 
 round=0
 one_round() {
 	local old i
-	old=$(connection)
-	redis client kill id "$old" > /dev/null
+	old=$(connections)
+	for i in $old; do
+		redis client kill id "$i" > /dev/null
+	done
 	# The same sources: for each one more, the mirror touches memory that it has but never used.
 	send 10.8.0.1 -n 1
 	send 10.9.0.1 -n 5
@@ -59,7 +63,7 @@ one_round() {
 		ids map >> "$dir/maps"
 		ids prog >> "$dir/progs"
 	done
-	until_true "another connection to Redis" has_new_connection "$old"
+	until_true "other connections to Redis" has_new_connections "$old"
 	round=$((round + 1))
 }
 

@@ -125,8 +125,6 @@ static json_t *refuse_length(struct client *client)
 	return json_pack("{s:b, s:s}", "ok", 0, "error", "the line is longer than 256 KiB");
 }
 
-_Static_assert(EB_LINE_MAX == 256 * 1024, "the text above");
-
 /* Answers one line, if one is there. False for want of memory. */
 static bool answer_one(struct client *client)
 {
