@@ -189,7 +189,8 @@ FILES = $(foreach page,$(wildcard man/*.[58]),$(page):$(MANDIR)/man$(patsubst .%
 	$(foreach example,$(EXAMPLES),$(example):$(DOCDIR)/examples/$(example:deploy/%=%)) \
 	deploy/completion/edgebucket:$(COMPDIR)/edgebucket \
 	deploy/edgebucket.yaml:$(CONFDIR)/edgebucket.yaml.sample
-EXAMPLES = $(wildcard deploy/recipes/*.yaml deploy/redis/*.acl deploy/prometheus/rules.yaml deploy/grafana/*)
+EXAMPLES = $(wildcard deploy/recipes/*.yaml deploy/redis/*.acl deploy/prometheus/rules.yaml deploy/grafana/* \
+	deploy/fail2ban/* deploy/crowdsec/*)
 UNIT_FILE = $(UNITDIR)/edgebucketd.service
 target = $(DESTDIR)$(lastword $(subst :, ,$(1)))
 
