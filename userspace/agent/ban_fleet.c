@@ -8,6 +8,7 @@
 #include "agent/timer.h"
 #include "base/boot_id.h"
 #include "base/clock.h"
+#include "base/grow.h"
 #include "base/log.h"
 #include "base/printable.h"
 #include "config/config_redis.h"
@@ -63,15 +64,11 @@ struct eb_ban_fleet {
 
 static int append(struct changes *changes, const struct eb_prefix *prefix, bool is_lift)
 {
-	if (changes->count == changes->room) {
-		size_t room = changes->room ? 2 * changes->room : 64;
-		struct change *items = reallocarray(changes->items, room, sizeof(*items));
+	struct change *items = eb_grow(changes->items, changes->count, &changes->room, sizeof(*items));
 
-		if (!items)
-			return -ENOMEM;
-		changes->items = items;
-		changes->room = room;
-	}
+	if (!items)
+		return -ENOMEM;
+	changes->items = items;
 	changes->items[changes->count++] = (struct change){ .prefix = *prefix, .is_lift = is_lift };
 	return 0;
 }

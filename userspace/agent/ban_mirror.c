@@ -8,6 +8,7 @@
 #include "agent/timer.h"
 #include "base/boot_id.h"
 #include "base/clock.h"
+#include "base/grow.h"
 #include "store/ban_record.h"
 
 #define SECOND_NS 1000000000ULL
@@ -66,15 +67,11 @@ struct eb_ban_mirror {
 
 static int append(struct prefixes *prefixes, const struct eb_prefix *prefix)
 {
-	if (prefixes->count == prefixes->room) {
-		size_t room = prefixes->room ? 2 * prefixes->room : 64;
-		struct eb_prefix *items = reallocarray(prefixes->items, room, sizeof(*items));
+	struct eb_prefix *items = eb_grow(prefixes->items, prefixes->count, &prefixes->room, sizeof(*items));
 
-		if (!items)
-			return -ENOMEM;
-		prefixes->items = items;
-		prefixes->room = room;
-	}
+	if (!items)
+		return -ENOMEM;
+	prefixes->items = items;
 	prefixes->items[prefixes->count++] = *prefix;
 	return 0;
 }

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/grow.h"
 #include "cli/bucket_rows.h"
 #include "config/prefix.h"
 
@@ -16,20 +17,16 @@ static bool is_wanted(const struct bucket_rows *rows, const struct bucket_row *r
 
 static void add(struct bucket_rows *rows, const struct bucket_row *row)
 {
-	size_t room = rows->room ? 2 * rows->room : 64;
 	struct bucket_row *items;
 
 	if (rows->error || !is_wanted(rows, row))
 		return;
-	if (rows->count == rows->room) {
-		items = reallocarray(rows->items, room, sizeof(*items));
-		if (!items) {
-			rows->error = -ENOMEM;
-			return;
-		}
-		rows->items = items;
-		rows->room = room;
+	items = eb_grow(rows->items, rows->count, &rows->room, sizeof(*items));
+	if (!items) {
+		rows->error = -ENOMEM;
+		return;
 	}
+	rows->items = items;
 	rows->items[rows->count++] = *row;
 }
 

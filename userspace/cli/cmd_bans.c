@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/grow.h"
 #include "base/printable.h"
 #include "cli/options.h"
 #include "cli/session.h"
@@ -32,18 +33,14 @@ static bool is_shown(const struct ban_rows *rows, const struct eb_ban_view *view
 static int collect(const struct eb_ban_view *view, void *arg)
 {
 	struct ban_rows *rows = arg;
+	struct eb_ban_view *items;
 
 	if (!is_shown(rows, view))
 		return 0;
-	if (rows->count == rows->room) {
-		size_t room = rows->room ? 2 * rows->room : 64;
-		struct eb_ban_view *items = reallocarray(rows->items, room, sizeof(*items));
-
-		if (!items)
-			return -ENOMEM;
-		rows->items = items;
-		rows->room = room;
-	}
+	items = eb_grow(rows->items, rows->count, &rows->room, sizeof(*items));
+	if (!items)
+		return -ENOMEM;
+	rows->items = items;
 	rows->items[rows->count++] = *view;
 	return 0;
 }

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/grow.h"
 #include "cli/compare.h"
 #include "cli/options.h"
 #include "cli/print.h"
@@ -36,15 +37,11 @@ struct bucket_list {
 
 static int add_row(struct bucket_list *list, const struct eb_bucket_view *view, int rule)
 {
-	if (list->count == list->room) {
-		size_t room = list->room ? 2 * list->room : 64;
-		struct bucket_row *rows = reallocarray(list->rows, room, sizeof(*rows));
+	struct bucket_row *rows = eb_grow(list->rows, list->count, &list->room, sizeof(*rows));
 
-		if (!rows)
-			return -ENOMEM;
-		list->rows = rows;
-		list->room = room;
-	}
+	if (!rows)
+		return -ENOMEM;
+	list->rows = rows;
 	list->rows[list->count++] = (struct bucket_row){ .view = *view, .rule = rule };
 	return 0;
 }

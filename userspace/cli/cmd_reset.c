@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/grow.h"
 #include "cli/agent_client.h"
 #include "cli/fleet_buckets.h"
 #include "cli/options.h"
@@ -25,15 +26,11 @@ struct reset_list {
 
 static int add_source(struct reset_list *list, const struct eb_source *source)
 {
-	if (list->count == list->room) {
-		size_t room = list->room ? 2 * list->room : 16;
-		struct eb_source *sources = reallocarray(list->sources, room, sizeof(*sources));
+	struct eb_source *sources = eb_grow(list->sources, list->count, &list->room, sizeof(*sources));
 
-		if (!sources)
-			return -ENOMEM;
-		list->sources = sources;
-		list->room = room;
-	}
+	if (!sources)
+		return -ENOMEM;
+	list->sources = sources;
 	list->sources[list->count++] = *source;
 	return 0;
 }

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/grow.h"
 #include "cli/fleet_buckets.h"
 #include "cli/session.h"
 #include "cli/stores.h"
@@ -32,21 +33,17 @@ static int rule_of(const struct fleet_list *list, const struct fleet_bucket *buc
 static bool add(const struct fleet_bucket *bucket, void *arg)
 {
 	struct fleet_list *list = arg;
+	struct fleet_bucket *items;
 	int rule = rule_of(list, bucket);
 
 	if (list->error || (list->rule >= 0 && (rule < 0 || !session_is_of_rule(list->session, rule, list->rule))))
 		return false;
-	if (list->count == list->room) {
-		size_t room = list->room ? 2 * list->room : 64;
-		struct fleet_bucket *items = reallocarray(list->items, room, sizeof(*items));
-
-		if (!items) {
-			list->error = -ENOMEM;
-			return false;
-		}
-		list->items = items;
-		list->room = room;
+	items = eb_grow(list->items, list->count, &list->room, sizeof(*items));
+	if (!items) {
+		list->error = -ENOMEM;
+		return false;
 	}
+	list->items = items;
 	list->items[list->count++] = *bucket;
 	return false;
 }

@@ -11,6 +11,7 @@
 
 #include "ban.h"
 #include "base/clock.h"
+#include "base/grow.h"
 #include "maps/bans.h"
 #include "table.h"
 
@@ -309,15 +310,11 @@ static int remove_entry(struct eb_bans *bans, const struct eb_ban_view *view)
 
 static int note_removal(struct removal *removal, const struct eb_prefix *prefix)
 {
-	if (removal->count == removal->room) {
-		size_t room = removal->room ? 2 * removal->room : 64;
-		struct eb_prefix *items = reallocarray(removal->items, room, sizeof(*items));
+	struct eb_prefix *items = eb_grow(removal->items, removal->count, &removal->room, sizeof(*items));
 
-		if (!items)
-			return -ENOMEM;
-		removal->items = items;
-		removal->room = room;
-	}
+	if (!items)
+		return -ENOMEM;
+	removal->items = items;
 	removal->items[removal->count++] = *prefix;
 	return 0;
 }

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/grow.h"
 #include "maps/convert.h"
 #include "maps/debt_order.h"
 #include "policy/rules.h"
@@ -231,7 +232,7 @@ static int collect_one(const struct eb_bucket_view *view, void *arg)
 	struct collect *collect = arg;
 	struct debts *debts = collect->debts;
 	struct eb_bucket_view new;
-	struct debt debt;
+	struct debt debt, *items;
 
 	if (!convert_view(collect->convert, view, collect->now, &new))
 		return 0;
@@ -242,15 +243,10 @@ static int collect_one(const struct eb_bucket_view *view, void *arg)
 	};
 	if (!debt.packets && !debt.bytes)
 		return 0;
-	if (debts->count == debts->room) {
-		size_t room = debts->room ? debts->room * 2 : 1024;
-		struct debt *items = realloc(debts->items, room * sizeof(*items));
-
-		if (!items)
-			return -ENOMEM;
-		debts->items = items;
-		debts->room = room;
-	}
+	items = eb_grow(debts->items, debts->count, &debts->room, sizeof(*items));
+	if (!items)
+		return -ENOMEM;
+	debts->items = items;
 	debts->items[debts->count++] = debt;
 	return 0;
 }

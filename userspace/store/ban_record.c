@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/grow.h"
 #include "config/ban_text.h"
 #include "config/prefix.h"
 #include "store/ban_record.h"
@@ -15,8 +16,6 @@
 
 /* The clocks of the writer and of this host may differ a little. */
 #define FAR_NS (EB_BAN_SPAN_MAX_NS + 24 * 3600 * 1000000000ULL)
-
-#define ROOM_FIRST 256
 
 /* When a ban was made that is older than the maps, or came from a store that does not say it: before any other. */
 #define RESTORED_NS 1
@@ -164,15 +163,11 @@ static void refuse(struct eb_ban_list *list, enum eb_ban_fault fault, const char
 
 static int append(struct eb_ban_list *list, const struct eb_ban_order *order)
 {
-	if (list->count == list->room) {
-		size_t room = list->room ? 2 * list->room : ROOM_FIRST;
-		struct eb_ban_order *orders = reallocarray(list->orders, room, sizeof(*orders));
+	struct eb_ban_order *orders = eb_grow(list->orders, list->count, &list->room, sizeof(*orders));
 
-		if (!orders)
-			return -ENOMEM;
-		list->orders = orders;
-		list->room = room;
-	}
+	if (!orders)
+		return -ENOMEM;
+	list->orders = orders;
 	list->orders[list->count++] = *order;
 	return 0;
 }

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/grow.h"
 #include "maps/debt_order.h"
 #include "policy/rules.h"
 #include "store/restore.h"
@@ -106,18 +107,14 @@ static uint64_t debt_of(uint64_t full_at_ns, uint64_t reference_ns, const struct
 
 static bool make_room(struct eb_restore *restore)
 {
-	size_t room = restore->room ? restore->room * 2 : 1024;
 	struct debt *debts;
 
 	if (restore->count >= restore->records_max)
 		return false;
-	if (restore->count < restore->room)
-		return true;
-	debts = realloc(restore->debts, room * sizeof(*debts));
+	debts = eb_grow(restore->debts, restore->count, &restore->room, sizeof(*debts));
 	if (!debts)
 		return false;
 	restore->debts = debts;
-	restore->room = room;
 	return true;
 }
 
