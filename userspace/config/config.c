@@ -311,19 +311,12 @@ static int read_state_dir(const struct eb_yaml_value *value, void *into)
 static int read_table_size(const struct eb_yaml_value *value, void *into)
 {
 	struct eb_config *config = into;
-	const char *text, *reason;
 	uint64_t size;
-	int err = eb_yaml_text(value, &text);
+	int err = eb_yaml_count(value, TABLE_SIZE_MIN, TABLE_SIZE_MAX, "", &size);
 
-	if (err)
-		return err;
-	if (eb_quantity_count(text, &size, &reason))
-		return eb_yaml_fail(value, "%s %s", eb_input_quote(text).text, reason);
-	if (size < TABLE_SIZE_MIN || size > TABLE_SIZE_MAX)
-		return eb_yaml_fail(value, "%s is out of range; from %d to %d", eb_input_quote(text).text,
-				    TABLE_SIZE_MIN, TABLE_SIZE_MAX);
-	config->table_size = size;
-	return 0;
+	if (!err)
+		config->table_size = size;
+	return err;
 }
 
 /* Returns 0, -EINVAL or -ENOMEM. */
@@ -369,18 +362,12 @@ static int read_metrics(const struct eb_yaml_value *value, void *into)
 static int read_bans_max(const struct eb_yaml_value *value, void *into)
 {
 	struct eb_config *config = into;
-	const char *text, *reason;
 	uint64_t max;
-	int err = eb_yaml_text(value, &text);
+	int err = eb_yaml_count(value, 1, EB_BANS_MAX, "", &max);
 
-	if (err)
-		return err;
-	if (eb_quantity_count(text, &max, &reason))
-		return eb_yaml_fail(value, "%s %s", eb_input_quote(text).text, reason);
-	if (max < 1 || max > EB_BANS_MAX)
-		return eb_yaml_fail(value, "%s is out of range; from 1 to %d", eb_input_quote(text).text, EB_BANS_MAX);
-	config->bans_max = max;
-	return 0;
+	if (!err)
+		config->bans_max = max;
+	return err;
 }
 
 static int read_bans_share(const struct eb_yaml_value *value, void *into)

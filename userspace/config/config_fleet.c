@@ -3,7 +3,6 @@
 
 #include "base/input.h"
 #include "config/config_fleet.h"
-#include "config/quantity.h"
 
 #define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
 #define MS 1000000ULL
@@ -25,33 +24,16 @@ static int read_name(const struct eb_yaml_value *value, void *into)
 	return 0;
 }
 
-static int read_duration(const struct eb_yaml_value *value, uint64_t min_ns, uint64_t max_ns, const char *range,
-			 uint64_t *out)
-{
-	const char *text, *reason;
-	uint64_t ns;
-	int err = eb_yaml_text(value, &text);
-
-	if (err)
-		return err;
-	if (eb_quantity_duration(text, &ns, &reason))
-		return eb_yaml_fail(value, "%s %s", eb_input_quote(text).text, reason);
-	if (ns < min_ns || ns > max_ns)
-		return eb_yaml_fail(value, "%s is out of range; %s", eb_input_quote(text).text, range);
-	*out = ns;
-	return 0;
-}
-
 static int read_tick(const struct eb_yaml_value *value, void *into)
 {
-	return read_duration(value, 10 * MS, 60000 * MS, "from 10ms to 1min",
-			     &((struct eb_fleet_config *)into)->tick_ns);
+	return eb_yaml_duration(value, 10 * MS, 60000 * MS, "10ms to 1min",
+				&((struct eb_fleet_config *)into)->tick_ns);
 }
 
 static int read_lost_after(const struct eb_yaml_value *value, void *into)
 {
-	return read_duration(value, 1000 * MS, 3600000 * MS, "from 1s to 1h",
-			     &((struct eb_fleet_config *)into)->lost_after_ns);
+	return eb_yaml_duration(value, 1000 * MS, 3600000 * MS, "1s to 1h",
+				&((struct eb_fleet_config *)into)->lost_after_ns);
 }
 
 static int read_on_lost(const struct eb_yaml_value *value, void *into)

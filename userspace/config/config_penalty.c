@@ -1,9 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include <errno.h>
 
-#include "base/input.h"
 #include "config/config_penalty.h"
-#include "config/quantity.h"
 
 #define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
 
@@ -16,58 +14,37 @@
 #define DEFAULT_FACTOR 2
 #define DEFAULT_MAX_NS (3600 * SECOND_NS)
 
-/* A rule may not ban more than a network of one owner, and the program marks its filter's bit in one step. */
+/* A rule must not ban more than a network of one owner, and the program marks its filter's bit in one step. */
 #define PER4_MIN 24
 #define PER6_MIN 48
 
 static int read_after(const struct eb_yaml_value *value, void *into)
 {
 	struct eb_penalty_config *penalty = into;
-	const char *text, *reason;
 	uint64_t after;
-	int err = eb_yaml_text(value, &text);
+	int err = eb_yaml_count(value, 1, EB_PENALTY_AFTER_MAX, " refusals", &after);
 
-	if (err)
-		return err;
-	if (eb_quantity_count(text, &after, &reason))
-		return eb_yaml_fail(value, "%s %s", eb_input_quote(text).text, reason);
-	if (after < 1 || after > EB_PENALTY_AFTER_MAX)
-		return eb_yaml_fail(value, "%s is out of range; from 1 to %d refusals", eb_input_quote(text).text,
-				    EB_PENALTY_AFTER_MAX);
-	penalty->after = after;
-	return 0;
-}
-
-static int read_time(const struct eb_yaml_value *value, uint64_t max_ns, const char *range, uint64_t *out)
-{
-	const char *text, *reason;
-	uint64_t ns;
-	int err = eb_yaml_text(value, &text);
-
-	if (err)
-		return err;
-	if (eb_quantity_duration(text, &ns, &reason))
-		return eb_yaml_fail(value, "%s %s", eb_input_quote(text).text, reason);
-	if (ns < SECOND_NS || ns > max_ns)
-		return eb_yaml_fail(value, "%s is out of range; from %s", eb_input_quote(text).text, range);
-	*out = ns;
-	return 0;
+	if (!err)
+		penalty->after = after;
+	return err;
 }
 
 static int read_within(const struct eb_yaml_value *value, void *into)
 {
-	return read_time(value, WITHIN_MAX_NS, "1s to 24h", &((struct eb_penalty_config *)into)->within_ns);
+	return eb_yaml_duration(value, SECOND_NS, WITHIN_MAX_NS, "1s to 24h",
+				&((struct eb_penalty_config *)into)->within_ns);
 }
 
 static int read_ban(const struct eb_yaml_value *value, void *into)
 {
-	return read_time(value, BAN_MAX_NS, "1s to 30 days", &((struct eb_penalty_config *)into)->ban_ns);
+	return eb_yaml_duration(value, SECOND_NS, BAN_MAX_NS, "1s to 30 days",
+				&((struct eb_penalty_config *)into)->ban_ns);
 }
 
 static int read_max(const struct eb_yaml_value *value, void *into)
 {
 	struct eb_penalty_config *penalty = into;
-	int err = read_time(value, BAN_MAX_NS, "1s to 30 days", &penalty->max_ns);
+	int err = eb_yaml_duration(value, SECOND_NS, BAN_MAX_NS, "1s to 30 days", &penalty->max_ns);
 
 	if (!err && penalty->max_ns < penalty->ban_ns)
 		return eb_yaml_fail(value, "less than ban: the first ban would be longer than the longest");

@@ -12,7 +12,6 @@
 #include "base/input.h"
 #include "config/config_redis_section.h"
 #include "config/password.h"
-#include "config/quantity.h"
 
 #define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
 #define BIT(n) (1ULL << (n))
@@ -104,42 +103,25 @@ static int read_key(const struct eb_yaml_value *value, void *into)
 	return 0;
 }
 
-static int read_duration(const struct eb_yaml_value *value, uint64_t min, uint64_t max, const char *range,
-			 uint64_t *out)
-{
-	const char *text, *reason;
-	uint64_t duration;
-	int err = eb_yaml_text(value, &text);
-
-	if (err)
-		return err;
-	if (eb_quantity_duration(text, &duration, &reason))
-		return eb_yaml_fail(value, "%s %s", eb_input_quote(text).text, reason);
-	if (duration < min || duration > max)
-		return eb_yaml_fail(value, "%s is out of range; from %s", eb_input_quote(text).text, range);
-	*out = duration;
-	return 0;
-}
-
 static int read_tick(const struct eb_yaml_value *value, void *into)
 {
 	struct eb_redis_config *redis = into;
 
-	return read_duration(value, 100 * MS, 3600 * SECOND, "100ms to 1h", &redis->tick_ns);
+	return eb_yaml_duration(value, 100 * MS, 3600 * SECOND, "100ms to 1h", &redis->tick_ns);
 }
 
 static int read_connect_timeout(const struct eb_yaml_value *value, void *into)
 {
 	struct eb_redis_config *redis = into;
 
-	return read_duration(value, 10 * MS, 60 * SECOND, "10ms to 60s", &redis->connect_timeout_ns);
+	return eb_yaml_duration(value, 10 * MS, 60 * SECOND, "10ms to 60s", &redis->connect_timeout_ns);
 }
 
 static int read_restore_timeout(const struct eb_yaml_value *value, void *into)
 {
 	struct eb_redis_config *redis = into;
 
-	return read_duration(value, 0, 3600 * SECOND, "0s to 1h", &redis->restore_timeout_ns);
+	return eb_yaml_duration(value, 0, 3600 * SECOND, "0s to 1h", &redis->restore_timeout_ns);
 }
 
 /* --- who we are --- */

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include <errno.h>
+#include <inttypes.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -569,6 +570,40 @@ int eb_yaml_choice(const struct eb_yaml_value *value, const char *const *names, 
 		snprintf(known + used, sizeof(known) - used, "%s%s", used ? ", " : "", names[i]);
 	}
 	return eb_yaml_fail(value, "%s is not one of %s", eb_input_quote(text).text, known);
+}
+
+int eb_yaml_count(const struct eb_yaml_value *value, uint64_t min, uint64_t max, const char *unit, uint64_t *out)
+{
+	const char *text, *reason;
+	uint64_t count;
+	int err = eb_yaml_text(value, &text);
+
+	if (err)
+		return err;
+	if (eb_quantity_count(text, &count, &reason))
+		return eb_yaml_fail(value, "%s %s", eb_input_quote(text).text, reason);
+	if (count < min || count > max)
+		return eb_yaml_fail(value, "%s is out of range; from %" PRIu64 " to %" PRIu64 "%s",
+				    eb_input_quote(text).text, min, max, unit);
+	*out = count;
+	return 0;
+}
+
+int eb_yaml_duration(const struct eb_yaml_value *value, uint64_t min_ns, uint64_t max_ns, const char *range,
+		     uint64_t *out_ns)
+{
+	const char *text, *reason;
+	uint64_t ns;
+	int err = eb_yaml_text(value, &text);
+
+	if (err)
+		return err;
+	if (eb_quantity_duration(text, &ns, &reason))
+		return eb_yaml_fail(value, "%s %s", eb_input_quote(text).text, reason);
+	if (ns < min_ns || ns > max_ns)
+		return eb_yaml_fail(value, "%s is out of range; from %s", eb_input_quote(text).text, range);
+	*out_ns = ns;
+	return 0;
 }
 
 int eb_yaml_prefix(const struct eb_yaml_value *value, void *into)

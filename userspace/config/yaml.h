@@ -85,6 +85,12 @@ int eb_yaml_text(const struct eb_yaml_value *value, const char **out);
 int eb_yaml_string(const struct eb_yaml_value *value, char **out);
 int eb_yaml_number(const struct eb_yaml_value *value, uint64_t min, uint64_t max, uint64_t *out);
 int eb_yaml_bool(const struct eb_yaml_value *value, bool *out);
+
+/* Read a count (10k, 1Mi) and a duration (500ms, 1h) within a range, as quantity.h does. `unit` follows the numbers of
+ * the range in messages: "", " refusals"; `range` is the range in words: "100ms to 1h". Return 0 or negative errno. */
+int eb_yaml_count(const struct eb_yaml_value *value, uint64_t min, uint64_t max, const char *unit, uint64_t *out);
+int eb_yaml_duration(const struct eb_yaml_value *value, uint64_t min_ns, uint64_t max_ns, const char *range,
+		     uint64_t *out_ns);
 int eb_yaml_choice(const struct eb_yaml_value *value, const char *const *names, size_t count, unsigned int *out);
 
 /* A reader of one address or prefix, which it adds to `into`, a struct eb_prefix_list. */
