@@ -88,6 +88,26 @@ out:
 	return 0;
 }
 
+int eb_acceptor_open_unix(sd_event *loop, const struct sockaddr_un *address, int type, mode_t mode, int backlog,
+			  eb_acceptor_accepted accepted, void *arg, struct eb_acceptor **out)
+{
+	const char *path = address->sun_path;
+	int fd = socket(AF_UNIX, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+	if (fd < 0)
+		return -errno;
+	(void)unlink(path);
+	/* No umask(), which the thread of the embedded store shares. No client can connect before it listens. */
+	if (bind(fd, (const struct sockaddr *)address, sizeof(*address)) < 0 || chmod(path, mode) < 0 ||
+	    listen(fd, backlog) < 0) {
+		int err = -errno;
+
+		close(fd);
+		return err;
+	}
+	return eb_acceptor_open(loop, fd, path, accepted, arg, out);
+}
+
 void eb_acceptor_close(struct eb_acceptor *acceptor)
 {
 	if (!acceptor)

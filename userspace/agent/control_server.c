@@ -5,7 +5,6 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "agent/acceptor.h"
@@ -128,25 +127,6 @@ static void on_connection(int fd, const struct sockaddr *address, socklen_t len,
 		drop_client(client);
 }
 
-static int start_listening(struct eb_control_server *server)
-{
-	const char *path = server->address.sun_path;
-	int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-
-	if (fd < 0)
-		return -errno;
-	(void)unlink(path); /* of an agent that was killed; we hold the instance lock */
-	/* No umask(), which the thread of the embedded store shares. No client can connect before it listens. */
-	if (bind(fd, (struct sockaddr *)&server->address, sizeof(server->address)) < 0 || chmod(path, 0600) < 0 ||
-	    listen(fd, CLIENTS_MAX) < 0) {
-		int err = -errno;
-
-		close(fd);
-		return err;
-	}
-	return eb_acceptor_open(server->loop, fd, path, on_connection, server, &server->acceptor);
-}
-
 int eb_control_server_open(sd_event *loop, const char *run_dir, eb_control_handler handler, void *arg,
 			   struct eb_control_server **out)
 {
@@ -160,7 +140,8 @@ int eb_control_server_open(sd_event *loop, const char *run_dir, eb_control_handl
 	server->arg = arg;
 	err = eb_control_address(run_dir, EB_CONTROL_SOCKET, &server->address);
 	if (!err)
-		err = start_listening(server);
+		err = eb_acceptor_open_unix(loop, &server->address, SOCK_SEQPACKET, 0600, CLIENTS_MAX, on_connection,
+					    server, &server->acceptor);
 	if (err < 0) {
 		eb_control_server_close(server);
 		return err;

@@ -6,7 +6,6 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "agent/acceptor.h"
@@ -254,24 +253,6 @@ static void on_connection(int fd, const struct sockaddr *address, socklen_t len,
 		drop_client(client);
 }
 
-static int start_listening(struct eb_line_server *server)
-{
-	const char *path = server->address.sun_path;
-	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-
-	if (fd < 0)
-		return -errno;
-	(void)unlink(path); /* of an agent that was killed; the caller holds the instance lock */
-	if (bind(fd, (struct sockaddr *)&server->address, sizeof(server->address)) < 0 ||
-	    chmod(path, server->has_group ? 0666 : 0600) < 0 || listen(fd, CLIENTS_MAX) < 0) {
-		int err = -errno;
-
-		close(fd);
-		return err;
-	}
-	return eb_acceptor_open(server->loop, fd, path, on_connection, server, &server->acceptor);
-}
-
 int eb_line_server_open(sd_event *loop, const char *run_dir, const char *group, eb_line_handler handler, void *arg,
 			struct eb_line_server **out)
 {
@@ -287,7 +268,8 @@ int eb_line_server_open(sd_event *loop, const char *run_dir, const char *group, 
 	if (!err && group)
 		find_group(server, group);
 	if (!err)
-		err = start_listening(server);
+		err = eb_acceptor_open_unix(loop, &server->address, SOCK_STREAM, server->has_group ? 0666 : 0600,
+					    CLIENTS_MAX, on_connection, server, &server->acceptor);
 	if (err < 0) {
 		eb_line_server_close(server);
 		return err;
