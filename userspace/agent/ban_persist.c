@@ -82,42 +82,34 @@ static void log_list(const struct side *side, size_t done)
 				   eb_str("hint", i == EB_BAN_TOO_MANY ? "raise bans.max" : "look who writes there"));
 }
 
-/* The maps have the later word about what an operator said while Redis was not read. Returns how many orders stay, at
- * the beginning. */
-static size_t drop_known(const struct eb_ban_persist *persist, struct eb_ban_order *orders, size_t count)
-{
-	struct eb_ban_view view;
-	size_t kept = 0;
-
-	for (size_t i = 0; i < count; i++)
-		if (!eb_bans_get(persist->bans, &orders[i].prefix, &view))
-			orders[kept++] = orders[i];
-	return kept;
-}
-
 /* Puts the next bans of a side into force, `most` of them. Returns whether that was the end of it. */
 static bool put_some(struct side *side, size_t most)
 {
 	struct eb_ban_persist *persist = side->persist;
 	struct eb_ban_list *list = &side->list;
-	size_t left = list->count - side->next, count = left < most ? left : most, done = 0;
-	struct eb_ban_order *orders = list->orders + side->next;
-	size_t kept = drop_known(persist, orders, count);
-	int err = eb_bans_add(persist->bans, orders, kept, persist->config->bans_max, &done);
 
-	side->next += count;
-	side->done += done;
-	if (err == -E2BIG)
-		list->refused[EB_BAN_TOO_MANY] += kept - done + left - count;
-	else if (err)
-		eb_error("cannot put the stored bans into force", eb_str("store", side->name), eb_err(err));
-	return err || side->next == list->count;
+	for (size_t i = 0; i < most && side->next < list->count; i++) {
+		int ret = eb_bans_restore(persist->bans, &list->orders[side->next++], persist->config->bans_max);
+
+		if (ret == -E2BIG) {
+			list->refused[EB_BAN_TOO_MANY]++;
+		} else if (ret < 0) {
+			eb_error("cannot put the stored bans into force", eb_str("store", side->name), eb_err(ret));
+			return true;
+		} else {
+			side->done += ret;
+		}
+	}
+	return side->next == list->count;
 }
 
 static void end_putting(struct side *side)
 {
 	struct eb_ban_persist *persist = side->persist;
+	int err = eb_bans_end_holes(persist->bans);
 
+	if (err)
+		eb_error("cannot look for bans that were lifted in part", eb_str("store", side->name), eb_err(err));
 	log_list(side, side->done);
 	persist->restored += side->done;
 	for (int i = 0; i < EB_BAN_FAULTS; i++)

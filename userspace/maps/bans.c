@@ -591,7 +591,9 @@ static int write_entry(struct eb_bans *bans, const struct eb_ban_view *view)
 	return bpf_map_update_elem(bans->fd[index_of(view->prefix.family)], &key, &view->ban, BPF_ANY);
 }
 
-static int add_one(struct eb_bans *bans, const struct eb_ban_order *order, uint64_t now_ns, size_t max)
+/* `before` is the entry of this prefix, or NULL. */
+static int put_order(struct eb_bans *bans, const struct eb_ban_order *order, const struct eb_ban_view *before,
+		     uint64_t now_ns, size_t max)
 {
 	struct eb_ban_view view = {
 		.prefix = order->prefix,
@@ -601,26 +603,32 @@ static int add_one(struct eb_bans *bans, const struct eb_ban_order *order, uint6
 			.kind = order->kind, .origin = order->origin,
 		},
 	};
-	struct eb_ban_view before;
-	bool is_known = eb_bans_get(bans, &order->prefix, &before);
 	int err;
 
-	if (!is_known && eb_bans_count(bans) >= max)
+	if (!before && eb_bans_count(bans) >= max)
 		return -E2BIG;
 	memcpy(view.ban.reason, order->reason, sizeof(view.ban.reason));
-	if (is_known)
-		view.ban.refused = before.ban.refused;
+	if (before)
+		view.ban.refused = before->ban.refused;
 	if (order->origin == EB_BAN_RULE) /* of a rule's that is restored, what is left is known */
 		view.ban.term_ms = (order->until_ns - now_ns) / 1000000;
 	announce(bans, &view);
 	err = write_entry(bans, &view);
 	if (err)
 		return err;
-	if (is_known)
-		count_entry(bans, &before, -1);
+	if (before)
+		count_entry(bans, before, -1);
 	count_entry(bans, &view, 1);
 	tell_change(bans, &view.prefix, NULL);
 	return 0;
+}
+
+static int add_one(struct eb_bans *bans, const struct eb_ban_order *order, uint64_t now_ns, size_t max)
+{
+	struct eb_ban_view before;
+	bool is_known = eb_bans_get(bans, &order->prefix, &before);
+
+	return put_order(bans, order, is_known ? &before : NULL, now_ns, max);
 }
 
 struct hole_hunt {
@@ -659,7 +667,7 @@ static int remove_noted(struct eb_bans *bans, const struct removal *removal, siz
 	return err;
 }
 
-static int end_holes(struct eb_bans *bans)
+int eb_bans_end_holes(struct eb_bans *bans)
 {
 	struct hole_hunt hunt = { .bans = bans };
 	int err = bans->holes ? eb_bans_each(bans, hunt_hole, &hunt) : 0;
@@ -684,10 +692,24 @@ int eb_bans_add(struct eb_bans *bans, const struct eb_ban_order *orders, size_t 
 			tell_program(bans);
 	}
 	tell_program(bans);
-	ended = end_holes(bans);
+	ended = eb_bans_end_holes(bans);
 	if (done)
 		*done = i;
 	return err ? err : ended;
+}
+
+int eb_bans_restore(struct eb_bans *bans, const struct eb_ban_order *order, size_t max)
+{
+	struct eb_ban_view known;
+	int err;
+
+	if (eb_bans_get(bans, &order->prefix, &known))
+		return 0;
+	err = put_order(bans, order, NULL, eb_monotonic_ns(), max);
+	if (err)
+		return err;
+	tell_program(bans);
+	return 1;
 }
 
 /* ---- what the program banned ---- */

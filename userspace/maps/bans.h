@@ -72,6 +72,12 @@ uint64_t eb_bans_next_end(const struct eb_bans *bans);
  * other negative errno. */
 int eb_bans_add(struct eb_bans *bans, const struct eb_ban_order *orders, size_t count, size_t max, size_t *done);
 
+/* Puts one of a store into force, unless its prefix has an entry, which is the later word. Returns 1 if it is in force,
+ * 0 if there was an entry, -E2BIG when there are `max` entries, or other negative errno. eb_bans_end_holes(), once after
+ * the last one, ends the holes that a later ban around them closes; it looks at all entries. */
+int eb_bans_restore(struct eb_bans *bans, const struct eb_ban_order *order, size_t max);
+int eb_bans_end_holes(struct eb_bans *bans);
+
 /* Lifts the bans of some prefixes and within them. *lifted counts those that were in force, and holes that were made.
  * Returns 0 or negative errno. */
 int eb_bans_lift(struct eb_bans *bans, const struct eb_prefix *prefixes, size_t count, size_t *lifted);
