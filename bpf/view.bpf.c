@@ -10,6 +10,7 @@
 #include <bpf/bpf_helpers.h>
 
 #include "edgebucket.h"
+#include "offence.h"
 
 struct seq_file;
 
@@ -71,12 +72,8 @@ static __always_inline const struct eb_policy *active_policy(void)
 }
 
 /* The place of the rule with these buckets, EB_LIMITS_MAX for none: a reload took it away. */
-static __noinline __u32 find_rule(__u32 rule_id, __u32 is_ip6)
+static __noinline __u32 find_rule(const struct eb_policy *current, __u32 rule_id, __u32 is_ip6)
 {
-	const struct eb_policy *current = active_policy();
-
-	if (!current)
-		return EB_LIMITS_MAX;
 	for (__u32 i = 0; i < EB_LIMITS_MAX; i++)
 		if ((is_ip6 ? current->rules[i].id6 : current->rules[i].id4) == rule_id)
 			return i;
@@ -92,15 +89,25 @@ static __always_inline void print_bucket(struct seq_file *seq, const struct eb_r
 
 	print_tokens(seq, &rule->packets, packets);
 	print_tokens(seq, &rule->bytes, bytes);
-	BPF_SEQ_PRINTF(seq, " %llu.%03llu %llu\n", ms / 1000, ms % 1000, bucket->dropped);
+	BPF_SEQ_PRINTF(seq, " %llu.%03llu %llu\n", ms / 1000, ms % 1000,
+		       eb_offence_dropped(bucket->dropped));
 }
 
-static __always_inline void print_rule(struct seq_file *seq, const struct eb_policy *current, __u32 place)
+/* Begins the line of a bucket with the name of its rule, which it returns; NULL for an entry to leave out. */
+static __always_inline const struct eb_rule *begin_line(struct seq_file *seq, const struct eb_policy *current,
+							__u32 rule_id, __u32 is_ip6)
 {
 	char name[EB_RULE_NAME_MAX + 1] = "";
+	__u32 place;
 
-	__builtin_memcpy(name, current->names[place & (EB_LIMITS_MAX - 1)], EB_RULE_NAME_MAX);
+	if (!rule_id)
+		return 0;
+	place = find_rule(current, rule_id, is_ip6);
+	if (place >= EB_LIMITS_MAX)
+		return 0;
+	__builtin_memcpy(name, current->names[place], EB_RULE_NAME_MAX);
 	BPF_SEQ_PRINTF(seq, "%s", name);
+	return &current->rules[place];
 }
 
 static __always_inline void print_header(const struct bpf_iter_meta *meta)
@@ -112,16 +119,11 @@ static __always_inline void print_header(const struct bpf_iter_meta *meta)
 static __always_inline void print_entry4(struct seq_file *seq, const struct eb_policy *current,
 					 const struct eb_entry4 *entry)
 {
-	__u32 rule_id = entry->key.rule_id, place, addr = entry->key.addr;
-	const struct eb_rule *rule;
+	const struct eb_rule *rule = begin_line(seq, current, entry->key.rule_id, 0);
+	__u32 addr = entry->key.addr;
 
-	if (!rule_id)
+	if (!rule)
 		return;
-	place = find_rule(rule_id, 0);
-	if (place >= EB_LIMITS_MAX)
-		return;
-	rule = &current->rules[place];
-	print_rule(seq, current, place);
 	BPF_SEQ_PRINTF(seq, " %pI4/%u", &addr, rule->prefix4);
 	print_bucket(seq, rule, &entry->bucket);
 }
@@ -129,18 +131,12 @@ static __always_inline void print_entry4(struct seq_file *seq, const struct eb_p
 static __always_inline void print_entry6(struct seq_file *seq, const struct eb_policy *current,
 					 const struct eb_entry6 *entry)
 {
-	__u32 rule_id = entry->key.rule_id, place;
-	const struct eb_rule *rule;
+	const struct eb_rule *rule = begin_line(seq, current, entry->key.rule_id, 1);
 	__u8 addr[16];
 
-	if (!rule_id)
+	if (!rule)
 		return;
-	place = find_rule(rule_id, 1);
-	if (place >= EB_LIMITS_MAX)
-		return;
-	rule = &current->rules[place];
 	__builtin_memcpy(addr, entry->key.addr, sizeof(addr));
-	print_rule(seq, current, place);
 	BPF_SEQ_PRINTF(seq, " %pI6/%u", addr, rule->prefix6);
 	print_bucket(seq, rule, &entry->bucket);
 }

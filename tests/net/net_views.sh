@@ -44,6 +44,7 @@ write_config <<- END
 	    action: limit
 	    per: { ipv4: 32, ipv6: 128 }
 	    packets: { rate: 1/h, burst: 50 }
+	    penalty: { after: 1000, within: 1h, ban: 1h }
 	  - name: all
 	    action: limit
 	    bytes: { rate: 1B/s, burst: 1MB }
