@@ -100,6 +100,14 @@ static __always_inline int draw_refusal(struct eb_cpu *cpu)
 	return cpu->random < -1ULL / EB_REFUSALS_STEP;
 }
 
+/* By how much one more refusal raises a number of them: see EB_REFUSALS_EXACT. */
+static __always_inline __u64 refusal_step(struct eb_cpu *cpu, __u64 counted)
+{
+	if (counted < EB_REFUSALS_EXACT)
+		return 1;
+	return draw_refusal(cpu) ? EB_REFUSALS_STEP : 0;
+}
+
 /*
  * Counts a refusal in the bucket, whose line has just been read: exactly while there are few, and beyond as an estimate
  * without bias, whose standard deviation is EB_REFUSALS_STEP / 8 times the root of the number of refusals. A bucket
@@ -107,9 +115,9 @@ static __always_inline int draw_refusal(struct eb_cpu *cpu)
  */
 static __always_inline void count_refusal(struct eb_cpu *cpu, struct eb_bucket *bucket)
 {
-	__u64 word = EB_READ(bucket->dropped), step = word < EB_REFUSALS_EXACT ? 1 : EB_REFUSALS_STEP;
+	__u64 word = EB_READ(bucket->dropped), step = refusal_step(cpu, word);
 
-	if (step != 1 && !draw_refusal(cpu))
+	if (!step)
 		return;
 	if (word & EB_OFFENCE_PACKED) /* the rule had a penalty before */
 		EB_WRITE(bucket->dropped, eb_offence_dropped(word) + step);

@@ -74,9 +74,9 @@ static __always_inline void refresh_ban(struct eb_ban *ban, __u64 now_ns)
  * another for every packet. */
 static __always_inline void count_banned(struct eb_cpu *cpu, struct eb_ban *ban)
 {
-	__u64 step = EB_READ(ban->refused) < EB_REFUSALS_EXACT ? 1 : EB_REFUSALS_STEP;
+	__u64 step = refusal_step(cpu, EB_READ(ban->refused));
 
-	if (step == 1 || draw_refusal(cpu))
+	if (step)
 		__sync_fetch_and_add(&ban->refused, step);
 }
 

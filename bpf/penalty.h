@@ -30,11 +30,7 @@ static __always_inline __u64 dropped_step(struct eb_cpu *cpu, __u64 word)
 {
 	__u64 dropped = eb_offence_dropped(word);
 
-	if (dropped >= EB_OFFENCE_DROPPED_MAX)
-		return 0;
-	if (dropped < EB_REFUSALS_EXACT)
-		return 1;
-	return draw_refusal(cpu) ? EB_REFUSALS_STEP : 0;
+	return dropped < EB_OFFENCE_DROPPED_MAX ? refusal_step(cpu, dropped) : 0;
 }
 
 /*
