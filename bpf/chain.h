@@ -436,12 +436,20 @@ __noinline int refuse_step(struct eb_cpu *cpu, struct eb_state *state, const str
 /* Tells the fleet what the step's bucket was charged, where it shares it. */
 __noinline int count_step_spent(const struct eb_packet *packet, const struct eb_step *step)
 {
+	struct table v4 = table4(), v6 = table6();
 	const struct eb_rule *rule;
 
 	if (!packet || !step)
 		return 0;
 	rule = step_rule(step);
-	return rule && rule->shared ? count_spent(rule, step->tag, step->family, step->at, packet->len) : 0;
+	if (!rule || !rule->shared)
+		return 0;
+	count_spent(rule, step->tag, step->family, step->at, packet->len);
+	if (step->family == 4)
+		mark_step(&v4, step);
+	else
+		mark_step(&v6, step);
+	return 0;
 }
 
 /* The end of a packet that all buckets admit. */
