@@ -13,15 +13,6 @@ fleet_settings=
 declare -A agents=()
 declare -A senders=() # process: where it writes
 
-remove_namespaces() {
-	local ns
-	for ns in "$far" /var/run/netns/ebtest-"$name"-node*; do
-		ns=${ns##*/}
-		[ ! -e "/var/run/netns/$ns" ] || ip netns delete "$ns"
-	done
-	rm -rf "/sys/fs/bpf/ebtest-$name-node"*
-}
-
 # What follows is about node N: its namespace, configuration, maps and agent.
 use_node() {
 	node=$1

@@ -43,8 +43,8 @@ in_far() { in_ns "$far" "$@"; }
 
 remove_namespaces() {
 	local ns
-	for ns in "$card" "$far"; do
-		[ ! -e "/var/run/netns/$ns" ] || ip netns delete "$ns"
+	for ns in /var/run/netns/ebtest-"$name"-*; do
+		[ ! -e "$ns" ] || ip netns delete "${ns##*/}"
 	done
 }
 
@@ -68,7 +68,7 @@ cleanup() {
 	# A tracer that was killed leaves its agent behind, which would pin its maps again.
 	[ -z "$dir" ] || pkill -KILL -f -- "edgebucketd -c $dir/"
 	remove_namespaces
-	rm -rf "$pin_dir" "$pin_dir-links" "$pin_dir-other"
+	rm -rf "$pin_dir" "$pin_dir"-*
 	[ -z "$dir" ] || rm -rf "$dir"
 	exit $status
 }
@@ -81,7 +81,7 @@ begin() {
 	trap cleanup EXIT
 	trap 'exit 1' INT TERM HUP
 	remove_namespaces
-	rm -rf "$pin_dir" "$pin_dir-links" "$pin_dir-other"
+	rm -rf "$pin_dir" "$pin_dir"-*
 	dir=$(mktemp -d "/tmp/ebtest-$name.XXXXXX")
 	config=$dir/edgebucket.yaml
 }
