@@ -22,6 +22,8 @@ static struct eb_control_server *server; /* for the life of the process */
 static struct eb_line_server *lines;     /* likewise */
 static eb_control_client put_off[PUT_OFF_MAX];
 static size_t put_off_count;
+static eb_line_client line_put_off[PUT_OFF_MAX];
+static size_t line_put_off_count;
 
 static json_t *answer(void)
 {
@@ -32,6 +34,8 @@ static void answer_put_off(void)
 {
 	while (put_off_count)
 		eb_control_reply(server, put_off[--put_off_count], answer());
+	while (line_put_off_count)
+		eb_line_server_reply(lines, line_put_off[--line_put_off_count], answer());
 }
 
 static bool on_request(const char *request, int file, eb_control_client client, void *arg, json_t **reply)
@@ -53,12 +57,16 @@ static bool on_request(const char *request, int file, eb_control_client client, 
 	return true;
 }
 
-static json_t *on_line(const char *line, void *arg)
+static void on_line(const char *line, eb_line_client client, void *arg)
 {
 	(void)arg;
 	if (strlen(line) > EB_LINE_MAX || strchr(line, '\n'))
 		abort();
-	return *line == 'r' ? NULL : answer(); /* for want of memory */
+	if (*line == 'f' && line_put_off_count < PUT_OFF_MAX) {
+		line_put_off[line_put_off_count++] = client;
+		return;
+	}
+	eb_line_server_reply(lines, client, *line == 'r' ? NULL : answer()); /* for want of memory */
 }
 
 static void on_received(const char *text, size_t len)
@@ -97,6 +105,7 @@ static void run(const uint8_t *data, size_t size)
 	endpoint_run(EB_CONTROL_SOCKET, SOCK_SEQPACKET, data, size, on_received);
 	answer_put_off();
 	endpoint_run(EB_JSON_SOCKET, SOCK_STREAM, data, size, on_lines);
+	answer_put_off();
 }
 
 static void close_servers(void)

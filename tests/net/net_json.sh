@@ -72,6 +72,20 @@ ask < "$dir/many" > "$dir/answer"
 [ "$(jq .done "$dir/answer" | sort | uniq -c | xargs)" = '10 1000' ] || fail "many: $(head -c 1000 "$dir/answer")"
 equal "bans" 10000 count_bans
 
+# What takes many steps is answered when it is done, and in its turn: of all within a prefix, some stay banned; and one is
+# banned again behind it.
+{
+	cat "$dir/many"
+	echo '{"request":"unban","prefixes":["10.104.0.0/14"]}'
+	echo '{"request":"ban","bans":[{"prefix":"10.104.0.1"}]}'
+	echo '{"request":"unban","all":true}'
+	echo '{"request":"ban","bans":[{"prefix":"10.104.0.2"}]}'
+} > "$dir/steps"
+ask < "$dir/steps" > "$dir/answer"
+[ "$(jq -c .done "$dir/answer" | tail -n 4 | xargs)" = '4000 1 6001 1' ] || fail "steps: $(tail -n 4 "$dir/answer")"
+[ "$(eb --json bans | jq -c 'map(.prefix)')" = '["10.104.0.2/32"]' ] || fail "after steps: $(eb --json bans)"
+request '{"request":"unban","all":true}'
+
 # What is no request is answered, and those behind it are.
 for line in garbage '[]' '{"request":"flush"}' '{"request":"ban"}' '{"request":"ban","from":1,"bans":[]}' \
 	'{"request":"unban","prefixes":{}}'; do

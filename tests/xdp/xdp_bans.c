@@ -123,13 +123,15 @@ static struct eb_prefix parse_prefix(const char *text)
 static void add(struct eb_bans *bans, char *text)
 {
 	struct eb_ban_order order = { .until_ns = EB_BAN_FOREVER };
+	struct eb_ban_outcome added;
 	char *time = strchr(text, '=');
 
 	*time++ = '\0';
 	if (strcmp(time, "ever") != 0)
 		order.until_ns = eb_monotonic_ns() + strtol(time, NULL, 10) * 1000000000;
 	order.prefix = parse_prefix(text);
-	assert_int_equal(eb_bans_add(bans, &order, 1, EB_BANS_MAX, NULL), 0);
+	assert_int_equal(eb_bans_add(bans, &order, 1, EB_BANS_MAX, &added), 0);
+	assert_int_equal(added.done, 1);
 }
 
 static void lift(struct eb_bans *bans, const char *text)
@@ -153,15 +155,11 @@ static void sweep(struct eb_bans *bans)
 /* Returns how many were in force. */
 static size_t lift_all(struct eb_bans *bans)
 {
-	size_t sum = 0, lifted;
-	int left;
+	struct eb_prefix all[] = { parse_prefix("0.0.0.0/0"), parse_prefix("::/0") };
+	size_t lifted;
 
-	do {
-		left = eb_bans_lift_all(bans, &lifted);
-		sum += lifted;
-	} while (left > 0);
-	assert_int_equal(left, 0);
-	return sum;
+	assert_int_equal(eb_bans_lift(bans, all, 2, &lifted), 0);
+	return lifted;
 }
 
 static void step(const struct rig *rig, struct eb_bans **bans, char *text)
@@ -224,21 +222,27 @@ static void test_bans(void **state)
 /* What each ban refused, and what does not fit. */
 static void test_counts(void **state)
 {
-	struct eb_ban_order orders[] = {
+	const struct eb_ban_order orders[] = {
 		{ .prefix = parse_prefix("10.0.0.0/24"), .until_ns = EB_BAN_FOREVER, .reason = "first" },
 		{ .prefix = parse_prefix("10.0.0.1"), .until_ns = EB_BAN_FOREVER },
-		{ .prefix = parse_prefix("10.0.0.9"), .until_ns = EB_BAN_FOREVER },
+		{ .prefix = parse_prefix("10.0.0.9"), .until_ns = EB_BAN_FOREVER, .index = 2 },
 	};
+	struct eb_ban_order given[3];
+	struct eb_ban_outcome added;
 	struct rig *rig = *state;
 	struct eb_bans *bans = open_bans(rig);
 	struct eb_ban_view view;
 	struct frame frame;
-	size_t done;
 
 	rig_apply(rig, "");
-	assert_int_equal(eb_bans_add(bans, orders, 3, 2, &done), -E2BIG);
-	assert_int_equal(done, 2);
-	assert_int_equal(eb_bans_add(bans, orders, 2, 2, &done), 0);
+	memcpy(given, orders, sizeof(given));
+	assert_int_equal(eb_bans_add(bans, given, 3, 2, &added), 0);
+	assert_int_equal(added.done, 2);
+	assert_int_equal(added.refused, 1);
+	assert_int_equal(given[0].index, 2);
+	memcpy(given, orders, sizeof(given));
+	assert_int_equal(eb_bans_add(bans, given, 2, 2, &added), 0);
+	assert_int_equal(added.done, 2);
 	for (int i = 0; i < 3; i++)
 		rig_send_text(rig, "ip4:src=10.0.0.2 udp:1");
 	rig_send_text(rig, "ip4:src=10.0.0.1 udp:1");
@@ -246,7 +250,8 @@ static void test_counts(void **state)
 	assert_int_equal(view.prefix.len, 24);
 	assert_int_equal(view.ban.refused, 3);
 	assert_string_equal(view.ban.reason, "first");
-	assert_int_equal(eb_bans_add(bans, orders, 1, 2, NULL), 0);
+	memcpy(given, orders, sizeof(given));
+	assert_int_equal(eb_bans_add(bans, given, 1, 2, &added), 0);
 	assert_true(eb_bans_find(bans, &orders[0].prefix, eb_monotonic_ns(), &view));
 	assert_int_equal(view.ban.refused, 3);
 	frame_make("ip4:src=10.0.0.1 udp:1", &frame);
@@ -257,6 +262,130 @@ static void test_counts(void **state)
 	assert_true(eb_bans_find(bans, &orders[1].prefix, eb_monotonic_ns(), &view));
 	assert_in_range(view.ban.refused, 80000, 120000); /* eight times the standard deviation */
 	assert_int_equal(lift_all(bans), 2);
+	eb_bans_close(bans);
+}
+
+#define MANY 3000 /* more than one system call takes */
+
+/* The same prefixes in the same mix of orders each time: 10.0.N.M or 2001:db8:0:N::M. */
+static void make_many(struct eb_ban_order *orders, uint64_t until_ns)
+{
+	for (uint32_t i = 0; i < MANY; i++) {
+		uint32_t mixed = i * 1999 % MANY;
+		struct eb_prefix *prefix = &orders[i].prefix;
+
+		orders[i] = (struct eb_ban_order){ .until_ns = until_ns, .index = i };
+		*prefix = parse_prefix(mixed % 2 ? "10.0.0.0" : "2001:db8::");
+		prefix->addr[mixed % 2 ? 2 : 7] = mixed / 256;
+		prefix->addr[mixed % 2 ? 3 : 15] = mixed % 256;
+	}
+}
+
+static size_t add_many(struct eb_bans *bans, struct eb_ban_order *orders, size_t count)
+{
+	struct eb_ban_outcome added;
+
+	assert_int_equal(eb_bans_add(bans, orders, count, EB_BANS_MAX, &added), 0);
+	assert_int_equal(added.refused, 0);
+	return added.done;
+}
+
+/* More than a step of each: added twice, with others between; all within a prefix lifted; the rest run out. */
+static void test_many(void **state)
+{
+	struct eb_ban_order *orders = calloc(2 * MANY, sizeof(*orders));
+	struct rig *rig = *state;
+	struct eb_bans *bans = open_bans(rig);
+	struct eb_prefix wide = parse_prefix("10.0.4.0/22"), *own = calloc(MANY, sizeof(*own));
+	struct eb_ban_view view;
+	struct eb_ban_lift *lift;
+	size_t lifted;
+	int steps = 0;
+
+	assert_non_null(orders);
+	assert_non_null(own);
+	make_many(orders, EB_BAN_FOREVER);
+	make_many(orders + MANY, eb_monotonic_ns() + 3600000000000ULL);
+	for (size_t i = MANY; i < 2 * MANY; i++)
+		orders[i].index = i;
+	assert_int_equal(add_many(bans, orders, 2 * MANY), MANY); /* of two, the later one */
+	assert_int_equal(eb_bans_count(bans), MANY);
+	assert_int_equal(eb_bans_count_of(bans, EB_BAN_OPERATOR), MANY);
+	assert_true(eb_bans_get(bans, &orders[0].prefix, &view) && view.ban.until_ns != EB_BAN_FOREVER);
+	assert_int_equal(rig_send_text(rig, "ip4:src=10.0.5.1 udp:1"), XDP_DROP);
+	assert_int_equal(eb_ban_lift_new(bans, &wide, 1, &lift), 0);
+	while (eb_ban_lift_step(lift) > 0)
+		steps++;
+	assert_in_range(steps, 4, 6);
+	assert_int_equal(eb_ban_lift_lifted(lift), 512); /* every other address of 1024 */
+	eb_ban_lift_free(lift);
+	assert_int_equal(eb_bans_count(bans), MANY - 512);
+	assert_int_equal(rig_send_text(rig, "ip4:src=10.0.5.1 udp:1"), XDP_PASS);
+	assert_int_equal(rig_send_text(rig, "ip4:src=10.0.8.1 udp:1"), XDP_DROP);
+	assert_int_equal(rig_send_text(rig, "ip6:src=2001:db8:0:5::2 udp:1"), XDP_DROP);
+
+	/* A list of them, of which some are not banned. */
+	make_many(orders, EB_BAN_FOREVER);
+	for (size_t i = 0; i < MANY; i++)
+		own[i] = orders[i].prefix;
+	assert_int_equal(eb_bans_lift(bans, own, MANY, &lifted), 0);
+	assert_int_equal(lifted, MANY - 512);
+	assert_int_equal(eb_bans_count(bans), 0);
+	assert_int_equal(rig_send_text(rig, "ip4:src=10.0.8.1 udp:1"), XDP_PASS);
+
+	make_many(orders, eb_monotonic_ns() - 1);
+	assert_int_equal(add_many(bans, orders, MANY), MANY);
+	for (steps = 0; eb_bans_sweep(bans) > 0; steps++)
+		;
+	assert_in_range(steps, 3, 6);
+	assert_int_equal(eb_bans_count(bans), 0);
+	free(own);
+	free(orders);
+	eb_bans_close(bans);
+}
+
+/* Holes that a wider ban closes or leaves, also in the tries of the next agent. */
+static void test_holes(void **state)
+{
+	struct eb_ban_order *orders = calloc(MANY, sizeof(*orders));
+	struct eb_ban_order around = { .prefix = parse_prefix("10.0.0.0/8"), .until_ns = EB_BAN_FOREVER };
+	struct eb_ban_order within = { .prefix = parse_prefix("10.0.4.0/24"), .until_ns = EB_BAN_FOREVER };
+	struct eb_prefix *own = calloc(MANY, sizeof(*own));
+	struct rig *rig = *state;
+	struct eb_bans *bans = open_bans(rig);
+	struct eb_ban_outcome added;
+	size_t lifted;
+
+	assert_non_null(orders);
+	assert_non_null(own);
+	make_many(orders, EB_BAN_FOREVER);
+	for (size_t i = 0; i < MANY; i++)
+		own[i] = orders[i].prefix;
+	assert_int_equal(add_many(bans, &around, 1), 1);
+	assert_int_equal(eb_bans_lift(bans, own, MANY, &lifted), 0);
+	assert_int_equal(lifted, MANY / 2);
+	assert_int_equal(eb_bans_count(bans), MANY / 2 + 1);
+	assert_int_equal(rig_send_text(rig, "ip4:src=10.0.4.1 udp:1"), XDP_PASS);
+	assert_int_equal(add_many(bans, &within, 1), 1);
+	assert_int_equal(eb_bans_count(bans), MANY / 2 + 2 - 128);
+	assert_int_equal(rig_send_text(rig, "ip4:src=10.0.4.1 udp:1"), XDP_DROP);
+	assert_int_equal(rig_send_text(rig, "ip4:src=10.0.3.1 udp:1"), XDP_PASS);
+	eb_bans_close(bans);
+	bans = open_bans(rig);
+	around.since_ns = 1; /* of a store: earlier than what is there */
+	orders[0] = (struct eb_ban_order){
+		.prefix = parse_prefix("10.0.4.1"), .until_ns = EB_BAN_FOREVER, .kind = EB_BAN_HOLE, .since_ns = 1
+	};
+	assert_int_equal(eb_bans_restore(bans, orders, 1, EB_BANS_MAX, &added), 0);
+	assert_int_equal(eb_bans_restore(bans, &around, 1, EB_BANS_MAX, &added), 0);
+	assert_int_equal(eb_bans_count(bans), MANY / 2 + 2 - 128);
+	around.since_ns = 0;
+	assert_int_equal(add_many(bans, &around, 1), 1);
+	assert_int_equal(eb_bans_count(bans), 2);
+	assert_int_equal(rig_send_text(rig, "ip4:src=10.0.3.1 udp:1"), XDP_DROP);
+	assert_int_equal(lift_all(bans), 2);
+	free(own);
+	free(orders);
 	eb_bans_close(bans);
 }
 
@@ -290,6 +419,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_bans),
 		cmocka_unit_test(test_counts),
+		cmocka_unit_test(test_many),
+		cmocka_unit_test(test_holes),
 		cmocka_unit_test(test_monitor),
 	};
 

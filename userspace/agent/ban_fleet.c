@@ -270,7 +270,8 @@ static bool is_news(struct eb_ban_fleet *fleet, const struct eb_ban_order *order
 static void apply(struct eb_ban_fleet *fleet)
 {
 	struct eb_ban_list *list = &fleet->list;
-	size_t done, bans = 0, lifted;
+	struct eb_ban_outcome added;
+	size_t bans = 0, lifted;
 	int err = take_lifts(fleet);
 
 	if (err) {
@@ -285,10 +286,9 @@ static void apply(struct eb_ban_fleet *fleet)
 			list->orders[bans++] = list->orders[i];
 			list->orders[i] = order;
 		}
-	err = eb_bans_add(fleet->bans, list->orders, bans, fleet->max, &done);
-	if (err == -E2BIG)
-		fleet->refused[EB_BAN_TOO_MANY] += bans - done;
-	else if (err)
+	err = eb_bans_add(fleet->bans, list->orders, bans, fleet->max, &added);
+	fleet->refused[EB_BAN_TOO_MANY] += added.refused;
+	if (err)
 		eb_error("cannot put bans of the fleet into force", eb_err(err));
 	for (size_t i = bans; i < list->count; i++)
 		if (list->orders[i].kind == EB_BAN_HOLE && is_news(fleet, &list->orders[i]))

@@ -87,29 +87,22 @@ static bool put_some(struct side *side, size_t most)
 {
 	struct eb_ban_persist *persist = side->persist;
 	struct eb_ban_list *list = &side->list;
+	size_t left = list->count - side->next, count = left < most ? left : most;
+	struct eb_ban_outcome put;
+	int err = eb_bans_restore(persist->bans, list->orders + side->next, count, persist->config->bans_max, &put);
 
-	for (size_t i = 0; i < most && side->next < list->count; i++) {
-		int ret = eb_bans_restore(persist->bans, &list->orders[side->next++], persist->config->bans_max);
-
-		if (ret == -E2BIG) {
-			list->refused[EB_BAN_TOO_MANY]++;
-		} else if (ret < 0) {
-			eb_error("cannot put the stored bans into force", eb_str("store", side->name), eb_err(ret));
-			return true;
-		} else {
-			side->done += ret;
-		}
-	}
-	return side->next == list->count;
+	side->next += count;
+	side->done += put.done;
+	list->refused[EB_BAN_TOO_MANY] += put.refused;
+	if (err)
+		eb_error("cannot put the stored bans into force", eb_str("store", side->name), eb_err(err));
+	return err || side->next == list->count;
 }
 
 static void end_putting(struct side *side)
 {
 	struct eb_ban_persist *persist = side->persist;
-	int err = eb_bans_end_holes(persist->bans);
 
-	if (err)
-		eb_error("cannot look for bans that were lifted in part", eb_str("store", side->name), eb_err(err));
 	log_list(side, side->done);
 	persist->restored += side->done;
 	for (int i = 0; i < EB_BAN_FAULTS; i++)

@@ -101,6 +101,13 @@ void eb_control_reply(struct eb_control_server *server, eb_control_client client
 	json_decref(reply);
 }
 
+void eb_control_be_patient(struct eb_control_server *server, eb_control_client client)
+{
+	for (int i = 0; i < CLIENTS_MAX; i++)
+		if (server->clients[i].server && server->clients[i].number == client)
+			(void)sd_event_source_set_enabled(server->clients[i].timer, SD_EVENT_OFF);
+}
+
 static struct client *free_place(struct eb_control_server *server)
 {
 	for (int i = 0; i < CLIENTS_MAX; i++)

@@ -28,6 +28,9 @@ int eb_control_server_open(sd_event *loop, const char *run_dir, eb_control_handl
  * client that the agent is out of memory. */
 void eb_control_reply(struct eb_control_server *server, eb_control_client client, json_t *reply);
 
+/* A client whose request takes its time is not hung up on before it is answered. */
+void eb_control_be_patient(struct eb_control_server *server, eb_control_client client);
+
 /* Accepts NULL. */
 void eb_control_server_close(struct eb_control_server *server);
 

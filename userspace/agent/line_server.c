@@ -22,6 +22,7 @@
 
 struct client {
 	struct eb_line_server *server; /* NULL for a free place */
+	eb_line_client number;
 	int fd;
 	sd_event_source *io, *timer;
 	char *in;           /* EB_LINE_MAX + 1 bytes */
@@ -29,6 +30,8 @@ struct client {
 	char *out;          /* the answer under way, or NULL */
 	size_t out_len, sent;
 	bool has_ended; /* it sends no more */
+	bool is_asking; /* the answer to its request is to come */
+	bool is_handled, is_lost; /* by on_io(); meanwhile it could not be answered */
 };
 
 struct eb_line_server {
@@ -40,6 +43,7 @@ struct eb_line_server {
 	eb_line_handler handler;
 	void *arg;
 	struct client clients[CLIENTS_MAX];
+	eb_line_client last_number;
 };
 
 /* ---- clients ---- */
@@ -124,24 +128,24 @@ static json_t *refuse_length(struct client *client)
 	return json_pack("{s:b, s:s}", "ok", 0, "error", "the line is longer than 256 KiB");
 }
 
-/* Answers one line, if one is there. False for want of memory. */
-static bool answer_one(struct client *client)
+/* Hands on one line, if one is there. False for want of memory. */
+static bool ask_one(struct client *client)
 {
 	char *newline = memchr(client->in + client->looked, '\n', client->len - client->looked);
 	size_t used;
-	bool done = true;
 
 	client->looked = client->len;
 	if (!newline)
 		return client->len <= EB_LINE_MAX || begin_answer(client, refuse_length(client));
 	*newline = '\0';
-	if (!is_blank(client->in))
-		done = begin_answer(client, client->server->handler(client->in, client->server->arg));
+	client->is_asking = !is_blank(client->in);
+	if (client->is_asking)
+		client->server->handler(client->in, client->number, client->server->arg);
 	used = newline + 1 - client->in;
 	client->len -= used;
 	memmove(client->in, client->in + used, client->len);
 	client->looked = 0;
-	return done;
+	return !client->is_lost;
 }
 
 static bool has_line(const struct client *client)
@@ -149,13 +153,18 @@ static bool has_line(const struct client *client)
 	return client->looked < client->len;
 }
 
-/* What to wait for next. The patience begins anew with each answer. */
+static bool is_busy(const struct client *client)
+{
+	return !client->is_asking && (client->out || client->len);
+}
+
+/* What to wait for next; while it is asking, for nothing. The patience begins anew with each answer. */
 static bool go_on(struct client *client, bool was_busy)
 {
-	bool busy = client->out || client->len;
-	uint32_t events = client->out || has_line(client) ? EPOLLOUT : EPOLLIN;
+	bool busy = is_busy(client);
+	uint32_t events = client->is_asking ? 0 : client->out || has_line(client) ? EPOLLOUT : EPOLLIN;
 
-	if (!busy && client->has_ended)
+	if (!busy && !client->is_asking && client->has_ended)
 		return false;
 	if (busy && !was_busy && sd_event_source_set_time_relative(client->timer, PATIENCE_US) < 0)
 		return false;
@@ -167,22 +176,47 @@ static bool go_on(struct client *client, bool was_busy)
 static int on_io(sd_event_source *source, int fd, uint32_t events, void *arg)
 {
 	struct client *client = arg;
-	bool was_busy = client->out || client->len, lives = true;
+	bool was_busy = is_busy(client), lives = true;
 
 	(void)source;
 	(void)fd;
-	(void)events;
-	if (client->out) {
+	client->is_handled = true;
+	if (client->is_asking) {
+		lives = !(events & (EPOLLHUP | EPOLLERR));
+	} else if (client->out) {
 		lives = send_some(client);
 		was_busy = client->out;
 	} else if (!has_line(client)) {
 		lives = read_some(client);
 	}
-	if (lives && !client->out && has_line(client))
-		lives = answer_one(client);
+	if (lives && !client->is_asking && !client->out && has_line(client))
+		lives = ask_one(client);
+	client->is_handled = false;
 	if (!lives || !go_on(client, was_busy))
 		drop_client(client);
 	return 0;
+}
+
+static struct client *find_client(struct eb_line_server *server, eb_line_client number)
+{
+	for (int i = 0; i < CLIENTS_MAX; i++)
+		if (server->clients[i].server && server->clients[i].number == number)
+			return &server->clients[i];
+	return NULL;
+}
+
+void eb_line_server_reply(struct eb_line_server *server, eb_line_client number, json_t *reply)
+{
+	struct client *client = find_client(server, number);
+
+	if (!client) {
+		json_decref(reply);
+		return;
+	}
+	client->is_asking = false;
+	client->is_lost = !begin_answer(client, reply);
+	if (!client->is_handled && (client->is_lost || !go_on(client, false)))
+		drop_client(client);
 }
 
 /* ---- who may ---- */
@@ -246,7 +280,9 @@ static void on_connection(int fd, const struct sockaddr *address, socklen_t len,
 		close(fd);
 		return;
 	}
-	*client = (struct client){ .server = server, .fd = fd, .in = malloc(EB_LINE_MAX + 1) };
+	*client = (struct client){
+		.server = server, .number = ++server->last_number, .fd = fd, .in = malloc(EB_LINE_MAX + 1)
+	};
 	if (!client->in || sd_event_add_io(server->loop, &client->io, fd, EPOLLIN, on_io, client) < 0 ||
 	    sd_event_add_time(server->loop, &client->timer, CLOCK_MONOTONIC, 0, 0, on_patience_end, client) < 0 ||
 	    sd_event_source_set_enabled(client->timer, SD_EVENT_OFF) < 0)

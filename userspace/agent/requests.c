@@ -6,6 +6,7 @@
 #include <systemd/sd-daemon.h>
 #include <unistd.h>
 
+#include "agent/ban_requests.h"
 #include "agent/control_server.h"
 #include "agent/health.h"
 #include "agent/line_server.h"
@@ -30,6 +31,7 @@ struct eb_requests {
 	const struct eb_metrics *metrics;
 	struct eb_control_server *server;
 	struct eb_line_server *lines;
+	struct eb_ban_requests *bans;
 	bool stopping;
 	struct waiting attaching, detaching; /* who waits for libxdp */
 	struct waiting flushing, next; /* who waits for the flush under way, and for the one after it */
@@ -257,8 +259,6 @@ static json_t *answer_probe(const struct eb_agent *agent, bool (*is_well)(const 
 /* What is answered at once. */
 static json_t *answer(struct eb_requests *requests, const char *request, int file)
 {
-	if (*request == '{')
-		return eb_ban_keeper_request(requests->agent->bans, requests->agent->config->bans_max, request);
 	if (strcmp(request, "status") == 0)
 		return answer_status(requests);
 	if (strcmp(request, "lists") == 0)
@@ -281,9 +281,36 @@ static json_t *answer(struct eb_requests *requests, const char *request, int fil
 	return reply_error("unknown request");
 }
 
+static void answer_edgebucket(uint64_t client, json_t *reply, void *arg)
+{
+	struct eb_requests *requests = arg;
+
+	eb_control_reply(requests->server, client, reply);
+}
+
+/* False where it is none of bans; else the answer comes when it is done, however long a list is. */
+static bool begin_bans(struct eb_requests *requests, const char *request, int file, eb_control_client client)
+{
+	const struct eb_ban_asker asker = { .answer = answer_edgebucket, .client = client, .arg = requests };
+	bool bans = strcmp(request, EB_CONTROL_BAN) == 0, lifts = strcmp(request, EB_CONTROL_UNBAN) == 0;
+	bool lifts_all = strcmp(request, EB_CONTROL_UNBAN_ALL) == 0;
+
+	if (!bans && !lifts && !lifts_all)
+		return false;
+	eb_control_be_patient(requests->server, client);
+	if (lifts_all)
+		eb_ban_requests_lift_all(requests->bans, &asker);
+	else
+		eb_ban_requests_list(requests->bans, requests->agent->config->bans_max, lifts, file, &asker);
+	return true;
+}
+
 static bool on_request(const char *request, int file, eb_control_client client, void *arg, json_t **reply)
 {
 	struct eb_requests *requests = arg;
+
+	if (begin_bans(requests, request, file, client))
+		return false;
 
 	if (strcmp(request, "flush") == 0)
 		return answer_flush(requests, client, reply);
@@ -297,11 +324,19 @@ static bool on_request(const char *request, int file, eb_control_client client, 
 	return true;
 }
 
-static json_t *on_line(const char *line, void *arg)
+static void answer_line(uint64_t client, json_t *reply, void *arg)
 {
-	const struct eb_agent *agent = ((struct eb_requests *)arg)->agent;
+	struct eb_requests *requests = arg;
 
-	return eb_ban_keeper_request(agent->bans, agent->config->bans_max, line);
+	eb_line_server_reply(requests->lines, client, reply);
+}
+
+static void on_line(const char *line, eb_line_client client, void *arg)
+{
+	struct eb_requests *requests = arg;
+	const struct eb_ban_asker asker = { .answer = answer_line, .client = client, .arg = requests };
+
+	eb_ban_requests_json(requests->bans, requests->agent->config->bans_max, line, &asker);
 }
 
 /* ---- life ---- */
@@ -322,12 +357,16 @@ int eb_requests_open(struct eb_agent *agent, struct eb_apply *apply, const struc
 	requests->agent = agent;
 	requests->apply = apply;
 	requests->metrics = metrics;
-	err = eb_control_server_open(agent->loop, agent->config->run_dir, on_request, requests, &requests->server);
+	err = eb_ban_requests_new(agent->loop, eb_ban_keeper_bans(agent->bans), &requests->bans);
+	if (!err)
+		err = eb_control_server_open(agent->loop, agent->config->run_dir, on_request, requests,
+					     &requests->server);
 	if (!err)
 		err = eb_line_server_open(agent->loop, agent->config->run_dir, agent->config->control_group, on_line,
 					  requests, &requests->lines);
 	if (err) {
 		eb_control_server_close(requests->server);
+		eb_ban_requests_free(requests->bans);
 		free(requests);
 		return err;
 	}
@@ -345,5 +384,6 @@ void eb_requests_close(struct eb_requests *requests)
 	requests->agent->interfaces.attach_done = requests->agent->interfaces.detach_done = NULL;
 	eb_line_server_close(requests->lines);
 	eb_control_server_close(requests->server);
+	eb_ban_requests_free(requests->bans);
 	free(requests);
 }

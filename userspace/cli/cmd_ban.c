@@ -4,9 +4,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/grow.h"
 #include "base/input.h"
 #include "base/printable.h"
 #include "cli/agent_client.h"
@@ -19,18 +21,19 @@
 #include "maps/bans.h"
 #include "maps/classify.h"
 
-/* So many go with one request, or what fits into one: a line of a list is cut at LINE_MAX_BYTES. */
-#define BATCH 300
+/* Lines of a list that are put into force together. A line is cut at LINE_MAX_BYTES. */
+#define ITEMS_MAX (1 << 20)
 #define LINE_MAX_BYTES 512
+
+/* Between two looks at all that the agent has to do. */
+#define AGENT_BANS_TIMEOUT_MS 600000
 
 /* Lines that are complained of, one each. */
 #define COMPLAINTS_MAX 10
 
 /* What a list, or the command line, says. */
 struct item {
-	struct eb_prefix prefix;
-	uint64_t for_ns; /* 0: for good */
-	char reason[EB_BAN_REASON_MAX];
+	struct eb_ban_line ban;
 	size_t line;
 };
 
@@ -43,8 +46,8 @@ struct work {
 	char default_reason[EB_BAN_REASON_MAX];
 	int lock;              /* held while no agent runs; -1 */
 	struct eb_bans *bans;  /* likewise; NULL: ask the agent */
-	struct item items[BATCH];
-	size_t count;
+	struct item *items;
+	size_t count, room;
 	size_t done, refused, line;
 };
 
@@ -62,24 +65,6 @@ static void complain(struct work *work, size_t line, const char *text)
 
 /* ---- through the agent ---- */
 
-static json_t *item_json(const struct item *item, bool lifts)
-{
-	char prefix[EB_PREFIX_TEXT_MAX], reason[EB_BAN_REASON_MAX + 1] = "", span[32];
-	json_t *json;
-
-	eb_prefix_print(&item->prefix, prefix);
-	if (lifts)
-		return json_string(prefix);
-	memcpy(reason, item->reason, EB_BAN_REASON_MAX);
-	snprintf(span, sizeof(span), "%llums", (unsigned long long)(item->for_ns + 999999) / 1000000);
-	json = json_pack("{s:s}", "prefix", prefix);
-	if (item->for_ns)
-		json_object_set_new(json, "for", json_string(span));
-	if (*reason)
-		json_object_set_new(json, "reason", eb_printable_json(reason));
-	return json;
-}
-
 static void take_answer(struct work *work, const json_t *reply)
 {
 	json_t *refused = json_object_get(reply, "refused"), *one;
@@ -95,34 +80,45 @@ static void take_answer(struct work *work, const json_t *reply)
 	work->refused += json_integer_value(json_object_get(reply, "refused_count")) - told;
 }
 
-static enum cli_result ask_agent(struct work *work, json_t *request, bool *more)
+static enum cli_result ask_agent(struct work *work, const char *request, int list)
 {
-	char *text = request ? json_dumps(request, JSON_COMPACT) : NULL;
 	enum cli_result result;
 	json_t *reply;
 
-	json_decref(request);
-	if (!text)
-		return cli_fail("out of memory");
-	result = agent_ask(work->session, text, AGENT_RELOAD_TIMEOUT_MS, &reply);
-	free(text);
+	result = agent_ask_with(work->session, request, list, AGENT_BANS_TIMEOUT_MS, &reply);
 	if (result)
 		return result;
 	take_answer(work, reply);
-	*more = json_is_true(json_object_get(reply, "more"));
 	json_decref(reply);
 	return CLI_DONE;
 }
 
+static int write_list(const struct work *work, int file)
+{
+	char line[EB_BAN_LINE_MAX];
+	FILE *out = fdopen(dup(file), "w");
+	int err = out ? 0 : -errno;
+
+	for (size_t i = 0; !err && i < work->count; i++)
+		if (!fwrite(line, eb_ban_print_line(&work->items[i].ban, line), 1, out))
+			err = -errno;
+	if (out && fclose(out) && !err)
+		err = -errno;
+	return err;
+}
+
 static enum cli_result send_items(struct work *work)
 {
-	json_t *list = json_array();
-	bool more;
+	int file = memfd_create("bans", MFD_CLOEXEC), err = file < 0 ? -errno : write_list(work, file);
+	enum cli_result result;
 
-	for (size_t i = 0; i < work->count; i++)
-		json_array_append_new(list, item_json(&work->items[i], work->lifts));
-	return ask_agent(work, json_pack("{s:s, s:o}", "request", work->lifts ? "unban" : "ban",
-					 work->lifts ? "prefixes" : "bans", list), &more);
+	if (err)
+		result = cli_fail("cannot make a list for the agent: %s", strerror(-err));
+	else
+		result = ask_agent(work, work->lifts ? EB_CONTROL_UNBAN : EB_CONTROL_BAN, file);
+	if (file >= 0)
+		close(file);
+	return result;
 }
 
 /* ---- in the maps ---- */
@@ -131,33 +127,52 @@ static int write_bans(struct work *work)
 {
 	struct eb_ban_order *orders = calloc(work->count, sizeof(*orders));
 	uint64_t now_ns = eb_monotonic_ns();
-	size_t done = 0;
+	struct eb_ban_outcome added;
 	int err;
 
 	if (!orders)
 		return -ENOMEM;
 	for (size_t i = 0; i < work->count; i++) {
-		orders[i].prefix = work->items[i].prefix;
-		orders[i].until_ns = work->items[i].for_ns ? now_ns + work->items[i].for_ns : EB_BAN_FOREVER;
-		memcpy(orders[i].reason, work->items[i].reason, EB_BAN_REASON_MAX);
+		const struct eb_ban_line *ban = &work->items[i].ban;
+
+		orders[i].prefix = ban->prefix;
+		orders[i].until_ns = ban->for_ns ? now_ns + ban->for_ns : EB_BAN_FOREVER;
+		orders[i].index = i;
+		memcpy(orders[i].reason, ban->reason, EB_BAN_REASON_MAX);
 	}
-	err = eb_bans_add(work->bans, orders, work->count, EB_BANS_MAX, &done);
-	work->done += done;
+	err = eb_bans_add(work->bans, orders, work->count, EB_BANS_MAX, &added);
+	work->done += added.done;
 	free(orders);
-	return err;
+	return err ? err : added.refused ? -E2BIG : 0;
 }
 
 static int lift_bans(struct work *work)
 {
-	struct eb_prefix prefixes[BATCH];
+	struct eb_prefix *prefixes = calloc(work->count, sizeof(*prefixes));
 	size_t lifted = 0;
 	int err;
 
+	if (!prefixes)
+		return -ENOMEM;
 	for (size_t i = 0; i < work->count; i++)
-		prefixes[i] = work->items[i].prefix;
+		prefixes[i] = work->items[i].ban.prefix;
 	err = eb_bans_lift(work->bans, prefixes, work->count, &lifted);
 	work->done += lifted;
+	free(prefixes);
 	return err;
+}
+
+/* By address: so the tries are written several times as fast. */
+static int compare_items(const void *a, const void *b)
+{
+	const struct item *x = a, *y = b;
+	int order = x->ban.prefix.family - y->ban.prefix.family;
+
+	if (!order)
+		order = memcmp(x->ban.prefix.addr, y->ban.prefix.addr, sizeof(x->ban.prefix.addr));
+	if (!order)
+		order = x->ban.prefix.len - y->ban.prefix.len;
+	return order ? order : (x->line > y->line) - (x->line < y->line);
 }
 
 static enum cli_result flush_items(struct work *work)
@@ -167,6 +182,7 @@ static enum cli_result flush_items(struct work *work)
 
 	if (!work->count)
 		return CLI_DONE;
+	qsort(work->items, work->count, sizeof(*work->items), compare_items);
 	if (!work->bans) {
 		result = send_items(work);
 	} else {
@@ -213,6 +229,7 @@ static void end(struct work *work)
 		cli_note("no agent is running: bans end on time all the same; entries that ran out are removed once "
 			 "one runs");
 	eb_bans_close(work->bans);
+	free(work->items);
 	if (work->lock >= 0)
 		close(work->lock);
 	session_close(work->session);
@@ -242,8 +259,13 @@ static enum cli_result report(const struct work *work, enum cli_result result)
 
 static enum cli_result add_item(struct work *work, const struct item *item)
 {
+	struct item *items = eb_grow(work->items, work->count, &work->room, sizeof(*items));
+
+	if (!items)
+		return cli_fail("out of memory");
+	work->items = items;
 	work->items[work->count++] = *item;
-	return work->count == BATCH ? flush_items(work) : CLI_DONE;
+	return work->count == ITEMS_MAX ? flush_items(work) : CLI_DONE;
 }
 
 /* The next word of *rest, or NULL. */
@@ -264,15 +286,15 @@ static bool parse_line(struct work *work, char *line, struct item *out)
 	struct eb_prefix_error error;
 	const char *why;
 
-	*out = (struct item){ .for_ns = work->default_for_ns, .line = work->line };
-	memcpy(out->reason, work->default_reason, sizeof(out->reason));
-	if (eb_prefix_parse(word, &out->prefix, &error)) {
+	*out = (struct item){ .ban.for_ns = work->default_for_ns, .line = work->line };
+	memcpy(out->ban.reason, work->default_reason, sizeof(out->ban.reason));
+	if (eb_prefix_parse(word, &out->ban.prefix, &error)) {
 		snprintf(text, sizeof(text), "%s %s", eb_input_quote(word).text, error.text);
 		complain(work, work->line, text);
 		return false;
 	}
 	word = work->lifts ? NULL : next_word(&line);
-	if (word && eb_ban_parse_span(word, &out->for_ns, &why)) {
+	if (word && eb_ban_parse_span(word, &out->ban.for_ns, &why)) {
 		snprintf(text, sizeof(text), "%s %s", eb_input_quote(word).text, why);
 		complain(work, work->line, text);
 		return false;
@@ -280,7 +302,7 @@ static bool parse_line(struct work *work, char *line, struct item *out)
 	line += strspn(line, " \t");
 	line[strcspn(line, "\r\n")] = '\0';
 	if (!work->lifts && *line)
-		eb_ban_copy_reason(line, out->reason);
+		eb_ban_copy_reason(line, out->ban.reason);
 	return true;
 }
 
@@ -368,21 +390,13 @@ static void warn_of_allowed(struct session *session, const struct eb_prefix *pre
 
 static enum cli_result lift_all(struct work *work)
 {
-	enum cli_result result = CLI_DONE;
-	bool more = true;
-	size_t lifted;
-	int left;
+	struct eb_prefix all[] = { { .family = 4 }, { .family = 6 } };
+	int err;
 
-	while (!result && more && !work->bans)
-		result = ask_agent(work, json_pack("{s:s, s:b}", "request", "unban", "all", 1), &more);
-	while (!result && more) {
-		left = eb_bans_lift_all(work->bans, &lifted);
-		work->done += lifted;
-		more = left > 0;
-		if (left < 0)
-			result = cli_fail("not all bans were lifted: %s", strerror(-left));
-	}
-	return result;
+	if (!work->bans)
+		return ask_agent(work, EB_CONTROL_UNBAN_ALL, -1);
+	err = eb_bans_lift(work->bans, all, 2, &work->done);
+	return err ? cli_fail("not all bans were lifted: %s", strerror(-err)) : CLI_DONE;
 }
 
 static enum cli_result run(struct work *work, const struct item *item, const char *path, bool all)
@@ -399,7 +413,7 @@ static enum cli_result run(struct work *work, const struct item *item, const cha
 		result = lift_all(work);
 	result = report(work, result);
 	if (!result && item && !work->lifts)
-		warn_of_allowed(work->session, &item->prefix);
+		warn_of_allowed(work->session, &item->ban.prefix);
 	end(work);
 	return result;
 }
@@ -425,10 +439,10 @@ enum cli_result cmd_ban(struct cli *cli, int argc, char **argv)
 	eb_ban_copy_reason(reason ? reason : "", work.default_reason);
 	if (from)
 		return run(&work, NULL, from, false);
-	if (session_parse_prefix(cli, cli->args[0], &item.prefix))
+	if (session_parse_prefix(cli, cli->args[0], &item.ban.prefix))
 		return CLI_MISUSED;
-	item.for_ns = work.default_for_ns;
-	memcpy(item.reason, work.default_reason, sizeof(item.reason));
+	item.ban.for_ns = work.default_for_ns;
+	memcpy(item.ban.reason, work.default_reason, sizeof(item.ban.reason));
 	return run(&work, &item, NULL, false);
 }
 
@@ -451,7 +465,7 @@ enum cli_result cmd_unban(struct cli *cli, int argc, char **argv)
 				       "one of them alone");
 	if (all || from)
 		return run(&work, NULL, from, all);
-	if (session_parse_prefix(cli, cli->args[0], &item.prefix))
+	if (session_parse_prefix(cli, cli->args[0], &item.ban.prefix))
 		return CLI_MISUSED;
 	return run(&work, &item, NULL, false);
 }

@@ -1,8 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "config/ban_text.h"
+#include "config/prefix.h"
 #include "config/quantity.h"
 
 int eb_ban_parse_span(const char *text, uint64_t *out_ns, const char **reason)
@@ -35,4 +39,30 @@ void eb_ban_copy_reason(const char *text, char out[EB_BAN_REASON_MAX])
 	memset(out, 0, EB_BAN_REASON_MAX);
 	for (size_t i = 0; i < len; i++)
 		out[i] = (unsigned char)text[i] < ' ' || text[i] == 0x7f ? ' ' : text[i];
+}
+
+size_t eb_ban_print_line(const struct eb_ban_line *line, char out[EB_BAN_LINE_MAX])
+{
+	char prefix[EB_PREFIX_TEXT_MAX];
+
+	return snprintf(out, EB_BAN_LINE_MAX, "%s %" PRIu64 "%s%.*s\n", eb_prefix_print(&line->prefix, prefix),
+			line->for_ns, *line->reason ? " " : "", EB_BAN_REASON_MAX, line->reason);
+}
+
+bool eb_ban_parse_line(char *text, struct eb_ban_line *out)
+{
+	char *space = strchr(text, ' '), *end;
+	struct eb_prefix_error error;
+
+	if (!space)
+		return false;
+	*space = '\0';
+	if (eb_prefix_parse(text, &out->prefix, &error) || space[1] < '0' || space[1] > '9')
+		return false;
+	errno = 0;
+	out->for_ns = strtoull(space + 1, &end, 10);
+	if (errno || (*end && *end != ' ') || out->for_ns > EB_BAN_SPAN_MAX_NS)
+		return false;
+	eb_ban_copy_reason(*end ? end + 1 : "", out->reason);
+	return true;
 }

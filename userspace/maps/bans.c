@@ -12,11 +12,15 @@
 #include "ban.h"
 #include "base/clock.h"
 #include "base/grow.h"
+#include "config/prefix.h"
 #include "maps/bans.h"
 #include "table.h"
 
-/* Entries that one system call reads or writes. */
-#define BATCH 4096
+/* Entries that one system call reads or writes, and that a step looks at: a millisecond or a few. */
+#define BATCH 1024
+
+/* Of holes that are listed, this many may be gone before the list is made anew. */
+#define GONE_MAX 4096
 
 #define FAMILIES 2
 #define LENGTHS 129
@@ -29,10 +33,22 @@ union key {
 	struct eb_lpm6 v6;
 };
 
-/* Entries to be removed. */
-struct removal {
+/* Entries of one family that are written or removed with one system call. */
+struct batch {
+	int family;
+	size_t count;
+	struct eb_ban_view views[BATCH];
+	struct eb_ban before[BATCH]; /* of those that are written: what was there */
+	bool was_there[BATCH];
+	char keys[BATCH * sizeof(struct eb_lpm6)];
+	struct eb_ban values[BATCH];
+};
+
+/* Prefixes of holes, also of some that are gone. */
+struct hole_list {
 	struct eb_prefix *items;
 	size_t count, room;
+	bool is_unsorted;
 };
 
 /* A look at all entries, a batch at a time. */
@@ -44,17 +60,36 @@ struct walk {
 	struct eb_ban *values;
 };
 
-struct sweep {
+/* What is removed while a walk goes on. Its last entry is where the walk goes on from, and goes with the next ones. */
+struct clearing {
 	struct walk walk;
+	bool has_last;
+	struct eb_ban_view last;
+};
+
+struct sweep {
+	struct clearing clearing;
 	uint64_t next_end;
 	size_t past;
-	struct removal removal;
+};
+
+struct eb_ban_lift {
+	struct eb_bans *bans;
+	const struct eb_prefix *prefixes;
+	size_t count, next;
+	bool lengths[FAMILIES][LENGTHS]; /* of the prefixes */
+	enum { LIFT_OWN, LIFT_WITHIN, LIFT_HOLES } phase;
+	struct clearing clearing;
+	uint64_t now_ns;
+	size_t lifted;
 };
 
 struct eb_ban_walk {
 	const struct eb_bans *bans;
 	struct walk walk;
 };
+
+enum put { PUT_ALWAYS, PUT_UNLESS_THERE };
 
 struct eb_bans {
 	int fd[FAMILIES];
@@ -71,8 +106,11 @@ struct eb_bans {
 	size_t origins[EB_BAN_ORIGINS]; /* bans by origin */
 	size_t past; /* of rules, that the last sweep found to have run out */
 	size_t holes;
+	struct hole_list hole_list;
+	bool is_lifting; /* a walk of a sweep would lose its way */
 	uint64_t next_end;
 	struct sweep *sweep; /* NULL between two */
+	struct batch batch;
 };
 
 static int index_of(int family)
@@ -153,6 +191,27 @@ static void mark(uint64_t *bits, const struct eb_prefix *prefix)
 		mark4(bits, prefix);
 	else
 		mark6(bits + EB_BAN_WORDS, prefix);
+}
+
+/* False where there is no entry of this prefix for sure, which spares a system call for each ban of a new list. Bits of
+ * what is only remembered are missing, see stay(). */
+static bool may_be_there(const struct eb_bans *bans, const struct eb_prefix *prefix)
+{
+	const uint64_t *words = array(bans, bans->second);
+	uint32_t addr, bit;
+	uint64_t head;
+
+	if (bans->past || prefix->len < (prefix->family == 4 ? EB_BAN_HEAD4 : EB_BAN_HEAD6))
+		return true;
+	if (prefix->family == 4) {
+		memcpy(&addr, prefix->addr, sizeof(addr));
+		bit = eb_ban_bit4(ntohl(addr));
+	} else {
+		memcpy(&head, prefix->addr, sizeof(head));
+		bit = eb_ban_bit6(be64toh(head));
+		words += EB_BAN_WORDS;
+	}
+	return EB_READ(words[bit / 64]) >> (bit % 64) & 1;
 }
 
 /* In both arrays: that of packets, and that of a sweep under way. */
@@ -308,15 +367,200 @@ static int remove_entry(struct eb_bans *bans, const struct eb_ban_view *view)
 	return err == -ENOENT ? 0 : err;
 }
 
-static int note_removal(struct removal *removal, const struct eb_prefix *prefix)
+static int compare_prefixes(const void *a, const void *b)
 {
-	struct eb_prefix *items = eb_grow(removal->items, removal->count, &removal->room, sizeof(*items));
+	const struct eb_prefix *x = a, *y = b;
+	int order = x->family - y->family;
+
+	if (!order)
+		order = memcmp(x->addr, y->addr, sizeof(x->addr));
+	return order ? order : x->len - y->len;
+}
+
+static bool is_within(const struct eb_prefix *inner, const struct eb_prefix *outer)
+{
+	return inner->len >= outer->len && eb_prefix_overlaps(inner->family, inner->addr, inner->len, outer);
+}
+
+static size_t drop_twice(struct eb_prefix *sorted, size_t count)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < count; i++)
+		if (!kept || compare_prefixes(&sorted[kept - 1], &sorted[i]))
+			sorted[kept++] = sorted[i];
+	return kept;
+}
+
+/* ---- holes ---- */
+
+static int list_hole(struct eb_bans *bans, const struct eb_prefix *prefix)
+{
+	struct hole_list *list = &bans->hole_list;
+	struct eb_prefix *items = eb_grow(list->items, list->count, &list->room, sizeof(*items));
 
 	if (!items)
 		return -ENOMEM;
-	removal->items = items;
-	removal->items[removal->count++] = *prefix;
+	list->items = items;
+	list->items[list->count++] = *prefix;
+	list->is_unsorted = true;
 	return 0;
+}
+
+static bool is_hole(const struct eb_bans *bans, const struct eb_prefix *prefix, struct eb_ban_view *out)
+{
+	return eb_bans_get(bans, prefix, out) && out->ban.kind == EB_BAN_HOLE;
+}
+
+static void sort_holes(struct eb_bans *bans)
+{
+	struct hole_list *list = &bans->hole_list;
+	struct eb_ban_view view;
+	size_t kept = 0;
+
+	qsort(list->items, list->count, sizeof(*list->items), compare_prefixes);
+	list->count = drop_twice(list->items, list->count);
+	list->is_unsorted = false;
+	if (list->count < bans->holes + GONE_MAX)
+		return;
+	for (size_t i = 0; i < list->count; i++)
+		if (is_hole(bans, &list->items[i], &view))
+			list->items[kept++] = list->items[i];
+	list->count = kept;
+}
+
+/* The first one that is not before a prefix. */
+static size_t find_hole(const struct hole_list *list, const struct eb_prefix *prefix)
+{
+	size_t low = 0, high = list->count;
+
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+
+		if (compare_prefixes(&list->items[middle], prefix) < 0)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low;
+}
+
+/* A ban that is later than a hole within it ends that. */
+static int end_holes(struct eb_bans *bans, const struct eb_ban_view *ban)
+{
+	struct hole_list *list = &bans->hole_list;
+	struct eb_ban_view hole;
+	int err = 0;
+
+	if (!bans->holes)
+		return 0;
+	if (list->is_unsorted)
+		sort_holes(bans);
+	for (size_t i = find_hole(list, &ban->prefix);
+	     !err && i < list->count && is_within(&list->items[i], &ban->prefix); i++)
+		if (is_hole(bans, &list->items[i], &hole) && hole.ban.since_ns < ban->ban.since_ns)
+			err = remove_entry(bans, &hole);
+	return err;
+}
+
+/* ---- many entries at once ---- */
+
+static void note_end(struct eb_bans *bans, uint64_t until_ns)
+{
+	if (until_ns < bans->next_end)
+		bans->next_end = until_ns;
+	if (bans->sweep && until_ns < bans->sweep->next_end)
+		bans->sweep->next_end = until_ns;
+}
+
+
+static void *key_at(struct batch *batch, size_t i)
+{
+	return batch->keys + i * key_size(batch->family);
+}
+
+static struct eb_ban_view *stage(struct batch *batch, const struct eb_ban_view *view)
+{
+	size_t i = batch->count++;
+
+	batch->family = view->prefix.family;
+	batch->views[i] = *view;
+	make_key(&view->prefix, key_at(batch, i));
+	return &batch->views[i];
+}
+
+/* Whether those that are staged must be written or removed before another one of this family. */
+static bool has_no_room(const struct batch *batch, int family)
+{
+	return batch->count == BATCH || (batch->count && batch->family != family);
+}
+
+/* Removes what is staged, but for what is gone already. */
+static int remove_staged(struct eb_bans *bans)
+{
+	LIBBPF_OPTS(bpf_map_batch_opts, opts);
+	struct batch *batch = &bans->batch;
+	size_t count = batch->count, next = 0;
+	int err = 0;
+
+	batch->count = 0;
+	while (!err && next < count) {
+		uint32_t done = count - next;
+
+		err = bpf_map_delete_batch(bans->fd[index_of(batch->family)], key_at(batch, next), &done, &opts);
+		for (; done; done--, next++) {
+			count_entry(bans, &batch->views[next], -1);
+			tell_change(bans, &batch->views[next].prefix, &batch->views[next].ban);
+		}
+		if (err == -ENOENT) {
+			next++;
+			err = 0;
+		}
+	}
+	return err;
+}
+
+static void count_written(struct eb_bans *bans, size_t i, int by)
+{
+	struct batch *batch = &bans->batch;
+	struct eb_ban_view before = { .prefix = batch->views[i].prefix, .ban = batch->before[i] };
+
+	if (batch->was_there[i])
+		count_entry(bans, &before, -by);
+	count_entry(bans, &batch->views[i], by);
+}
+
+static int finish_written(struct eb_bans *bans, const struct eb_ban_view *view)
+{
+	tell_change(bans, &view->prefix, NULL);
+	return view->ban.kind == EB_BAN_HOLE ? list_hole(bans, &view->prefix) : end_holes(bans, view);
+}
+
+/* Writes what is staged and counted already; *done grows by what is in force. The program must not find a bit missing:
+ * bits first, then the entries, then what sends it there (tell_program). */
+static int write_staged(struct eb_bans *bans, size_t *done)
+{
+	LIBBPF_OPTS(bpf_map_batch_opts, opts);
+	struct batch *batch = &bans->batch;
+	size_t count = batch->count;
+	uint32_t written = count;
+	int err, later = 0;
+
+	batch->count = 0;
+	if (!count)
+		return 0;
+	for (size_t i = 0; i < count; i++) {
+		mark_both(bans, &batch->views[i].prefix);
+		note_end(bans, batch->views[i].ban.until_ns);
+		batch->values[i] = batch->views[i].ban;
+	}
+	err = bpf_map_update_batch(bans->fd[index_of(batch->family)], batch->keys, batch->values, &written, &opts);
+	for (size_t i = written; i < count; i++)
+		count_written(bans, i, -1);
+	for (size_t i = 0; !later && i < written; i++)
+		later = finish_written(bans, &batch->views[i]);
+	*done += written;
+	return err ? err : later;
 }
 
 /* ---- all entries ---- */
@@ -435,15 +679,13 @@ static int recount_one(const struct eb_ban_view *view, void *arg)
 	mark(array(bans, !bans->second), &view->prefix);
 	if (view->ban.until_ns < bans->next_end)
 		bans->next_end = view->ban.until_ns;
-	return 0;
+	return view->ban.kind == EB_BAN_HOLE ? list_hole(bans, &view->prefix) : 0;
 }
 
 static void sweep_free(struct sweep *sweep)
 {
-	if (!sweep)
-		return;
-	walk_done(&sweep->walk);
-	free(sweep->removal.items);
+	if (sweep)
+		walk_done(&sweep->clearing.walk);
 	free(sweep);
 }
 
@@ -454,7 +696,7 @@ static int sweep_new(struct sweep **out)
 	if (!sweep)
 		return -ENOMEM;
 	sweep->next_end = EB_BAN_FOREVER;
-	if (walk_init(&sweep->walk)) {
+	if (walk_init(&sweep->clearing.walk)) {
 		sweep_free(sweep);
 		return -ENOMEM;
 	}
@@ -481,7 +723,7 @@ static int recount(struct eb_bans *bans)
 	memset(bans->counts, 0, sizeof(bans->counts));
 	memset(bans->sums, 0, sizeof(bans->sums));
 	memset(bans->origins, 0, sizeof(bans->origins));
-	bans->holes = bans->past = 0;
+	bans->holes = bans->past = bans->hole_list.count = 0;
 	bans->next_end = EB_BAN_FOREVER;
 	EB_WRITE(bans->state->bans_missed, 0);
 	drain(bans);
@@ -535,6 +777,7 @@ void eb_bans_close(struct eb_bans *bans)
 	if (!bans)
 		return;
 	sweep_free(bans->sweep);
+	free(bans->hole_list.items);
 	if (bans->bits)
 		munmap(bans->bits, 2 * BITS_SIZE);
 	if (bans->state)
@@ -568,33 +811,30 @@ uint64_t eb_bans_next_end(const struct eb_bans *bans)
 
 /* ---- adding ---- */
 
-static void note_end(struct eb_bans *bans, uint64_t until_ns)
+/* The order of the batches: the trie is walked along, not up and down, which is several times as fast. */
+static int compare_orders(const void *a, const void *b)
 {
-	if (until_ns < bans->next_end)
-		bans->next_end = until_ns;
-	if (bans->sweep && until_ns < bans->sweep->next_end)
-		bans->sweep->next_end = until_ns;
+	const struct eb_ban_order *x = a, *y = b;
+	int order = compare_prefixes(&x->prefix, &y->prefix);
+
+	return order ? order : (x->index > y->index) - (x->index < y->index);
 }
 
-/* The program must not find a bit missing: bits first, then the entry, then what sends it there. */
-static void announce(struct eb_bans *bans, const struct eb_ban_view *view)
+static void sort_orders(struct eb_ban_order *orders, size_t count)
 {
-	mark_both(bans, &view->prefix);
-	note_end(bans, view->ban.until_ns);
+	for (size_t i = 1; i < count; i++)
+		if (compare_orders(&orders[i - 1], &orders[i]) > 0) {
+			qsort(orders, count, sizeof(*orders), compare_orders);
+			return;
+		}
 }
 
-static int write_entry(struct eb_bans *bans, const struct eb_ban_view *view)
+/* Stages an order in place of `before`, which is NULL where nothing is there, and counts it. */
+static void stage_order(struct eb_bans *bans, const struct eb_ban_order *order, const struct eb_ban_view *before,
+			uint64_t now_ns)
 {
-	union key key = {};
-
-	make_key(&view->prefix, &key);
-	return bpf_map_update_elem(bans->fd[index_of(view->prefix.family)], &key, &view->ban, BPF_ANY);
-}
-
-/* `before` is the entry of this prefix, or NULL. */
-static int put_order(struct eb_bans *bans, const struct eb_ban_order *order, const struct eb_ban_view *before,
-		     uint64_t now_ns, size_t max)
-{
+	struct batch *batch = &bans->batch;
+	size_t i = batch->count;
 	struct eb_ban_view view = {
 		.prefix = order->prefix,
 		.ban = {
@@ -603,113 +843,77 @@ static int put_order(struct eb_bans *bans, const struct eb_ban_order *order, con
 			.kind = order->kind, .origin = order->origin,
 		},
 	};
-	int err;
 
-	if (!before && eb_bans_count(bans) >= max)
-		return -E2BIG;
 	memcpy(view.ban.reason, order->reason, sizeof(view.ban.reason));
-	if (before)
+	batch->was_there[i] = before;
+	if (before) {
+		batch->before[i] = before->ban;
 		view.ban.refused = before->ban.refused;
+	}
 	if (order->origin == EB_BAN_RULE) /* of a rule's that is restored, what is left is known */
 		view.ban.term_ms = (order->until_ns - now_ns) / 1000000;
-	announce(bans, &view);
-	err = write_entry(bans, &view);
-	if (err)
-		return err;
-	if (before)
-		count_entry(bans, before, -1);
-	count_entry(bans, &view, 1);
-	tell_change(bans, &view.prefix, NULL);
-	return 0;
+	(void)stage(batch, &view);
+	count_written(bans, i, 1);
 }
 
-static int add_one(struct eb_bans *bans, const struct eb_ban_order *order, uint64_t now_ns, size_t max)
+/* Whether a wider ban is later than a hole. */
+static bool is_closed(const struct eb_bans *bans, const struct eb_ban_order *hole)
+{
+	struct eb_ban_view at = { .prefix = hole->prefix }, wider;
+
+	for (; find_wider(bans, &at, &wider); at = wider)
+		if (wider.ban.kind == EB_BAN && wider.ban.since_ns > hole->since_ns)
+			return true;
+	return false;
+}
+
+/* Returns 1 if it is staged, 0 where an entry of the same prefix is to stay, -E2BIG when there are too many. */
+static int take_order(struct eb_bans *bans, const struct eb_ban_order *order, enum put how, uint64_t now_ns,
+		      size_t max)
 {
 	struct eb_ban_view before;
-	bool is_known = eb_bans_get(bans, &order->prefix, &before);
+	bool is_known = may_be_there(bans, &order->prefix) && eb_bans_get(bans, &order->prefix, &before);
 
-	return put_order(bans, order, is_known ? &before : NULL, now_ns, max);
-}
-
-struct hole_hunt {
-	const struct eb_bans *bans;
-	struct removal removal;
-};
-
-/* A ban that is later than a hole within it ends that. */
-static int hunt_hole(const struct eb_ban_view *view, void *arg)
-{
-	struct hole_hunt *hunt = arg;
-	struct eb_ban_view at = *view, wider;
-
-	if (view->ban.kind != EB_BAN_HOLE)
+	if (how == PUT_UNLESS_THERE && (is_known || (order->kind == EB_BAN_HOLE && is_closed(bans, order))))
 		return 0;
-	while (find_wider(hunt->bans, &at, &wider)) {
-		if (wider.ban.kind == EB_BAN && wider.ban.since_ns > view->ban.since_ns)
-			return note_removal(&hunt->removal, &view->prefix);
-		at = wider;
-	}
-	return 0;
+	if (!is_known && eb_bans_count(bans) >= max)
+		return -E2BIG;
+	stage_order(bans, order, is_known ? &before : NULL, now_ns);
+	return 1;
 }
 
-static int remove_noted(struct eb_bans *bans, const struct removal *removal, size_t *removed)
-{
-	struct eb_ban_view view;
-	int err = 0;
-
-	for (size_t i = 0; !err && i < removal->count; i++) {
-		if (!eb_bans_get(bans, &removal->items[i], &view))
-			continue;
-		err = remove_entry(bans, &view);
-		if (!err && removed)
-			++*removed;
-	}
-	return err;
-}
-
-int eb_bans_end_holes(struct eb_bans *bans)
-{
-	struct hole_hunt hunt = { .bans = bans };
-	int err = bans->holes ? eb_bans_each(bans, hunt_hole, &hunt) : 0;
-
-	if (!err)
-		err = remove_noted(bans, &hunt.removal, NULL);
-	free(hunt.removal.items);
-	return err;
-}
-
-int eb_bans_add(struct eb_bans *bans, const struct eb_ban_order *orders, size_t count, size_t max, size_t *done)
+static int put(struct eb_bans *bans, struct eb_ban_order *orders, size_t count, enum put how, size_t max,
+	       struct eb_ban_outcome *out)
 {
 	uint64_t now_ns = eb_monotonic_ns();
-	int err = 0, ended;
-	size_t i;
+	int err = 0;
 
-	for (i = 0; i < count; i++) {
-		err = add_one(bans, &orders[i], now_ns, max);
-		if (err)
-			break;
-		if (!i)
-			tell_program(bans);
+	*out = (struct eb_ban_outcome){};
+	sort_orders(orders, count);
+	for (size_t i = 0; !err && i < count; i++) {
+		if (i + 1 < count && !compare_prefixes(&orders[i].prefix, &orders[i + 1].prefix))
+			continue; /* the later one counts */
+		if (has_no_room(&bans->batch, orders[i].prefix.family))
+			err = write_staged(bans, &out->done);
+		if (!err && take_order(bans, &orders[i], how, now_ns, max) == -E2BIG)
+			orders[out->refused++] = orders[i];
 	}
+	if (!err)
+		err = write_staged(bans, &out->done);
 	tell_program(bans);
-	ended = eb_bans_end_holes(bans);
-	if (done)
-		*done = i;
-	return err ? err : ended;
+	return err;
 }
 
-int eb_bans_restore(struct eb_bans *bans, const struct eb_ban_order *order, size_t max)
+int eb_bans_add(struct eb_bans *bans, struct eb_ban_order *orders, size_t count, size_t max,
+		struct eb_ban_outcome *out)
 {
-	struct eb_ban_view known;
-	int err;
+	return put(bans, orders, count, PUT_ALWAYS, max, out);
+}
 
-	if (eb_bans_get(bans, &order->prefix, &known))
-		return 0;
-	err = put_order(bans, order, NULL, eb_monotonic_ns(), max);
-	if (err)
-		return err;
-	tell_program(bans);
-	return 1;
+int eb_bans_restore(struct eb_bans *bans, struct eb_ban_order *orders, size_t count, size_t max,
+		    struct eb_ban_outcome *out)
+{
+	return put(bans, orders, count, PUT_UNLESS_THERE, max, out);
 }
 
 /* ---- what the program banned ---- */
@@ -748,128 +952,239 @@ int eb_bans_take_made(struct eb_bans *bans)
 	return err;
 }
 
-/* ---- lifting ---- */
+/* ---- removing along a walk ---- */
 
-static int compare_prefixes(const void *a, const void *b)
+/* Reads the next entries and removes those that `is_gone` takes: *count were read, 0 at the end. */
+static int clear_next(struct eb_bans *bans, struct clearing *clearing,
+		      bool (*is_gone)(const struct eb_ban_view *view, void *arg), void *arg, uint32_t *count)
 {
-	const struct eb_prefix *x = a, *y = b;
-	int order = x->family - y->family;
+	struct eb_ban_view view;
+	int family, err = walk_next(bans, &clearing->walk, &family, count);
 
-	if (!order)
-		order = memcmp(x->addr, y->addr, sizeof(x->addr));
-	return order ? order : x->len - y->len;
+	if (!err && clearing->has_last)
+		err = remove_entry(bans, &clearing->last);
+	clearing->has_last = false;
+	for (uint32_t i = 0; !err && i < *count; i++) {
+		walk_view(&clearing->walk, family, i, &view);
+		if (!is_gone(&view, arg))
+			continue;
+		if (i + 1 < *count) {
+			(void)stage(&bans->batch, &view);
+			continue;
+		}
+		clearing->has_last = true;
+		clearing->last = view;
+	}
+	return err ? err : remove_staged(bans);
 }
 
-struct lift {
-	struct eb_prefix *sorted;
-	size_t count;
-	uint64_t now_ns;
-	struct removal removal;
-	size_t in_force;
-};
+/* ---- lifting ---- */
 
 /* Whether one of the prefixes covers it: the prefix itself, or a shorter one with the same beginning. */
-static bool is_lifted(const struct lift *lift, const struct eb_prefix *prefix)
+static bool is_covered(const struct eb_ban_lift *lift, const struct eb_prefix *prefix)
 {
+	const bool *lengths = lift->lengths[index_of(prefix->family)];
 	struct eb_prefix key = *prefix;
 
 	for (int len = prefix->len; len >= 0; len--) {
 		key.len = len;
 		if (len < bits_of(key.family))
 			key.addr[len / 8] &= ~(0x80 >> (len % 8));
-		if (bsearch(&key, lift->sorted, lift->count, sizeof(key), compare_prefixes))
+		if (lengths[len] && bsearch(&key, lift->prefixes, lift->count, sizeof(key), compare_prefixes))
 			return true;
 	}
 	return false;
 }
 
-static int lift_within(const struct eb_ban_view *view, void *arg)
+static bool lift_covered(const struct eb_ban_view *view, void *arg)
 {
-	struct lift *lift = arg;
+	struct eb_ban_lift *lift = arg;
 
-	if (!is_lifted(lift, &view->prefix))
-		return 0;
-	lift->in_force += eb_ban_holds(&view->ban, lift->now_ns);
-	return note_removal(&lift->removal, &view->prefix);
+	if (!is_covered(lift, &view->prefix))
+		return false;
+	lift->lifted += eb_ban_holds(&view->ban, lift->now_ns);
+	return true;
 }
 
 /* Without longer entries there is nothing within a prefix, and no need to look at all of them. */
-static bool has_within(const struct eb_bans *bans, const struct eb_prefix *prefixes, size_t count)
+static bool has_within(const struct eb_ban_lift *lift)
 {
-	int shortest[FAMILIES] = { LENGTHS, LENGTHS };
+	for (int family = 0; family < FAMILIES; family++) {
+		bool is_wider = false;
 
-	for (size_t i = 0; i < count; i++)
-		if (prefixes[i].len < shortest[index_of(prefixes[i].family)])
-			shortest[index_of(prefixes[i].family)] = prefixes[i].len;
-	for (int family = 0; family < FAMILIES; family++)
-		for (int len = shortest[family] + 1; len < LENGTHS; len++)
-			if (bans->counts[family][len])
+		for (int len = 0; len < LENGTHS; len++) {
+			if (is_wider && lift->bans->counts[family][len])
 				return true;
+			is_wider |= lift->lengths[family][len];
+		}
+	}
 	return false;
 }
 
-static int note_own(struct eb_bans *bans, struct lift *lift)
+/* Whether there are shorter entries, which can be around a prefix. */
+static bool has_around(const struct eb_bans *bans, const struct eb_prefix *prefix)
 {
-	struct eb_ban_view view;
-	int err = 0;
-
-	for (size_t i = 0; !err && i < lift->count; i++)
-		if (eb_bans_get(bans, &lift->sorted[i], &view)) {
-			lift->in_force += eb_ban_holds(&view.ban, lift->now_ns);
-			err = note_removal(&lift->removal, &view.prefix);
-		}
-	return err;
+	for (int len = 0; len < prefix->len; len++)
+		if (bans->counts[index_of(prefix->family)][len])
+			return true;
+	return false;
 }
 
-/* A hole where a wider ban goes on. It lasts as long as that. */
-static int make_hole(struct eb_bans *bans, const struct eb_prefix *prefix, uint64_t now_ns, size_t *made)
+/* The next prefix of another family than the staged entries waits for the next step. */
+static int lift_own(struct eb_ban_lift *lift)
 {
+	struct eb_bans *bans = lift->bans;
+	struct eb_ban_view view;
+
+	for (size_t i = 0; i < BATCH && lift->next < lift->count; i++) {
+		const struct eb_prefix *prefix = &lift->prefixes[lift->next];
+
+		if (has_no_room(&bans->batch, prefix->family))
+			break;
+		lift->next++;
+		if (!may_be_there(bans, prefix) || !eb_bans_get(bans, prefix, &view))
+			continue;
+		lift->lifted += eb_ban_holds(&view.ban, lift->now_ns);
+		(void)stage(&bans->batch, &view);
+	}
+	return remove_staged(bans);
+}
+
+/* A hole where a wider ban goes on. It lasts as long as that. One within another that is staged is not needed. */
+static int stage_hole(struct eb_ban_lift *lift, const struct eb_prefix *prefix)
+{
+	struct eb_bans *bans = lift->bans;
+	struct batch *batch = &bans->batch;
 	struct eb_ban_order hole = { .prefix = *prefix, .kind = EB_BAN_HOLE };
 	struct eb_ban_view wider;
-	int err;
+	int ret;
 
-	if (!eb_bans_find(bans, prefix, now_ns, &wider))
+	if (batch->count && is_within(prefix, &batch->views[batch->count - 1].prefix))
+		return 0;
+	if (!has_around(bans, prefix) || !eb_bans_find(bans, prefix, lift->now_ns, &wider))
 		return 0;
 	hole.until_ns = wider.ban.until_ns;
 	hole.origin = wider.ban.origin;
-	err = add_one(bans, &hole, now_ns, EB_BANS_MAX);
-	if (!err)
-		++*made;
-	return err;
+	ret = take_order(bans, &hole, PUT_ALWAYS, lift->now_ns, EB_BANS_MAX);
+	return ret < 0 ? ret : 0;
 }
 
-static size_t drop_twice(struct eb_prefix *sorted, size_t count)
+static int make_holes(struct eb_ban_lift *lift)
 {
-	size_t kept = 0;
-
-	for (size_t i = 0; i < count; i++)
-		if (!kept || compare_prefixes(&sorted[kept - 1], &sorted[i]))
-			sorted[kept++] = sorted[i];
-	return kept;
-}
-
-int eb_bans_lift(struct eb_bans *bans, const struct eb_prefix *prefixes, size_t count, size_t *lifted)
-{
-	struct lift lift = { .sorted = malloc((count ? count : 1) * sizeof(*prefixes)), .now_ns = eb_monotonic_ns() };
-	size_t holes = 0;
+	struct eb_bans *bans = lift->bans;
 	int err = 0;
 
-	if (!lift.sorted)
-		return -ENOMEM;
-	memcpy(lift.sorted, prefixes, count * sizeof(*prefixes));
-	qsort(lift.sorted, count, sizeof(*prefixes), compare_prefixes);
-	lift.count = drop_twice(lift.sorted, count);
-	err = has_within(bans, lift.sorted, lift.count) ? eb_bans_each(bans, lift_within, &lift)
-							: note_own(bans, &lift);
-	if (!err)
-		err = remove_noted(bans, &lift.removal, NULL);
-	for (size_t i = 0; !err && i < lift.count; i++)
-		err = make_hole(bans, &lift.sorted[i], lift.now_ns, &holes);
-	tell_program(bans);
-	*lifted = lift.in_force + holes;
-	free(lift.removal.items);
-	free(lift.sorted);
+	for (size_t i = 0; !err && i < BATCH && lift->next < lift->count; i++) {
+		const struct eb_prefix *prefix = &lift->prefixes[lift->next];
+
+		if (has_no_room(&bans->batch, prefix->family))
+			break;
+		lift->next++;
+		err = stage_hole(lift, prefix);
+	}
+	return err ? err : write_staged(bans, &lift->lifted);
+}
+
+static int lift_within(struct eb_ban_lift *lift, bool *is_done)
+{
+	uint32_t count;
+	int err = clear_next(lift->bans, &lift->clearing, lift_covered, lift, &count);
+
+	*is_done = !count;
 	return err;
+}
+
+int eb_ban_lift_new(struct eb_bans *bans, const struct eb_prefix *prefixes, size_t count, struct eb_ban_lift **out)
+{
+	struct eb_ban_lift *lift = calloc(1, sizeof(*lift));
+	int err = lift ? eb_bans_take_made(bans) : -ENOMEM;
+
+	if (err)
+		goto out;
+	sweep_free(bans->sweep);
+	bans->sweep = NULL;
+	bans->is_lifting = true;
+	lift->bans = bans;
+	lift->prefixes = prefixes;
+	lift->count = count;
+	lift->now_ns = eb_monotonic_ns();
+	for (size_t i = 0; i < count; i++)
+		lift->lengths[index_of(prefixes[i].family)][prefixes[i].len] = true;
+	/* A walk along the trie costs less than as many look-ups. */
+	if (has_within(lift) || (count > BATCH && count > eb_bans_count(bans) / 2)) {
+		lift->phase = LIFT_WITHIN;
+		err = walk_init(&lift->clearing.walk);
+	}
+out:
+	if (err)
+		eb_ban_lift_free(lift);
+	else
+		*out = lift;
+	return err;
+}
+
+int eb_ban_lift_step(struct eb_ban_lift *lift)
+{
+	bool is_done = false;
+	int err;
+
+	if (lift->phase == LIFT_WITHIN)
+		err = lift_within(lift, &is_done);
+	else
+		err = lift->phase == LIFT_OWN ? lift_own(lift) : make_holes(lift);
+	is_done |= lift->next == lift->count;
+	if (!err && is_done && lift->phase != LIFT_HOLES) {
+		lift->phase = LIFT_HOLES;
+		lift->next = 0;
+		is_done = !lift->count;
+	}
+	tell_program(lift->bans);
+	if (err || !is_done)
+		return err ? err : 1;
+	forget_families(lift->bans);
+	lift->bans->next_end = 0; /* the next sweep takes them out of the filter */
+	return 0;
+}
+
+size_t eb_ban_lift_lifted(const struct eb_ban_lift *lift)
+{
+	return lift->lifted;
+}
+
+void eb_ban_lift_free(struct eb_ban_lift *lift)
+{
+	if (!lift)
+		return;
+	if (lift->bans)
+		lift->bans->is_lifting = false;
+	walk_done(&lift->clearing.walk);
+	free(lift);
+}
+
+size_t eb_ban_lift_sort(struct eb_prefix *prefixes, size_t count)
+{
+	for (size_t i = 1; i < count; i++)
+		if (compare_prefixes(&prefixes[i - 1], &prefixes[i]) > 0) {
+			qsort(prefixes, count, sizeof(*prefixes), compare_prefixes);
+			break;
+		}
+	return drop_twice(prefixes, count);
+}
+
+int eb_bans_lift(struct eb_bans *bans, struct eb_prefix *prefixes, size_t count, size_t *lifted)
+{
+	struct eb_ban_lift *lift;
+	int ret = eb_ban_lift_new(bans, prefixes, eb_ban_lift_sort(prefixes, count), &lift);
+
+	*lifted = 0;
+	if (ret)
+		return ret;
+	do
+		ret = eb_ban_lift_step(lift);
+	while (ret > 0);
+	*lifted = lift->lifted;
+	eb_ban_lift_free(lift);
+	return ret;
 }
 
 int eb_bans_withdraw(struct eb_bans *bans, const struct eb_prefix *prefixes, size_t count, enum eb_ban_origin origin,
@@ -888,30 +1203,6 @@ int eb_bans_withdraw(struct eb_bans *bans, const struct eb_prefix *prefixes, siz
 	}
 	tell_program(bans);
 	return err;
-}
-
-int eb_bans_lift_all(struct eb_bans *bans, size_t *lifted)
-{
-	uint64_t now_ns = eb_monotonic_ns();
-	struct eb_ban_view view;
-	struct walk walk;
-	uint32_t count;
-	int family, err = walk_init(&walk);
-
-	*lifted = 0;
-	if (err)
-		return err;
-	err = walk_next(bans, &walk, &family, &count);
-	for (uint32_t i = 0; !err && i < count; i++) {
-		walk_view(&walk, family, i, &view);
-		err = remove_entry(bans, &view);
-		*lifted += !err && eb_ban_holds(&view.ban, now_ns);
-	}
-	walk_done(&walk);
-	tell_program(bans);
-	if (!count)
-		forget_families(bans);
-	return err ? err : count != 0;
 }
 
 /* ---- what ran out ---- */
@@ -960,61 +1251,51 @@ static void stay(struct eb_bans *bans, const struct eb_ban_view *view, uint64_t 
 		sweep->next_end = end_ns;
 }
 
-static int sweep_batch(struct eb_bans *bans, uint32_t *count)
-{
-	struct sweep *sweep = bans->sweep;
-	uint64_t now_ns = eb_monotonic_ns();
-	struct eb_ban_view view;
-	int family, err = walk_next(bans, &sweep->walk, &family, count);
+struct sweep_look {
+	struct eb_bans *bans;
+	uint64_t now_ns;
+};
 
-	for (uint32_t i = 0; !err && i < *count; i++) {
-		walk_view(&sweep->walk, family, i, &view);
-		if (is_over(bans, &view, now_ns)) {
-			err = note_removal(&sweep->removal, &view.prefix);
-			continue;
-		}
-		stay(bans, &view, now_ns);
-	}
-	return err;
+static bool sweep_one(const struct eb_ban_view *view, void *arg)
+{
+	const struct sweep_look *look = arg;
+
+	if (is_over(look->bans, view, look->now_ns))
+		return true;
+	stay(look->bans, view, look->now_ns);
+	return false;
 }
 
-/* What somebody banned again meanwhile stays. */
-static int sweep_end(struct eb_bans *bans)
+static void sweep_end(struct eb_bans *bans)
 {
-	struct sweep *sweep = bans->sweep;
-	uint64_t now_ns = eb_monotonic_ns();
-	struct eb_ban_view view;
-	int err = 0;
-
-	for (size_t i = 0; !err && i < sweep->removal.count; i++)
-		if (eb_bans_get(bans, &sweep->removal.items[i], &view) && is_over(bans, &view, now_ns))
-			err = remove_entry(bans, &view);
-	if (!err) {
-		bans->next_end = sweep->next_end;
-		bans->past = sweep->past;
-		turn_bits(bans);
-	}
-	tell_program(bans);
+	bans->next_end = bans->sweep->next_end;
+	bans->past = bans->sweep->past;
+	turn_bits(bans);
 	forget_families(bans);
-	return err;
 }
 
 int eb_bans_sweep(struct eb_bans *bans)
 {
+	struct sweep_look look = { .bans = bans };
 	uint32_t count = 0;
 	bool begins = !bans->sweep;
-	int err = begins ? sweep_new(&bans->sweep) : 0;
+	int err;
 
+	if (bans->is_lifting)
+		return 0;
+	err = begins ? sweep_new(&bans->sweep) : 0;
 	if (err)
 		goto out;
 	if (begins)
 		begin_bits(bans);
-	err = sweep_batch(bans, &count);
+	look.now_ns = eb_monotonic_ns();
+	err = clear_next(bans, &bans->sweep->clearing, sweep_one, &look, &count);
+	tell_program(bans);
 	if (err)
 		goto out;
 	if (count)
 		return 1;
-	err = sweep_end(bans);
+	sweep_end(bans);
 out:
 	sweep_free(bans->sweep);
 	bans->sweep = NULL;

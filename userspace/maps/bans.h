@@ -26,6 +26,7 @@ struct eb_ban_order {
 	enum eb_ban_kind kind;
 	enum eb_ban_origin origin;
 	uint64_t since_ns; /* CLOCK_MONOTONIC; 0: now */
+	uint32_t index;    /* the caller's: where it stands in what was asked for */
 	char reason[EB_BAN_REASON_MAX]; /* NUL-padded, not terminated when full */
 };
 
@@ -67,32 +68,52 @@ size_t eb_bans_count_of(const struct eb_bans *bans, enum eb_ban_origin origin);
 /* When the next one runs out, CLOCK_MONOTONIC; EB_BAN_FOREVER for none. */
 uint64_t eb_bans_next_end(const struct eb_bans *bans);
 
-/* Puts `count` of them into force, in place of what there was of the same prefixes; of one prefix the last counts. As
- * many as fit into `max` entries: *done, which may be NULL, says how many did. Returns 0, -E2BIG when not all fit, or
- * other negative errno. */
-int eb_bans_add(struct eb_bans *bans, const struct eb_ban_order *orders, size_t count, size_t max, size_t *done);
+struct eb_ban_outcome {
+	size_t done;    /* are in force */
+	size_t refused; /* found no room: they are the first ones of `orders` now */
+};
 
-/* Puts one of a store into force, unless its prefix has an entry, which is the later word. Returns 1 if it is in force,
- * 0 if there was an entry, -E2BIG when there are `max` entries, or other negative errno. eb_bans_end_holes(), once after
- * the last one, ends the holes that a later ban around them closes; it looks at all entries. */
-int eb_bans_restore(struct eb_bans *bans, const struct eb_ban_order *order, size_t max);
-int eb_bans_end_holes(struct eb_bans *bans);
+/* Puts orders into force, in place of what there was of the same prefixes; of one prefix the one with the highest index
+ * counts. Sorts them; orders that come in the order of addresses, some thousand at a time, are put several times as
+ * fast. There are at most `max` entries in all. Returns 0, also when some were refused, or negative errno. */
+int eb_bans_add(struct eb_bans *bans, struct eb_ban_order *orders, size_t count, size_t max,
+		struct eb_ban_outcome *out);
 
-/* Lifts the bans of some prefixes and within them. *lifted counts those that were in force, and holes that were made.
- * Returns 0 or negative errno. */
-int eb_bans_lift(struct eb_bans *bans, const struct eb_prefix *prefixes, size_t count, size_t *lifted);
+/* The same for what a store has, each with its `since_ns`: where a prefix has an entry, that is the later word and
+ * stays, and a hole that a later ban around it closes is none. */
+int eb_bans_restore(struct eb_bans *bans, struct eb_ban_order *orders, size_t count, size_t max,
+		    struct eb_ban_outcome *out);
+
+/* Lifts the bans of some prefixes and within them, step by step. `prefixes` are as eb_ban_lift_sort() leaves them, and
+ * stay the caller's, until the end. Between two steps bans can be added, but no other lift may be under way. */
+struct eb_ban_lift; /* opaque */
+
+/* Sorts prefixes, each once. Returns how many there are. */
+size_t eb_ban_lift_sort(struct eb_prefix *prefixes, size_t count);
+
+/* Returns 0 or negative errno. */
+int eb_ban_lift_new(struct eb_bans *bans, const struct eb_prefix *prefixes, size_t count, struct eb_ban_lift **out);
+
+/* Looks at some thousand entries. Returns 1 while there is more to do, 0 at the end, or negative errno. */
+int eb_ban_lift_step(struct eb_ban_lift *lift);
+
+/* How many were in force and are lifted, and how many holes were made. */
+size_t eb_ban_lift_lifted(const struct eb_ban_lift *lift);
+
+/* Accepts NULL. */
+void eb_ban_lift_free(struct eb_ban_lift *lift);
+
+/* All of it at once. Sorts the prefixes. Returns 0 or negative errno. */
+int eb_bans_lift(struct eb_bans *bans, struct eb_prefix *prefixes, size_t count, size_t *lifted);
 
 /* Takes back the bans of exactly these prefixes that `origin` made: what others decided of them, of wider ones and of
  * narrower ones stays. *lifted counts those that were in force. Returns 0 or negative errno. */
 int eb_bans_withdraw(struct eb_bans *bans, const struct eb_prefix *prefixes, size_t count, enum eb_ban_origin origin,
 		     size_t *lifted);
 
-/* Lifts all, some thousands with each call. *lifted counts those that were in force. Returns 1 while there are more, 0
- * at the end, or negative errno. */
-int eb_bans_lift_all(struct eb_bans *bans, size_t *lifted);
-
-/* Looks at some more entries, and after the last one removes what ran out and holes that have nothing around them.
- * Returns 1 while there is more to look at, 0 at the end, or negative errno, which ends it too. */
+/* Looks at some more entries, and removes what ran out and holes that have nothing around them. Returns 1 while there
+ * is more to look at, 0 at the end, or negative errno, which ends it too. A lift ends a sweep, and none begins before
+ * the end of that. */
 int eb_bans_sweep(struct eb_bans *bans);
 
 /* Whether a sweep is under way. */
