@@ -9,6 +9,8 @@
 
 nodes=0
 tick=100ms
+lost_after=2s
+fleet_name=edge
 fleet_settings=
 declare -A agents=()
 declare -A senders=() # process: where it writes
@@ -79,6 +81,45 @@ kill_redis() {
 	{ wait "$redis_pid" || true; } 2> /dev/null
 }
 
+# Servers on ports of an address of far that all nodes can reach.
+address=10.7.0.254
+declare -A server_pids=()
+
+add_server_address() {
+	ip -n "$far" address add $address/32 dev lo
+	on_each_node eval 'ip -n "$card" route add $address via "10.7.$node.2"'
+}
+
+at() { local port=$1; shift; in_far redis-cli -h $address -p "$port" --no-auth-warning "$@"; }
+
+# launch_server PORT [OPTION]...: does not wait.
+launch_server() {
+	local port=$1
+	shift
+	mkdir -p "$dir/$port"
+	nsenter --net="/var/run/netns/$far" redis-server "$@" --dir "$dir/$port" > "$dir/$port/log" 2>&1 9>&- &
+	server_pids[$port]=$!
+}
+
+start_server() {
+	local port=$1
+	launch_server "$@" --port "$port" --bind 0.0.0.0 --protected-mode no --save '' --appendonly no
+	until_true "the server on port $port" eval "[ \"\$(at $port ping 2> /dev/null)\" = PONG ]"
+}
+
+kill_server() {
+	kill -KILL "${server_pids[$1]}"
+	{ wait "${server_pids[$1]}" || true; } 2> /dev/null
+}
+
+# cut_replication PORT: its replica gets no more of what is written there.
+cut_replication() {
+	local to
+	to=$(at "$1" client list type replica | sed 's/.* addr=[^ ]*:\([0-9]*\) .*/\1/')
+	in_far nft "table ip replication { chain in { type filter hook input priority 0;
+		tcp sport $1 tcp dport $to drop; }; }"
+}
+
 # fleet_config: rules from stdin, to all nodes.
 fleet_config() {
 	cat > "$dir/rules"
@@ -95,7 +136,7 @@ write_node_config() {
 		metrics: off
 		table_size: 4096
 		redis: { ${fleet_redis:-host: 10.7.$node.2}, tick: 1s, connect_timeout: 500ms }
-		fleet: { name: edge, tick: $tick, lost_after: 2s $fleet_settings }
+		fleet: { name: $fleet_name, tick: $tick, lost_after: $lost_after $fleet_settings }
 		rules:
 		$(cat "$dir/rules")
 	END
@@ -166,7 +207,7 @@ in_lane() {
 	local source=$1 what=$2
 	shift 2
 	in_far redis-cli --raw "$@" eval "
-		for _, key in ipairs(redis.call('KEYS', 'token_bucket_fallback:fleet:{edge:??}')) do
+		for _, key in ipairs(redis.call('KEYS', 'token_bucket_fallback:fleet:{$fleet_name:??}')) do
 			for _, field in ipairs(redis.call('HKEYS', key)) do
 				if string.find(field, '|$source/', 1, true) then
 					local full, clock = redis.call('HGET', key, field), redis.call('TIME')
@@ -253,6 +294,42 @@ in_turns() {
 		done
 		below_bound "$source"
 	done
+}
+
+fire_options="-r 4000"
+
+# under_fire SOURCE COMMAND...: on all nodes, until the command has ended.
+under_fire() {
+	local source=$1
+	shift
+	on_each_node eval "fire \$node $source $fire_options"
+	"$@"
+	cease_fire
+	below_bound "$source"
+}
+
+declare -a refused_by=()
+
+refusals() { rule quick drop.packets; }
+note_refusals() { refused_by[node]=$(refusals); }
+are_refused() { on_each_node eval '[ "$(refusals)" -gt "${refused_by[node]}" ] || return 1'; }
+
+# All nodes refuse it again: on a busy machine, a bucket has refilled by what it had time for.
+spend_again() {
+	on_each_node note_refusals
+	until_true "all nodes to refuse $1 again" are_refused
+}
+
+# passes SOURCE COUNT: so many, since the mark.
+passes() { until_true "packets of $1 to pass" eval "[ \$(passed_all $1) -ge $((passed_by + $2)) ]"; }
+
+# converges SOURCE: what a fault costs it is what came together in a tick, or two seconds of a clock; on a busy machine
+# a tick is long. It never gets more than the bound, and afterwards exactly its rate.
+converges() {
+	under_fire "$1" spend_again "$1"
+	mark "$1"
+	under_fire "$1" passes "$1" "$rate"
+	exactly "$1" 5
 }
 
 # Two rules of rate tokens a second, and one of a token a minute, which are shared.

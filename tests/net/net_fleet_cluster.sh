@@ -6,25 +6,11 @@
 . "$(dirname "$0")/../lib/fleet.sh"
 
 servers=(7001 7002 7003 7004)
-address=10.7.0.254
 fleet_redis="cluster: [$address:7001, $address:7002, $address:7003]"
-declare -A server_pids=()
-
-at() { local port=$1; shift; in_far redis-cli -h $address -p "$port" --no-auth-warning "$@"; }
-
 at_ok() {
 	local reply
 	reply=$(at "$@")
 	[ "$reply" = OK ] || fail "port $*: $reply"
-}
-
-launch_server() {
-	mkdir -p "$dir/$1"
-	nsenter --net="/var/run/netns/$far" redis-server --port "$1" --bind 0.0.0.0 --protected-mode no --dir "$dir/$1" \
-		--save '' --appendonly no --cluster-enabled yes --cluster-node-timeout 1000 --cluster-announce-ip $address \
-		--repl-diskless-sync-delay 0 --cluster-require-full-coverage no > "$dir/$1/log" 2>&1 9>&- &
-	server_pids[$1]=$!
-	until_true "the server on port $1" eval "[ \"\$(at $1 ping 2> /dev/null)\" = PONG ]"
 }
 
 agree() {
@@ -46,10 +32,10 @@ in_lane() {
 fire_on_both() { on_each_node eval "fire \$node $1 -r 4000"; }
 
 make_nodes 2
-ip -n "$far" address add $address/32 dev lo
-on_each_node eval 'ip -n "$card" route add $address via "10.7.$node.2"'
+add_server_address
 for port in "${servers[@]}"; do
-	launch_server "$port"
+	start_server "$port" --cluster-enabled yes --cluster-node-timeout 1000 --cluster-announce-ip $address \
+		--repl-diskless-sync-delay 0 --cluster-require-full-coverage no
 done
 masters=(7001 7002 7003)
 in_far redis-cli --cluster create "${masters[@]/#/$address:}" --cluster-yes > "$dir/create" 2>&1 ||
@@ -87,10 +73,9 @@ until_true "the servers to agree" agree
 at_ok 7004 cluster replicate "$id"
 until_true "the replica to be in sync" eval "at 7004 info replication | grep -q '^master_link_status:up'"
 fire_on_both 10.8.0.1
-kill -STOP "${server_pids[7004]}"
+cut_replication "$owner"
 sleep 1
-{ kill -KILL "${server_pids[$owner]}" && wait "${server_pids[$owner]}" || true; } 2> /dev/null
-kill -CONT "${server_pids[7004]}"
+kill_server "$owner"
 until_true "the replica to be the master" eval "at 7004 role | grep -q '^master'"
 masters=(7001 7002 7003 7004)
 until_true "the fleet to be back" eval "on_each_node eval '[ \"\$(fleet .up)\" = true ] || return 1'"

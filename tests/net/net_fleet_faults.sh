@@ -5,37 +5,6 @@
 # shellcheck source=../lib/fleet.sh
 . "$(dirname "$0")/../lib/fleet.sh"
 
-# both SOURCE: on both nodes, until the given command has ended.
-both() {
-	local source=$1
-	shift
-	on_each_node eval "fire \$node $source -r 4000"
-	"$@"
-	cease_fire
-	below_bound "$source"
-}
-
-refusals() { rule quick drop.packets; }
-note_refusals() { refused_by[node]=$(refusals); }
-are_refused() { on_each_node eval '[ "$(refusals)" -gt "${refused_by[node]}" ] || return 1'; }
-
-# Both nodes refuse it again: on a busy machine, a bucket has refilled by what it had time for.
-spend_again() {
-	on_each_node note_refusals
-	until_true "both nodes to refuse $1 again" are_refused
-}
-
-# What a fault costs the source is what came together in a tick, or two seconds of a clock; on a busy machine a tick is
-# long. It never gets more than the bound, and afterwards exactly its rate.
-converges() {
-	both 10.8.0.1 spend_again 10.8.0.1
-	mark 10.8.0.1
-	both 10.8.0.1 sleep 1
-	exactly 10.8.0.1 5
-}
-
-declare -a refused_by
-
 is_lost() { on_each_node eval '[ "$(fleet .lost)" = true ] || return 1'; }
 is_found() { on_each_node eval '[ "$(fleet .lost)" = false ] && [ "$(fleet .up)" = true ] || return 1'; }
 
@@ -59,16 +28,16 @@ start_fleet
 
 # A Redis that hangs.
 spend 10.8.0.1
-both 10.8.0.1 hang
-converges
+under_fire 10.8.0.1 hang
+converges 10.8.0.1
 
 # One node is cut off for a while; then an agent stands still.
 cut_off() { cut 1 && sleep 2 && mend 1; }
-both 10.8.0.1 cut_off
-converges
+under_fire 10.8.0.1 cut_off
+converges 10.8.0.1
 suspended() { kill -STOP "${agents[2]}" && sleep 2 && kill -CONT "${agents[2]}"; }
-both 10.8.0.1 suspended
-converges
+under_fire 10.8.0.1 suspended
+converges 10.8.0.1
 
 # A server without what was written, as after a failover that lost it: the nodes say what they know.
 lose_all() {
@@ -77,27 +46,27 @@ lose_all() {
 	until_true "the fleet to be back" is_found
 	until_true "the nodes to say what they know" eval '[ -n "$(in_lane 10.8.0.1 full)" ]'
 }
-both 10.8.0.1 lose_all
-converges
+under_fire 10.8.0.1 lose_all
+converges 10.8.0.1
 
 # A server whose clock is an hour behind, and one whose clock is two hours ahead of that.
 key=$(in_lane 10.8.0.1 key)
 for hour in -3600000000 7200000000; do
 	redis hincrby "$key" shift $hour > /dev/null
-	converges
+	converges 10.8.0.1
 done
 
 # What others left in the keys.
 for value in "hset $key cursor x" "hset $key time -1" "del $key:$(fleet .incarnation)"; do
 	# shellcheck disable=SC2086 # words
 	redis $value > /dev/null
-	both 10.8.0.1 sleep 0.5
+	under_fire 10.8.0.1 sleep 0.5
 done
 redis rename "$key" away > /dev/null
 redis set "$key" nonsense > /dev/null
-both 10.8.0.1 sleep 1
+under_fire 10.8.0.1 sleep 1
 redis rename away "$key" > /dev/null
-converges
+converges 10.8.0.1
 
 # An agent that is killed: the node goes on with what it knows, and the next agent tells it.
 kill_one() {
@@ -107,8 +76,8 @@ kill_one() {
 	start_node
 	until_true "the node to be back" shares 2
 }
-both 10.8.0.1 kill_one
-converges
+under_fire 10.8.0.1 kill_one
+converges 10.8.0.1
 
 # Two nodes with one name.
 use_node 2
@@ -117,7 +86,7 @@ node_name=node1 write_node_config
 start_node
 until_true "the other of the same name to be noticed" eval '[ "$(fleet .namesake)" = true ]'
 mark 10.8.0.1
-both 10.8.0.1 sleep 2
+under_fire 10.8.0.1 sleep 2
 exactly 10.8.0.1 5
 
 on_each_node stop_node
