@@ -85,8 +85,6 @@ stop_node
 node_name=node1 write_node_config
 start_node
 until_true "the other of the same name to be noticed" eval '[ "$(fleet .namesake)" = true ]'
-mark 10.8.0.1
-under_fire 10.8.0.1 sleep 2
-exactly 10.8.0.1 5
+converges 10.8.0.1
 
 on_each_node stop_node
