@@ -129,8 +129,11 @@ check: deps ## install what is missing, build, run all tests
 check-unit check-xdp check-net check-redis check-persist check-chaos: check-%: all tests ## run one kind of test: check-unit, check-xdp, ...
 	$(Q)BUILD=$(abspath $(BUILD)) ./tests/run.sh $*
 
-chaos: all tests ## random faults at once for SECONDS (300) from a SEED, which is printed: make chaos SEED=7
-	$(Q)BUILD=$(abspath $(BUILD)) ./tests/chaos/chaos.py $(if $(SEED),--seed $(SEED)) --seconds $(or $(SECONDS),300)
+chaos: all tests ## random faults for SECONDS (300) of one node, then of a fleet, from a SEED, which is printed: make chaos SEED=7
+	$(Q)for run in chaos fleet; do \
+		BUILD=$(abspath $(BUILD)) ./tests/chaos/$$run.py $(if $(SEED),--seed $(SEED)) \
+			--seconds $(or $(SECONDS),300) || exit 1; \
+	done
 
 # Debian's: 5.10 6.1 6.12 6.18 7.3, or whatever else its archives have.
 KERNELS ?= 6.1

@@ -299,6 +299,10 @@ class Run:
         if old - fresh:
             self.judge.violation(f"descriptors that a fresh agent does not have: {dict(old - fresh)}")
 
+    @property
+    def violations(self):
+        return self.judge.violations
+
     def report(self):
         judge = self.judge
         print(f"{'source':<28} {'sent':>7} {'passed':>7} {'unprotected':>11}")
@@ -341,6 +345,10 @@ class Run:
         self.agent.lose_maps()
 
 
+def plan_lines(seed, seconds):
+    return sorted((step for steps in plan(seed, seconds).values() for step in steps), key=lambda step: step.at)
+
+
 def parse():
     parser = argparse.ArgumentParser(description="random faults at once under measured traffic")
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10**6))
@@ -351,16 +359,17 @@ def parse():
     return parser.parse_args()
 
 
-def main():
+def main(kind, plan_lines, name):
+    """`kind` makes a run of the options: go, clean, report, directory, journal, errors, violations."""
     options = parse()
     if options.plan:
-        steps = [step for steps in plan(options.seed, options.seconds).values() for step in steps]
-        print("\n".join(str(step) for step in sorted(steps, key=lambda step: step.at)))
+        print("\n".join(map(str, plan_lines(options.seed, options.seconds))))
         return 0
-    print(f"chaos: seed {options.seed}, {options.seconds} s of faults", flush=True)
-    lock = open(f"/run/lock/{NAME}.lock", "w", encoding="utf-8")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    print(f"{os.path.basename(sys.argv[0])}: seed {options.seed}, {options.seconds} s of faults", flush=True)
+    lock = open(f"/run/lock/{name}.lock", "w", encoding="utf-8")
     fcntl.lockf(lock, fcntl.LOCK_EX)  # one run at a time; a second one waits. Children that are left do not hold it.
-    run = Run(options)
+    run = kind(options)
     try:
         run.go()
     except Exception:  # pylint: disable=broad-except
@@ -369,7 +378,7 @@ def main():
     finally:
         run.clean()
     run.report()
-    bad = run.errors + run.judge.violations
+    bad = run.errors + run.violations
     for text in bad[:SHOWN_MAX]:
         print(f"chaos: FAILED: {text}")
     if len(bad) > SHOWN_MAX:
@@ -382,5 +391,4 @@ def main():
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
-    sys.exit(main())
+    sys.exit(main(Run, plan_lines, NAME))

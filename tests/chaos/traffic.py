@@ -95,9 +95,9 @@ class Sender:
     """Sends for all sources by one clock. Who is late does not catch up: a source must not exceed its rate because
     this process was held up."""
 
-    def __init__(self, sources, seed, fd):
+    def __init__(self, sources, seed, fd, interface="far0"):
         self.random = random.Random(f"{seed} traffic")
-        self.pipe = Pipe(fd)
+        self.pipe, self.interface = Pipe(fd), interface
         self.socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
         self.heads = {(s.index, length): frame_head(s.address, length) for s in sources for length in s.lengths}
         self.sequence = [0] * len(sources)
@@ -111,7 +111,7 @@ class Sender:
         head = self.heads[source.index, length]
         sequence, now = self.sequence[source.index], time.monotonic_ns()
         try:
-            self.socket.sendto(frame(head, source, sequence, now, length), ("far0", 0))
+            self.socket.sendto(frame(head, source, sequence, now, length), (self.interface, 0))
         except OSError:  # the link is down or gone: not sent
             return now
         self.pipe.put(SENT.pack(source.index, sequence, now, length))

@@ -47,16 +47,17 @@ def attributes(data):
 
 
 class Namespaces:
+    far_interface = "far0"
+
     def __init__(self, name):
         self.card, self.far = f"{name}-card", f"{name}-far"
 
     def make(self):
         self.remove()
-        for namespace in (self.card, self.far):
+        for namespace in {self.card, self.far}:
             self.command("ip", "netns", "add", namespace)
         self.command("ip", "-n", self.card, "link", "set", "lo", "up")
-        self.netlink = {namespace: self.open_socket(namespace, socket.AF_NETLINK, socket.SOCK_RAW,
-                                                    socket.NETLINK_ROUTE) for namespace in (self.card, self.far)}
+        self.netlink = {namespace: self.open_netlink(namespace) for namespace in (self.card, self.far)}
 
     def remove(self):
         """With the processes that a killed run left in them."""
@@ -115,6 +116,9 @@ class Namespaces:
         thread.join()
         return made[0]
 
+    def open_netlink(self, namespace):
+        return self.open_socket(namespace, socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE)
+
     def ask_link(self, namespace, name):
         """The attributes of an interface, None without one."""
         name = name.encode() + b"\0"
@@ -135,7 +139,7 @@ class Namespaces:
 
     def drops(self):
         """Frames that the link's queue had no room for; None without a link."""
-        link = self.ask_link(self.far, "far0")
+        link = self.ask_link(self.far, self.far_interface)
         return None if link is None else TX_DROPPED.unpack_from(link[IFLA_STATS64])[7]
 
 
