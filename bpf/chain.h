@@ -22,6 +22,8 @@
 #ifndef EB_CHAIN_H
 #define EB_CHAIN_H
 
+#include <bpf/bpf_endian.h>
+
 #include "charge.h"
 #include "classify.h"
 #include "verdict.h"
@@ -49,29 +51,41 @@ static __always_inline const struct eb_rule *step_rule(const struct eb_step *ste
 static __always_inline __u8 step_family(const struct eb_rule *rule, const struct eb_packet *packet)
 {
 	if (packet->family == 4 || rule->together)
-		return rule->id4 ? 4 : 0;
+		return !rule->id4 ? 0 : rule->also ? 6 : 4;
 	return rule->id6 ? 6 : 0;
 }
 
-/* A key of either family. */
-union step_key {
-	struct eb_key4 v4;
-	struct eb_key6 v6;
-	__u64 words[EB_WORDS6];
-};
-
-static __always_inline void make_key(const struct eb_rule *rule, const struct eb_packet *packet, __u8 family,
-				     union step_key *out)
+/* What the packet is sent to, for a rule with also_per. Without branches, for the verifier's sake. */
+static __always_inline void add_target(const struct eb_rule *rule, const struct eb_packet *packet, struct eb_key6 *key)
 {
-	*out = (union step_key){ .words = { 0 } };
-	if (family == 4) {
-		out->v4.addr = packet->family == 4 ? *(const __be32 *)packet->saddr & rule->mask4 : 0;
-		out->v4.rule_id = rule->id4;
+	__u64 *words = (__u64 *)key, dst = 0 - (__u64)(rule->also & 1), port = 0 - (__u64)(rule->also >> 1 & 1);
+
+	words[2] = (packet->daddr[0] & dst) | (bpf_htons(packet->dport) & port);
+	words[3] = packet->daddr[1] & dst;
+	key->also = rule->also;
+}
+
+/* The packet's key in the table of IPv6, which also has the buckets of rules with also_per. */
+static __always_inline void make_key6(const struct eb_rule *rule, const struct eb_packet *packet, struct eb_key6 *key)
+{
+	__u64 *words = (__u64 *)key;
+
+	*key = (struct eb_key6){ .rule_id = packet->family == 4 ? rule->id4 : rule->id6, .family = packet->family };
+	words[0] = packet->saddr[0] & (packet->family == 4 ? (__u32)rule->mask4 : rule->mask6[0]);
+	words[1] = packet->saddr[1] & rule->mask6[1]; /* of IPv4, 0 */
+	add_target(rule, packet, key);
+}
+
+static __always_inline void make_key(const struct eb_rule *rule, const struct eb_packet *packet, struct eb_step *step)
+{
+	struct eb_key4 *key4 = (struct eb_key4 *)step->key;
+
+	if (step->family == 6) {
+		make_key6(rule, packet, (struct eb_key6 *)step->key);
 		return;
 	}
-	out->words[0] = packet->saddr[0] & rule->mask6[0];
-	out->words[1] = packet->saddr[1] & rule->mask6[1];
-	out->v6.rule_id = rule->id6;
+	key4->addr = packet->family == 4 ? *(const __be32 *)packet->saddr & rule->mask4 : 0;
+	key4->rule_id = rule->id4;
 }
 
 static __always_inline __u64 *step_entry(const struct table *table, const struct eb_step *step)
@@ -85,12 +99,10 @@ static __always_inline int find_in(const struct table *table, struct eb_cpu *cpu
 				   const struct eb_packet *packet, struct eb_step *step, const struct eb_rule *rule)
 {
 	__u64 early = eb_gcra_now(cpu->clock_ns), *entry;
-	union step_key key;
 	int place;
 
-	make_key(rule, packet, table->family, &key);
-	step->tag = eb_key_hash(key.words, table->words, state->seed);
-	place = find_entry(table, step->tag, key.words, &entry);
+	step->tag = eb_key_hash(step->key, table->words, state->seed);
+	place = find_entry(table, step->tag, step->key, &entry);
 	if (place == EB_PLACE_NONE) {
 		__u8 next = EB_READ(rule->next);
 
@@ -125,6 +137,7 @@ __noinline int find_step(struct eb_cpu *cpu, struct eb_state *state, const struc
 	step->family = step_family(rule, packet);
 	if (!step->family)
 		return OUTCOME_ADMIT;
+	make_key(rule, packet, step);
 	return step->family == 4 ? find_in(&v4, cpu, state, packet, step, rule)
 				 : find_in(&v6, cpu, state, packet, step, rule);
 }
@@ -237,48 +250,51 @@ static __always_inline enum eb_charge charge_times(struct eb_bucket *bucket, con
 	return charge;
 }
 
-static __always_inline int charge_in(const struct table *table, struct eb_state *state,
-				     const struct eb_packet *packet, struct eb_step *step, const struct eb_rule *rule,
-				     __u64 now)
+static __always_inline int charge_in(const struct table *table, const struct eb_packet *packet, struct eb_step *step,
+				     const struct eb_rule *rule, __u64 now)
 {
+	__u64 *entry = step_entry(table, step);
 	enum eb_charge charge;
-	union step_key key;
-	__u64 *entry;
 
-	make_key(rule, packet, table->family, &key);
-	if (step->at == AT_NONE) {
-		int place = insert(table, state, key.words, step->tag, now);
-
-		if (place < 0)
-			return outcome_of_no_place(place);
-		step->at = place;
-	}
-	entry = step_entry(table, step);
 	if (!entry)
 		return OUTCOME_CONTENDED;
 	charge = charge_times(eb_key_bucket(entry, table->words), packet, step, rule, now);
 	mark_step(table, step); /* one refused may have been charged in between */
 	if (charge != EB_ADMITTED)
 		return outcome_of(charge);
-	if (!eb_key_equal(entry, key.words, table->words))
+	if (!eb_key_equal(entry, step->key, table->words))
 		return OUTCOME_CONTENDED;
 	step->is_charged = 1;
 	return OUTCOME_ADMIT;
 }
 
-/* Makes the bucket where there is none, and charges it. */
-__noinline int charge_step(struct eb_state *state, const struct eb_packet *packet, struct eb_step *step, __u64 now)
+/* Makes the step's bucket. Apart from charge_step(), whose stack this would need, too. */
+__noinline int insert_step(struct eb_state *state, struct eb_step *step, __u64 now)
+{
+	struct table v4 = table4(), v6 = table6();
+	int place;
+
+	if (!state || !step)
+		return OUTCOME_CONTENDED;
+	place = step->family == 4 ? insert(&v4, state, step->key, step->tag, now)
+				  : insert(&v6, state, step->key, step->tag, now);
+	if (place < 0)
+		return outcome_of_no_place(place);
+	step->at = place;
+	return OUTCOME_ADMIT;
+}
+
+__noinline int charge_step(const struct eb_packet *packet, struct eb_step *step, __u64 now)
 {
 	struct table v4 = table4(), v6 = table6();
 	const struct eb_rule *rule;
 
-	if (!state || !packet || !step)
+	if (!packet || !step)
 		return OUTCOME_CONTENDED;
 	rule = step_rule(step);
 	if (!rule)
 		return OUTCOME_CONTENDED;
-	return step->family == 4 ? charge_in(&v4, state, packet, step, rule, now)
-				 : charge_in(&v6, state, packet, step, rule, now);
+	return step->family == 4 ? charge_in(&v4, packet, step, rule, now) : charge_in(&v6, packet, step, rule, now);
 }
 
 static __always_inline void give_back_in(const struct table *table, const struct eb_packet *packet,
@@ -399,16 +415,29 @@ static __always_inline int drop_at(struct eb_cpu *cpu, const struct eb_packet *p
 	return finish_step(cpu, packet, step, verdict);
 }
 
+/* Counts a refusal by the step's bucket in it, and bans the source when it is one too many. */
+__noinline int punish_step(struct eb_cpu *cpu, struct eb_state *state, const struct eb_packet *packet,
+			   const struct eb_step *step)
+{
+	const struct eb_rule *rule;
+
+	if (!cpu || !state || !packet || !step || count_step_refusal(cpu, step) != OUTCOME_PENALTY)
+		return 0;
+	rule = step_rule(step);
+	if (rule)
+		penalize(cpu, state, rule, packet);
+	return 0;
+}
+
 /* Step number `what & 255` had the outcome `what >> 8`, other than to admit. Returns XDP_DROP when that is the packet's
- * end, with all counted; XDP_PASS when it goes on without this bucket. */
-__noinline int refuse_step(struct eb_cpu *cpu, struct eb_state *state, const struct eb_packet *packet,
-			   struct eb_chain *chain, __u32 what)
+ * end, with all counted but in the bucket; XDP_PASS when it goes on without this bucket. */
+__noinline int leave_step(struct eb_cpu *cpu, const struct eb_packet *packet, struct eb_chain *chain, __u32 what)
 {
 	__u32 outcome = what >> 8;
 	const struct eb_rule *rule;
 	struct eb_step *step;
 
-	if (!cpu || !state || !packet || !chain)
+	if (!cpu || !packet || !chain)
 		return XDP_DROP;
 	step = &chain->steps[what & (EB_BUCKETS_MAX - 1)];
 	rule = step_rule(step);
@@ -425,12 +454,19 @@ __noinline int refuse_step(struct eb_cpu *cpu, struct eb_state *state, const str
 	}
 	if (outcome != OUTCOME_REFUSE)
 		count_frame(EB_CONTENDED, packet->len);
-	else if (count_step_refusal(cpu, step) == OUTCOME_PENALTY)
-		penalize(cpu, state, rule, packet);
 	if (refuse(rule) == EB_DROP)
 		return drop_at(cpu, packet, chain, step, EB_DROP);
 	leave_rule_out(packet, chain, step->of);
 	return finish_step(cpu, packet, step, EB_WOULD_DROP);
+}
+
+/* As leave_step(), for step `index`. Apart from it, punish_step() needs less stack. */
+static __always_inline int refuse_step(struct eb_cpu *cpu, struct eb_state *state, const struct eb_packet *packet,
+				       struct eb_chain *chain, __u32 index, int outcome)
+{
+	if (outcome == OUTCOME_REFUSE)
+		punish_step(cpu, state, packet, &chain->steps[index]);
+	return leave_step(cpu, packet, chain, index | outcome << 8);
 }
 
 /* Tells the fleet what the step's bucket was charged, where it shares it. */
@@ -540,7 +576,7 @@ static __always_inline int find_all(struct eb_cpu *cpu, struct eb_state *state, 
 		outcome = find_step(cpu, state, packet, step);
 		if (outcome == OUTCOME_MOVED)
 			outcome = find_step(cpu, state, packet, step);
-		if (outcome != OUTCOME_ADMIT && refuse_step(cpu, state, packet, chain, i | outcome << 8) == XDP_DROP)
+		if (outcome != OUTCOME_ADMIT && refuse_step(cpu, state, packet, chain, i, outcome) == XDP_DROP)
 			return 0;
 	}
 	/* Behind as many buckets as there can be, only a rule without any matters. */
@@ -560,14 +596,14 @@ static __always_inline int look_at_all(struct eb_cpu *cpu, struct eb_state *stat
 		if (!step->family)
 			continue;
 		outcome = look_step(state, packet, step, chain->now);
-		if (outcome != OUTCOME_ADMIT && refuse_step(cpu, state, packet, chain, i | outcome << 8) == XDP_DROP)
+		if (outcome != OUTCOME_ADMIT && refuse_step(cpu, state, packet, chain, i, outcome) == XDP_DROP)
 			return 0;
 		chain->turns |= 1 << step->turn;
 	}
 	return 1;
 }
 
-/* Charges those buckets whose turn it is. Likewise. */
+/* Charges those buckets whose turn it is, and makes those that are not there. Likewise. */
 static __always_inline int charge_all(struct eb_cpu *cpu, struct eb_state *state, const struct eb_packet *packet,
 				      struct eb_chain *chain, __u8 turn)
 {
@@ -576,12 +612,15 @@ static __always_inline int charge_all(struct eb_cpu *cpu, struct eb_state *state
 #pragma unroll
 	for (int i = 0; i < EB_BUCKETS_MAX; i++) {
 		struct eb_step *step = &chain->steps[i];
-		int outcome;
+		int outcome = OUTCOME_ADMIT;
 
 		if (!step->family || step->turn != turn)
 			continue;
-		outcome = charge_step(state, packet, step, chain->now);
-		if (outcome != OUTCOME_ADMIT && refuse_step(cpu, state, packet, chain, i | outcome << 8) == XDP_DROP)
+		if (turn == TURN_NEW)
+			outcome = insert_step(state, step, chain->now);
+		if (outcome == OUTCOME_ADMIT)
+			outcome = charge_step(packet, step, chain->now);
+		if (outcome != OUTCOME_ADMIT && refuse_step(cpu, state, packet, chain, i, outcome) == XDP_DROP)
 			return 0;
 	}
 	return 1;

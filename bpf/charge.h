@@ -28,7 +28,7 @@ enum outcome {
 	OUTCOME_TABLE_FULL, /* all places that a new source could have are in debt */
 	OUTCOME_CONTENDED,  /* other CPUs kept getting in the way: refused, so the limit holds */
 	OUTCOME_PENALTY,    /* refused, once too often: the source is to be banned */
-	OUTCOME_MOVED,      /* a reload is under way, and the source belongs to the next rule: see charge_next() */
+	OUTCOME_MOVED,      /* a reload is under way, and the source belongs to the next rule, see convert.h */
 };
 
 /* A family's maps. Constants, once everything is inlined: each look-up knows its map. */
@@ -286,7 +286,7 @@ static __always_inline enum outcome charge_source4(struct eb_cpu *cpu, struct eb
 static __always_inline enum outcome charge_source6(struct eb_cpu *cpu, struct eb_state *state,
 						   const struct eb_rule *rule, const struct eb_packet *packet)
 {
-	struct eb_key6 key = { .rule_id = rule->id6 };
+	struct eb_key6 key = { .rule_id = rule->id6, .family = 6 };
 	struct table table = table6();
 	__u64 *words = (__u64 *)&key;
 
@@ -295,32 +295,12 @@ static __always_inline enum outcome charge_source6(struct eb_cpu *cpu, struct eb
 	return charge_key(&table, cpu, state, rule, words, packet->len);
 }
 
+/* For rules without also_per. */
 static __always_inline enum outcome charge_source(struct eb_cpu *cpu, struct eb_state *state,
 						  const struct eb_rule *rule, const struct eb_packet *packet)
 {
 	return packet->family == 4 ? charge_source4(cpu, state, rule, packet)
 				   : charge_source6(cpu, state, rule, packet);
-}
-
-/*
- * Charges a packet under the rule that takes the buckets of its own over, while a reload that changes the limits is
- * under way: what convert.h says of a source without a bucket in the old rule.
- */
-__noinline int charge_next(struct eb_cpu *cpu, struct eb_state *state, const struct eb_rule *next,
-			   const struct eb_packet *packet)
-{
-	if (!cpu || !state || !next || !packet)
-		return OUTCOME_CONTENDED;
-	return charge_source(cpu, state, next, packet);
-}
-
-/* The rule in the other policy than `index` that takes over, or NULL. */
-static __always_inline const struct eb_rule *next_rule(const struct eb_rule *rule, __u32 index)
-{
-	__u32 other = !index, place = (EB_READ(rule->next) - 1) & (EB_LIMITS_MAX - 1);
-	const struct eb_policy *next = bpf_map_lookup_elem(&policy, &other);
-
-	return next ? &next->rules[place] : NULL;
 }
 
 #endif

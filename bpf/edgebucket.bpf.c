@@ -47,14 +47,14 @@ static __always_inline int is_allowed(const struct eb_rule *rule)
 	return rule && rule->action == EB_ALLOW;
 }
 
-static __always_inline int limit(struct eb_cpu *cpu, struct eb_state *state, const struct eb_rule *rule, __u32 index,
-				 const struct eb_packet *packet)
+static __always_inline int limit(struct eb_cpu *cpu, struct eb_state *state, const struct eb_rule *rule, __u64 rules,
+				 __u32 index, const struct eb_packet *packet)
 {
 	enum outcome outcome = charge_source(cpu, state, rule, packet);
 
-	if (outcome == OUTCOME_MOVED)
-		outcome = charge_next(cpu, state, next_rule(rule, index), packet);
 	switch (outcome) {
+	case OUTCOME_MOVED:
+		return charge_chain(cpu, state, packet, rules, index);
 	case OUTCOME_ADMIT:
 		return finish(cpu, rule, packet, EB_PASS);
 	case OUTCOME_PENALTY:
@@ -167,8 +167,8 @@ int edgebucket(struct xdp_md *ctx)
 		verdict = finish(cpu, rule, &packet, refuse(rule));
 		break;
 	default:
-		verdict = rule->goes_on || rule->level_count ? charge_chain(cpu, state, &packet, rules, index)
-							     : limit(cpu, state, rule, index, &packet);
+		verdict = rule->is_chain ? charge_chain(cpu, state, &packet, rules, index)
+					 : limit(cpu, state, rule, rules, index, &packet);
 	}
 	if (cpu->sampled_ns)
 		sample_frame(ctx, cpu, state);

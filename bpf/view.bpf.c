@@ -7,6 +7,7 @@
  */
 #include <linux/bpf.h>
 
+#include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>
 
 #include "edgebucket.h"
@@ -131,13 +132,21 @@ static __always_inline void print_entry4(struct seq_file *seq, const struct eb_p
 static __always_inline void print_entry6(struct seq_file *seq, const struct eb_policy *current,
 					 const struct eb_entry6 *entry)
 {
-	const struct eb_rule *rule = begin_line(seq, current, entry->key.rule_id, 1);
-	__u8 addr[16];
+	const struct eb_rule *rule = begin_line(seq, current, entry->key.rule_id, entry->key.family == 6);
+	struct eb_key6 key = entry->key;
 
 	if (!rule)
 		return;
-	__builtin_memcpy(addr, entry->key.addr, sizeof(addr));
-	BPF_SEQ_PRINTF(seq, " %pI6/%u", addr, rule->prefix6);
+	if (key.family == 4)
+		BPF_SEQ_PRINTF(seq, " %pI4/%u", key.addr, rule->prefix4);
+	else
+		BPF_SEQ_PRINTF(seq, " %pI6/%u", key.addr, rule->prefix6);
+	if (key.also == EB_ALSO_DPORT)
+		BPF_SEQ_PRINTF(seq, ">%u", bpf_ntohs(*(__be16 *)key.to));
+	else if (key.also && key.family == 4)
+		BPF_SEQ_PRINTF(seq, ">%pI4", key.to);
+	else if (key.also)
+		BPF_SEQ_PRINTF(seq, ">%pI6", key.to);
 	print_bucket(seq, rule, &entry->bucket);
 }
 

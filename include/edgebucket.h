@@ -60,14 +60,25 @@ struct eb_key4 {
 	__u32 rule_id;
 } __attribute__((aligned(8)));
 
+/* What a rule's buckets are by, beside the source (`also_per`). */
+enum eb_also {
+	EB_ALSO_NONE,
+	EB_ALSO_DST,   /* the destination address. Its bit 0 tells it apart, bit 1 the next one */
+	EB_ALSO_DPORT, /* the destination port; 0 of packets that show none */
+	EB_ALSOS,
+};
+
 struct eb_key6 {
 	__u8 addr[16];
+	__u8 to[16]; /* by `also`: an address, or a port in the first two bytes; network byte order */
 	__u32 rule_id;
-	__u32 pad;
+	__u8 family; /* of the addresses: 6, or 4 with `also`, for which the other table's keys have no room */
+	__u8 also;   /* enum eb_also */
+	__u8 pad[2];
 } __attribute__((aligned(8)));
 
 #define EB_WORDS4 1 /* sizes of the keys in 64-bit words */
-#define EB_WORDS6 3
+#define EB_WORDS6 5
 
 struct eb_entry4 {
 	struct eb_key4 key;
@@ -79,7 +90,8 @@ struct eb_entry6 {
 	struct eb_bucket bucket;
 };
 
-/* A value of the maps buckets_v4 and buckets_v6: a source can be in any entry of three sets, see table.h. */
+/* A value of the maps buckets_v4 and buckets_v6: a source can be in any entry of three sets, see table.h. buckets_v6 also
+ * has all buckets of rules with `also_per`. */
 struct eb_set4 {
 	struct eb_entry4 way[EB_WAYS];
 };
@@ -124,7 +136,7 @@ _Static_assert(sizeof(struct eb_spent_set) == 64, "a set's are one cache line");
 _Static_assert(sizeof(struct eb_key4) == 8 * EB_WORDS4, "IPv4 key");
 _Static_assert(sizeof(struct eb_key6) == 8 * EB_WORDS6, "IPv6 key");
 _Static_assert(sizeof(struct eb_set4) == 128, "an IPv4 set is two cache lines");
-_Static_assert(sizeof(struct eb_set6) == 192, "an IPv6 set is three cache lines");
+_Static_assert(sizeof(struct eb_entry6) == 64, "an IPv6 entry is one cache line");
 
 /* The one value of the map `state`: what must outlive program, agent and policy. */
 struct eb_state {
@@ -213,7 +225,9 @@ struct eb_rule {
 			    * that takes this one's buckets over, see convert.h */
 	__u8 goes_on;      /* what it admits goes on to the next rule that matches */
 	__u8 level_count;  /* of a rule */
-	__u32 slot;        /* of counters and gate: stable while the rule keeps its name; below EB_SLOTS */
+	__u16 slot;        /* of counters and gate: stable while the rule keeps its name; below EB_SLOTS */
+	__u8 also;         /* enum eb_also */
+	__u8 is_chain;     /* its packets are charged by bpf/chain.h: it goes on, has levels, or also_per */
 	__u32 id4, id6;    /* rule_id of its buckets; 0 where packets of the family do not meet this level */
 	__be32 mask4;
 	struct eb_limit packets;
@@ -225,7 +239,7 @@ struct eb_rule {
 	__u8 together;     /* a level of all sources: one bucket for both families, that of 0.0.0.0/0 */
 	__u8 shared;       /* its buckets are those of the whole fleet */
 	__u8 penalty_mode; /* enum eb_penalty_mode */
-	__u8 pad[11];
+	__u8 pad2[11];
 	struct eb_penalty penalty;
 };
 
@@ -369,6 +383,7 @@ struct eb_frame_counter {
 
 /* One bucket that a packet meets, while it is decided about; see bpf/chain.h. */
 struct eb_step {
+	__u64 key[EB_WORDS6]; /* of the table's family, for which the stack has too little room */
 	__u64 tag;          /* hash of its key */
 	__u64 packets_seen; /* its times before they were charged */
 	__u64 bytes_seen;

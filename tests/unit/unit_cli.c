@@ -391,19 +391,27 @@ static void test_overlap(void **state)
 
 static void test_source(void **state)
 {
-	static const uint8_t addr[16] = { 0x20, 0x01, 0x0d, 0xb8, 0, 1, 2, 3, 4, 5 };
-	struct eb_rule rule = { .id4 = 4, .id6 = 6, .mask4 = 0x0000ffff };
+	static const uint8_t addr[16] = { 0x20, 0x01, 0x0d, 0xb8, 0, 1, 2, 3, 4, 5 }, dst[16] = { 192, 0, 2, 1 };
+	struct eb_rule rule = { .id4 = 4, .id6 = 6, .mask4 = 0x0000ffff, .prefix4 = 16, .prefix6 = 64 };
 	struct eb_source source;
 
 	(void)state;
 	memset(&rule.mask6[0], 0xff, sizeof(rule.mask6[0]));
-	source = session_source(&rule, 6, addr);
+	source = session_source(&rule, 6, addr, dst, 53);
 	assert_int_equal(source.rule_id, 6);
 	assert_memory_equal(source.addr, addr, 8);
 	assert_int_equal(source.addr[8], 0);
-	source = session_source(&rule, 4, addr);
+	source = session_source(&rule, 4, addr, dst, 53);
 	assert_int_equal(source.rule_id, 4);
 	assert_memory_equal(source.addr, "\x20\x01\0\0", 4);
+	assert_string_equal(session_source_text(&rule, &source).s, "32.1.0.0/16");
+
+	rule.also = EB_ALSO_DST;
+	source = session_source(&rule, 4, addr, dst, 53);
+	assert_string_equal(session_source_text(&rule, &source).s, "32.1.0.0/16>192.0.2.1");
+	rule.also = EB_ALSO_DPORT;
+	source = session_source(&rule, 6, addr, dst, 53);
+	assert_string_equal(session_source_text(&rule, &source).s, "2001:db8:1:203::/64>53");
 }
 
 /* ---- rows of stores and maps ---- */

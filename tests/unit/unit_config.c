@@ -461,6 +461,14 @@ static const struct refused refused[] = {
 	{ "level as narrow as the rule", LIMIT("    levels: [{ per: { ipv4: 32 }, times: 2 }]\n"),
 	  "6: rule \"dns\": levels[0].per.ipv4: 32 is not wider than /32, which comes before it; write levels from "
 	  "narrow to wide, with a shorter prefix each" },
+	{ "also_per with allow", RULE("    action: allow\n    also_per: dst\n"),
+	  "5: rule \"dns\": also_per: only for rules with action: limit" },
+	{ "also_per that is none", LIMIT("    also_per: src\n"),
+	  "6: rule \"dns\": also_per: \"src\" is not one of none, dst, dport" },
+	{ "level as narrow as the rule, both by destination",
+	  LIMIT("    also_per: dst\n    levels: [{ per: { ipv4: 32 }, also_per: dst, times: 2 }]\n"),
+	  "7: rule \"dns\": levels[0].per.ipv4: 32 is not wider than /32, which comes before it; write levels from "
+	  "narrow to wide, with a shorter prefix each" },
 	{ "level narrower than the last of its family",
 	  LIMIT("    levels:\n    - { per: { ipv6: 48 }, times: 2 }\n    - { per: { ipv4: 24 }, times: 2 }\n"
 		"    - { per: { ipv6: 56 }, times: 2 }\n"),

@@ -983,8 +983,8 @@ static void test_rule_fields(void **state)
 	assert_memory_equal(&rule->packets, &packets, sizeof(packets));
 	assert_memory_equal(&rule->bytes, &bytes, sizeof(bytes));
 	assert_memory_equal(&rule->new_sources, &new_sources, sizeof(new_sources));
-	assert_int_equal(rule->id4, eb_rules_id(limited->name, 4, 20, &packets, &bytes));
-	assert_int_equal(rule->id6, eb_rules_id(limited->name, 6, 75, &packets, &bytes));
+	assert_int_equal(rule->id4, eb_rules_id(limited->name, 4, 20, EB_ALSO_NONE, &packets, &bytes));
+	assert_int_equal(rule->id6, eb_rules_id(limited->name, 6, 75, EB_ALSO_NONE, &packets, &bytes));
 	assert_memory_equal(ruleset->policy.names[1], limited->name, EB_RULE_NAME_MAX);
 	assert_memory_equal(ruleset->policy.names[0], "rule-0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0", 32);
 	assert_int_equal(ruleset->policy.rules[0].action, EB_DENY);
@@ -1011,7 +1011,7 @@ static void test_masks(void **state)
 		memset(mask, 0xff, 16);
 		mask_address(mask, len < 32 ? len : 32);
 		assert_memory_equal(&ruleset->policy.rules[0].mask4, mask, 4);
-		assert_memory_equal(ruleset->policy.rules[0].pad, zero, sizeof(ruleset->policy.rules[0].pad));
+		assert_memory_equal(ruleset->policy.rules[0].pad2, zero, sizeof(ruleset->policy.rules[0].pad2));
 		eb_rules_free(ruleset);
 	}
 	config_free(config);
@@ -1130,7 +1130,7 @@ static void test_ids(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < COUNT(rows); i++) {
-		uint32_t id = eb_rules_id(rows[i].name, rows[i].family, rows[i].len, rows[i].packets, rows[i].bytes);
+		uint32_t id = eb_rules_id(rows[i].name, rows[i].family, rows[i].len, EB_ALSO_NONE, rows[i].packets, rows[i].bytes);
 
 		if (id != rows[i].id)
 			fail_msg("row %zu: id %#" PRIx32 " expected, got %#" PRIx32, i, rows[i].id, id);
@@ -1141,18 +1141,18 @@ static void test_ids_change_with_limits(void **state)
 {
 	static const struct eb_limit limit = { .mult = 1000, .burst = 100000, .shift = 3 }, none;
 	struct eb_limit other[] = { limit, limit, limit };
-	uint32_t id = eb_rules_id("a", 4, 32, &limit, &none);
+	uint32_t id = eb_rules_id("a", 4, 32, EB_ALSO_NONE, &limit, &none);
 
 	(void)state;
 	other[0].mult++;
 	other[1].burst++;
 	other[2].shift++;
 	for (size_t i = 0; i < COUNT(other); i++)
-		assert_int_not_equal(eb_rules_id("a", 4, 32, &other[i], &none), id);
-	assert_int_not_equal(eb_rules_id("a", 4, 32, &none, &limit), id);
-	assert_int_not_equal(eb_rules_id("a", 4, 32, &limit, &limit), id);
-	assert_int_not_equal(eb_rules_id("b", 4, 32, &limit, &none), id);
-	assert_int_equal(eb_rules_id("a", 4, 32, &limit, &none), id);
+		assert_int_not_equal(eb_rules_id("a", 4, 32, EB_ALSO_NONE, &other[i], &none), id);
+	assert_int_not_equal(eb_rules_id("a", 4, 32, EB_ALSO_NONE, &none, &limit), id);
+	assert_int_not_equal(eb_rules_id("a", 4, 32, EB_ALSO_NONE, &limit, &limit), id);
+	assert_int_not_equal(eb_rules_id("b", 4, 32, EB_ALSO_NONE, &limit, &none), id);
+	assert_int_equal(eb_rules_id("a", 4, 32, EB_ALSO_NONE, &limit, &none), id);
 }
 
 /* Names found by search; FNV-1a keeps the collision of two names of one length whatever comes behind them. */

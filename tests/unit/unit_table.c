@@ -70,7 +70,7 @@ static struct slot slot_of(const struct table *table, uint64_t number)
 
 	if (table->words == EB_WORDS6) {
 		slot.key[1] = number * 7;
-		slot.key[2] = 99;
+		slot.key[EB_WORDS6 - 1] = 99;
 	}
 	slot.hash = eb_key_hash(slot.key, table->words, table->state.seed);
 	for (int choice = 0; choice < EB_CHOICES; choice++) {

@@ -18,6 +18,7 @@
 #include <cmocka.h>
 
 #include "config/config.h"
+#include "config/target.h"
 #include "maps/buckets.h"
 #include "policy/rules.h"
 #include "table.h"
@@ -440,19 +441,24 @@ struct key {
 	int words;
 };
 
-static struct key make_key(const struct rig *rig, const char *rule, uint8_t family, const void *addr)
+static struct key make_key(const struct rig *rig, const char *rule, uint8_t family, const void *addr,
+			   const struct eb_target *target)
 {
-	struct key key = { .words = family == 4 ? EB_WORDS4 : EB_WORDS6 };
+	bool is_small = family == 4 && !target->also;
+	struct key key = { .words = is_small ? EB_WORDS4 : EB_WORDS6 };
 
-	if (family == 4) {
+	if (is_small) {
 		struct eb_key4 key4 = { .rule_id = rig_rule(rig, rule)->id4 };
 
 		memcpy(&key4.addr, addr, sizeof(key4.addr));
 		memcpy(key.word, &key4, sizeof(key4));
 	} else {
-		struct eb_key6 key6 = { .rule_id = rig_rule(rig, rule)->id6 };
+		const struct eb_rule *found = rig_rule(rig, rule);
+		struct eb_key6 key6 = { .rule_id = family == 4 ? found->id4 : found->id6, .family = family,
+					.also = target->also };
 
-		memcpy(key6.addr, addr, sizeof(key6.addr));
+		memcpy(key6.addr, addr, family == 4 ? 4 : 16);
+		memcpy(key6.to, target->to, sizeof(key6.to));
 		memcpy(key.word, &key6, sizeof(key6));
 	}
 	return key;
@@ -507,27 +513,32 @@ static struct place find_place(const struct rig *rig, const struct key *key)
 	return place;
 }
 
-struct eb_bucket *rig_bucket(const struct rig *rig, const char *rule, uint8_t family, const void *addr)
+static struct eb_bucket *find_bucket(const struct rig *rig, const char *rule, uint8_t family, const void *addr,
+				     const struct eb_target *target)
 {
-	struct key key = make_key(rig, rule, family, addr);
+	struct key key = make_key(rig, rule, family, addr, target);
 	struct place place = find_place(rig, &key);
 
 	return place.entry ? eb_key_bucket((__u64 *)place.entry, key.words) : NULL;
 }
 
-static uint8_t parse_source(const char *text, uint8_t addr[16])
+struct eb_bucket *rig_bucket(const struct rig *rig, const char *rule, uint8_t family, const void *addr)
 {
-	bool is_ipv6 = strchr(text, ':');
-
-	assert_int_equal(inet_pton(is_ipv6 ? AF_INET6 : AF_INET, text, addr), 1);
-	return is_ipv6 ? 6 : 4;
+	return find_bucket(rig, rule, family, addr, &(struct eb_target){ .also = EB_ALSO_NONE });
 }
 
 struct eb_bucket *rig_bucket_of(const struct rig *rig, const char *rule, const char *source)
 {
-	uint8_t addr[16], family = parse_source(source, addr);
+	size_t len = strcspn(source, ">");
+	char *text = strndup(source, len);
+	int family = strchr(text, ':') ? 6 : 4;
+	struct eb_target target;
+	uint8_t addr[16];
 
-	return rig_bucket(rig, rule, family, addr);
+	assert_int_equal(inet_pton(family == 6 ? AF_INET6 : AF_INET, text, addr), 1);
+	assert_int_equal(eb_target_parse(family, source + len, strlen(source + len), &target), 0);
+	free(text);
+	return find_bucket(rig, rule, family, addr, &target);
 }
 
 uint64_t rig_dropped(const struct rig *rig, const char *rule, const char *source)

@@ -79,7 +79,8 @@ uint64_t rig_count_kind(const struct rig *rig, enum eb_frame_kind kind);
  * fails when it has several, or one that is never looked for. */
 struct eb_bucket *rig_bucket(const struct rig *rig, const char *rule, uint8_t family, const void *addr);
 
-/* The same with the source as text. */
+/* The same with the source as text, "10.0.0.1", and behind it the target of a rule with also_per, ">192.0.2.1" or
+ * ">53". */
 struct eb_bucket *rig_bucket_of(const struct rig *rig, const char *rule, const char *source);
 
 /* Refusals of a source, by its bucket. */

@@ -17,6 +17,7 @@
 #include <cmocka.h>
 
 #include "../unit/random.h"
+#include "config/target.h"
 #include "edgebucket.h"
 #include "maps/buckets.h"
 #include "policy/rules.h"
@@ -93,6 +94,27 @@ static const struct row rows[] = {
 	  "[{ name: a, match: { proto: udp, dport: 1 }, " LIMIT(2) ", then: continue }, { name: b, " LIMIT(9) " }]",
 	  "3*ip4:frag=2000,proto=17", "a.drop:1 a.continue:2 b.pass:2", XDP_DROP },
 
+	/* Also by destination or port */
+	{ "by destination", "[{ name: a, also_per: dst, " LIMIT(2) " }]",
+	  "3*ip4:dst=10.1.0.1 udp:1; 3*ip4:dst=10.1.0.2 udp:2; 3*ip6:dst=2001:db8::1 udp:1; ip6:dst=2001:db8::2 udp:1",
+	  "a.pass:7 a.drop:3", XDP_PASS },
+	{ "by port", "[{ name: a, also_per: dport, " LIMIT(1) " }]",
+	  "2*ip4 udp:1; 2*ip4:dst=10.1.0.1 tcp:1; 2*ip6 udp:1; ip4 udp:258; ip6 udp:2; 2*ip4 icmp; ip4:frag=2001 raw",
+	  "a.pass:5 a.drop:6", XDP_DROP },
+	{ "by destination of all sources",
+	  "[{ name: a, per: { ipv4: 0, ipv6: 0 }, also_per: dst, " LIMIT(2) " }]",
+	  "ip4:src=10.0.0.1,dst=10.1.0.1 udp:1; 2*ip4:src=10.0.0.2,dst=10.1.0.1 udp:1; ip4:src=10.0.0.2,dst=10.1.0.2 udp",
+	  "a.pass:3 a.drop:1", XDP_PASS },
+	{ "by destination, and over all of them",
+	  "[{ name: a, also_per: dst, " LIMIT(2) ", levels: [" LEVEL("ipv4: 32, ipv6: 64", 3) "] }]",
+	  "3*ip4:dst=10.1.0.1 udp:1; 2*ip4:dst=10.1.0.2 udp:1; 4*ip6 udp:1",
+	  "a.pass:5 a.drop:3 a /32,/64.drop:1", XDP_DROP },
+	{ "a level by destination",
+	  "[{ name: a, " LIMIT(2) ", levels: [{ also_per: dst, per: { ipv4: 0, ipv6: 0 }, "
+	  "packets: { rate: 1/h, burst: 3 } }] }]",
+	  "2*ip4:src=10.0.0.1 udp:1; 2*ip4:src=10.0.0.2 udp:1; ip4:src=10.0.0.2,dst=10.1.0.2 udp:1; 2*ip6 udp:1",
+	  "a.pass:6 a /0,/0+dst.drop:1", XDP_PASS },
+
 	/* New sources */
 	{ "a crowded source that passes is held by its level",
 	  "[{ name: a, " LIMIT(5) ", new_sources: { rate: 1/h, burst: 1 }, when_crowded: pass, levels: ["
@@ -159,6 +181,7 @@ enum { MODEL_RULES = 4, MODEL_RECORDS = 8, MODEL_SOURCES = 24, MODEL_PACKETS = 4
 
 struct model_record {
 	int prefix4, prefix6; /* -1: not met */
+	enum eb_also also;
 	int packets, bytes;   /* bursts, in units; 0: no limit */
 };
 
@@ -173,6 +196,7 @@ struct model_rule {
 struct model_bucket {
 	int rule, record;
 	uint8_t family, addr[16];
+	int to; /* 0: all */
 	int packets, bytes; /* missing, in units */
 };
 
@@ -185,6 +209,7 @@ struct model {
 
 struct model_packet {
 	uint8_t family, addr[16];
+	int dst, dport; /* the last byte of the address */
 	int proto, units; /* of bytes */
 };
 
@@ -197,6 +222,7 @@ static void choose_record(struct model_record *record, const struct model_record
 {
 	record->prefix4 = before ? before->prefix4 < 1 || one_in(4) ? -1 : choose(0, before->prefix4 - 1) : 32;
 	record->prefix6 = before ? before->prefix6 < 1 || one_in(4) ? -1 : choose(0, before->prefix6 - 1) : 64;
+	record->also = one_in(3) ? choose(EB_ALSO_DST, EB_ALSO_DPORT) : EB_ALSO_NONE;
 	record->packets = one_in(4) ? 0 : choose(1, before ? 20 : 6);
 	record->bytes = record->packets && !one_in(3) ? 0 : choose(1, before ? 20 : 6);
 }
@@ -248,7 +274,7 @@ static void print_levels(FILE *out, const struct model_rule *rule)
 	for (int i = 1; i < rule->records; i++) {
 		const struct model_record *record = &rule->record[i];
 
-		fprintf(out, "%s{ per: {", i == 1 ? ", levels: [" : ", ");
+		fprintf(out, "%s{ also_per: %s, per: {", i == 1 ? ", levels: [" : ", ", eb_also_names[record->also]);
 		if (record->prefix4 >= 0)
 			fprintf(out, " ipv4: %d%s", record->prefix4, record->prefix6 >= 0 ? "," : "");
 		if (record->prefix6 >= 0)
@@ -277,6 +303,7 @@ static char *model_text(const struct model *model)
 		if (rule->monitor)
 			fprintf(out, ", mode: monitor");
 		if (rule->action == EB_LIMIT) {
+			fprintf(out, ", also_per: %s", eb_also_names[rule->record[0].also]);
 			print_limits(out, &rule->record[0]);
 			print_levels(out, rule);
 			fprintf(out, ", then: %s, new_sources: { rate: 1M/s, burst: 1M }",
@@ -296,7 +323,7 @@ static void mask(uint8_t addr[16], int len)
 
 static bool is_together(const struct model_record *record, int number)
 {
-	return number && record->prefix4 == 0 && record->prefix6 == 0;
+	return number && record->prefix4 == 0 && record->prefix6 == 0 && !record->also;
 }
 
 /* NULL where the packet does not meet it. */
@@ -310,12 +337,13 @@ static struct model_bucket *find_bucket(struct model *model, int rule, int numbe
 		return NULL;
 	memcpy(wanted.addr, packet->addr, sizeof(wanted.addr));
 	mask(wanted.addr, len);
+	wanted.to = record->also == EB_ALSO_DST ? packet->dst : record->also == EB_ALSO_DPORT ? packet->dport : 0;
 	wanted.family = is_together(record, number) ? 4 : packet->family;
 	for (int i = 0; i < model->bucket_count; i++) {
 		struct model_bucket *bucket = &model->buckets[i];
 
 		if (bucket->rule == rule && bucket->record == number && bucket->family == wanted.family &&
-		    !memcmp(bucket->addr, wanted.addr, sizeof(wanted.addr)))
+		    bucket->to == wanted.to && !memcmp(bucket->addr, wanted.addr, sizeof(wanted.addr)))
 			return bucket;
 	}
 	assert_true(model->bucket_count < (int)(sizeof(model->buckets) / sizeof(model->buckets[0])));
@@ -410,7 +438,7 @@ static void let_pass(struct rig *rig, struct model *model, int units)
 static void choose_packet(struct model_packet *packet)
 {
 	*packet = (struct model_packet){ .family = one_in(2) ? 4 : 6, .proto = one_in(2) ? 6 : 17,
-					 .units = one_in(3) ? 2 : 1 };
+					 .units = one_in(3) ? 2 : 1, .dst = choose(1, 3), .dport = choose(1, 2) };
 	if (packet->family == 6)
 		memcpy(packet->addr, "\x20\x01\x0d\xb8", 4);
 	/* A few sources that share prefixes of any length. */
@@ -422,11 +450,13 @@ static void choose_packet(struct model_packet *packet)
 static bool program_passes(const struct rig *rig, const struct model_packet *packet)
 {
 	int headers = (packet->family == 4 ? 34 : 54) + (packet->proto == 6 ? 20 : 8);
+	const char *net = packet->family == 4 ? "198.51.100." : "2001:db8::";
 	char addr[INET6_ADDRSTRLEN];
 
 	inet_ntop(packet->family == 4 ? AF_INET : AF_INET6, packet->addr, addr, sizeof(addr));
-	return rig_send_text(rig, "ip%d:src=%s %s:1 raw:%d", packet->family, addr,
-			     packet->proto == 6 ? "tcp" : "udp", packet->units * FRAME - headers) == XDP_PASS;
+	return rig_send_text(rig, "ip%d:src=%s,dst=%s%d %s:%d raw:%d", packet->family, addr, net, packet->dst,
+			     packet->proto == 6 ? "tcp" : "udp", packet->dport,
+			     packet->units * FRAME - headers) == XDP_PASS;
 }
 
 static void check_model(struct rig *rig, struct model *model)

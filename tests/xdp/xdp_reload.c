@@ -280,7 +280,7 @@ static void take_step(struct steps *steps, enum step step)
 		free(announced);
 		break;
 	case COPIED:
-		assert_int_equal(eb_buckets_each(steps->setting->buckets, 0, copy_bucket, steps), 0);
+		assert_int_equal(eb_buckets_each(steps->setting->buckets, copy_bucket, steps), 0);
 		break;
 	case MOVED:
 		assert_int_equal(eb_convert_move(steps->convert, steps->setting->buckets), 0);
@@ -400,6 +400,40 @@ static void test_coarser(void **state)
 	for (int i = 0; i < 4; i++)
 		assert_true(is_admitted(setting, "ip4:src=10.0.%d.%d udp:1", 256 + i));
 	assert_false(is_admitted(setting, "ip4:src=10.0.%d.%d udp:1", 256));
+}
+
+/* Without destinations, a source's bucket gets the largest debt of what it had for each; with them, it begins anew. */
+static void test_destinations(void **state)
+{
+	struct setting *setting = *state;
+	struct steps steps;
+
+	limit(setting, 1);
+	begin_steps(&steps, setting, "also_per: dst, packets: { rate: 1/h, burst: 5 }");
+	take_step(&steps, SWITCHED);
+	end_steps(&steps);
+	read_policy(setting);
+	for (int i = 0; i < 5; i++)
+		assert_true(is_admitted(setting, "ip4:src=10.0.%d.%d,dst=10.1.0.1 udp:1", 1));
+	assert_true(is_admitted(setting, "ip4:src=10.0.%d.%d,dst=10.1.0.2 udp:1", 1));
+	begin_steps(&steps, setting, "packets: { rate: 1/h, burst: 9 }");
+	take_step(&steps, ANNOUNCED);
+	assert_true(is_admitted(setting, "ip4:src=10.0.%d.%d,dst=10.1.0.3 udp:1", 1)); /* by its new bucket */
+	take_step(&steps, MOVED);
+	take_step(&steps, SWITCHED);
+	end_steps(&steps);
+	read_policy(setting);
+	assert_int_equal(owed(setting, 1), 5);
+	begin_steps(&steps, setting, "also_per: dst, packets: { rate: 1/h, burst: 5 }");
+	take_step(&steps, ANNOUNCED);
+	assert_true(is_admitted(setting, "ip4:src=10.0.%d.%d,dst=10.1.0.1 udp:1", 2)); /* a new source: by destination */
+	take_step(&steps, MOVED);
+	take_step(&steps, SWITCHED);
+	end_steps(&steps);
+	for (int i = 0; i < 4; i++)
+		assert_true(is_admitted(setting, "ip4:src=10.0.%d.%d,dst=10.1.0.1 udp:1", 2));
+	assert_false(is_admitted(setting, "ip4:src=10.0.%d.%d,dst=10.1.0.1 udp:1", 2));
+	assert_true(is_admitted(setting, "ip4:src=10.0.%d.%d,dst=10.1.0.1 udp:1", 1));
 }
 
 /* --- An agent that is killed --- */
@@ -568,6 +602,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_every_gap, open_setting, close_setting),
 		cmocka_unit_test_setup_teardown(test_charged_meanwhile, open_setting, close_setting),
 		cmocka_unit_test_setup_teardown(test_coarser, open_setting, close_setting),
+		cmocka_unit_test_setup_teardown(test_destinations, open_setting, close_setting),
 		cmocka_unit_test_setup_teardown(test_killed, open_setting, close_setting),
 		cmocka_unit_test_setup_teardown(test_under_fire, open_setting, close_setting),
 		cmocka_unit_test_setup_teardown(test_levels_under_fire, open_setting, close_setting),

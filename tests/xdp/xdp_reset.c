@@ -69,7 +69,7 @@ static void check_dropped(const struct rig *rig, int family, int number, uint64_
 
 	assert_int_equal(eb_buckets_find(rig->buckets, &sum.source, &view), 0);
 	assert_int_equal(view.dropped, want);
-	assert_int_equal(eb_buckets_each(rig->buckets, 0, find_dropped, &sum), 0);
+	assert_int_equal(eb_buckets_each(rig->buckets, find_dropped, &sum), 0);
 	assert_int_equal(sum.dropped, want);
 }
 

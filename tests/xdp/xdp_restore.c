@@ -29,7 +29,10 @@
 	" { name: a, action: limit, packets: { rate: 1/h, burst: 100 } },"                                             \
 	" { name: b, per: { ipv4: 24, ipv6: 48 }, action: limit, packets: { rate: 1/h, burst: 10 },"                   \
 	"   bytes: { rate: 1kB/s, burst: 36MB } },"                                                                    \
-	" { name: c, action: limit, bytes: { rate: 1kB/s, burst: 36MB } }]\n"
+	" { name: c, action: limit, bytes: { rate: 1kB/s, burst: 36MB } },"                                            \
+	" { name: d, also_per: dst, action: limit, packets: { rate: 1/h, burst: 10 },"                                 \
+	"   levels: [{ per: { ipv4: 32 }, times: 2 }] },"                                                              \
+	" { name: e, also_per: dport, action: limit, packets: { rate: 1/h, burst: 10 } }]\n"
 
 static int open_rig(void **state)
 {
@@ -137,7 +140,7 @@ static void test_fields(void **state)
 		{ "\377\376|10.0.0.9/32", "1700003600000000000 0", EB_RECORD_BAD_RULE },
 		{ "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa|10.0.0.9/32", "1700003600000000000 0", EB_RECORD_BAD_RULE },
 		{ "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa|10.0.0.9/32", "1700003600000000000 0", EB_REFUSED_UNKNOWN_RULE },
-		{ "d|10.0.0.9/32", "1700003600000000000 0", EB_REFUSED_UNKNOWN_RULE },
+		{ "f|10.0.0.9/32", "1700003600000000000 0", EB_REFUSED_UNKNOWN_RULE },
 		{ "out|10.0.0.9/32", "1700003600000000000 0", EB_REFUSED_UNKNOWN_RULE }, /* has no buckets */
 		{ "a|", "1700003600000000000 0", EB_RECORD_BAD_SOURCE },
 		{ "a|10.0.0.9", "1700003600000000000 0", EB_RECORD_BAD_SOURCE },
@@ -152,6 +155,25 @@ static void test_fields(void **state)
 		{ "a|0.0.0.0/0", "1700003600000000000 0", EB_REFUSED_PREFIX_LEN },
 		{ "a|2001:db8::/48", "1700003600000000000 0", EB_REFUSED_PREFIX_LEN },
 		{ "b|10.0.0.9/32", "1700003600000000000 0", EB_REFUSED_PREFIX_LEN },
+		{ "d|10.0.0.1/32>192.0.2.1", "1700003600000000000 0", RESTORED },
+		{ "d|2001:db8::/64>2001:db8::9", "1700003600000000000 0", RESTORED },
+		{ "d|10.0.0.1/32", "1700003600000000000 0", RESTORED }, /* a level */
+		{ "e|10.0.0.1/32>53", "1700003600000000000 0", RESTORED },
+		{ "e|2001:db8::/64>65535", "1700003600000000000 0", RESTORED },
+		{ "e|10.0.0.1/32>0", "1700003600000000000 0", RESTORED },
+		{ "a|10.0.0.1/32>53", "1700003600000000000 0", EB_REFUSED_ALSO_PER },
+		{ "d|10.0.0.1/32>53", "1700003600000000000 0", EB_REFUSED_ALSO_PER },
+		{ "e|10.0.0.1/32>192.0.2.1", "1700003600000000000 0", EB_REFUSED_ALSO_PER },
+		{ "e|10.0.0.1/32", "1700003600000000000 0", EB_REFUSED_ALSO_PER },
+		{ "d|10.0.0.0/24>192.0.2.1", "1700003600000000000 0", EB_REFUSED_PREFIX_LEN },
+		{ "d|10.0.0.1/32>", "1700003600000000000 0", EB_RECORD_BAD_SOURCE },
+		{ "d|10.0.0.1/32>2001:db8::9", "1700003600000000000 0", EB_RECORD_BAD_SOURCE },
+		{ "d|2001:db8::/64>192.0.2.1", "1700003600000000000 0", EB_RECORD_BAD_SOURCE },
+		{ "d|10.0.0.1/32>192.0.2.1 ", "1700003600000000000 0", EB_RECORD_BAD_SOURCE },
+		{ "d|10.0.0.1/32>192.0.2.1>53", "1700003600000000000 0", EB_RECORD_BAD_SOURCE },
+		{ "e|10.0.0.1/32>65536", "1700003600000000000 0", EB_RECORD_BAD_SOURCE },
+		{ "e|10.0.0.1/32>053", "1700003600000000000 0", EB_RECORD_BAD_SOURCE },
+		{ "e|10.0.0.1/32>-1", "1700003600000000000 0", EB_RECORD_BAD_SOURCE },
 		{ "a|10.0.0.9/32", "", EB_RECORD_BAD_VALUE },
 		{ "a|10.0.0.9/32", "1700003600000000000", EB_RECORD_BAD_VALUE },
 		{ "a|10.0.0.9/32", "1700003600000000000 ", EB_RECORD_BAD_VALUE },
@@ -186,11 +208,16 @@ static void test_fields(void **state)
 	check_bucket(rig, "a", "10.0.0.1", HOUR, 0);
 	check_bucket(rig, "a", "2001:db8::", HOUR, 0);
 	check_bucket(rig, "b", "10.0.0.0", HOUR, SECOND);
+	check_bucket(rig, "d", "10.0.0.1>192.0.2.1", HOUR, 0);
+	check_bucket(rig, "d", "2001:db8::>2001:db8::9", HOUR, 0);
+	check_bucket(rig, "e", "10.0.0.1>53", HOUR, 0);
+	check_bucket(rig, "e", "2001:db8::>65535", HOUR, 0);
+	check_bucket(rig, "e", "10.0.0.1>0", HOUR, 0);
 	check_bucket(rig, "a", "10.0.0.3", 100 * HOUR, 0);
 	check_bucket(rig, "a", "10.0.0.5", 100 * HOUR, 0);
 	check_bucket(rig, "a", "10.0.0.6", 100 * HOUR, 0);
 	check_bucket(rig, "b", "10.0.2.0", HOUR, 10 * HOUR);
-	assert_int_equal(restored, 11);
+	assert_int_equal(restored, 17);
 	rig_check_table(rig);
 }
 

@@ -16,7 +16,7 @@
 #include "xdp.h"
 
 #define INSTRUCTIONS_MAX 250000
-#define STACK_MAX 448
+#define STACK_MAX 464
 #define LOG_STATS 4 /* BPF_LOG_STATS of the kernel's include/linux/bpf_verifier.h */
 
 struct margin {

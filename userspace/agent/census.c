@@ -27,7 +27,7 @@ struct eb_census {
 static int count_bucket(const struct eb_bucket_view *view, uint32_t index, void *arg)
 {
 	struct eb_census *census = arg;
-	int family = view->source.family == 6;
+	int family = eb_source_table(&view->source) == 6;
 	uint64_t entry = ((uint64_t)family << 32) + index;
 
 	if (entry < census->next_entry)

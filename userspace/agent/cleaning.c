@@ -59,8 +59,8 @@ enum debt { DEBT_NONE, DEBT_OWED, DEBT_UNKNOWN };
 /* What the bucket of a record owes; nothing where there is no bucket. What belongs to no rule is not known. */
 static enum debt debt_of(const struct eb_cleaning *cleaning, const struct eb_record *record)
 {
-	int index = eb_restore_find_rule(cleaning->policy, record->rule, &record->source);
-	struct eb_source source = { .family = record->source.family };
+	int index = eb_restore_find_rule(cleaning->policy, record);
+	struct eb_source source = { .family = record->source.family, .target = record->target };
 	struct eb_bucket_view view;
 	uint64_t now;
 	int err;

@@ -90,7 +90,7 @@ struct limit_visit {
 static void make_item(const struct eb_fleet *fleet, const struct eb_bucket_view *view, const struct eb_rule *rule,
 		      int index, const struct limit_visit *visit, struct eb_exchange_item *out)
 {
-	struct eb_record record = { .source.family = view->source.family };
+	struct eb_record record = { .source.family = view->source.family, .target = view->source.target };
 
 	memcpy(record.rule, fleet->policy->names[index], EB_RULE_NAME_MAX);
 	record.source.len = view->source.family == 4 ? rule->prefix4 : rule->prefix6;

@@ -451,6 +451,7 @@ static void make_record(const struct eb_mirror *mirror, const struct eb_bucket_v
 	out->source.family = view->source.family;
 	out->source.len = view->source.family == 4 ? rule->prefix4 : rule->prefix6;
 	memcpy(out->source.addr, view->source.addr, sizeof(out->source.addr));
+	out->target = view->source.target;
 	out->packets_full_at_ns = wall_time(mirror, &rule->packets, view->packets_full_at);
 	out->bytes_full_at_ns = wall_time(mirror, &rule->bytes, view->bytes_full_at);
 }
@@ -526,8 +527,9 @@ static void note_due(struct eb_mirror *mirror, const struct eb_bucket_view *view
 static int visit_bucket(const struct eb_bucket_view *view, uint32_t index, void *arg)
 {
 	struct eb_mirror *mirror = arg;
-	uint64_t entry = entry_number(view->source.family, index);
-	uint32_t *slot = eb_held_slot(&mirror->held, view->source.family, index);
+	int family = eb_source_table(&view->source);
+	uint64_t entry = entry_number(family, index);
+	uint32_t *slot = eb_held_slot(&mirror->held, family, index);
 	bool in_debt = eb_gcra_debt(view->packets_full_at, mirror->now) ||
 		       eb_gcra_debt(view->bytes_full_at, mirror->now);
 	uint32_t value = in_debt ? eb_held_fingerprint(view) : EB_HELD_NOTHING;

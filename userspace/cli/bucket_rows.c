@@ -50,6 +50,7 @@ static void add_stored(const struct eb_restore_debt *debt, void *arg)
 	add(args->rows, &(struct bucket_row){
 				.rule = debt->place,
 				.source = debt->source,
+				.target = debt->target,
 				.stores = 1U << args->kind,
 				.clamped = debt->clamped,
 				.packets = debt_left(debt->packets_ns, args->elapsed),
@@ -84,6 +85,7 @@ static int add_view(const struct eb_bucket_view *view, void *arg)
 		rows->orphans++;
 		return 0;
 	}
+	row.target = view->source.target;
 	row.source.len = session_source_len(&rows->session->policy.rules[row.rule], row.source.family);
 	memcpy(row.source.addr, view->source.addr, sizeof(row.source.addr));
 	add(rows, &row);
@@ -92,11 +94,9 @@ static int add_view(const struct eb_bucket_view *view, void *arg)
 
 int bucket_rows_add_maps(struct bucket_rows *rows)
 {
-	int family = rows->within ? rows->within->family : 0;
-
 	if (rows->error || !session_has_maps(rows->session))
 		return rows->error;
-	return eb_buckets_each(rows->session->buckets, family, add_view, rows);
+	return eb_buckets_each(rows->session->buckets, add_view, rows);
 }
 
 static int compare_rows(const void *left, const void *right)
@@ -107,7 +107,8 @@ static int compare_rows(const void *left, const void *right)
 		return a->rule < b->rule ? -1 : 1;
 	if (a->source.family != b->source.family)
 		return a->source.family < b->source.family ? -1 : 1;
-	return memcmp(a->source.addr, b->source.addr, sizeof(a->source.addr));
+	return memcmp(a->source.addr, b->source.addr, sizeof(a->source.addr)) ?:
+	       memcmp(&a->target, &b->target, sizeof(a->target));
 }
 
 /* Takes the times of `from` into *row, and says with row->stores whose they are. */
@@ -161,7 +162,7 @@ void bucket_rows_merge(struct bucket_rows *rows)
 
 struct text bucket_rows_source(const struct bucket_row *row)
 {
-	return print_prefix(row->source.family, row->source.addr, row->source.len);
+	return print_source(&row->source, &row->target);
 }
 
 void bucket_rows_free(struct bucket_rows *rows)

@@ -75,7 +75,8 @@ static int compare_sources(const void *left, const void *right)
 		return a->rule < b->rule ? -1 : 1;
 	if (a->view.source.family != b->view.source.family)
 		return a->view.source.family < b->view.source.family ? -1 : 1;
-	return memcmp(a->view.source.addr, b->view.source.addr, sizeof(a->view.source.addr));
+	return memcmp(a->view.source.addr, b->view.source.addr, sizeof(a->view.source.addr)) ?:
+	       memcmp(&a->view.source.target, &b->view.source.target, sizeof(a->view.source.target));
 }
 
 static int compare_dropped(const void *left, const void *right)
@@ -89,10 +90,7 @@ static int compare_dropped(const void *left, const void *right)
 
 static struct text source_text(const struct bucket_list *list, const struct bucket_row *row)
 {
-	const struct eb_source *source = &row->view.source;
-
-	return print_prefix(source->family, source->addr,
-			    session_source_len(&list->session->policy.rules[row->rule], source->family));
+	return session_source_text(&list->session->policy.rules[row->rule], &row->view.source);
 }
 
 static json_t *tokens_json(const struct eb_limit *limit, uint64_t full_at, uint64_t now)
@@ -194,7 +192,7 @@ static enum cli_result show(struct bucket_list *list, int (*compare)(const void 
 	int err;
 
 	list->now = eb_buckets_now();
-	err = eb_buckets_each(list->session->buckets, list->within ? list->within->family : 0, visit, list);
+	err = eb_buckets_each(list->session->buckets, visit, list);
 	if (err)
 		return cli_fail("the buckets cannot be read: %s", strerror(-err));
 	if (list->count)

@@ -50,6 +50,7 @@ struct explained_rule {
 	int place; /* in the policy */
 	/* of rules that limit */
 	struct eb_source source;
+	bool lacks_target; /* which of its buckets depends on what was not said */
 	bool has_bucket;
 	bool is_gate_closed;
 	struct eb_bucket_view bucket;
@@ -167,6 +168,9 @@ static void explain_admission(struct explanation *explanation)
 	if (explanation->count > 1)
 		because(explanation, "all buckets have enough tokens for a frame of %llu bytes",
 			(unsigned long long)explanation->length);
+	else if (explanation->rules[0].lacks_target)
+		because(explanation, "which bucket it meets depends on --%s; one that is not in debt has enough tokens",
+			eb_also_names[explanation->rules[0].rule->also]);
 	else if (!explanation->rules[0].has_bucket)
 		because(explanation, "the source has no bucket yet, which counts as a full one");
 	else
@@ -371,6 +375,20 @@ static int read_gate(const struct session *session, struct explained_rule *at, u
 	return err;
 }
 
+static bool lacks_target(const struct eb_rule *rule, const struct eb_flow *flow)
+{
+	if (rule->also == EB_ALSO_DPORT)
+		return flow->numbers[EB_DPORT] < 0 && !flow->is_later &&
+		       (flow->proto < 0 || eb_protocol_has_port(flow->proto));
+	return rule->also == EB_ALSO_DST && !flow->has_dst;
+}
+
+static struct eb_source source_of(const struct eb_rule *rule, const struct eb_flow *flow)
+{
+	return session_source(rule, flow->family, flow->src, flow->dst,
+			      flow->numbers[EB_DPORT] < 0 ? 0 : flow->numbers[EB_DPORT]);
+}
+
 static int read_bucket(const struct session *session, const struct explanation *explanation, struct explained_rule *at)
 {
 	const struct eb_rule *rule = at->rule;
@@ -378,7 +396,8 @@ static int read_bucket(const struct session *session, const struct explanation *
 	uint64_t now;
 	int err;
 
-	at->source = session_source(rule, explanation->flow.family, explanation->flow.src);
+	at->source = source_of(rule, &explanation->flow);
+	at->lacks_target = lacks_target(rule, &explanation->flow);
 	err = eb_buckets_find(session->buckets, &at->source, bucket);
 	if (err && err != -ENOENT)
 		return err;
@@ -396,7 +415,7 @@ static int add_rule(const struct session *session, struct explanation *explanati
 	struct explained_rule *at = &explanation->rules[explanation->count];
 
 	if (explanation->count == EXPLAINED_MAX ||
-	    (rule->level && !session_source(rule, explanation->flow.family, explanation->flow.src).rule_id))
+	    (rule->level && !source_of(rule, &explanation->flow).rule_id))
 		return 0;
 	explanation->count++;
 	*at = (struct explained_rule){ .rule = rule, .place = place };
@@ -497,7 +516,11 @@ static json_t *limit_json(const struct explained_limit *limit)
 
 static struct text source_text(const struct explained_rule *at)
 {
-	return print_prefix(at->source.family, at->source.addr, session_source_len(at->rule, at->source.family));
+	struct eb_source source = at->source;
+
+	if (at->lacks_target)
+		source.target.also = EB_ALSO_NONE;
+	return session_source_text(at->rule, &source);
 }
 
 static bool is_limit(const struct explained_rule *at)
@@ -521,7 +544,7 @@ static void add_rule_json(const struct explanation *explanation, const struct ex
 	if (!is_limit(at))
 		return;
 	json_object_set_new(object, "share", json_string(at->rule->shared ? "fleet" : "node"));
-	json_object_set_new(object, "has_bucket", json_boolean(at->has_bucket));
+	json_object_set_new(object, "has_bucket", at->lacks_target ? json_null() : json_boolean(at->has_bucket));
 	json_object_set_new(object, "dropped", json_integer(at->bucket.dropped));
 	json_object_set_new(object, "penalty", print_json_penalty(at->rule));
 	json_object_set_new(object, "gate_open", json_boolean(!at->is_gate_closed));
@@ -581,7 +604,10 @@ static void print_bucket(const struct explained_rule *at)
 	char text[64];
 
 	print_field("Source:", source_text(at).s);
-	if (!at->has_bucket)
+	snprintf(text, sizeof(text), "depends on --%s", eb_also_names[at->rule->also]);
+	if (at->lacks_target)
+		print_field("Bucket:", text);
+	else if (!at->has_bucket)
 		print_field("Bucket:", "none yet, counts as full");
 	if (at->rule->shared)
 		print_field("Shared:", "with the fleet, so what other nodes admitted counts too");

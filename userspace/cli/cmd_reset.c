@@ -54,7 +54,7 @@ static int visit(const struct eb_bucket_view *view, void *arg)
 /* Lists first: a bucket is not to be changed under the walk that shows it. One that is gone by then was full. */
 static int reset_some(struct reset_list *list)
 {
-	int err = eb_buckets_each(list->session->buckets, 0, visit, list);
+	int err = eb_buckets_each(list->session->buckets, visit, list);
 
 	if (!err)
 		err = eb_buckets_reset(list->session->buckets, list->sources, list->count);

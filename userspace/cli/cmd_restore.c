@@ -329,7 +329,7 @@ static void fill_row(const void *arg, size_t index, struct table_cell *cells)
 }
 
 /* "redis: 12 fields, saved 350ms ago: 9 in debt, 1 full by now, 0 clamped; refused: 2 unknown rule" */
-static void print_source(const struct source *source)
+static void show_source(const struct source *source)
 {
 	const struct eb_restore_counts *counts = &source->counts;
 	const char *separator = "; refused: ";
@@ -382,7 +382,7 @@ static void print_rehearsal(const struct rehearsal *rehearsal, size_t found)
 		cli_note("%zu more not shown", found - rehearsal->rows.count);
 	for (int kind = 0; kind < STORE_KINDS; kind++)
 		if (rehearsal->sources[kind].restore)
-			print_source(&rehearsal->sources[kind]);
+			show_source(&rehearsal->sources[kind]);
 	print_bans(rehearsal->bans);
 	printf("a restore now would bring back %zu bucket%s, %" PRIu64 " of them clamped\n", found,
 	       found == 1 ? "" : "s", rehearsal->clamped);

@@ -8,6 +8,7 @@
 #include "cli/options.h"
 #include "cli/print.h"
 #include "cli/session.h"
+#include "config/target.h"
 #include "cli/table_print.h"
 #include "policy/rules.h"
 
@@ -50,9 +51,10 @@ static json_t *per_json(const struct eb_rule *rule)
 {
 	bool has6 = rule->together || rule->prefix6 != EB_NO_PREFIX;
 
-	return json_pack("{s:o, s:o}", "ipv4",
+	return json_pack("{s:o, s:o, s:s}", "ipv4",
 			 rule->prefix4 != EB_NO_PREFIX ? json_integer(rule->prefix4) : json_null(), "ipv6",
-			 has6 ? json_integer(rule->together ? 0 : rule->prefix6) : json_null());
+			 has6 ? json_integer(rule->together ? 0 : rule->prefix6) : json_null(), "also",
+			 eb_also_names[rule->also]);
 }
 
 static json_t *levels_json(const struct rules_view *view, const struct eb_rule *rule)

@@ -72,10 +72,10 @@ static struct text time_text(const struct watch *watch, const struct eb_event *e
 /* What the rule limits: the part of the address that makes a source. */
 static struct text source_text(const struct session *session, int rule, const struct eb_event *event)
 {
-	struct eb_source source = session_source(&session->policy.rules[rule], event->family, event->saddr);
+	const struct eb_rule *limit = &session->policy.rules[rule];
+	struct eb_source source = session_source(limit, event->family, event->saddr, event->daddr, event->dport);
 
-	return print_prefix(source.family, source.addr,
-			    session_source_len(&session->policy.rules[rule], source.family));
+	return session_source_text(limit, &source);
 }
 
 static int print_event_json(const struct watch *watch, const struct eb_event *event, int rule)

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
+#include <arpa/inet.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -150,7 +151,19 @@ int session_source_len(const struct eb_rule *rule, int family)
 	return family == 4 ? rule->prefix4 : rule->prefix6;
 }
 
-struct eb_source session_source(const struct eb_rule *rule, int family, const uint8_t *addr)
+static void read_target(enum eb_also also, const uint8_t *dst, uint16_t dport, struct eb_target *out)
+{
+	uint16_t port = htons(dport);
+
+	out->also = also;
+	if (also == EB_ALSO_DST)
+		memcpy(out->to, dst, sizeof(out->to));
+	else if (also == EB_ALSO_DPORT)
+		memcpy(out->to, &port, sizeof(port));
+}
+
+struct eb_source session_source(const struct eb_rule *rule, int family, const uint8_t *addr, const uint8_t *dst,
+				uint16_t dport)
 {
 	struct eb_source source = {
 		.family = family,
@@ -163,7 +176,16 @@ struct eb_source session_source(const struct eb_rule *rule, int family, const ui
 		return (struct eb_source){ .family = 4, .rule_id = rule->id4 };
 	for (int i = 0; i < size; i++)
 		source.addr[i] = addr[i] & ((const uint8_t *)mask)[i];
+	read_target(rule->also, dst, dport, &source.target);
 	return source;
+}
+
+struct text session_source_text(const struct eb_rule *rule, const struct eb_source *source)
+{
+	struct eb_prefix prefix = { .family = source->family, .len = session_source_len(rule, source->family) };
+
+	memcpy(prefix.addr, source->addr, sizeof(prefix.addr));
+	return print_source(&prefix, &source->target);
 }
 
 enum cli_result session_parse_prefix(const struct cli *cli, const char *text, struct eb_prefix *out)

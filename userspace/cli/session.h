@@ -64,8 +64,13 @@ int session_bucket_rule(const struct session *session, const struct eb_source *s
 /* The prefix length of a source of this rule. */
 int session_source_len(const struct eb_rule *rule, int family);
 
-/* The part of an address that makes a source of this rule. Where both families share one, it is IPv4's. */
-struct eb_source session_source(const struct eb_rule *rule, int family, const uint8_t *addr);
+/* The parts of a packet's addresses and its port that make a source, and its target, of this rule. Where both families
+ * share one, it is IPv4's. Addresses are in network byte order, the port in that of the host. */
+struct eb_source session_source(const struct eb_rule *rule, int family, const uint8_t *addr, const uint8_t *dst,
+				uint16_t dport);
+
+/* A source of this rule as text, "192.0.2.0/24", with its target behind that. */
+struct text session_source_text(const struct eb_rule *rule, const struct eb_source *source);
 
 /* Parse an argument. Return CLI_DONE; or print what is wrong and return CLI_MISUSED. */
 enum cli_result session_parse_prefix(const struct cli *cli, const char *text, struct eb_prefix *out);

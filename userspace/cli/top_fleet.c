@@ -71,10 +71,9 @@ static void show_row(const void *arg, size_t row, struct table_cell *cells)
 	const struct fleet_list *list = arg;
 	const struct fleet_bucket *bucket = &list->items[row];
 	const struct eb_limit *limit = limit_of(list, bucket);
-	const struct eb_prefix *source = &bucket->record.source;
 
 	snprintf(cells[0].text.s, sizeof(cells[0].text.s), "%s", bucket->record.rule);
-	cells[1].text = print_prefix(source->family, source->addr, source->len);
+	cells[1].text = print_source(&bucket->record.source, &bucket->record.target);
 	strcpy(cells[2].text.s, bucket->of_bytes ? "bytes" : "packets");
 	if (limit)
 		snprintf(cells[3].text.s, sizeof(cells[3].text.s), "%llu/%llu",
@@ -109,9 +108,8 @@ static void show_json(const struct fleet_list *list)
 	for (size_t i = 0; i < list->count; i++) {
 		const struct fleet_bucket *bucket = &list->items[i];
 		const struct eb_limit *limit = limit_of(list, bucket);
-		const struct eb_prefix *source = &bucket->record.source;
 		json_t *row = json_pack("{s:s, s:s, s:s, s:f}", "rule", bucket->record.rule, "source",
-					print_prefix(source->family, source->addr, source->len).s, "limit",
+					print_source(&bucket->record.source, &bucket->record.target).s, "limit",
 					bucket->of_bytes ? "bytes" : "packets", "full_in_seconds",
 					bucket->debt_us / 1e6);
 

@@ -102,7 +102,8 @@ struct eb_rate {
 
 /* A wider prefix of a rule's sources, with limits of its own. */
 struct eb_level_config {
-	uint8_t per_ipv4, per_ipv6; /* shorter than the rule's; EB_NO_PREFIX: packets of that family do not meet it */
+	uint8_t per_ipv4, per_ipv6; /* EB_NO_PREFIX: packets of that family do not meet it */
+	enum eb_also also_per;
 	struct eb_rate packets, bytes;
 	unsigned int line;
 };
@@ -123,6 +124,7 @@ struct eb_rule_config {
 	bool crowded_pass;     /* when_crowded: pass */
 	uint8_t per_ipv4;      /* prefix length of a source, 0-32 */
 	uint8_t per_ipv6;      /* 0-128 */
+	enum eb_also also_per; /* the levels have their own */
 	struct eb_rate packets, bytes, new_sources;
 	struct eb_level_config levels[EB_LEVELS_MAX]; /* each wider than the one before */
 	size_t level_count;

@@ -21,32 +21,37 @@ struct level_reader {
 
 /* --- one level --- */
 
-/* What the level is to be wider than: the one before it that has the family, or the rule. */
-static uint8_t narrower_than(const struct level_reader *reader, int family)
+/* The longest prefix that the level can have: shorter than that of the one before it that has the family, or of the
+ * rule; the same one where those are also by destination, and the level is not. */
+static int longest_for(const struct level_reader *reader, int family)
 {
 	const struct eb_rule_config *rule = reader->rule;
 	uint8_t len = family == 4 ? rule->per_ipv4 : rule->per_ipv6;
+	enum eb_also also = rule->also_per;
 
 	for (const struct eb_level_config *before = rule->levels; before < reader->level; before++) {
 		uint8_t wider = family == 4 ? before->per_ipv4 : before->per_ipv6;
 
-		len = wider != EB_NO_PREFIX ? wider : len;
+		if (wider == EB_NO_PREFIX)
+			continue;
+		len = wider;
+		also = before->also_per;
 	}
-	return len;
+	return also && !reader->level->also_per ? len : len - 1;
 }
 
 static int read_prefix_len(const struct eb_yaml_value *value, const struct level_reader *reader, int family,
 			   uint8_t *out)
 {
-	uint8_t narrower = narrower_than(reader, family);
+	int longest = longest_for(reader, family);
 	uint64_t len;
 	int err = eb_yaml_number(value, 0, family == 4 ? 32 : 128, &len);
 
 	if (err)
 		return err;
-	if (len >= narrower)
-		return eb_yaml_fail(value, "%llu is not wider than /%u, which comes before it; write levels from "
-				    "narrow to wide, with a shorter prefix each", (unsigned long long)len, narrower);
+	if ((int)len > longest)
+		return eb_yaml_fail(value, "%llu is not wider than /%d, which comes before it; write levels from "
+				    "narrow to wide, with a shorter prefix each", (unsigned long long)len, longest + 1);
 	*out = len;
 	return 0;
 }
@@ -78,6 +83,11 @@ static int read_per(const struct eb_yaml_value *value, void *into)
 	if (!err && reader->level->per_ipv4 == EB_NO_PREFIX && reader->level->per_ipv6 == EB_NO_PREFIX)
 		return eb_yaml_fail(value, "is empty; as in per: { ipv4: 24, ipv6: 48 }");
 	return err;
+}
+
+static int read_also_per(const struct eb_yaml_value *value, void *into)
+{
+	return eb_config_also_per_read(value, &((struct level_reader *)into)->level->also_per);
 }
 
 static int read_times(const struct eb_yaml_value *value, void *into)
@@ -132,7 +142,9 @@ static int finish_level(const struct eb_yaml_value *value, struct level_reader *
 			    "that nothing could count", (unsigned long long)reader->times);
 }
 
+/* Which prefixes are wide enough depends on also_per. */
 static const struct eb_yaml_key level_keys[] = {
+	{ "also_per", read_also_per, false },
 	{ "per", read_per, true },
 	{ "times", read_times, false },
 	{ "packets", read_packets, false },

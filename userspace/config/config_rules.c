@@ -16,6 +16,7 @@
 #include "config/limit.h"
 #include "config/prefix_list.h"
 #include "config/quantity.h"
+#include "config/target.h"
 
 #define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
 
@@ -296,6 +297,24 @@ static int read_per(const struct eb_yaml_value *value, void *into)
 	return err ? err : eb_yaml_read_map(value, per_keys, ARRAY_SIZE(per_keys), reader->rule, NULL);
 }
 
+int eb_config_also_per_read(const struct eb_yaml_value *value, enum eb_also *out)
+{
+	unsigned int choice;
+	int err = eb_yaml_choice(value, eb_also_names, EB_ALSOS, &choice);
+
+	if (!err)
+		*out = choice;
+	return err;
+}
+
+static int read_also_per(const struct eb_yaml_value *value, void *into)
+{
+	struct rule_reader *reader = into;
+	int err = refuse_unless_limit(value, reader->rule);
+
+	return err ? err : eb_config_also_per_read(value, &reader->rule->also_per);
+}
+
 static int read_then(const struct eb_yaml_value *value, void *into)
 {
 	static const char *const names[] = { "pass", "continue" };
@@ -352,6 +371,7 @@ static const struct eb_yaml_key rule_keys[] = {
 	{ "action", read_action, true },
 	{ "match", read_match, false },
 	{ "per", read_per, false },
+	{ "also_per", read_also_per, false },
 	{ "packets", read_packets, false },
 	{ "bytes", read_bytes, false },
 	{ "levels", read_levels, false },

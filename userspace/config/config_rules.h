@@ -17,4 +17,7 @@ void eb_config_rules_free(struct eb_rule_config *rules, size_t count);
 int eb_config_packets_read(const struct eb_yaml_value *value, struct eb_rate *out);
 int eb_config_bytes_read(const struct eb_yaml_value *value, const struct eb_config *config, struct eb_rate *out);
 
+/* also_per, of rules and their levels. */
+int eb_config_also_per_read(const struct eb_yaml_value *value, enum eb_also *out);
+
 #endif

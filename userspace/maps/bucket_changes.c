@@ -38,7 +38,7 @@ static __u32 set_of(const struct eb_bucket_table *table, const struct eb_bucket_
 
 static int fill_source(struct eb_buckets *buckets, const struct eb_source *source)
 {
-	const struct eb_bucket_table *table = eb_bucket_table_of(buckets, source->family);
+	const struct eb_bucket_table *table = eb_bucket_table_for(buckets, source);
 	struct eb_bucket_location location;
 	int place, err = eb_bucket_locate(buckets, source, &location);
 
@@ -153,7 +153,7 @@ static int insert(const struct eb_bucket_table *table, const struct eb_bucket_lo
 
 static int try_merge(struct eb_buckets *buckets, const struct eb_bucket_view *view, enum eb_merge merge, __u64 now)
 {
-	const struct eb_bucket_table *table = eb_bucket_table_of(buckets, view->source.family);
+	const struct eb_bucket_table *table = eb_bucket_table_for(buckets, &view->source);
 	struct eb_bucket *bucket;
 	struct eb_bucket_location location;
 	__u64 *entry;
@@ -228,7 +228,7 @@ static int insert_debt(const struct eb_bucket_table *table, const struct eb_buck
 int eb_buckets_adjust(struct eb_buckets *buckets, const struct eb_source *source, bool of_bytes, int64_t ticks,
 		      uint64_t now)
 {
-	const struct eb_bucket_table *table = eb_bucket_table_of(buckets, source->family);
+	const struct eb_bucket_table *table = eb_bucket_table_for(buckets, source);
 	struct eb_bucket_location location;
 	struct eb_bucket *bucket;
 	__u64 *entry;
@@ -250,7 +250,7 @@ int eb_buckets_adjust(struct eb_buckets *buckets, const struct eb_source *source
 
 int eb_buckets_take_away(struct eb_buckets *buckets, struct eb_bucket_view *view)
 {
-	const struct eb_bucket_table *table = eb_bucket_table_of(buckets, view->source.family);
+	const struct eb_bucket_table *table = eb_bucket_table_for(buckets, &view->source);
 	struct eb_bucket_view seen;
 	struct eb_bucket *bucket;
 	struct eb_bucket_location location;

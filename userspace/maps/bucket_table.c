@@ -100,6 +100,16 @@ struct eb_bucket_table *eb_bucket_table_of(const struct eb_buckets *buckets, int
 	return &buckets->tables[family == 6];
 }
 
+int eb_source_table(const struct eb_source *source)
+{
+	return source->family == 4 && !source->target.also ? 4 : 6;
+}
+
+struct eb_bucket_table *eb_bucket_table_for(const struct eb_buckets *buckets, const struct eb_source *source)
+{
+	return eb_bucket_table_of(buckets, eb_source_table(source));
+}
+
 void *eb_bucket_table_set(const struct eb_bucket_table *table, char *memory, __u32 set)
 {
 	return memory + set * table->set_size;
@@ -116,7 +126,7 @@ void eb_bucket_table_mark(const struct eb_bucket_table *table, __u32 set)
 static void make_key(const struct eb_source *source, __u64 key[EB_WORDS6])
 {
 	memset(key, 0, EB_WORDS6 * sizeof(*key));
-	if (source->family == 4) {
+	if (eb_source_table(source) == 4) {
 		struct eb_key4 *key4 = (struct eb_key4 *)key;
 
 		memcpy(&key4->addr, source->addr, sizeof(key4->addr));
@@ -125,23 +135,29 @@ static void make_key(const struct eb_source *source, __u64 key[EB_WORDS6])
 		struct eb_key6 *key6 = (struct eb_key6 *)key;
 
 		memcpy(key6->addr, source->addr, sizeof(key6->addr));
+		memcpy(key6->to, source->target.to, sizeof(key6->to));
 		key6->rule_id = source->rule_id;
+		key6->family = source->family;
+		key6->also = source->target.also;
 	}
 }
 
 void eb_bucket_read_key(const struct eb_bucket_table *table, const __u64 *key, struct eb_source *out)
 {
 	memset(out, 0, sizeof(*out));
-	out->family = table->family;
 	if (table->family == 4) {
 		const struct eb_key4 *key4 = (const struct eb_key4 *)key;
 
+		out->family = 4;
 		memcpy(out->addr, &key4->addr, sizeof(key4->addr));
 		out->rule_id = key4->rule_id;
 	} else {
 		const struct eb_key6 *key6 = (const struct eb_key6 *)key;
 
+		out->family = key6->family;
 		memcpy(out->addr, key6->addr, sizeof(key6->addr));
+		out->target.also = key6->also;
+		memcpy(out->target.to, key6->to, sizeof(key6->to));
 		out->rule_id = key6->rule_id;
 	}
 }
@@ -172,7 +188,7 @@ int eb_bucket_table_map(struct eb_bucket_table *table)
 
 int eb_bucket_locate(const struct eb_buckets *buckets, const struct eb_source *source, struct eb_bucket_location *out)
 {
-	struct eb_bucket_table *table = eb_bucket_table_of(buckets, source->family);
+	struct eb_bucket_table *table = eb_bucket_table_for(buckets, source);
 	int err = eb_bucket_table_map(table);
 
 	if (err)

@@ -47,6 +47,9 @@ void eb_bucket_table_unmap(struct eb_bucket_table *table);
 
 struct eb_bucket_table *eb_bucket_table_of(const struct eb_buckets *buckets, int family);
 
+/* The one that has the bucket of a source. */
+struct eb_bucket_table *eb_bucket_table_for(const struct eb_buckets *buckets, const struct eb_source *source);
+
 /* Set `set` of `memory`, which begins with set 0. */
 void *eb_bucket_table_set(const struct eb_bucket_table *table, char *memory, __u32 set);
 

@@ -78,7 +78,7 @@ static int mend_entry(const struct eb_bucket_position *position, __u64 *entry, _
 	if (eb_key_empty(entry, table->words))
 		return 0;
 	eb_bucket_read_key(table, entry, &source);
-	rule = rule_of(args->policy, table->family, source.rule_id);
+	rule = rule_of(args->policy, source.family, source.rule_id);
 	if (!rule)
 		return 0;
 	mend_time(&bucket->packets_full_at, &rule->packets, &args->mended);

@@ -72,7 +72,7 @@ int eb_buckets_map(struct eb_buckets *buckets)
 
 int eb_buckets_find(const struct eb_buckets *buckets, const struct eb_source *source, struct eb_bucket_view *out)
 {
-	const struct eb_bucket_table *table = eb_bucket_table_of(buckets, source->family);
+	const struct eb_bucket_table *table = eb_bucket_table_for(buckets, source);
 	struct eb_bucket_view view;
 	struct eb_bucket_location location;
 	__u64 seen[EB_WORDS6];
@@ -105,12 +105,12 @@ static int visit_view(const struct eb_bucket_position *position, __u64 *entry, _
 	return args->visit(&view, args->arg);
 }
 
-int eb_buckets_each(const struct eb_buckets *buckets, int family,
-		    int (*visit)(const struct eb_bucket_view *view, void *arg), void *arg)
+int eb_buckets_each(const struct eb_buckets *buckets, int (*visit)(const struct eb_bucket_view *view, void *arg),
+		    void *arg)
 {
 	struct view_args args = { .visit = visit, .arg = arg };
 
-	return eb_bucket_tables_walk(buckets, family, false, visit_view, &args);
+	return eb_bucket_tables_walk(buckets, 0, false, visit_view, &args);
 }
 
 struct walk_args {

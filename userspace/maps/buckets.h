@@ -10,18 +10,23 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "config/target.h"
 #include "edgebucket.h"
 #include "maps/maps.h"
 
 struct eb_buckets; /* opaque */
 
-/* The source and rule to which a bucket belongs. addr is masked and in network byte order; an IPv4 address is in the
- * first 4 bytes, and the rest is 0. */
+/* The source and rule to which a bucket belongs, and its target where the rule has also_per. addr is masked and in
+ * network byte order; an IPv4 address is in the first 4 bytes, and the rest is 0. */
 struct eb_source {
 	uint8_t family; /* 4 or 6 */
 	uint8_t addr[16];
+	struct eb_target target;
 	uint32_t rule_id; /* eb_rule.id4 or id6 */
 };
+
+/* The family of the table that has its bucket: 6 with a target, whatever the family of the addresses. */
+int eb_source_table(const struct eb_source *source);
 
 /* A snapshot of a bucket. Times are ticks, see gcra.h; use eb_gcra_debt() to interpret them. */
 struct eb_bucket_view {
@@ -55,11 +60,11 @@ uint32_t eb_buckets_table_size(const struct eb_buckets *buckets, int family);
 int eb_buckets_find(const struct eb_buckets *buckets, const struct eb_source *source, struct eb_bucket_view *out);
 
 /*
- * Calls `visit` for every bucket in use of a family (4 or 6; 0 for both), in no particular order; ends early when it
- * returns other than 0, and returns that. The view is only valid during the call.
+ * Calls `visit` for every bucket in use, in no particular order; ends early when it returns other than 0, and returns
+ * that. The view is only valid during the call.
  */
-int eb_buckets_each(const struct eb_buckets *buckets, int family,
-		    int (*visit)(const struct eb_bucket_view *view, void *arg), void *arg);
+int eb_buckets_each(const struct eb_buckets *buckets, int (*visit)(const struct eb_bucket_view *view, void *arg),
+		    void *arg);
 
 /* The position of a walk in slices. All zeros is the beginning. */
 struct eb_bucket_cursor {

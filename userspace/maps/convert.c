@@ -78,11 +78,14 @@ void eb_convert_free(struct eb_convert *convert)
 	free(convert);
 }
 
+/* What of a source, and its target, makes one of this rule. */
 static void mask_source(struct eb_source *source, const struct eb_rule *rule)
 {
 	uint64_t words[2];
 	__be32 addr4;
 
+	if (!rule->also)
+		source->target = (struct eb_target){ .also = EB_ALSO_NONE };
 	if (source->family == 4) {
 		memcpy(&addr4, source->addr, sizeof(addr4));
 		addr4 &= rule->mask4;
@@ -114,16 +117,22 @@ static const struct pair *pair_of(const struct eb_convert *convert, const struct
 	return NULL;
 }
 
-/* The bucket of the new policy that takes an old one's debt over. False when none does: sources that become finer
- * cannot be told apart in what the coarser bucket owes. */
+/* Sources that become finer cannot be told apart in what the coarser bucket owes. */
+static bool becomes_finer(const struct pair *pair, bool is_v4)
+{
+	if (pair->to->also && pair->to->also != pair->from->also)
+		return true;
+	return is_v4 ? pair->to->prefix4 > pair->from->prefix4 : pair->to->prefix6 > pair->from->prefix6;
+}
+
+/* The bucket of the new policy that takes an old one's debt over. False when none does. */
 static bool convert_view(const struct eb_convert *convert, const struct eb_bucket_view *view, uint64_t now,
 			 struct eb_bucket_view *out)
 {
 	const struct pair *pair = pair_of(convert, &view->source);
 	bool is_v4 = view->source.family == 4;
 
-	if (!pair ||
-	    (is_v4 ? pair->to->prefix4 > pair->from->prefix4 : pair->to->prefix6 > pair->from->prefix6))
+	if (!pair || becomes_finer(pair, is_v4))
 		return false;
 	*out = (struct eb_bucket_view){
 		.source = view->source,
@@ -213,7 +222,7 @@ static int compare_debts(const void *a, const void *b)
 		return x->family < y->family ? -1 : 1;
 	if (x->rule_id != y->rule_id)
 		return x->rule_id < y->rule_id ? -1 : 1;
-	return memcmp(x->addr, y->addr, sizeof(x->addr));
+	return memcmp(x->addr, y->addr, sizeof(x->addr)) ?: memcmp(&x->target, &y->target, sizeof(x->target));
 }
 
 static uint64_t later(uint64_t a, uint64_t b)

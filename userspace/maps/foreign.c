@@ -33,6 +33,7 @@ struct old_table {
 	struct old_map map;
 	int family;
 	struct field way, addr, rule_id, packets, bytes;
+	struct field to, also, of; /* size 0 where there are none */
 };
 
 struct eb_foreign {
@@ -172,6 +173,11 @@ static int open_table(const char *pin_dir, int family, struct old_table *table)
 		return err;
 	if (table->addr.size != (family == 4 ? 4 : 16))
 		return -EINVAL;
+	if (find_path(map->btf, table->way.type, "key", "to", &table->to) == 0 &&
+	    (find_path(map->btf, table->way.type, "key", "also", &table->also) ||
+	     find_path(map->btf, table->way.type, "key", "family", &table->of) ||
+	     table->to.size != sizeof(((struct eb_target *)0)->to)))
+		return -EINVAL;
 	return map_memory(map);
 }
 
@@ -200,7 +206,7 @@ static int read_rule(const struct btf *btf, __u32 type, const char *value, struc
 {
 	static const char *const names[] = { "action", "id4", "id6", "prefix4", "prefix6" };
 	uint64_t numbers[5];
-	struct field level;
+	struct field level, also;
 	int err;
 
 	for (int i = 0; i < 5; i++) {
@@ -218,6 +224,8 @@ static int read_rule(const struct btf *btf, __u32 type, const char *value, struc
 	out->prefix6 = numbers[4];
 	if (!find_member(btf, type, "level", &level)) /* there were none before schema 2 */
 		out->level = read_number(value, &level);
+	if (!find_member(btf, type, "also", &also)) /* likewise */
+		out->also = read_number(value, &also);
 	err = read_limit(btf, type, "packets", value, &out->packets);
 	return err ? err : read_limit(btf, type, "bytes", value, &out->bytes);
 }
@@ -360,6 +368,11 @@ static int visit_entry(const struct old_table *table, const char *entry,
 	if (!view.source.rule_id || eb_gcra_is_locked(view.packets_full_at) || eb_gcra_is_locked(view.bytes_full_at))
 		return 0;
 	memcpy(view.source.addr, entry + table->addr.offset, table->addr.size);
+	if (table->to.size) {
+		view.source.family = read_number(entry, &table->of);
+		view.source.target.also = read_number(entry, &table->also);
+		memcpy(view.source.target.to, entry + table->to.offset, table->to.size);
+	}
 	return visit(&view, arg);
 }
 

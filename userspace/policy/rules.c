@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "config/limit.h"
+#include "config/target.h"
 #include "policy/prefix_filter.h"
 #include "offence.h"
 #include "policy/rules.h"
@@ -63,14 +64,18 @@ static uint32_t fnv_limit(uint32_t hash, char kind, const struct eb_limit *limit
 	return fnv_u64(hash, limit->shift);
 }
 
-uint32_t eb_rules_id(const char *name, uint8_t family, uint8_t prefix_len, const struct eb_limit *packets,
-		     const struct eb_limit *bytes)
+uint32_t eb_rules_id(const char *name, uint8_t family, uint8_t prefix_len, enum eb_also also,
+		     const struct eb_limit *packets, const struct eb_limit *bytes)
 {
+	const uint8_t by = also;
+
 	/* With its NUL, so that name and prefix length cannot run into each other. */
 	uint32_t hash = fnv_bytes(FNV_BASIS, name, strlen(name) + 1);
 
 	hash = fnv_bytes(hash, &family, 1);
 	hash = fnv_bytes(hash, &prefix_len, 1);
+	if (also)
+		hash = fnv_bytes(hash, &by, 1);
 	hash = fnv_limit(hash, 'p', packets);
 	hash = fnv_limit(hash, 'b', bytes);
 	return hash ? hash : 1; /* 0 marks empty entries of the table */
@@ -137,18 +142,19 @@ static int compile_limits(const struct eb_rule_config *config, struct eb_rule *r
 }
 
 /* Whose buckets they are; the limits are there. */
-static void set_sources(struct eb_rule *rule, const char *name, uint8_t len4, uint8_t len6)
+static void set_sources(struct eb_rule *rule, const char *name, uint8_t len4, uint8_t len6, enum eb_also also)
 {
+	rule->also = also;
 	rule->prefix4 = len4;
 	rule->prefix6 = len6;
 	if (len4 != EB_NO_PREFIX) {
 		rule->mask4 = mask4(len4);
-		rule->id4 = eb_rules_id(name, 4, len4, &rule->packets, &rule->bytes);
+		rule->id4 = eb_rules_id(name, 4, len4, also, &rule->packets, &rule->bytes);
 	}
 	if (len6 != EB_NO_PREFIX) {
 		rule->mask6[0] = mask6_half(len6);
 		rule->mask6[1] = mask6_half(len6 - 64);
-		rule->id6 = eb_rules_id(name, 6, len6, &rule->packets, &rule->bytes);
+		rule->id6 = eb_rules_id(name, 6, len6, also, &rule->packets, &rule->bytes);
 	}
 }
 
@@ -179,7 +185,8 @@ static int compile_rule(const struct eb_rule_config *config, struct eb_rule *rul
 	rule->goes_on = config->goes_on;
 	rule->shared = config->shared;
 	rule->level_count = config->level_count;
-	set_sources(rule, config->name, config->per_ipv4, config->per_ipv6);
+	set_sources(rule, config->name, config->per_ipv4, config->per_ipv6, config->also_per);
+	rule->is_chain = rule->goes_on || rule->level_count || rule->also;
 	if (config->penalty.after)
 		compile_penalty(config, rule);
 	return 0;
@@ -203,8 +210,9 @@ static int compile_level(const struct eb_rule_config *config, size_t index, cons
 	level->new_sources = of->new_sources;
 	level->shared = of->shared;
 	level->level = index + 1;
-	level->together = from->per_ipv4 == 0 && from->per_ipv6 == 0;
-	set_sources(level, config->name, from->per_ipv4, level->together ? EB_NO_PREFIX : from->per_ipv6);
+	level->together = from->per_ipv4 == 0 && from->per_ipv6 == 0 && !from->also_per;
+	set_sources(level, config->name, from->per_ipv4, level->together ? EB_NO_PREFIX : from->per_ipv6,
+		    from->also_per);
 	return 0;
 }
 
@@ -251,7 +259,7 @@ bool eb_rules_same(const struct eb_policy *a, size_t index_a, const struct eb_po
 		return false;
 	if (!x->level || !y->level)
 		return x->level == y->level;
-	return x->prefix4 == y->prefix4 && x->prefix6 == y->prefix6;
+	return x->prefix4 == y->prefix4 && x->prefix6 == y->prefix6 && x->also == y->also;
 }
 
 /* What was rule `index` of `policy` before, or NULL. `previous` comes out of a pinned map: do not trust its numbers
@@ -832,6 +840,8 @@ const char *eb_rules_level_text(const struct eb_rule *rule, char text[EB_LEVEL_T
 		snprintf(text, EB_LEVEL_TEXT_MAX, "/%u", rule->prefix6);
 	else
 		snprintf(text, EB_LEVEL_TEXT_MAX, "/%u,/%u", rule->prefix4, rule->prefix6);
+	if (rule->also)
+		snprintf(text + strlen(text), EB_LEVEL_TEXT_MAX - strlen(text), "+%s", eb_also_names[rule->also]);
 	return text;
 }
 

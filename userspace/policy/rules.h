@@ -84,22 +84,22 @@ void eb_rules_free(struct eb_ruleset *ruleset);
 
 /*
  * Whether rule or level `a` of one policy goes on as `b` of another: rules by their name, levels by that of their rule
- * and their own prefix lengths.
+ * and their own prefix lengths and also_per.
  */
 bool eb_rules_same(const struct eb_policy *a, size_t index_a, const struct eb_policy *b, size_t index_b);
 
-/* A level's prefixes as text, "/24,/48", "/48" where it has one family, "all" for all sources together; "" for a rule.
- * The array is the caller's; the result is it. */
-#define EB_LEVEL_TEXT_MAX 16
+/* A level's prefixes as text, "/24,/48", "/48" where it has one family, "all" for all sources together, "/24,/48+dst"
+ * with also_per; "" for a rule. The array is the caller's; the result is it. */
+#define EB_LEVEL_TEXT_MAX 24
 const char *eb_rules_level_text(const struct eb_rule *rule, char text[EB_LEVEL_TEXT_MAX]);
 
 /*
- * The identity of a rule's or a level's buckets: FNV-1a (32 bits) over its name, prefix length and limits, never 0.
+ * The identity of a rule's or a level's buckets: FNV-1a (32 bits) over its name, prefix length, also_per and limits, never 0.
  * Another agent, or the same one after a restart, computes the same. A rule whose limits change gets other buckets,
  * into which the agent converts the debts (eb_rules_convert()).
  */
-uint32_t eb_rules_id(const char *name, uint8_t family, uint8_t prefix_len, const struct eb_limit *packets,
-		     const struct eb_limit *bytes);
+uint32_t eb_rules_id(const char *name, uint8_t family, uint8_t prefix_len, enum eb_also also,
+		     const struct eb_limit *packets, const struct eb_limit *bytes);
 
 /*
  * Converts a debt to other limits: the same number of tokens is missing, rounded up to a whole token, even if that

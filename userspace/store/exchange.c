@@ -66,10 +66,9 @@ void eb_exchange_field(const struct eb_record *record, uint32_t rule_id, bool of
 {
 	char field[EB_STORE_FIELD_MAX];
 
-	_Static_assert(EB_RULE_NAME_MAX + 1 + 43 + 11 < EB_EXCHANGE_FIELD_MAX, "the longest field");
+	_Static_assert(EB_STORE_FIELD_MAX + 11 <= EB_EXCHANGE_FIELD_MAX, "the longest field");
 	eb_record_format_field(record, field);
-	snprintf(out, EB_EXCHANGE_FIELD_MAX, "%.*s|%c|%08x", EB_RULE_NAME_MAX + 1 + 43, field, of_bytes ? 'b' : 'p',
-		 rule_id);
+	snprintf(out, EB_EXCHANGE_FIELD_MAX, "%s|%c|%08x", field, of_bytes ? 'b' : 'p', rule_id);
 }
 
 unsigned int eb_exchange_lane(const char *field)

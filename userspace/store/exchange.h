@@ -26,7 +26,7 @@
 
 #define EB_EXCHANGE_LANES 256
 #define EB_EXCHANGE_ITEMS 256 /* of a batch: a script of half a millisecond */
-#define EB_EXCHANGE_FIELD_MAX 96
+#define EB_EXCHANGE_FIELD_MAX 160
 
 struct eb_exchange; /* opaque */
 

@@ -7,7 +7,7 @@
 #include "store/record.h"
 #include "store/store.h"
 
-_Static_assert(EB_STORE_FIELD_MAX > EB_RULE_NAME_MAX + 1 + INET6_ADDRSTRLEN + 4, "the longest field");
+_Static_assert(EB_STORE_FIELD_MAX > EB_RULE_NAME_MAX + 1 + INET6_ADDRSTRLEN + 4 + EB_TARGET_TEXT_MAX, "the longest field");
 _Static_assert(EB_STORE_VALUE_MAX > 20 + 1 + 20, "the longest value");
 
 const char *eb_record_fault_name(enum eb_record_fault fault)
@@ -61,7 +61,8 @@ void eb_record_format_field(const struct eb_record *record, char *field)
 		out += strlen(out);
 	}
 	*out++ = '/';
-	*put_number(out, record->source.len) = '\0';
+	out = put_number(out, record->source.len);
+	eb_target_print(record->source.family, &record->target, out);
 }
 
 void eb_record_format_value(const struct eb_record *record, char *value)
@@ -144,14 +145,16 @@ static bool take_prefix(const char *text, const char *end, struct eb_prefix *out
 enum eb_record_fault eb_record_parse(const char *field, size_t field_len, const char *value, size_t value_len,
 				     struct eb_record *out)
 {
-	const char *bar = memchr(field, '|', field_len), *end = value + value_len, *next;
+	const char *bar = memchr(field, '|', field_len), *end = value + value_len, *next, *to;
 	struct eb_record record = { .rule = "" };
 	bool overflow = false;
 
 	if (!bar || !is_rule_name(field, bar - field))
 		return EB_RECORD_BAD_RULE;
 	memcpy(record.rule, field, bar - field);
-	if (!take_prefix(bar + 1, field + field_len, &record.source))
+	to = memchr(bar, '>', field + field_len - bar) ?: field + field_len;
+	if (!take_prefix(bar + 1, to, &record.source) ||
+	    eb_target_parse(record.source.family, to, field + field_len - to, &record.target))
 		return EB_RECORD_BAD_SOURCE;
 	/* Signed nanoseconds reach the year 2262: what is beyond is no time. */
 	next = take_number(value, end, INT64_MAX, &record.packets_full_at_ns, &overflow);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * A bucket as the stores hold it: field "<rule>|<source prefix>", value "<packets full at> <bytes full at>" in
- * wall-clock nanoseconds. The parser is strict, because a store is outside of our control and other programs might have
- * written to it.
+ * A bucket as the stores hold it: field "<rule>|<source prefix>", with also_per followed by ">192.0.2.1" or ">53"; value
+ * "<packets full at> <bytes full at>" in wall-clock nanoseconds. The parser is strict, because a store is outside of our
+ * control and other programs might have written to it.
  */
 #ifndef EB_RECORD_H
 #define EB_RECORD_H
@@ -11,10 +11,12 @@
 #include <stdint.h>
 
 #include "config/config.h"
+#include "config/target.h"
 
 struct eb_record {
 	char rule[EB_RULE_NAME_MAX + 1];
 	struct eb_prefix source;
+	struct eb_target target;
 	uint64_t packets_full_at_ns; /* since the Unix epoch; 0 if the rule has no such limit */
 	uint64_t bytes_full_at_ns;
 };
@@ -22,7 +24,7 @@ struct eb_record {
 enum eb_record_fault {
 	EB_RECORD_OK,
 	EB_RECORD_BAD_RULE,   /* not a valid name of a rule */
-	EB_RECORD_BAD_SOURCE, /* not a prefix in our notation, or bits beyond its length are set */
+	EB_RECORD_BAD_SOURCE, /* not a prefix and a target in our notation, or bits beyond its length are set */
 	EB_RECORD_BAD_VALUE,  /* not two numbers */
 	EB_RECORD_OVERFLOW,   /* a number that is too large for a time */
 	EB_RECORD_FAULTS,

@@ -18,6 +18,7 @@
 /* A record reduced to what counts: the rule's place in the policy, the source, and the debts in ticks. */
 struct debt {
 	uint8_t addr[16];
+	struct eb_target target;
 	uint8_t family;
 	uint8_t rule;
 	bool clamped;
@@ -41,6 +42,8 @@ const char *eb_refusal_name(int refusal)
 		return "unknown rule";
 	case EB_REFUSED_PREFIX_LEN:
 		return "prefix length";
+	case EB_REFUSED_ALSO_PER:
+		return "also_per";
 	case EB_REFUSED_TOO_MANY:
 		return "too many";
 	case EB_REFUSED_NO_ROOM:
@@ -75,17 +78,19 @@ uint64_t eb_restore_reference(uint64_t now_ns, uint64_t saved_at_ns)
 	return saved_at_ns > now_ns && saved_at_ns - now_ns <= CLOCK_STEP_MAX_NS ? saved_at_ns : now_ns;
 }
 
-/* Rules come before levels: the rule itself is found unless a level has that very prefix length. */
-int eb_restore_find_rule(const struct eb_policy *policy, const char *name, const struct eb_prefix *source)
+/* Rules come before levels: the rule itself is found unless a level has that very prefix length and kind of target. */
+int eb_restore_find_rule(const struct eb_policy *policy, const struct eb_record *record)
 {
+	const struct eb_prefix *source = &record->source;
 	int found = -1;
 
 	for (uint32_t i = 0; i < policy->rule_count; i++) {
 		const struct eb_rule *rule = &policy->rules[i];
 
-		if (rule->action != EB_LIMIT || strncmp(policy->names[i], name, EB_RULE_NAME_MAX) != 0)
+		if (rule->action != EB_LIMIT || strncmp(policy->names[i], record->rule, EB_RULE_NAME_MAX) != 0)
 			continue;
-		if (!rule->level || source->len == (source->family == 4 ? rule->prefix4 : rule->prefix6))
+		if (!rule->level || (source->len == (source->family == 4 ? rule->prefix4 : rule->prefix6) &&
+				     record->target.also == rule->also))
 			found = i;
 	}
 	return found;
@@ -122,7 +127,7 @@ static bool make_room(struct eb_restore *restore)
 static int judge(const struct eb_restore *restore, const struct eb_record *record, uint64_t reference_ns,
 		 struct debt *out)
 {
-	int index = eb_restore_find_rule(restore->policy, record->rule, &record->source);
+	int index = eb_restore_find_rule(restore->policy, record);
 	const struct eb_rule *rule;
 
 	if (index < 0)
@@ -130,8 +135,11 @@ static int judge(const struct eb_restore *restore, const struct eb_record *recor
 	rule = &restore->policy->rules[index];
 	if (record->source.len != (record->source.family == 4 ? rule->prefix4 : rule->prefix6))
 		return EB_REFUSED_PREFIX_LEN;
+	if (record->target.also != rule->also)
+		return EB_REFUSED_ALSO_PER;
 	memset(out, 0, sizeof(*out));
 	memcpy(out->addr, record->source.addr, sizeof(out->addr));
+	out->target = record->target;
 	out->family = record->source.family;
 	out->rule = index;
 	out->packets = debt_of(record->packets_full_at_ns, reference_ns, &rule->packets, &out->clamped);
@@ -182,7 +190,7 @@ static int compare_debts(const void *a, const void *b)
 	for (int i = 0; i < 2; i++)
 		if (half(x, i) != half(y, i))
 			return half(x, i) < half(y, i) ? -1 : 1;
-	return 0;
+	return memcmp(&x->target, &y->target, sizeof(x->target));
 }
 
 static uint64_t later(uint64_t a, uint64_t b)
@@ -231,6 +239,7 @@ void eb_restore_each(struct eb_restore *restore, void (*visit)(const struct eb_r
 			.place = debt->rule,
 			.source.family = debt->family,
 			.source.len = debt->family == 4 ? rule->prefix4 : rule->prefix6,
+			.target = debt->target,
 			.packets_ns = debt->packets / EB_TICKS_PER_NS,
 			.bytes_ns = debt->bytes / EB_TICKS_PER_NS,
 			.clamped = debt->clamped,
@@ -310,6 +319,8 @@ static int judge_again(const struct eb_restore *restore, const struct eb_policy 
 	rule = &policy->rules[index];
 	if (debt->family == 4 ? old->prefix4 != rule->prefix4 : old->prefix6 != rule->prefix6)
 		return EB_REFUSED_PREFIX_LEN;
+	if (old->also != rule->also)
+		return EB_REFUSED_ALSO_PER;
 	debt->rule = index;
 	debt->packets = clamp(debt->packets, &rule->packets);
 	debt->bytes = clamp(debt->bytes, &rule->bytes);
@@ -354,6 +365,7 @@ static void apply_debt(struct eb_restore *restore, struct eb_buckets *buckets, c
 	const struct eb_rule *rule = &restore->policy->rules[debt->rule];
 	struct eb_bucket_view view = {
 		.source.family = debt->family,
+		.source.target = debt->target,
 		.source.rule_id = debt->family == 4 ? rule->id4 : rule->id6,
 		.packets_full_at = debt->packets ? eb_gcra_full_at(now, debt->packets) : EB_FULL,
 		.bytes_full_at = debt->bytes ? eb_gcra_full_at(now, debt->bytes) : EB_FULL,

@@ -21,6 +21,7 @@ enum eb_refusal {
 	EB_REFUSED_RECORD = 0, /* + enum eb_record_fault */
 	EB_REFUSED_UNKNOWN_RULE = EB_RECORD_FAULTS,
 	EB_REFUSED_PREFIX_LEN, /* differs from the prefix length of a source of the rule */
+	EB_REFUSED_ALSO_PER,   /* has a target that the rule's buckets have not, or none */
 	EB_REFUSED_TOO_MANY,   /* more records than the tables have entries */
 	EB_REFUSED_NO_ROOM,    /* all entries that the bucket could use are in debt */
 	EB_REFUSALS,
@@ -28,9 +29,9 @@ enum eb_refusal {
 
 const char *eb_refusal_name(int refusal);
 
-/* The place in `policy` of the rule or level that a record's name and source are of: the rule where no level has the
- * source's prefix length; -1 when no rule with limits has the name. */
-int eb_restore_find_rule(const struct eb_policy *policy, const char *name, const struct eb_prefix *source);
+/* The place in `policy` of the rule or level that a record is of: the rule where no level has the source's prefix
+ * length and the kind of target; -1 when no rule with limits has the name. */
+int eb_restore_find_rule(const struct eb_policy *policy, const struct eb_record *record);
 
 struct eb_restore_counts {
 	uint64_t fields;   /* all fields that were passed */
@@ -69,6 +70,7 @@ struct eb_restore_debt {
 	const char *rule;
 	int place; /* of the rule or level in the policy */
 	struct eb_prefix source;
+	struct eb_target target;
 	uint64_t packets_ns, bytes_ns;
 	bool clamped;
 };

@@ -19,7 +19,7 @@
 /* A good number of fields for one command of Redis: more would not be faster, and delay other clients of a slow
  * server. */
 #define EB_STORE_BATCH_ITEMS 128
-#define EB_STORE_FIELD_MAX 128 /* including the NUL; the longest field has 32 + 1 + 43 bytes */
+#define EB_STORE_FIELD_MAX 144 /* including the NUL; the longest field has 32 + 1 + 43 + 46 bytes */
 #define EB_STORE_VALUE_MAX 96 /* including the NUL; that of a ban has up to 20 + 1 + 12 + 1 + 40 bytes */
 
 /* The version of fields and values. Records of another version are not restored. */

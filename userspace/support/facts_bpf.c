@@ -186,7 +186,7 @@ json_t *facts_buckets(const struct session *session)
 {
 	struct tally tally = { .session = session, .now = eb_buckets_now() };
 	json_t *array = json_array();
-	int err = eb_buckets_each(session->buckets, 0, visit, &tally);
+	int err = eb_buckets_each(session->buckets, visit, &tally);
 
 	if (err) {
 		json_decref(array);
