@@ -194,8 +194,8 @@ static __always_inline void mark_changed(const struct table *table, __u32 set)
 		eb_mark_changed(&changes->group[group & (EB_CHANGES_GROUPS - 1)]);
 }
 
-/* Adds up what a packet was charged in an entry whose bucket is shared by a fleet. The caller marks it as changed behind
- * that: the agent takes marks away before it reads. */
+/* Adds up what a packet was charged in an entry whose bucket is shared by a fleet. The caller marks it as changed
+ * behind that: the agent takes marks away before it reads. */
 __noinline int count_spent(const struct eb_rule *rule, __u64 hash, __u32 family, __u32 place, __u32 len)
 {
 	__u32 table = family == 6, index = eb_choose_set(hash, table ? sets_v6 : sets_v4, eb_place_choice(place));

@@ -90,8 +90,8 @@ struct eb_entry6 {
 	struct eb_bucket bucket;
 };
 
-/* A value of the maps buckets_v4 and buckets_v6: a source can be in any entry of three sets, see table.h. buckets_v6 also
- * has all buckets of rules with `also_per`. */
+/* A value of the maps buckets_v4 and buckets_v6: a source can be in any entry of three sets, see table.h. buckets_v6
+ * also has all buckets of rules with `also_per`. */
 struct eb_set4 {
 	struct eb_entry4 way[EB_WAYS];
 };

@@ -14,7 +14,8 @@ build_next() {
 	schema=$(sed -n 's/^#define EB_SCHEMA //p' "$top/include/edgebucket.h")
 	mkdir "$dir/next"
 	cp -r "$top/Makefile" "$top/include" "$top/bpf" "$top/userspace" "$dir/next"
-	sed -i -e "s/^#define EB_SCHEMA $schema\$/#define EB_SCHEMA $((schema + 1))/" -e 's/^struct eb_bucket {$/&\n\t__u64 novelty;/' \
+	sed -i -e "s/^#define EB_SCHEMA $schema\$/#define EB_SCHEMA $((schema + 1))/" \
+		-e 's/^struct eb_bucket {$/&\n\t__u64 novelty;/' \
 		-e 's/eb_set4) == 128/eb_set4) == 160/' -e 's/eb_entry6) == 64/eb_entry6) == 72/' \
 		"$dir/next/include/edgebucket.h"
 	grep -q "EB_SCHEMA $((schema + 1))" "$dir/next/include/edgebucket.h" || fail "the schema did not change"

@@ -6,7 +6,9 @@
 
 # send_to DESTINATION PORT COUNT: of one source.
 send_to() { send 10.8.0.1 -d "$1" -p "$2" -n "$3"; }
-explained() { eb --json explain 10.8.0.1 --proto udp "$@" | jq -r ".chain[0] | \"\\(.source) \\(.packets.tokens) \\(.has_bucket)\""; }
+explained() {
+	eb --json explain 10.8.0.1 --proto udp "$@" | jq -r ".chain[0] | \"\\(.source) \\(.packets.tokens) \\(.has_bucket)\""
+}
 
 start_redis
 persist_config <<- END

@@ -1130,7 +1130,8 @@ static void test_ids(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < COUNT(rows); i++) {
-		uint32_t id = eb_rules_id(rows[i].name, rows[i].family, rows[i].len, EB_ALSO_NONE, rows[i].packets, rows[i].bytes);
+		uint32_t id = eb_rules_id(rows[i].name, rows[i].family, rows[i].len, EB_ALSO_NONE, rows[i].packets,
+					  rows[i].bytes);
 
 		if (id != rows[i].id)
 			fail_msg("row %zu: id %#" PRIx32 " expected, got %#" PRIx32, i, rows[i].id, id);

@@ -103,7 +103,8 @@ static const struct row rows[] = {
 	  "a.pass:5 a.drop:6", XDP_DROP },
 	{ "by destination of all sources",
 	  "[{ name: a, per: { ipv4: 0, ipv6: 0 }, also_per: dst, " LIMIT(2) " }]",
-	  "ip4:src=10.0.0.1,dst=10.1.0.1 udp:1; 2*ip4:src=10.0.0.2,dst=10.1.0.1 udp:1; ip4:src=10.0.0.2,dst=10.1.0.2 udp",
+	  "ip4:src=10.0.0.1,dst=10.1.0.1 udp:1; 2*ip4:src=10.0.0.2,dst=10.1.0.1 udp:1; "
+	  "ip4:src=10.0.0.2,dst=10.1.0.2 udp",
 	  "a.pass:3 a.drop:1", XDP_PASS },
 	{ "by destination, and over all of them",
 	  "[{ name: a, also_per: dst, " LIMIT(2) ", levels: [" LEVEL("ipv4: 32, ipv6: 64", 3) "] }]",

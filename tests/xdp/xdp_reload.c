@@ -426,7 +426,7 @@ static void test_destinations(void **state)
 	assert_int_equal(owed(setting, 1), 5);
 	begin_steps(&steps, setting, "also_per: dst, packets: { rate: 1/h, burst: 5 }");
 	take_step(&steps, ANNOUNCED);
-	assert_true(is_admitted(setting, "ip4:src=10.0.%d.%d,dst=10.1.0.1 udp:1", 2)); /* a new source: by destination */
+	assert_true(is_admitted(setting, "ip4:src=10.0.%d.%d,dst=10.1.0.1 udp:1", 2)); /* a new one: by that */
 	take_step(&steps, MOVED);
 	take_step(&steps, SWITCHED);
 	end_steps(&steps);
