@@ -14,6 +14,7 @@ static const struct measurement {
 } measurements[] = {
 	{ "cost", bench_cost, 5, "CONTESTANT RULES LABEL refused|admitted SOURCES" },
 	{ "flood", bench_flood, 8, "CONTESTANT RULES LABEL refused|admitted SOURCES SECONDS FROM TO" },
+	{ "wide", bench_wide, 5, "CONTESTANT RULES LABEL refused|admitted CPUS" },
 	{ "scale", bench_scale, 10, "CONTESTANT RULES LABEL refused|admitted 1|2 SECONDS FROM TO FROM TO" },
 	{ "exact", bench_exact, 8, "CONTESTANT LABEL two-cpus|spoofed SECONDS FROM TO FROM TO" },
 	{ "survive", bench_survive, 9, "CONTESTANT RULES LABEL SOURCES SECONDS RATE FROM TO NETNS" },

@@ -20,6 +20,9 @@ int bench_cost(const struct bench_cpus *cpus, char **args);
 /* CONTESTANT RULES LABEL refused|admitted SOURCES SECONDS SENDING-INTERFACE RECEIVING-INTERFACE */
 int bench_flood(const struct bench_cpus *cpus, char **args);
 
+/* CONTESTANT RULES LABEL refused|admitted CPUS */
+int bench_wide(const struct bench_cpus *cpus, char **args);
+
 /* CONTESTANT RULES LABEL refused|admitted 1|2 SECONDS, and interfaces as for exact */
 int bench_scale(const struct bench_cpus *cpus, char **args);
 

@@ -249,8 +249,8 @@ static int set_list(const struct contestant *contestant, struct eb_policy *polic
 	return err;
 }
 
-/* Of /24, /16 and all; every level refuses and admits what the rule does. */
-static void set_levels(struct eb_policy *policy, uint32_t count)
+/* Of /24, /16 and all, or of all; every level refuses and admits what the rule does. */
+static void set_levels(struct eb_policy *policy, uint32_t count, int is_wide)
 {
 	struct eb_rule *rule = &policy->rules[0];
 
@@ -260,19 +260,20 @@ static void set_levels(struct eb_policy *policy, uint32_t count)
 		*level = *rule;
 		level->level = n;
 		level->slot = n;
-		level->prefix4 = n < EB_LEVELS_MAX ? 32 - 8 * n : 0;
+		level->prefix4 = is_wide || n == EB_LEVELS_MAX ? 0 : 32 - 8 * n;
 		level->mask4 = level->prefix4 ? htonl(~0U << (32 - level->prefix4)) : 0;
 		level->id4 = rule->id4 + 2 * n;
 		level->id6 = rule->id6 + 2 * n;
 		level->together = !level->prefix4;
 	}
 	rule->level_count = count;
+	rule->is_chain = count > 0;
 	rule->first_level = 1;
 }
 
-static void set_one_rule(struct eb_policy *policy, uint32_t levels)
+static void set_one_rule(struct eb_policy *policy, const struct contestant_limit *limit)
 {
-	set_levels(policy, levels);
+	set_levels(policy, limit->levels, limit->is_wide);
 	policy->src_any = policy->dst_any = policy->number_any[EB_DPORT] = 1;
 	for (int proto = 0; proto < 256; proto++)
 		policy->proto[proto] = 1;
@@ -290,7 +291,7 @@ static int set_policy(const struct contestant *contestant, const struct contesta
 	policy->malformed_drop = 1;
 	make_limit_rule(&policy->rules[limit->rules - 1], limit);
 	if (limit->rules == 1)
-		set_one_rule(policy, limit->levels);
+		set_one_rule(policy, limit);
 	else if (limit->listed)
 		err = set_list(contestant, policy, limit->listed);
 	else
@@ -417,7 +418,8 @@ void contestant_set_rules(const char *text, struct contestant_limit *limit)
 {
 	bool is_list = strcmp(text, "list") == 0;
 
-	limit->levels = strcmp(text, "two") == 0 ? 1 : strcmp(text, "four") == 0 ? 3 : 0;
+	limit->is_wide = strcmp(text, "wide") == 0;
+	limit->levels = limit->is_wide || strcmp(text, "two") == 0 ? 1 : strcmp(text, "four") == 0 ? 3 : 0;
 	limit->rules = is_list ? 2 : limit->levels ? 1 : atoi(text);
 	limit->listed = is_list ? LISTED : 0;
 }

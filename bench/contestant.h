@@ -13,6 +13,7 @@ struct contestant_limit {
 	uint32_t rules;	     /* edgebucket: 1, or as many as 64, of which the last limits */
 	uint32_t listed;     /* edgebucket: with 2 rules, prefixes of the first one's sources */
 	uint32_t levels;     /* edgebucket: with 1 rule, how many it has, at most EB_LEVELS_MAX */
+	int is_wide;	     /* edgebucket: its one level is of all sources */
 	uint32_t table_size; /* edgebucket: buckets */
 	double rate;	     /* packets per second and source */
 	double burst;	     /* packets */
@@ -35,7 +36,7 @@ struct contestant {
 int contestant_load(const char *name, const struct contestant_limit *limit, struct contestant *out);
 
 /* Reads rules, listed and levels: "1" to "64"; "list" for two rules, of which the first denies a million prefixes; or
- * "two" or "four" for one rule of which a packet meets as many buckets. */
+ * "two" or "four" for one rule of which a packet meets as many buckets; "wide" for one with a level of all sources. */
 void contestant_set_rules(const char *text, struct contestant_limit *limit);
 
 /* Changes the limit in force, of edgebucket alone. */

@@ -35,6 +35,12 @@ $1 == "scale" {
 	add("scale-busy", $2 SUBSEP $3 SUBSEP $4, $7)
 	add("scale-distance", $2 SUBSEP $3 SUBSEP $4, $8)
 }
+$1 == "wide" {
+	add("wide", $2 SUBSEP $3 SUBSEP $4, $5)
+	remember("wide", $2)
+	if ($4 > widest)
+		widest = $4
+}
 $1 == "sources" {
 	add("sources", $2 SUBSEP $4, $5)
 	remember("sources", $2)
@@ -270,6 +276,22 @@ function print_scale(    i, c, v, verdicts, one, two, line) {
 	}
 }
 
+function print_wide(    i, c, v, verdicts, cpus, key, one) {
+	print "\n65536 sources on several CPUs at the same time: ns of each CPU for a packet; the ratio to one CPU"
+	split(verdict_names, verdicts, " ")
+	for (v = 1; v <= 2; v++)
+		for (i = 1; i <= names["wide"]; i++) {
+			c = name["wide", i]
+			one = c SUBSEP verdicts[v] SUBSEP 1
+			printf "%-15s  %-8s", c, verdicts[v]
+			for (cpus = 1; cpus <= widest; cpus *= 2) {
+				key = c SUBSEP verdicts[v] SUBSEP cpus
+				printf "  %d: %5s %7s", cpus, cell("wide", key, "%.0f"), times("wide", key, one)
+			}
+			print ""
+		}
+}
+
 function print_exact(    i, f) {
 	print "\nOne source from two CPUs at 1000/s, burst 1000: packets admitted"
 	printf "%-15s %-28s %12s %10s %10s\n", "", "", "sent", "exact", "admitted"
@@ -444,6 +466,20 @@ function json_scale(    i, v, cpus, key, verdicts) {
 	close_list()
 }
 
+function json_wide(    i, v, cpus, key, verdicts) {
+	open_list("wide")
+	split(verdict_names, verdicts, " ")
+	for (i = 1; i <= names["wide"]; i++)
+		for (v = 1; v <= 2; v++)
+			for (cpus = 1; cpus <= widest; cpus *= 2) {
+				key = name["wide", i] SUBSEP verdicts[v] SUBSEP cpus
+				if (("wide", key) in runs)
+					put(subject(name["wide", i], verdicts[v]) ", \"cpus\": " cpus medians("ns=wide", key) \
+						", \"runs\": " list("wide", key))
+			}
+	close_list()
+}
+
 function json_exact(    i, f) {
 	open_list("exact")
 	for (i = 1; i <= exacts; i++) {
@@ -486,6 +522,7 @@ function print_json(    i, n, f) {
 	json_sources()
 	json_flood()
 	json_scale()
+	json_wide()
 	json_exact()
 	json_survive()
 	json_persist()
@@ -529,6 +566,8 @@ END {
 		print_flood("admitted")
 	if (names["scale"])
 		print_scale()
+	if (names["wide"])
+		print_wide()
 	if (exacts)
 		print_exact()
 	if (names["survive"])

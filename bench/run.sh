@@ -6,9 +6,10 @@
 #
 #   BUILD                   where edgebucket.bpf.o is
 #   EB_BENCH_OUT            where bench.json, bench.svg, bench-sources.svg and bench/raw.tsv go, $BUILD
-#   EB_BENCH_PARTS          of "cost sources flood scale exact survive persist"
+#   EB_BENCH_PARTS          of "cost sources flood scale wide exact survive persist"
 #   EB_BENCH_CONTESTANTS    for all parts but persist, of those named below; edgebucket-N is edgebucket with N rules,
-#                           edgebucket-two and edgebucket-four with one rule and as many buckets for a packet
+#                           edgebucket-two and edgebucket-four with one rule and as many buckets for a packet,
+#                           edgebucket-wide with one rule and a level of all sources
 #   EB_BENCH_SOURCES        of "one 65536 million new", for cost, flood and survive
 #   EB_BENCH_COUNTS         of sources, for the part of that name: powers of two up to 2^20
 #   EB_BENCH_ROUNDS         of all parts but cost, sources and exact, 3
@@ -23,7 +24,7 @@ set -euo pipefail
 cd "$(dirname "$0")"
 : "${BUILD:?where edgebucket.bpf.o is}"
 
-parts=${EB_BENCH_PARTS:-cost sources flood scale exact survive persist}
+parts=${EB_BENCH_PARTS:-cost sources flood scale wide exact survive persist}
 cost_contestants=${EB_BENCH_CONTESTANTS:-drop parse edgebucket edgebucket-5 edgebucket-64 edgebucket-list
 	edgebucket-two edgebucket-four gcra-lru spin-lock}
 refused_contestants=${EB_BENCH_CONTESTANTS:-drop parse xdp-filter edgebucket edgebucket-64 edgebucket-list gcra-lru
@@ -291,6 +292,19 @@ run_scale() {
 	drop_pair "$from2"
 }
 
+# A bucket that all CPUs charge, beside none.
+run_wide() {
+	local contestant verdict cpus program
+	for verdict in refused admitted; do
+		for contestant in edgebucket edgebucket-wide; do
+			read -ra program < <(program_of "$contestant")
+			for ((cpus = 1; cpus <= $(nproc); cpus *= 2)); do
+				"$bench" wide "${program[@]}" "$contestant" "$verdict" "$cpus"
+			done
+		done
+	done
+}
+
 # Nothing counts or drops behind the contestants: what passes reaches the server.
 limit_for_server() { # contestant rate burst
 	case $1 in
@@ -446,6 +460,12 @@ measure() {
 		for ((round = 1; round <= rounds; round++)); do
 			echo "bench: one source on two CPUs, round $round of $rounds" >&2
 			run_scale
+		done
+	fi
+	if has_part wide; then
+		for ((round = 1; round <= rounds; round++)); do
+			echo "bench: a level of all sources, round $round of $rounds" >&2
+			run_wide
 		done
 	fi
 	if has_part exact; then
