@@ -147,7 +147,7 @@ for kind in "$@"; do
 	fuzz) begin_each run_fuzzer "$BUILD"/fuzz/tests/fuzz_* ;;
 	net | persist | chaos | deploy) begin_each run_script "tests/$kind/${kind}_"*.sh ;;
 	unit_* | xdp_* | redis_*) begin run_program "$BUILD/tests/$kind" ;;
-	net_* | persist_* | vm_*) begin run_script "tests/${kind%%_*}/$kind.sh" ;;
+	net_* | persist_* | chaos_* | vm_*) begin run_script "tests/${kind%%_*}/$kind.sh" ;;
 	vm) begin run_guests vm ;;
 	*)
 		echo "no such kind of test: $kind" >&2
