@@ -380,19 +380,22 @@ class Run:
                               "end end", "0", LANES, f"|{source.address}/")
         return int(said) * 1000 if said else None
 
-    def mark(self):
-        """While nothing is sent, and all that passed has been told."""
+    def mark_once(self):
+        """While nothing is sent, and all that passed has been told. None where Redis lacks a bucket: nodes that refuse
+        all have nothing to tell, and do not see before they admit again that it was lost."""
         stopped = time.monotonic_ns()
         self.each_sender(signal.SIGSTOP)
         time.sleep(3 * TICK / SECOND)
         self.wait_told()
         self.judge.judge()
-        mark = Mark(tuple(self.judge.passed), {source: until(f"Redis to have a bucket of {source.rule}",
-                                                             lambda source=source: self.full(source))
-                                               for source in MARKED})
+        full = {source: self.full(source) for source in MARKED}
+        passed = tuple(self.judge.passed)
         self.each_sender(signal.SIGCONT)
         self.room = time.monotonic_ns() - stopped
-        return mark
+        return all(full.values()) and Mark(passed, full)
+
+    def mark(self):
+        return until("Redis to have the buckets", self.mark_once, 60)
 
     def since(self, before, after, source):
         """Nanoseconds of refill that passed, and by which the end of the bucket in Redis moved on."""
