@@ -18,7 +18,7 @@
 #include <cmocka.h>
 
 #include "config/config.h"
-#include "config/target.h"
+#include "config/destination.h"
 #include "maps/buckets.h"
 #include "policy/rules.h"
 #include "table.h"
@@ -442,7 +442,7 @@ struct key {
 };
 
 static struct key make_key(const struct rig *rig, const char *rule, uint8_t family, const void *addr,
-			   const struct eb_target *target)
+			   const struct eb_destination *target)
 {
 	bool is_small = family == 4 && !target->also;
 	struct key key = { .words = is_small ? EB_WORDS4 : EB_WORDS6 };
@@ -514,7 +514,7 @@ static struct place find_place(const struct rig *rig, const struct key *key)
 }
 
 static struct eb_bucket *find_bucket(const struct rig *rig, const char *rule, uint8_t family, const void *addr,
-				     const struct eb_target *target)
+				     const struct eb_destination *target)
 {
 	struct key key = make_key(rig, rule, family, addr, target);
 	struct place place = find_place(rig, &key);
@@ -524,7 +524,7 @@ static struct eb_bucket *find_bucket(const struct rig *rig, const char *rule, ui
 
 struct eb_bucket *rig_bucket(const struct rig *rig, const char *rule, uint8_t family, const void *addr)
 {
-	return find_bucket(rig, rule, family, addr, &(struct eb_target){ .also = EB_ALSO_NONE });
+	return find_bucket(rig, rule, family, addr, &(struct eb_destination){ .also = EB_ALSO_NONE });
 }
 
 struct eb_bucket *rig_bucket_of(const struct rig *rig, const char *rule, const char *source)
@@ -532,11 +532,11 @@ struct eb_bucket *rig_bucket_of(const struct rig *rig, const char *rule, const c
 	size_t len = strcspn(source, ">");
 	char *text = strndup(source, len);
 	int family = strchr(text, ':') ? 6 : 4;
-	struct eb_target target;
+	struct eb_destination target;
 	uint8_t addr[16];
 
 	assert_int_equal(inet_pton(family == 6 ? AF_INET6 : AF_INET, text, addr), 1);
-	assert_int_equal(eb_target_parse(family, source + len, strlen(source + len), &target), 0);
+	assert_int_equal(eb_destination_parse(family, source + len, strlen(source + len), &target), 0);
 	free(text);
 	return find_bucket(rig, rule, family, addr, &target);
 }

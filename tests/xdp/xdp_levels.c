@@ -17,7 +17,7 @@
 #include <cmocka.h>
 
 #include "../unit/random.h"
-#include "config/target.h"
+#include "config/destination.h"
 #include "edgebucket.h"
 #include "maps/buckets.h"
 #include "policy/rules.h"

@@ -17,7 +17,7 @@
 struct bucket_row {
 	int rule; /* index into the rules of the policy */
 	struct eb_prefix source;
-	struct eb_target target;
+	struct eb_destination target;
 	unsigned int stores; /* bits 1 << enum store_kind: the stores whose times are used */
 	bool in_maps;
 	bool clamped;

@@ -8,7 +8,7 @@
 #include "cli/options.h"
 #include "cli/print.h"
 #include "cli/session.h"
-#include "config/target.h"
+#include "config/destination.h"
 #include "cli/table_print.h"
 #include "policy/rules.h"
 

@@ -266,12 +266,12 @@ struct text print_prefix(int family, const uint8_t *addr, int prefix_len)
 	return text;
 }
 
-struct text print_source(const struct eb_prefix *source, const struct eb_target *target)
+struct text print_source(const struct eb_prefix *source, const struct eb_destination *target)
 {
 	struct text text = print_prefix(source->family, source->addr, source->len);
-	char to[EB_TARGET_TEXT_MAX];
+	char to[EB_DESTINATION_TEXT_MAX];
 
-	eb_target_print(source->family, target, to);
+	eb_destination_print(source->family, target, to);
 	strncat(text.s, to, sizeof(text.s) - strlen(text.s) - 1);
 	return text;
 }

@@ -11,7 +11,7 @@
 
 #include "cli/cli.h"
 #include "config/config.h"
-#include "config/target.h"
+#include "config/destination.h"
 #include "edgebucket.h"
 #include "maps/buckets.h"
 
@@ -52,7 +52,7 @@ struct text print_tokens(const struct eb_limit *limit, uint64_t tokens, bool is_
 struct text print_prefix(int family, const uint8_t *addr, int prefix_len);
 
 /* "203.0.113.0/24", and behind that the target, ">192.0.2.1" or ">53", where there is one. */
-struct text print_source(const struct eb_prefix *source, const struct eb_target *target);
+struct text print_source(const struct eb_prefix *source, const struct eb_destination *target);
 
 /* "203.0.113.7" */
 struct text print_address(int family, const uint8_t *addr);

@@ -151,7 +151,7 @@ int session_source_len(const struct eb_rule *rule, int family)
 	return family == 4 ? rule->prefix4 : rule->prefix6;
 }
 
-static void read_target(enum eb_also also, const uint8_t *dst, uint16_t dport, struct eb_target *out)
+static void read_target(enum eb_also also, const uint8_t *dst, uint16_t dport, struct eb_destination *out)
 {
 	uint16_t port = htons(dport);
 

@@ -16,7 +16,7 @@
 #include "config/limit.h"
 #include "config/prefix_list.h"
 #include "config/quantity.h"
-#include "config/target.h"
+#include "config/destination.h"
 
 #define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
 

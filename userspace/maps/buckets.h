@@ -10,7 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "config/target.h"
+#include "config/destination.h"
 #include "edgebucket.h"
 #include "maps/maps.h"
 
@@ -21,7 +21,7 @@ struct eb_buckets; /* opaque */
 struct eb_source {
 	uint8_t family; /* 4 or 6 */
 	uint8_t addr[16];
-	struct eb_target target;
+	struct eb_destination target;
 	uint32_t rule_id; /* eb_rule.id4 or id6 */
 };
 

@@ -85,7 +85,7 @@ static void mask_source(struct eb_source *source, const struct eb_rule *rule)
 	__be32 addr4;
 
 	if (!rule->also)
-		source->target = (struct eb_target){ .also = EB_ALSO_NONE };
+		source->target = (struct eb_destination){ .also = EB_ALSO_NONE };
 	if (source->family == 4) {
 		memcpy(&addr4, source->addr, sizeof(addr4));
 		addr4 &= rule->mask4;

@@ -176,7 +176,7 @@ static int open_table(const char *pin_dir, int family, struct old_table *table)
 	if (find_path(map->btf, table->way.type, "key", "to", &table->to) == 0 &&
 	    (find_path(map->btf, table->way.type, "key", "also", &table->also) ||
 	     find_path(map->btf, table->way.type, "key", "family", &table->of) ||
-	     table->to.size != sizeof(((struct eb_target *)0)->to)))
+	     table->to.size != sizeof(((struct eb_destination *)0)->to)))
 		return -EINVAL;
 	return map_memory(map);
 }

@@ -9,7 +9,7 @@
 #include <string.h>
 
 #include "config/limit.h"
-#include "config/target.h"
+#include "config/destination.h"
 #include "policy/prefix_filter.h"
 #include "offence.h"
 #include "policy/rules.h"

@@ -7,7 +7,8 @@
 #include "store/record.h"
 #include "store/store.h"
 
-_Static_assert(EB_STORE_FIELD_MAX > EB_RULE_NAME_MAX + 1 + INET6_ADDRSTRLEN + 4 + EB_TARGET_TEXT_MAX, "the longest field");
+_Static_assert(EB_STORE_FIELD_MAX > EB_RULE_NAME_MAX + 1 + INET6_ADDRSTRLEN + 4 + EB_DESTINATION_TEXT_MAX,
+	       "the longest field");
 _Static_assert(EB_STORE_VALUE_MAX > 20 + 1 + 20, "the longest value");
 
 const char *eb_record_fault_name(enum eb_record_fault fault)
@@ -62,7 +63,7 @@ void eb_record_format_field(const struct eb_record *record, char *field)
 	}
 	*out++ = '/';
 	out = put_number(out, record->source.len);
-	eb_target_print(record->source.family, &record->target, out);
+	eb_destination_print(record->source.family, &record->target, out);
 }
 
 void eb_record_format_value(const struct eb_record *record, char *value)
@@ -154,7 +155,7 @@ enum eb_record_fault eb_record_parse(const char *field, size_t field_len, const 
 	memcpy(record.rule, field, bar - field);
 	to = memchr(bar, '>', field + field_len - bar) ?: field + field_len;
 	if (!take_prefix(bar + 1, to, &record.source) ||
-	    eb_target_parse(record.source.family, to, field + field_len - to, &record.target))
+	    eb_destination_parse(record.source.family, to, field + field_len - to, &record.target))
 		return EB_RECORD_BAD_SOURCE;
 	/* Signed nanoseconds reach the year 2262: what is beyond is no time. */
 	next = take_number(value, end, INT64_MAX, &record.packets_full_at_ns, &overflow);

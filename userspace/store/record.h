@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * A bucket as the stores hold it: field "<rule>|<source prefix>", with also_per followed by ">192.0.2.1" or ">53"; value
- * "<packets full at> <bytes full at>" in wall-clock nanoseconds. The parser is strict, because a store is outside of our
- * control and other programs might have written to it.
+ * A bucket as the stores hold it: field "<rule>|<source prefix>", with also_per followed by ">192.0.2.1" or ">53";
+ * value "<packets full at> <bytes full at>" in wall-clock nanoseconds. The parser is strict, because a store is outside
+ * of our control and other programs might have written to it.
  */
 #ifndef EB_RECORD_H
 #define EB_RECORD_H
@@ -11,12 +11,12 @@
 #include <stdint.h>
 
 #include "config/config.h"
-#include "config/target.h"
+#include "config/destination.h"
 
 struct eb_record {
 	char rule[EB_RULE_NAME_MAX + 1];
 	struct eb_prefix source;
-	struct eb_target target;
+	struct eb_destination target;
 	uint64_t packets_full_at_ns; /* since the Unix epoch; 0 if the rule has no such limit */
 	uint64_t bytes_full_at_ns;
 };

@@ -18,7 +18,7 @@
 /* A record reduced to what counts: the rule's place in the policy, the source, and the debts in ticks. */
 struct debt {
 	uint8_t addr[16];
-	struct eb_target target;
+	struct eb_destination target;
 	uint8_t family;
 	uint8_t rule;
 	bool clamped;

@@ -70,7 +70,7 @@ struct eb_restore_debt {
 	const char *rule;
 	int place; /* of the rule or level in the policy */
 	struct eb_prefix source;
-	struct eb_target target;
+	struct eb_destination target;
 	uint64_t packets_ns, bytes_ns;
 	bool clamped;
 };

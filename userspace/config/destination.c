@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "config/target.h"
+#include "config/destination.h"
 
 const char *const eb_also_names[EB_ALSOS] = {
 	[EB_ALSO_NONE] = "none",
@@ -13,7 +13,7 @@ const char *const eb_also_names[EB_ALSOS] = {
 	[EB_ALSO_DPORT] = "dport",
 };
 
-char *eb_target_print(int family, const struct eb_target *target, char out[EB_TARGET_TEXT_MAX])
+char *eb_destination_print(int family, const struct eb_destination *target, char out[EB_DESTINATION_TEXT_MAX])
 {
 	uint16_t port;
 
@@ -21,10 +21,10 @@ char *eb_target_print(int family, const struct eb_target *target, char out[EB_TA
 	if (target->also)
 		strcpy(out, ">");
 	if (target->also == EB_ALSO_DST)
-		inet_ntop(family == 4 ? AF_INET : AF_INET6, target->to, out + 1, EB_TARGET_TEXT_MAX - 1);
+		inet_ntop(family == 4 ? AF_INET : AF_INET6, target->to, out + 1, EB_DESTINATION_TEXT_MAX - 1);
 	if (target->also == EB_ALSO_DPORT) {
 		memcpy(&port, target->to, sizeof(port));
-		snprintf(out + 1, EB_TARGET_TEXT_MAX - 1, "%u", ntohs(port));
+		snprintf(out + 1, EB_DESTINATION_TEXT_MAX - 1, "%u", ntohs(port));
 	}
 	return out;
 }
@@ -44,10 +44,10 @@ static bool parse_port(const char *text, uint8_t to[16])
 	return !*text && port <= UINT16_MAX;
 }
 
-int eb_target_parse(int family, const char *text, size_t len, struct eb_target *out)
+int eb_destination_parse(int family, const char *text, size_t len, struct eb_destination *out)
 {
-	struct eb_target target = { .also = EB_ALSO_NONE };
-	char copy[EB_TARGET_TEXT_MAX];
+	struct eb_destination target = { .also = EB_ALSO_NONE };
+	char copy[EB_DESTINATION_TEXT_MAX];
 
 	if (len) {
 		if (*text != '>' || len >= sizeof(copy))
