@@ -8,6 +8,7 @@
 #include <linux/if_link.h>
 #include <linux/rtnetlink.h>
 
+#include "netlink/dump.h"
 #include "netlink/layers.h"
 
 /* The kernel nests no deeper (MAX_NEST_DEV). */
@@ -22,7 +23,6 @@ struct device {
 struct eb_layers {
 	struct device *devices;
 	size_t count;
-	bool out_of_memory;
 };
 
 /* ---- reading ---- */
@@ -82,7 +82,7 @@ static int add(struct eb_layers *layers, const struct device *device)
 	struct device *devices = reallocarray(layers->devices, layers->count + 1, sizeof(*devices));
 
 	if (!devices) {
-		layers->out_of_memory = true;
+		errno = ENOMEM;
 		return MNL_CB_ERROR;
 	}
 	layers->devices = devices;
@@ -105,48 +105,22 @@ static int on_device(const struct nlmsghdr *message, void *arg)
 	return add(arg, &telling.device);
 }
 
-static int receive_all(struct mnl_socket *socket, struct eb_layers *layers)
+static void begin(void *arg)
 {
-	char buffer[32 * 1024];
-	ssize_t len;
-	int more = MNL_CB_OK;
-
-	while (more > MNL_CB_STOP) {
-		len = mnl_socket_recvfrom(socket, buffer, sizeof(buffer));
-		if (len < 0)
-			return -errno;
-		errno = 0;
-		more = mnl_cb_run(buffer, len, 0, mnl_socket_get_portid(socket), on_device, layers);
-	}
-	return layers->out_of_memory ? -ENOMEM : more < 0 ? -errno : 0;
-}
-
-static int ask(struct mnl_socket *socket)
-{
-	char buffer[MNL_NLMSG_HDRLEN + sizeof(struct ifinfomsg)];
-	struct nlmsghdr *message = mnl_nlmsg_put_header(buffer);
-
-	message->nlmsg_type = RTM_GETLINK;
-	message->nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP;
-	(void)mnl_nlmsg_put_extra_header(message, sizeof(struct ifinfomsg));
-	return mnl_socket_sendto(socket, message, message->nlmsg_len) < 0 ? -errno : 0;
+	((struct eb_layers *)arg)->count = 0;
 }
 
 int eb_layers_read(struct eb_layers **out)
 {
+	char buffer[MNL_NLMSG_HDRLEN + sizeof(struct ifinfomsg)];
+	struct nlmsghdr *message = mnl_nlmsg_put_header(buffer);
 	struct eb_layers *layers = calloc(1, sizeof(*layers));
-	struct mnl_socket *socket = mnl_socket_open2(NETLINK_ROUTE, SOCK_CLOEXEC);
-	int err = !layers ? -ENOMEM : socket ? 0 : -errno;
+	int err = -ENOMEM;
 
-	if (err)
-		goto out;
-	err = mnl_socket_bind(socket, 0, MNL_SOCKET_AUTOPID) < 0 ? -errno : ask(socket);
-	if (err)
-		goto out;
-	err = receive_all(socket, layers);
-out:
-	if (socket)
-		mnl_socket_close(socket);
+	message->nlmsg_type = RTM_GETLINK;
+	(void)mnl_nlmsg_put_extra_header(message, sizeof(struct ifinfomsg));
+	if (layers)
+		err = eb_netlink_dump(message, begin, on_device, layers);
 	if (err) {
 		eb_layers_free(layers);
 		return err;
