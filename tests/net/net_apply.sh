@@ -142,7 +142,7 @@ done_well apply --confirm 10m "$dir/new/other.yaml"
 kill_agent
 only_on card1 card0 "a trial of card1, killed"
 start_agent
-wait_log 'msg="detached, no longer configured" interface=card1'
+wait_log 'msg="detached, no longer one of interfaces" interface=card1'
 only_on card0 card1 "the next agent"
 
 # Who detaches meanwhile means it.

@@ -68,6 +68,14 @@ interface_is tun0 '(.attached | not) and (.problem | contains("link type 803"))'
 eb status | grep -q 'tun0 NOT attached: tun0: not all of its frames begin' || fail "not said: $(eb status)"
 [[ $(health) = *'not all of its frames begin with'*503 ]] || fail "healthy: $(health)"
 interface_is card0 .attached || fail "card0 lost its program"
+
+# A pattern leaves it out, and that is all.
+take() { sed -i "s/^interfaces: .*/interfaces: [card0, $1]/" "$config" && eb reload > /dev/null || fail "reload"; }
+take '"tun?"'
+until_true "the agent to be healthy without tun0" is_healthy
+status_is '.patterns[0].left_out | length == 1 and (.[0].reason | contains("link type 803"))' ||
+	fail "not left out: $(eb --json status)"
+take tun0
 has_type $ppp
 until_true "the program on tun0" interface_is tun0 .attached
 tun send 10.8.0.3 50

@@ -20,6 +20,7 @@
 #include "config/config_redis.h"
 #include "config/prefix.h"
 #include "config/prefix_list.h"
+#include "config/targets.h"
 #include "config/yaml.h"
 
 #define SECOND_NS 1000000000ULL
@@ -251,8 +252,33 @@ static const struct refused refused[] = {
 	{ "interface as ip link shows a long one", "interfaces: [\"eth0.4094@eth0.bond:\"]\n",
 	  "1: interfaces[0]: \"eth0.4094@eth0.bond:\" is how ip link shows an interface together with another; its "
 	  "name ends before the @: \"eth0.4094\"" },
-	{ "interface pattern", "interfaces: [\"eth*\"]\n",
-	  "1: interfaces[0]: \"eth*\" is a pattern; name each interface" },
+	{ "pattern with braces", "interfaces: ['{eth}*']\n",
+	  "1: interfaces[0]: \"{eth}*\" is not a pattern of interfaces' names: * stands for any characters, ? for one, "
+	  "[0-9] for one of these; write several as a list, as in [\"en*\", \"eth*\"]" },
+	{ "pattern with a slash", "interfaces: ['eth*/1']\n",
+	  "1: interfaces[0]: \"eth*/1\" is not a pattern of interfaces' names: * stands for any characters, ? for one, "
+	  "[0-9] for one of these; write several as a list, as in [\"en*\", \"eth*\"]" },
+	{ "pattern with a space", "interfaces: ['eth *']\n",
+	  "1: interfaces[0]: \"eth *\" is not a pattern of interfaces' names: * stands for any characters, ? for one, "
+	  "[0-9] for one of these; write several as a list, as in [\"en*\", \"eth*\"]" },
+	{ "pattern with a backslash", "interfaces: ['eth\\*']\n",
+	  "1: interfaces[0]: \"eth\\*\" is not a pattern of interfaces' names: * stands for any characters, ? for one, "
+	  "[0-9] for one of these; write several as a list, as in [\"en*\", \"eth*\"]" },
+	{ "pattern that closes", "interfaces: ['eth0]*']\n",
+	  "1: interfaces[0]: \"eth0]*\" is not a pattern of interfaces' names: * stands for any characters, ? for one, "
+	  "[0-9] for one of these; write several as a list, as in [\"en*\", \"eth*\"]" },
+	{ "pattern not closed", "interfaces: ['eth[0-3']\n",
+	  "1: interfaces[0]: \"eth[0-3\" has a [ without a character and a ] behind it, as in eth[0-3]" },
+	{ "pattern of no character", "interfaces: ['eth[]']\n",
+	  "1: interfaces[0]: \"eth[]\" has a [ without a character and a ] behind it, as in eth[0-3]" },
+	{ "pattern of no range", "interfaces: ['eth[9-0]']\n",
+	  "1: interfaces[0]: \"eth[9-0]\" has the range 9-0, which holds no character" },
+	{ "pattern twice", "interfaces: ['eth*', lo, 'eth*']\n",
+	  "1: interfaces[2]: \"eth*\" is there twice" },
+	{ "default twice", "interfaces: [default, default]\n",
+	  "1: interfaces[1]: \"default\" is there twice" },
+	{ "pattern not quoted", "interfaces: [*]\n",
+	  "1: a text that begins with * must be in quotes, as in \"*\"" },
 	{ "interfaces in one name", "interfaces: [\"eth0,eth1,eth2,eth3\"]\n",
 	  "1: interfaces[0]: \"eth0,eth1,eth2,eth3\" is one name with a , in it; write several as a list, as in "
 	  "[eth0, eth1]" },
@@ -802,6 +828,14 @@ static const struct refused refused[] = {
 	  "none for untagged" },
 	{ "interface", MATCH("interface: [eth1]"),
 	  "5: rule \"dns\": match.interface[0]: \"eth1\" is not one of interfaces; did you mean \"none0\"?" },
+	{ "interface that no pattern matches", "interfaces: ['en*', wan]\nrules: [{ name: dns, action: deny, match: "
+	  "{ interface: eth1 } }]\n",
+	  "2: rule \"dns\": match.interface: \"eth1\" is not one of interfaces; did you mean \"en*\"?" },
+	{ "pattern that matches no interface", MATCH("interface: 'eth*'"),
+	  "5: rule \"dns\": match.interface: \"eth*\" is not one of interfaces; did you mean \"none0\"?" },
+	{ "bad pattern in a match", MATCH("interface: ['eth[']"),
+	  "5: rule \"dns\": match.interface[0]: \"eth[\" has a [ without a character and a ] behind it, as in "
+	  "eth[0-3]" },
 	{ "redis nothing", CONFIG("redis:\n"),
 	  "2: redis: is nothing; expected a mapping with keys like \"host\"" },
 	{ "redis a text", CONFIG("redis: hunter2\n"),
@@ -1025,7 +1059,7 @@ static void test_defaults(void **state)
 	assert_string_equal(config->path, "test.yaml");
 	assert_string_equal(config->node, host);
 	assert_int_equal(config->interface_count, 1);
-	assert_string_equal(config->interfaces[0], "none0");
+	assert_string_equal(config->entries[0].text, "none0");
 	assert_int_equal(config->attach, EB_ATTACH_AUTO);
 	assert_false(config->detach_on_exit);
 	assert_string_equal(config->pin_dir, "/sys/fs/bpf/edgebucket");
@@ -1054,6 +1088,55 @@ static void test_defaults(void **state)
 	assert_int_equal(rule->new_sources.period_ns, SECOND_NS);
 	assert_int_equal(rule->new_sources.burst, 209715);
 	assert_int_equal(rule->line, 2);
+	eb_config_free(config);
+}
+
+#define WITH_INTERFACES(list, of_rule) \
+	"interfaces: [" list "]\nrules: [{ name: a, action: deny, match: { interface: [" of_rule "] } }]\n"
+
+/* What rules ask for follows what the agent attaches to. */
+static void test_patterns(void **state)
+{
+	static const char text[] = WITH_INTERFACES("eth0, '[!l]*', default, 'en?[0-9]'",
+						   "default, eno1, 'en*', eth0");
+	static const struct eb_interface_entry expected[] = {
+		{ EB_ENTRY_NAME, "eth0" }, { EB_ENTRY_PATTERN, "[!l]*" }, { EB_ENTRY_DEFAULT, "default" },
+		{ EB_ENTRY_PATTERN, "en?[0-9]" }, { EB_ENTRY_NAME, "eno1" }, { EB_ENTRY_PATTERN, "en*" },
+	};
+	struct eb_config *config = parse(text);
+
+	(void)state;
+	assert_int_equal(config->interface_count, 4);
+	assert_int_equal(config->entry_count, sizeof(expected) / sizeof(expected[0]));
+	for (size_t i = 0; i < sizeof(expected) / sizeof(expected[0]); i++) {
+		assert_int_equal(config->entries[i].kind, expected[i].kind);
+		assert_string_equal(config->entries[i].text, expected[i].text);
+	}
+	assert_int_equal(config->rules[0].match.interfaces, 1 << 0 | 1 << 2 | 1 << 4 | 1 << 5);
+	eb_config_free(config);
+	config = parse(WITH_INTERFACES("eth0, eth1", "'eth?', default"));
+	assert_int_equal(config->rules[0].match.interfaces, 1 << 2 | 1 << 3);
+	eb_config_free(config);
+	config = parse(WITH_INTERFACES("default", "eth7"));
+	assert_int_equal(config->rules[0].match.interfaces, 1 << 1);
+	eb_config_free(config);
+}
+
+static void test_targets(void **state)
+{
+	static const struct eb_default_routes by_lo = { { 1 }, 1 };
+	struct eb_config *config = parse("interfaces: ['*', l?, none0, lo, default]\n");
+	struct eb_targets targets;
+
+	(void)state;
+	assert_int_equal(eb_targets_find(config, &by_lo, &targets), 0);
+	assert_int_equal(targets.items[0].state, EB_TARGET_MISSING);
+	assert_string_equal(targets.items[0].name, "none0");
+	assert_int_equal(targets.items[1].ifindex, if_nametoindex("lo"));
+	assert_int_equal(targets.items[1].entries, 1 << 3); /* by its name alone */
+	for (size_t i = 2; i < targets.count; i++)
+		assert_true(targets.items[i].ifindex > 1);
+	eb_targets_done(&targets);
 	eb_config_free(config);
 }
 
@@ -1170,7 +1253,7 @@ static void test_example(void **state)
 	redis = config->redis;
 	assert_int_equal(config->warning_count, 0);
 	assert_string_equal(config->node, "edge-01");
-	assert_string_equal(config->interfaces[0], "eth0");
+	assert_string_equal(config->entries[0].text, "eth0");
 	check_example_rules(config);
 	assert_non_null(redis);
 	assert_int_equal(redis->kind, EB_REDIS_HOST);
@@ -1195,8 +1278,8 @@ static void test_other_settings(void **state)
 
 	(void)state;
 	assert_int_equal(config->interface_count, 3);
-	assert_string_equal(config->interfaces[1], "eth1.5");
-	assert_string_equal(config->interfaces[2], "br-lan");
+	assert_string_equal(config->entries[1].text, "eth1.5");
+	assert_string_equal(config->entries[2].text, "br-lan");
 	assert_string_equal(config->node, "");
 	assert_int_equal(config->attach, EB_ATTACH_GENERIC);
 	assert_true(config->detach_on_exit);
@@ -2297,6 +2380,8 @@ int main(void)
 		TEST(test_hostile),
 		TEST(test_file_errors),
 		TEST(test_defaults),
+		TEST(test_patterns),
+		TEST(test_targets),
 		TEST(test_example),
 		TEST(test_other_settings),
 		TEST(test_fleet),

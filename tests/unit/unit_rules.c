@@ -99,7 +99,12 @@ static uint64_t *number_entry(uint32_t index)
 /* Index n is that of interface n - 1. */
 static uint64_t *interface_entry(uint32_t ifindex)
 {
-	return ifindex && ifindex <= in_force->interface_count ? &in_force->interfaces[ifindex - 1].rules : NULL;
+	static uint64_t found;
+
+	if (!ifindex || ifindex > in_force->interfaces.count)
+		return NULL;
+	found = eb_rules_of_interface(&in_force->interfaces, 1ULL << (ifindex - 1));
+	return &found;
 }
 
 static void *bpf_map_lookup_elem(void *map, const void *key)
@@ -243,7 +248,9 @@ static void add_proto(struct eb_rule_config *rule, int proto)
 	eb_octets_add(&rule->match.protos, proto);
 }
 
-static char interface_names[3][IF_NAMESIZE] = { "eth0", "eth1", "wan" };
+static struct eb_interface_entry entries[] = {
+	{ .text = "eth0" }, { .text = "eth1" }, { .text = "wan" },
+};
 
 static struct eb_config *config_new(size_t rule_count)
 {
@@ -252,8 +259,8 @@ static struct eb_config *config_new(size_t rule_count)
 	assert_non_null(config);
 	config->path = "test.yaml";
 	config->malformed_drop = true;
-	config->interfaces = interface_names;
-	config->interface_count = COUNT(interface_names);
+	config->entries = entries;
+	config->interface_count = config->entry_count = COUNT(entries);
 	config->rule_count = rule_count;
 	config->rules = calloc(rule_count + 1, sizeof(*config->rules));
 	assert_non_null(config->rules);
@@ -587,7 +594,7 @@ static void describe(const struct eb_packet *packet, char *out, size_t size)
 /* Returns the rule that both agree on. */
 static int check_packet(const struct eb_config *config, struct eb_ruleset *ruleset, const struct eb_packet *packet)
 {
-	uint32_t ifindex = random_below(COUNT(interface_names) + 1);
+	uint32_t ifindex = random_below(COUNT(entries) + 1);
 	int expected = first_match(config, packet, ifindex), got = classify_on(ruleset, packet, ifindex);
 	char text[256];
 
@@ -781,7 +788,7 @@ static void test_dimensions_not_used(void **state)
 		assert_int_equal(ruleset->policy.number_any[number], 3);
 		assert_null(ruleset->numbers[number]);
 	}
-	assert_int_equal(ruleset->interface_count, 0);
+	assert_int_equal(ruleset->interfaces.count, 0);
 	assert_trie_empty(&ruleset->v4[EB_TRIE_SRC]);
 	assert_trie_empty(&ruleset->v4[EB_TRIE_DST]);
 	assert_trie_empty(&ruleset->v6[EB_TRIE_SRC]);

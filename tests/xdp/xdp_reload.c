@@ -86,7 +86,7 @@ static void limit_by(struct setting *setting, const char *limits)
 	struct eb_ruleset *ruleset = compile(setting, limits);
 	char *error = NULL;
 
-	if (eb_dataplane_apply(setting->dataplane, ruleset, &error))
+	if (eb_dataplane_apply(setting->dataplane, ruleset, &(struct eb_targets){ 0 }, &error))
 		fail_msg("%s", error);
 	eb_rules_free(ruleset);
 	read_policy(setting);

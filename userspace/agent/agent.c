@@ -15,7 +15,8 @@
 
 /* ---- rules ---- */
 
-static int apply_rules(struct eb_agent *agent, const struct eb_config *config, char **error)
+static int apply_rules(struct eb_agent *agent, const struct eb_config *config, const struct eb_targets *targets,
+		       char **error)
 {
 	struct eb_policy *previous = calloc(1, sizeof(*previous));
 	struct eb_ruleset *ruleset = NULL;
@@ -31,7 +32,7 @@ static int apply_rules(struct eb_agent *agent, const struct eb_config *config, c
 	if (!err && agent->monitor)
 		eb_rules_monitor(ruleset);
 	if (!err)
-		err = eb_dataplane_apply(agent->dataplane, ruleset, error);
+		err = eb_dataplane_apply(agent->dataplane, ruleset, targets, error);
 	eb_rules_free(ruleset);
 	free(previous);
 	return err;
@@ -117,11 +118,11 @@ void eb_agent_check_pins(struct eb_agent *agent)
 }
 
 /* Takes over a configuration whose rules are in force already. Returns the one before. */
-static struct eb_config *adopt_config(struct eb_agent *agent, struct eb_config *config, struct eb_interface *list)
+static struct eb_config *adopt_config(struct eb_agent *agent, struct eb_config *config, struct eb_interface_plan *plan)
 {
 	struct eb_config *before = agent->config;
 
-	eb_interfaces_change(agent, config, list);
+	eb_interfaces_change(agent, config, plan);
 	agent->config = config;
 	eb_ban_keeper_configure(agent->bans, config);
 	if (agent->watch)
@@ -158,6 +159,7 @@ static void log_carried(struct eb_agent *agent)
 
 int eb_agent_start(struct eb_agent *agent, struct eb_config *config, char **error)
 {
+	struct eb_interface_plan plan;
 	int err;
 
 	agent->config = config;
@@ -171,10 +173,10 @@ int eb_agent_start(struct eb_agent *agent, struct eb_config *config, char **erro
 			   eb_str("hint", "edgebucket attach, or reload, attaches again"));
 	if (agent->monitor)
 		eb_warning("--monitor: nothing is dropped; rules count what they would drop");
-	err = eb_interfaces_list(config, &agent->interfaces.list);
+	err = eb_interfaces_plan(agent, config, &plan, error);
 	if (err)
-		return eb_fail(err, error, "out of memory");
-	agent->interfaces.count = config->interface_count;
+		return err;
+	eb_interfaces_change(agent, config, &plan);
 	if (config->state_dir[0]) {
 		err = eb_keep_new(agent->loop, config->state_dir, &agent->keep);
 		if (err)
@@ -189,7 +191,7 @@ int eb_agent_start(struct eb_agent *agent, struct eb_config *config, char **erro
 			eb_num("table_size", config->table_size));
 	else if (!eb_dataplane_is_carrying(agent->dataplane))
 		log_adopted(agent);
-	err = apply_rules(agent, config, error);
+	err = apply_rules(agent, config, &agent->interfaces.targets, error);
 	if (!err && eb_dataplane_is_carrying(agent->dataplane))
 		log_carried(agent);
 	if (err)
@@ -233,30 +235,30 @@ static int check_fixed(const struct eb_config *old, const struct eb_config *new,
 
 int eb_agent_renew(struct eb_agent *agent, char **error)
 {
-	return apply_rules(agent, agent->config, error);
+	return apply_rules(agent, agent->config, &agent->interfaces.targets, error);
 }
 
 int eb_agent_replace(struct eb_agent *agent, struct eb_config *config, struct eb_config **before, char **error)
 {
-	struct eb_interface *list;
+	struct eb_interface_plan plan;
 	int err = check_fixed(agent->config, config, error);
 
 	if (err)
 		return err;
-	err = eb_interfaces_list(config, &list);
+	err = eb_interfaces_plan(agent, config, &plan, error);
 	if (err)
-		return eb_fail(err, error, "out of memory");
+		return err;
 	err = eb_persist_prepare(agent->persist, config, error);
 	if (!err) {
-		err = apply_rules(agent, config, error);
+		err = apply_rules(agent, config, &plan.targets, error);
 		if (err)
 			eb_persist_abandon(agent->persist);
 	}
 	if (err) {
-		free(list);
+		eb_interfaces_drop(&plan);
 		return err;
 	}
-	*before = adopt_config(agent, config, list);
+	*before = adopt_config(agent, config, &plan);
 	(void)eb_persist_reloaded(agent->persist, config);
 	if (agent->enforcing && !eb_fleet_is_same(*before, config)) {
 		eb_fleet_free(agent->fleet);

@@ -15,8 +15,10 @@ static void tell_reason(const struct eb_agent *agent, const struct eb_interface 
 
 bool eb_health_is_enforced(const struct eb_agent *agent, FILE *out)
 {
-	bool is_enforced = true;
+	bool is_enforced = agent->interfaces.count > 0;
 
+	if (!is_enforced)
+		fputs("no interface yet that interfaces stands for, waiting for one\n", out);
 	for (size_t i = 0; i < agent->interfaces.count; i++) {
 		if (agent->interfaces.list[i].attachment.attached)
 			continue;

@@ -127,40 +127,16 @@ static int list_present(const struct eb_agent *agent, const struct eb_layers *la
 }
 
 /* The configuration is checked for two names of one interface, but may be older than the interface or its names. */
-static void note_double(struct eb_interface *interface, const struct eb_interface *other)
+static void note_double(struct eb_interface *interface)
 {
 	char *problem = NULL;
 
-	interface->ifindex = 0;
-	interface->attachment = (struct eb_attachment){ .mode = "" };
 	eb_fail(0, &problem, "%s: is another name of %s, which is also configured: leave one out", interface->name,
-		other->name);
+		interface->other);
 	if (note_problem(interface, problem))
 		eb_error("two names of one interface", eb_str("interface", interface->name),
-			 eb_str("other", other->name), eb_str("hint", "leave one out of interfaces: and reload"));
-}
-
-/* Looks which interface has each name now. */
-static void find_all(struct eb_agent *agent)
-{
-	int err = eb_dataplane_find_interfaces(agent->dataplane);
-
-	if (err)
-		eb_warning("cannot tell the program which interface is which", eb_err(err));
-	for (size_t i = 0; i < agent->interfaces.count; i++)
-		agent->interfaces.list[i].ifindex = 0;
-	for (size_t i = 0; i < agent->interfaces.count; i++) {
-		struct eb_interface *interface = &agent->interfaces.list[i];
-		int ifindex = if_nametoindex(interface->name);
-		const struct eb_interface *other = ifindex ? find_interface(agent, ifindex) : NULL;
-
-		if (!ifindex)
-			note_missing(interface);
-		else if (other)
-			note_double(interface, other);
-		else
-			interface->ifindex = ifindex;
-	}
+			 eb_str("other", interface->other),
+			 eb_str("hint", "leave one out of interfaces: and reload"));
 }
 
 /* Another interface of ours lies on it. */
@@ -251,15 +227,6 @@ static void attach_interface(struct eb_agent *agent, const struct eb_layers *lay
 	}
 }
 
-static bool has_interface(const struct eb_config *config, const char *name, int ifindex)
-{
-	for (size_t i = 0; i < config->interface_count; i++)
-		if (strcmp(config->interfaces[i], name) == 0 ||
-		    (ifindex && (int)if_nametoindex(config->interfaces[i]) == ifindex))
-			return true;
-	return false;
-}
-
 /* `layers` may be NULL. */
 static void leave_interface(struct eb_agent *agent, const struct eb_layers *layers, const char *name)
 {
@@ -273,24 +240,24 @@ static void leave_interface(struct eb_agent *agent, const struct eb_layers *laye
 		err = eb_attach_remove(name, programs, &error);
 	}
 	if (!err)
-		eb_info("detached, no longer configured", eb_str("interface", name));
+		eb_info("detached, no longer one of interfaces", eb_str("interface", name));
 	else if (err == -EINPROGRESS)
 		agent->interfaces.leaving = true;
 	else if (err != -ENODEV)
-		eb_warning("cannot detach from an interface no longer configured, its packets are still limited",
+		eb_warning("cannot detach from what is no longer one of interfaces, its packets are still limited",
 			   eb_str("interface", name), eb_str("error", error),
 			   eb_str("hint", "take the program off with ip link or xdp-loader"));
 	free(error);
 }
 
-/* Leaves those of the interfaces that have our program and are not configured, from above. */
+/* Leaves those of the interfaces that have our program and are not to have it, from above. */
 static void leave_unknown(struct eb_agent *agent, const struct eb_layers *layers, int *ifindexes, int count)
 {
 	char name[IF_NAMESIZE];
 
 	eb_layers_sort(layers, ifindexes, count);
 	for (int i = count - 1; i >= 0; i--)
-		if (if_indextoname(ifindexes[i], name) && !has_interface(agent->config, name, ifindexes[i]) &&
+		if (!find_interface(agent, ifindexes[i]) && if_indextoname(ifindexes[i], name) &&
 		    is_attached(agent, name))
 			leave_interface(agent, layers, name);
 }
@@ -315,6 +282,218 @@ static void leave_others(struct eb_agent *agent)
 	if (all)
 		if_freenameindex(all);
 }
+
+/* ---- which interfaces ---- */
+
+static bool asks_for_default(const struct eb_config *config)
+{
+	for (size_t i = 0; i < config->entry_count; i++)
+		if (config->entries[i].kind == EB_ENTRY_DEFAULT)
+			return true;
+	return false;
+}
+
+static void read_routes(struct eb_agent *agent)
+{
+	struct eb_default_routes now;
+	int err = eb_default_routes_read(&now);
+
+	if (err)
+		eb_warning("cannot read the default routes, going by the last ones", eb_err(err));
+	else if (now.count)
+		agent->interfaces.routes = now;
+}
+
+static bool is_listed(const struct eb_target *target)
+{
+	return target->state == EB_TARGET_THERE || target->state == EB_TARGET_MISSING ||
+	       target->state == EB_TARGET_DOUBLE;
+}
+
+static int make_list(struct eb_interface_plan *plan)
+{
+	plan->list = calloc(plan->targets.count + 1, sizeof(*plan->list));
+	if (!plan->list)
+		return -ENOMEM;
+	for (size_t i = 0; i < plan->targets.count; i++) {
+		const struct eb_target *target = &plan->targets.items[i];
+		struct eb_interface *interface = &plan->list[plan->count];
+
+		if (!is_listed(target))
+			continue;
+		memcpy(interface->name, target->name, sizeof(interface->name));
+		memcpy(interface->other, target->other, sizeof(interface->other));
+		interface->ifindex = target->ifindex;
+		interface->attachment.mode = "";
+		plan->count++;
+	}
+	return 0;
+}
+
+int eb_interfaces_plan(struct eb_agent *agent, const struct eb_config *config, struct eb_interface_plan *out,
+		       char **error)
+{
+	struct eb_interface_plan plan = { .count = 0 };
+	int err;
+
+	if (asks_for_default(config))
+		read_routes(agent);
+	err = eb_targets_find(config, &agent->interfaces.routes, &plan.targets);
+	if (!err)
+		err = make_list(&plan);
+	if (err) {
+		eb_interfaces_drop(&plan);
+		return eb_fail(err, error, "cannot read which interfaces there are: %s", strerror(-err));
+	}
+	*out = plan;
+	return 0;
+}
+
+static void free_list(struct eb_interface *list, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		free(list[i].problem);
+	free(list);
+}
+
+void eb_interfaces_drop(struct eb_interface_plan *plan)
+{
+	free_list(plan->list, plan->count);
+	eb_targets_done(&plan->targets);
+	*plan = (struct eb_interface_plan){ .count = 0 };
+}
+
+static struct eb_interface *find_planned(const struct eb_interface_plan *plan, int ifindex)
+{
+	for (size_t i = 0; i < plan->count; i++)
+		if (plan->list[i].ifindex == ifindex)
+			return &plan->list[i];
+	return NULL;
+}
+
+/* Leaves the interfaces that are not in the plan, from above. */
+static void leave_unplanned(struct eb_agent *agent, const struct eb_interface_plan *plan)
+{
+	struct eb_layers *layers = NULL;
+	int order[EB_INTERFACES_MAX], count = list_present(agent, NULL, order), kept = 0;
+	char name[IF_NAMESIZE];
+
+	for (int i = 0; i < count; i++)
+		kept += find_planned(plan, order[i]) != NULL;
+	if (kept == count)
+		return;
+	layers = read_layers();
+	for (int i = list_present(agent, layers, order) - 1; i >= 0; i--)
+		if (!find_planned(plan, order[i]) && if_indextoname(order[i], name) && is_attached(agent, name))
+			leave_interface(agent, layers, name);
+	eb_layers_free(layers);
+}
+
+/* Moves what is known of an interface that stays, perhaps by another name of it, from the old list to the new one. */
+static void inherit(struct eb_agent *agent, struct eb_interface *interface)
+{
+	for (size_t i = 0; i < agent->interfaces.count; i++) {
+		struct eb_interface *old = &agent->interfaces.list[i];
+
+		if (old->ifindex != interface->ifindex || (!old->ifindex && strcmp(old->name, interface->name) != 0))
+			continue;
+		memcpy(old->name, interface->name, sizeof(old->name));
+		memcpy(old->other, interface->other, sizeof(old->other));
+		*interface = *old;
+		old->problem = NULL;
+		return;
+	}
+}
+
+static const struct eb_target *find_target(const struct eb_targets *targets, int ifindex)
+{
+	for (size_t i = 0; i < targets->count; i++)
+		if (targets->items[i].ifindex == ifindex)
+			return &targets->items[i];
+	return NULL;
+}
+
+static void log_left_out(const struct eb_targets *before, const struct eb_targets *now)
+{
+	char reason[EB_TARGET_REASON_MAX];
+
+	for (size_t i = 0; i < now->count; i++) {
+		const struct eb_target *target = &now->items[i], *old = find_target(before, target->ifindex);
+
+		if (eb_target_reason(target, reason) && (!old || old->state != target->state))
+			eb_info("matches, but is left out", eb_str("interface", target->name),
+				eb_str("reason", reason));
+	}
+}
+
+static void log_waiting(const struct eb_config *before, const struct eb_targets *old, const struct eb_config *config,
+			const struct eb_targets *now)
+{
+	for (size_t i = 0; i < config->interface_count; i++) {
+		bool was_waiting = before == config && !eb_targets_count(old, i);
+
+		if (config->entries[i].kind != EB_ENTRY_NAME && !eb_targets_count(now, i) && !was_waiting)
+			eb_info("no interface matches yet, waiting for one",
+				eb_str("pattern", config->entries[i].text));
+	}
+}
+
+void eb_interfaces_change(struct eb_agent *agent, const struct eb_config *config, struct eb_interface_plan *plan)
+{
+	struct eb_interfaces *interfaces = &agent->interfaces;
+
+	leave_unplanned(agent, plan);
+	for (size_t i = 0; i < plan->count; i++)
+		inherit(agent, &plan->list[i]);
+	log_left_out(&interfaces->targets, &plan->targets);
+	log_waiting(interfaces->list ? agent->config : NULL, &interfaces->targets, config, &plan->targets);
+	free_list(interfaces->list, interfaces->count);
+	eb_targets_done(&interfaces->targets);
+	interfaces->list = plan->list;
+	interfaces->count = plan->count;
+	interfaces->targets = plan->targets;
+	for (size_t i = 0; i < interfaces->count; i++) {
+		struct eb_interface *interface = &interfaces->list[i];
+
+		if (interface->other[0])
+			note_double(interface);
+		else if (!interface->ifindex)
+			note_missing(interface);
+	}
+}
+
+static bool is_as_planned(const struct eb_agent *agent, const struct eb_interface_plan *plan)
+{
+	if (agent->interfaces.count != plan->count)
+		return false;
+	for (size_t i = 0; i < plan->count; i++)
+		if (agent->interfaces.list[i].ifindex != plan->list[i].ifindex)
+			return false;
+	return true;
+}
+
+/* Looks again which interfaces the configuration stands for. Returns whether they are others than before. */
+static bool find_all(struct eb_agent *agent)
+{
+	struct eb_interface_plan plan;
+	char *error = NULL;
+	bool is_other;
+	int err = eb_interfaces_plan(agent, agent->config, &plan, &error);
+
+	if (err) {
+		eb_warning("going by the interfaces that there were", eb_str("error", error));
+		free(error);
+		return false;
+	}
+	is_other = !is_as_planned(agent, &plan);
+	err = eb_dataplane_set_interfaces(agent->dataplane, &plan.targets);
+	if (err)
+		eb_warning("cannot tell the program which interface is which", eb_err(err));
+	eb_interfaces_change(agent, agent->config, &plan);
+	return is_other;
+}
+
+/* ---- attaching to all ---- */
 
 /* Every interface that is there has its program. */
 static bool is_everywhere(const struct eb_agent *agent)
@@ -351,7 +530,7 @@ void eb_interfaces_attach_all(struct eb_agent *agent)
 	int order[EB_INTERFACES_MAX], count;
 	struct eb_layers *layers;
 
-	find_all(agent);
+	(void)find_all(agent);
 	if (!agent->enforcing)
 		return;
 	if (agent->interfaces.detached) {
@@ -448,6 +627,7 @@ static void stay_off(struct eb_agent *agent)
 
 void eb_interfaces_enforce(struct eb_agent *agent)
 {
+	(void)find_all(agent);
 	leave_others(agent); /* first: this takes CAP_SYS_ADMIN */
 	eb_programs_sweep(eb_dataplane_programs(agent->dataplane));
 	if (agent->interfaces.detached)
@@ -478,7 +658,7 @@ void eb_interfaces_check(struct eb_agent *agent, const char *name, int ifindex, 
 			(void)eb_persist_fault(agent->persist, EB_PASS_LINK_DOWN);
 		interface->running = running;
 	}
-	if (is_ours)
+	if (is_ours || (eb_targets_have_patterns(agent->config) && find_all(agent)))
 		eb_interfaces_attach_all(agent);
 }
 
@@ -509,7 +689,7 @@ int eb_interfaces_detach_all(struct eb_agent *agent, bool pause, char **error)
 		agent->interfaces.attach_done(-ECANCELED, NULL, agent->interfaces.done_arg);
 	agent->interfaces.job = sd_event_source_disable_unref(agent->interfaces.job); /* before its descriptor may go */
 	eb_programs_cancel(eb_dataplane_programs(agent->dataplane));
-	find_all(agent);
+	(void)find_all(agent);
 	for (int i = list_present(agent, layers, order) - 1; i >= 0; i--) {
 		int err = detach_interface(agent, find_interface(agent, order[i]), error);
 
@@ -568,72 +748,10 @@ void eb_interfaces_check_intake(struct eb_agent *agent)
 	eb_maps_forget_interfaces(maps);
 }
 
-static void free_list(struct eb_interfaces *interfaces)
-{
-	for (size_t i = 0; i < interfaces->count; i++)
-		free(interfaces->list[i].problem);
-	free(interfaces->list);
-}
-
-/* Moves what is known of an interface that stays, perhaps by another name of it, from the old list to the new one. */
-static void inherit(struct eb_agent *agent, struct eb_interface *interface)
-{
-	int ifindex = if_nametoindex(interface->name);
-
-	for (size_t i = 0; i < agent->interfaces.count; i++) {
-		struct eb_interface *old = &agent->interfaces.list[i];
-
-		if (strcmp(old->name, interface->name) != 0 && (!ifindex || old->ifindex != ifindex))
-			continue;
-		free(interface->problem);
-		memcpy(old->name, interface->name, sizeof(old->name));
-		*interface = *old;
-		old->problem = NULL;
-	}
-}
-
-int eb_interfaces_list(const struct eb_config *config, struct eb_interface **out)
-{
-	struct eb_interface *list = calloc(config->interface_count, sizeof(*list));
-
-	if (!list)
-		return -ENOMEM;
-	for (size_t i = 0; i < config->interface_count; i++) {
-		memcpy(list[i].name, config->interfaces[i], sizeof(list[i].name));
-		list[i].attachment.mode = "";
-	}
-	*out = list;
-	return 0;
-}
-
-/* Leaves the interfaces that another configuration does not have, from above. */
-static void leave_unconfigured(struct eb_agent *agent, const struct eb_config *config)
-{
-	struct eb_layers *layers = read_layers();
-	int order[EB_INTERFACES_MAX];
-
-	for (int i = list_present(agent, layers, order) - 1; i >= 0; i--) {
-		const struct eb_interface *interface = find_interface(agent, order[i]);
-
-		if (!has_interface(config, interface->name, interface->ifindex))
-			leave_interface(agent, layers, interface->name);
-	}
-	eb_layers_free(layers);
-}
-
-void eb_interfaces_change(struct eb_agent *agent, const struct eb_config *config, struct eb_interface *list)
-{
-	leave_unconfigured(agent, config);
-	for (size_t i = 0; i < config->interface_count; i++)
-		inherit(agent, &list[i]);
-	free_list(&agent->interfaces);
-	agent->interfaces.list = list;
-	agent->interfaces.count = config->interface_count;
-}
-
 void eb_interfaces_done(struct eb_interfaces *interfaces)
 {
 	sd_event_source_unref(interfaces->retry);
 	sd_event_source_disable_unref(interfaces->job);
-	free_list(interfaces);
+	free_list(interfaces->list, interfaces->count);
+	eb_targets_done(&interfaces->targets);
 }

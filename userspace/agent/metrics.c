@@ -201,6 +201,21 @@ static void expose_interfaces(const struct eb_agent *agent, FILE *out)
 	}
 }
 
+static void expose_patterns(const struct eb_agent *agent, FILE *out)
+{
+	const struct eb_config *config = agent->config;
+
+	if (!eb_targets_have_patterns(config))
+		return;
+	eb_expose_family(out, "edgebucket_pattern_interfaces", "gauge",
+			 "Interfaces that a pattern of interfaces, or default, stands for.");
+	for (size_t i = 0; i < config->interface_count; i++)
+		if (config->entries[i].kind != EB_ENTRY_NAME)
+			eb_expose(out, "edgebucket_pattern_interfaces",
+				  EB_LABELS({ "pattern", config->entries[i].text }),
+				  eb_targets_count(&agent->interfaces.targets, i));
+}
+
 static void expose_detached(const struct eb_agent *agent, FILE *out)
 {
 	eb_expose_family(out, "edgebucket_detached", "gauge",
@@ -377,6 +392,7 @@ static void answer_metrics(struct eb_metrics *metrics, struct eb_http_reply *rep
 	expose_bans(metrics, reply->body, &frames[EB_BANNED]);
 	expose_buckets(metrics, reply->body);
 	expose_interfaces(metrics->agent, reply->body);
+	expose_patterns(metrics->agent, reply->body);
 	expose_intake(metrics->agent, reply->body);
 	expose_detached(metrics->agent, reply->body);
 	expose_redis(&figures, reply->body);

@@ -15,6 +15,7 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "base/printable.h"
+#include "config/targets_json.h"
 #include "ipc/control.h"
 
 #define WAITING_MAX 16
@@ -224,6 +225,7 @@ static json_t *answer_status(const struct eb_requests *requests)
 			   agent->interfaces.detached, "monitor", agent->monitor, "reloads", (int)agent->reloads,
 			   "reload_failures", (int)agent->reload_failures, "reload_error",
 			   eb_printable_json(agent->reload_error), "interfaces", interfaces);
+	json_object_set_new(status, "patterns", eb_targets_json(agent->config, &agent->interfaces.targets));
 	json_object_set_new(status, "pins", json_pack("{s:o}", "problem", eb_printable_json(agent->pins_problem)));
 	json_object_set_new(status, "config_refused", eb_printable_json(agent->refused));
 	json_object_set_new(status, "stays", json_boolean(agent->interfaces.stays));

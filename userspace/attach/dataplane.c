@@ -46,8 +46,7 @@ struct eb_dataplane {
 	struct eb_foreign *foreign; /* maps of another layout or size that were there, until eb_dataplane_settle() */
 	struct eb_convert *carry;
 	struct eb_programs *programs;
-	struct eb_interface_rules interfaces[EB_INTERFACES_MAX]; /* of the ruleset in force */
-	size_t interface_count;
+	struct eb_interface_rules interfaces; /* of the ruleset in force */
 	char held_by[IF_NAMESIZE]; /* the interface whose program eb_dataplane_settle() waited for last */
 };
 
@@ -452,22 +451,16 @@ static int carry_over(struct eb_dataplane *dataplane, const struct eb_policy *po
 	return err;
 }
 
-/* What eb_dataplane_find_interfaces() goes by. */
-static void note_interfaces(struct eb_dataplane *dataplane, const struct eb_ruleset *ruleset)
+int eb_dataplane_set_interfaces(struct eb_dataplane *dataplane, const struct eb_targets *targets)
 {
-	memcpy(dataplane->interfaces, ruleset->interfaces, sizeof(dataplane->interfaces));
-	dataplane->interface_count = ruleset->interface_count;
-}
-
-int eb_dataplane_find_interfaces(struct eb_dataplane *dataplane)
-{
-	if (!dataplane->interface_count)
+	if (!dataplane->interfaces.count)
 		return 0;
-	return eb_policy_maps_write_interfaces(&dataplane->policies, dataplane->interfaces, dataplane->interface_count,
+	return eb_policy_maps_write_interfaces(&dataplane->policies, &dataplane->interfaces, targets,
 					       EB_READ(dataplane->state->active) & 1);
 }
 
-int eb_dataplane_apply(struct eb_dataplane *dataplane, const struct eb_ruleset *ruleset, char **error)
+int eb_dataplane_apply(struct eb_dataplane *dataplane, const struct eb_ruleset *ruleset,
+		       const struct eb_targets *targets, char **error)
 {
 	struct eb_policy *old = calloc(1, sizeof(*old));
 	struct eb_convert *carry = NULL;
@@ -482,11 +475,12 @@ int eb_dataplane_apply(struct eb_dataplane *dataplane, const struct eb_ruleset *
 	err = carry_over(dataplane, &ruleset->policy, &carry);
 	if (err)
 		goto out;
-	err = eb_policy_maps_switch(&dataplane->policies, dataplane->state, dataplane->buckets, ruleset, old, &lost);
+	err = eb_policy_maps_switch(&dataplane->policies, dataplane->state, dataplane->buckets, ruleset, targets, old,
+				    &lost);
 	warn_of_lost(lost);
 	if (err)
 		goto out;
-	note_interfaces(dataplane, ruleset);
+	dataplane->interfaces = ruleset->interfaces;
 	if (carry) {
 		eb_convert_free(dataplane->carry);
 		dataplane->carry = carry;

@@ -10,6 +10,7 @@
 
 #include "attach/attach.h"
 #include "config/config.h"
+#include "config/targets.h"
 #include "maps/buckets.h"
 #include "maps/maps.h"
 #include "policy/rules.h"
@@ -55,16 +56,17 @@ const char *eb_dataplane_pins_problem(const struct eb_dataplane *dataplane);
 /*
  * Puts a ruleset into force: every packet is judged by the previous or the new rules, never by a mixture. Buckets of
  * rules whose limits changed lack the same number of tokens as before, at every moment (convert.h). Returns 0, or
- * negative errno with a malloc'ed line in *error; on failure the previous rules stay in force.
+ * negative errno with a malloc'ed line in *error; on failure the previous rules stay in force. `targets` are the
+ * interfaces that the configuration stands for now.
  */
-int eb_dataplane_apply(struct eb_dataplane *dataplane, const struct eb_ruleset *ruleset, char **error);
+int eb_dataplane_apply(struct eb_dataplane *dataplane, const struct eb_ruleset *ruleset,
+		       const struct eb_targets *targets, char **error);
 
 /*
- * Looks again which interface has each name that the rules in force ask for: to be called before the program comes to
- * an interface, and when one came, went or was renamed. Returns 0 or negative errno.
+ * Tells the program which interfaces those are that the rules in force ask for: to be called before it comes to an
+ * interface, and when one came, went or was renamed. Returns 0 or negative errno.
  */
-int eb_dataplane_find_interfaces(struct eb_dataplane *dataplane);
-
+int eb_dataplane_set_interfaces(struct eb_dataplane *dataplane, const struct eb_targets *targets);
 
 /*
  * Carries over what the previous program charged to the previous maps since eb_dataplane_apply(), and then removes

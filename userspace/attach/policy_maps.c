@@ -167,36 +167,41 @@ static int write_number(const struct eb_policy_maps *policies, enum eb_number nu
 	return err;
 }
 
+static bool has_target(const struct eb_targets *targets, __u32 ifindex)
+{
+	for (size_t i = 0; i < targets->count; i++)
+		if (targets->items[i].state == EB_TARGET_THERE && (__u32)targets->items[i].ifindex == ifindex)
+			return true;
+	return false;
+}
+
 /* Forgets interfaces of one policy that are not among these any more. */
-static void remove_interfaces(int fd, const struct eb_interface_rules *interfaces, size_t count, __u32 policy)
+static void remove_interfaces(int fd, const struct eb_targets *targets, __u32 policy)
 {
 	struct eb_interface_key key, next;
 	int err = bpf_map_get_next_key(fd, NULL, &next);
 
 	while (!err) {
-		bool is_wanted;
-
 		key = next;
-		is_wanted = key.policy != policy;
-		for (size_t i = 0; i < count && !is_wanted; i++)
-			is_wanted = if_nametoindex(interfaces[i].name) == key.ifindex;
 		err = bpf_map_get_next_key(fd, &key, &next);
-		if (!is_wanted)
+		if (key.policy == policy && !has_target(targets, key.ifindex))
 			(void)bpf_map_delete_elem(fd, &key);
 	}
 }
 
 int eb_policy_maps_write_interfaces(const struct eb_policy_maps *policies, const struct eb_interface_rules *interfaces,
-				    size_t count, __u32 policy)
+				    const struct eb_targets *targets, __u32 policy)
 {
 	int fd = policies->maps->fd[EB_MAP_INTERFACES], err = 0;
 
-	remove_interfaces(fd, interfaces, count, policy);
-	for (size_t i = 0; i < count && !err; i++) {
-		struct eb_interface_key key = { .policy = policy, .ifindex = if_nametoindex(interfaces[i].name) };
+	remove_interfaces(fd, targets, policy);
+	for (size_t i = 0; i < targets->count && interfaces->count && !err; i++) {
+		const struct eb_target *target = &targets->items[i];
+		struct eb_interface_key key = { .policy = policy, .ifindex = target->ifindex };
+		__u64 rules = eb_rules_of_interface(interfaces, target->entries);
 
-		if (key.ifindex)
-			err = bpf_map_update_elem(fd, &key, &interfaces[i].rules, BPF_ANY);
+		if (target->state == EB_TARGET_THERE)
+			err = bpf_map_update_elem(fd, &key, &rules, BPF_ANY);
 	}
 	return err;
 }
@@ -234,7 +239,7 @@ static int clear_new_slots(const struct eb_policy_maps *policies, struct eb_stat
 }
 
 static int fill_idle(const struct eb_policy_maps *policies, const struct eb_ruleset *ruleset,
-		     const struct eb_policy *old, __u32 idle)
+		     const struct eb_targets *targets, const struct eb_policy *old, __u32 idle)
 {
 	struct eb_policy *new = malloc(sizeof(*new));
 	int err;
@@ -246,7 +251,7 @@ static int fill_idle(const struct eb_policy_maps *policies, const struct eb_rule
 	err = write_tries(policies, ruleset, idle);
 	if (err)
 		goto out;
-	err = eb_policy_maps_write_interfaces(policies, ruleset->interfaces, ruleset->interface_count, idle);
+	err = eb_policy_maps_write_interfaces(policies, &ruleset->interfaces, targets, idle);
 	for (int number = 0; number < EB_NUMBERS && !err; number++)
 		err = write_number(policies, number, ruleset->numbers[number], idle);
 	if (err)
@@ -338,14 +343,15 @@ out:
 }
 
 int eb_policy_maps_switch(const struct eb_policy_maps *policies, struct eb_state *state, struct eb_buckets *buckets,
-			  const struct eb_ruleset *ruleset, const struct eb_policy *old, size_t *lost)
+			  const struct eb_ruleset *ruleset, const struct eb_targets *targets,
+			  const struct eb_policy *old, size_t *lost)
 {
 	struct eb_convert *convert = eb_convert_new(old, &ruleset->policy, true);
 	int err = convert ? map_to_move(convert, buckets) : -ENOMEM;
 
 	if (err)
 		goto out;
-	err = fill_idle(policies, ruleset, old, 1 - (EB_READ(state->active) & 1));
+	err = fill_idle(policies, ruleset, targets, old, 1 - (EB_READ(state->active) & 1));
 	if (err)
 		goto out;
 	err = clear_new_slots(policies, state, old, &ruleset->policy);

@@ -8,6 +8,7 @@
 
 #include <stddef.h>
 
+#include "config/targets.h"
 #include "maps/buckets.h"
 #include "maps/maps.h"
 #include "policy/rules.h"
@@ -33,10 +34,10 @@ void eb_policy_maps_close(struct eb_policy_maps *policies);
  * before. Returns 0; or negative errno, without having waited. */
 int eb_policy_maps_wait(const struct eb_policy_maps *policies);
 
-/* The rules of each interface that is there now, for the policy of this index; the others of that policy are forgotten.
- * Returns 0 or negative errno. */
+/* The rules of each of these interfaces, for the policy of this index; the others of that policy are forgotten. Returns
+ * 0 or negative errno. */
 int eb_policy_maps_write_interfaces(const struct eb_policy_maps *policies, const struct eb_interface_rules *interfaces,
-				    size_t count, __u32 policy);
+				    const struct eb_targets *targets, __u32 policy);
 
 /* Completes a switch that was announced but not completed, because the agent was killed. Returns 0 or negative errno.
  * Sets *lost as eb_policy_maps_switch() does, if there was such a switch. */
@@ -44,12 +45,14 @@ int eb_policy_maps_finish_interrupted(const struct eb_policy_maps *policies, str
 				      struct eb_buckets *buckets, size_t *lost);
 
 /*
- * Writes a ruleset into the idle maps and switches to it; `old` is the policy in force. Converts the buckets of rules
+ * Writes a ruleset into the idle maps and switches to it; `old` is the policy in force, `targets` the interfaces of its
+ * configuration that are there. Converts the buckets of rules
  * whose limits changed; *lost gets the number of buckets for which the table had no room. If the kernel refuses to wait
  * for packets after the announcement, the next eb_policy_maps_finish_interrupted() completes the switch. Returns 0; or
  * negative errno, and `old` stays in force.
  */
 int eb_policy_maps_switch(const struct eb_policy_maps *policies, struct eb_state *state, struct eb_buckets *buckets,
-			  const struct eb_ruleset *ruleset, const struct eb_policy *old, size_t *lost);
+			  const struct eb_ruleset *ruleset, const struct eb_targets *targets,
+			  const struct eb_policy *old, size_t *lost);
 
 #endif

@@ -85,9 +85,9 @@ static void append_icmp_types(struct text *text, const struct eb_octets *types, 
 
 static void append_interfaces(struct text *text, const struct eb_config *config, uint64_t interfaces)
 {
-	for (size_t i = 0, count = 0; i < config->interface_count; i++)
+	for (size_t i = 0, count = 0; i < config->entry_count; i++)
 		if (interfaces >> i & 1)
-			append(text, "%s%s", count++ ? "," : " interface ", config->interfaces[i]);
+			append(text, "%s%s", count++ ? "," : " interface ", config->entries[i].text);
 }
 
 static struct text match_text(const struct eb_config *config, const struct eb_match *match)

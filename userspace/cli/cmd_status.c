@@ -14,6 +14,7 @@
 #include "cli/options.h"
 #include "cli/print.h"
 #include "cli/session.h"
+#include "config/targets_json.h"
 #include "ipc/detach_note.h"
 #include "ipc/lock.h"
 #include "policy/rules.h"
@@ -26,6 +27,7 @@ struct status {
 	json_t *reply; /* the agent's; NULL when there is none */
 	const char *redis_path;
 	struct interface_list interfaces;
+	json_t *patterns; /* eb_targets_json(); NULL where nobody knows them */
 	struct eb_bucket_count counts[2]; /* IPv4, IPv6 */
 	uint32_t table_size;
 	struct eb_frame_counter frames[EB_FRAME_KINDS];
@@ -68,6 +70,26 @@ static const char *node_of(const struct status *status)
 	return gethostname(host, sizeof(host) - 1) ? "" : host;
 }
 
+/* Those of the agent, which might go by another file, or else of the file. */
+static int find_patterns(struct status *status)
+{
+	struct eb_default_routes routes = { .count = 0 };
+	struct eb_targets targets;
+	int err;
+
+	status->patterns = json_incref(json_object_get(status->reply, "patterns"));
+	if (status->patterns || !status->config || !eb_targets_have_patterns(status->config))
+		return 0;
+	err = eb_default_routes_read(&routes);
+	if (!err)
+		err = eb_targets_find(status->config, &routes, &targets);
+	if (err)
+		return err;
+	status->patterns = eb_targets_json(status->config, &targets);
+	eb_targets_done(&targets);
+	return 0;
+}
+
 static enum cli_result collect(struct status *status)
 {
 	const struct session *session = status->session;
@@ -77,6 +99,8 @@ static enum cli_result collect(struct status *status)
 	ask_agent(status);
 	err = interfaces_list(session, status->config, json_object_get(status->reply, "interfaces"),
 			      &status->interfaces);
+	if (!err)
+		err = find_patterns(status);
 	if (err)
 		return cli_fail("the interfaces cannot be read: %s", strerror(-err));
 	if (!session_has_maps(session))
@@ -105,6 +129,29 @@ static uint64_t count_not_ip(const struct status *status, const struct interface
 	       !eb_maps_not_ip(&status->session->maps, if_nametoindex(interface->name), &count) ? count : 0;
 }
 
+static bool has_text(const json_t *list, const char *text)
+{
+	json_t *item;
+	size_t i;
+
+	json_array_foreach(list, i, item)
+		if (!strcmp(json_string_value(item), text))
+			return true;
+	return false;
+}
+
+/* The patterns that stand for an interface. */
+static json_t *patterns_of(const struct status *status, const char *name)
+{
+	json_t *list = json_array(), *item;
+	size_t i;
+
+	json_array_foreach(status->patterns, i, item)
+		if (has_text(json_object_get(item, "interfaces"), name))
+			json_array_append(list, json_object_get(item, "pattern"));
+	return list;
+}
+
 static json_t *interfaces_json(const struct status *status)
 {
 	json_t *list = json_array();
@@ -116,13 +163,14 @@ static json_t *interfaces_json(const struct status *status)
 
 		json_array_append_new(
 			list,
-			json_pack("{s:s, s:o, s:b, s:b, s:o, s:b, s:i, s:b, s:I, s:b, s:s?}", "name", interface->name,
-				  "mode", attached ? json_string(attachment->mode) : json_null(), "attached", attached,
+			json_pack("{s:s, s:o, s:b, s:b, s:o, s:b, s:i, s:b, s:I, s:b, s:s?, s:o}", "name",
+				  interface->name, "mode", attached ? json_string(attachment->mode) : json_null(), "attached", attached,
 				  "exists", interface->error != -ENODEV, "program",
 				  attached ? json_integer(attachment->prog_id) : json_null(), "dispatcher",
 				  attachment->dispatcher, "others", (int)attachment->others, "foreign",
 				  attachment->foreign, "not_ip", (json_int_t)count_not_ip(status, interface),
-				  "mostly_not_ip", interface->is_mostly_not_ip, "problem", interface->problem));
+				  "mostly_not_ip", interface->is_mostly_not_ip, "problem", interface->problem,
+				  "patterns", patterns_of(status, interface->name)));
 	}
 	return list;
 }
@@ -209,6 +257,7 @@ static json_t *status_json(const struct status *status)
 	    (json_int_t)status->counts[0].in_debt, "ipv6", (json_int_t)status->counts[1].in_debt, "table_size",
 	    (json_int_t)status->table_size, "redis", store_json(status, "redis"), "embedded",
 	    store_json(status, "embedded"), "restore", restore_json(status), "other_writer", other_writer(status));
+	json_object_set_new(object, "patterns", status->patterns ? json_incref(status->patterns) : json_array());
 	json_object_set_new(object, "rules", json_integer(session_own_rule_count(status->session)));
 	json_object_set_new(object, "metrics", reply_part(status, "metrics", json_null()));
 	json_object_set_new(object, "pins", reply_part(status, "pins", json_pack("{s:n}", "problem")));
@@ -301,37 +350,84 @@ static void print_detached(const struct status *status)
 		     stays_off(status) ? "reload, also over restarts" : "reload, or a restart of the agent");
 }
 
-static void print_interface(const char *name, const struct interface *interface)
+/* " (en*, default)", after the name of an interface. */
+static struct text patterns_text(const struct status *status, const char *name)
+{
+	json_t *patterns = patterns_of(status, name), *pattern;
+	struct text text = { "" };
+	size_t i;
+
+	json_array_foreach(patterns, i, pattern) {
+		size_t len = strlen(text.s);
+
+		snprintf(text.s + len, sizeof(text.s) - len, "%s%s", i ? ", " : " (", json_string_value(pattern));
+	}
+	if (i)
+		snprintf(text.s + strlen(text.s), sizeof(text.s) - strlen(text.s), ")");
+	json_decref(patterns);
+	return text;
+}
+
+static void print_interface(const char *name, const struct status *status, const struct interface *interface)
 {
 	const struct eb_attachment *attachment = &interface->attachment;
+	struct text patterns = patterns_text(status, interface->name);
 
 	if (attachment->attached && attachment->others)
-		line(name, COLOUR_GREEN, "%s attached, %s mode, program %u, beside %u of other owners", interface->name,
-		     attachment->mode, attachment->prog_id, attachment->others);
+		line(name, COLOUR_GREEN, "%s%s attached, %s mode, program %u, beside %u of other owners",
+		     interface->name, patterns.s, attachment->mode, attachment->prog_id, attachment->others);
 	else if (attachment->attached)
-		line(name, COLOUR_GREEN, "%s attached, %s mode, program %u", interface->name, attachment->mode,
-		     attachment->prog_id);
+		line(name, COLOUR_GREEN, "%s%s attached, %s mode, program %u", interface->name, patterns.s,
+		     attachment->mode, attachment->prog_id);
 	else if (interface->error == -ENODEV)
 		line(name, COLOUR_YELLOW, "%s is not there", interface->name);
 	else if (interface->error)
 		line(name, COLOUR_RED, "%s cannot be read: %s", interface->name, strerror(-interface->error));
 	else if (attachment->foreign)
-		line(name, COLOUR_RED, "%s NOT attached: a program of another owner is attached", interface->name);
+		line(name, COLOUR_RED, "%s%s NOT attached: a program of another owner is attached", interface->name,
+		     patterns.s);
 	else
-		line(name, COLOUR_RED, "%s NOT attached%s%s", interface->name, interface->problem ? ": " : "",
-		     interface->problem ? interface->problem : "");
+		line(name, COLOUR_RED, "%s%s NOT attached%s%s", interface->name, patterns.s,
+		     interface->problem ? ": " : "", interface->problem ? interface->problem : "");
 }
 
-static void print_interfaces(const struct interface_list *list)
+/* Patterns that wait for an interface, and what they leave out. An interface that several leave out is told of once. */
+static void print_patterns(const struct status *status)
 {
+	json_t *item, *left, *told = json_object();
+	size_t i, k;
+
+	json_array_foreach(status->patterns, i, item) {
+		const char *pattern = json_string_value(json_object_get(item, "pattern"));
+
+		if (!json_array_size(json_object_get(item, "interfaces")) &&
+		    !json_array_size(json_object_get(item, "left_out")))
+			line(NULL, COLOUR_NONE, "%s: no interface yet", pattern);
+		json_array_foreach(json_object_get(item, "left_out"), k, left) {
+			const char *name = json_string_value(json_object_get(left, "name"));
+
+			if (!json_object_get(told, name))
+				line(NULL, COLOUR_NONE, "%s (%s) left out: %s", name, pattern,
+				     json_string_value(json_object_get(left, "reason")));
+			json_object_set_new(told, name, json_true());
+		}
+	}
+	json_decref(told);
+}
+
+static void print_interfaces(const struct status *status)
+{
+	const struct interface_list *list = &status->interfaces;
+
 	if (!list->count)
 		line("Interfaces:", COLOUR_YELLOW, "none");
 	for (size_t i = 0; i < list->count; i++) {
-		print_interface(i ? NULL : "Interfaces:", &list->items[i]);
+		print_interface(i ? NULL : "Interfaces:", status, &list->items[i]);
 		if (list->items[i].is_mostly_not_ip)
 			line(NULL, COLOUR_RED, "%s: almost all frames are not IP, and pass",
 			     list->items[i].name);
 	}
+	print_patterns(status);
 }
 
 static void print_buckets(const char *name, const char *family, const struct eb_bucket_count *count, uint32_t size)
@@ -491,7 +587,7 @@ static void print_status(const struct status *status)
 	print_refused(status);
 	print_pending(status);
 	print_detached(status);
-	print_interfaces(&status->interfaces);
+	print_interfaces(status);
 	if (session_has_maps(status->session)) {
 		line("Rules:", COLOUR_NONE, "%d, generation %u", session_own_rule_count(status->session),
 		     status->session->policy.generation);
@@ -530,6 +626,7 @@ enum cli_result cmd_status(struct cli *cli, int argc, char **argv)
 	else if (!result)
 		print_status(&status);
 	interfaces_done(&status.interfaces);
+	json_decref(status.patterns);
 	json_decref(status.reply);
 	eb_config_free(status.config);
 	session_close(&session);

@@ -54,8 +54,8 @@ static int look_at_named(const struct session *session, const struct eb_config *
 	size_t i;
 	int err;
 
-	for (i = 0; config && i < config->interface_count; i++) {
-		err = look_at(session, list, config->interfaces[i], true);
+	for (i = 0; config && i < config->seen_count; i++) {
+		err = look_at(session, list, config->seen[i], true);
 		if (err)
 			return err;
 	}

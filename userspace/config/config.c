@@ -11,6 +11,7 @@
 #include "base/input.h"
 #include "config/config.h"
 #include "config/config_fleet.h"
+#include "config/config_interfaces.h"
 #include "config/config_redis.h"
 #include "config/config_redis_env.h"
 #include "config/config_redis_section.h"
@@ -22,7 +23,6 @@
 #include "config/paths.h"
 #include "config/quantity.h"
 #include "config/yaml.h"
-#include "netlink/layers.h"
 
 #define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
 
@@ -109,93 +109,6 @@ static int check_own_name(const struct eb_config *config, struct eb_findings *fi
 				"%s: node: the host name is %s, the default of hosts without one: they would share "
 				"their buckets in Redis; set node, EDGEBUCKET_NODE or the host name",
 				config->path, eb_input_quote(config->node).text);
-}
-
-/* --- interfaces --- */
-
-/* What the kernel accepts (dev_valid_name), less control characters. */
-static bool is_interface_name(const char *text)
-{
-	if (!*text || strlen(text) >= IF_NAMESIZE || !strcmp(text, ".") || !strcmp(text, ".."))
-		return false;
-	for (; *text; text++)
-		if ((unsigned char)*text <= ' ' || *text == 0x7f || *text == '/' || *text == ':')
-			return false;
-	return true;
-}
-
-/* The kernel accepts these in names, but who writes one here means something else, and would wait for ever. Returns
- * 0 where there is none. */
-static int refuse_slip(const struct eb_yaml_value *value, const char *text)
-{
-	const char *at = strchr(text, '@');
-	char name[IF_NAMESIZE];
-
-	if (at && at > text && at < text + IF_NAMESIZE) {
-		snprintf(name, sizeof(name), "%.*s", (int)(at - text), text);
-		return eb_yaml_fail(value, "%s is how ip link shows an interface together with another; its name "
-					   "ends before the @: %s", eb_input_quote(text).text,
-				    eb_input_quote(name).text);
-	}
-	if (strpbrk(text, ",;"))
-		return eb_yaml_fail(value, "%s is one name with a %c in it; write several as a list, as in "
-					   "[eth0, eth1]", eb_input_quote(text).text, *strpbrk(text, ",;"));
-	if (strpbrk(text, "*?[]{}"))
-		return eb_yaml_fail(value, "%s is a pattern; name each interface", eb_input_quote(text).text);
-	if (strpbrk(text, "@\"'`$%"))
-		return eb_yaml_fail(value, "%s is not an interface's name; it has a %c", eb_input_quote(text).text,
-				    *strpbrk(text, "@\"'`$%"));
-	return 0;
-}
-
-/* A name that is there already, or another one of the same interface (ip link property add altname). */
-static int refuse_twice(const struct eb_yaml_value *value, const struct eb_config *config, const char *text)
-{
-	unsigned int ifindex = if_nametoindex(text);
-
-	for (size_t i = 0; i < config->interface_count; i++) {
-		const char *other = config->interfaces[i];
-
-		if (!strcmp(other, text))
-			return eb_yaml_fail(value, "%s is there twice", eb_input_quote(text).text);
-		if (ifindex && if_nametoindex(other) == ifindex)
-			return eb_yaml_fail(value, "%s and %s are two names of one interface; leave one out",
-					    eb_input_quote(other).text, eb_input_quote(text).text);
-	}
-	return 0;
-}
-
-static int read_interface(const struct eb_yaml_value *value, void *into)
-{
-	struct eb_config *config = into;
-	const char *text;
-	int err = eb_yaml_text(value, &text);
-
-	if (err)
-		return err;
-	err = refuse_slip(value, text);
-	if (err)
-		return err;
-	if (!is_interface_name(text))
-		return eb_yaml_fail(value, "%s is not an interface's name; 1 to %d characters without spaces, / and :",
-				    eb_input_quote(text).text, IF_NAMESIZE - 1);
-	err = refuse_twice(value, config, text);
-	if (err)
-		return err;
-	if (config->interface_count >= EB_INTERFACES_MAX)
-		return eb_yaml_fail(value, "more than %d interfaces", EB_INTERFACES_MAX);
-	strcpy(config->interfaces[config->interface_count++], text);
-	return 0;
-}
-
-static int read_interfaces(const struct eb_yaml_value *value, void *into)
-{
-	struct eb_config *config = into;
-
-	if (eb_yaml_is_list(value) && !eb_yaml_list_size(value))
-		return eb_yaml_fail(value, "is empty; name at least one interface, as in [eth0]");
-	config->interfaces = calloc(EB_INTERFACES_MAX, sizeof(*config->interfaces));
-	return config->interfaces ? eb_yaml_read_list(value, read_interface, config) : -ENOMEM;
 }
 
 /* --- the other settings --- */
@@ -402,7 +315,7 @@ static int read_redis(const struct eb_yaml_value *value, void *into)
 
 /* Rules are checked against interfaces, table_size and fleet, so they come behind them. */
 static const struct eb_yaml_key root_keys[] = {
-	{ "interfaces", read_interfaces, true },
+	{ "interfaces", eb_config_interfaces_read, true },
 	{ "node", read_node, false },
 	{ "attach", read_attach, false },
 	{ "on_exit", read_on_exit, false },
@@ -463,29 +376,6 @@ static int use_redis_file(struct eb_config *config, const char *redis_path, stru
 	return 0;
 }
 
-/* Each of them charges a packet that passes both. */
-static int warn_of_layers(const struct eb_config *config, struct eb_findings *findings)
-{
-	struct eb_layers *layers = NULL;
-	int err = config->interface_count > 1 ? eb_layers_read(&layers) : 0;
-
-	if (err) /* as in a sandbox without netlink, where the agent cannot attach either */
-		return err == -ENOMEM ? err : 0;
-	for (size_t i = 0; i < config->interface_count && !err; i++) {
-		for (size_t k = 0; k < config->interface_count && !err; k++) {
-			const char *upper = config->interfaces[i], *lower = config->interfaces[k];
-
-			if (eb_layers_is_on(layers, if_nametoindex(upper), if_nametoindex(lower)))
-				err = eb_findings_warn(findings,
-						       "%s: interfaces: %s lies on %s: its packets are charged on "
-						       "both, so twice if both see the same source and rule",
-						       config->path, upper, lower);
-		}
-	}
-	eb_layers_free(layers);
-	return err;
-}
-
 /* As `sed -i` or an editor does on the other side of a mount. */
 static int warn_of_replaced(struct eb_findings *findings)
 {
@@ -537,7 +427,7 @@ static int fill_config(struct eb_config *config, struct eb_yaml *yaml, const cha
 	err = eb_config_fleet_check(config, findings);
 	if (err)
 		return err;
-	err = warn_of_layers(config, findings);
+	err = eb_config_interfaces_check(config, findings);
 	return err ? err : warn_of_whole(config, findings);
 }
 
@@ -631,7 +521,8 @@ void eb_config_free(struct eb_config *config)
 	free(config->warnings);
 	free(config->path);
 	free(config->node);
-	free(config->interfaces);
+	free(config->entries);
+	free(config->seen);
 	free(config->pin_dir);
 	free(config->run_dir);
 	free(config->control_group);

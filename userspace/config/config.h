@@ -85,7 +85,7 @@ struct eb_match {
 	bool has_icmp_type;
 	struct eb_octets icmp_types, icmpv6_types;
 	bool has_fragment, is_fragment; /* a condition is there; which one */
-	uint64_t interfaces;       /* bit n for eb_config.interfaces[n]; 0 for any */
+	uint64_t interfaces;       /* bit n for eb_config.entries[n]; 0 for any */
 };
 
 /* `tokens` per `period_ns` nanoseconds, at most `burst` tokens at once. All three are 0 if there is no limit. For
@@ -97,8 +97,19 @@ struct eb_rate {
 	uint64_t burst;
 };
 
-/* The maximum number of interfaces of one agent. */
+/* The maximum number of interfaces of one agent, and of entries that name them. */
 #define EB_INTERFACES_MAX 64
+
+#define EB_ENTRY_LEN_MAX 63
+
+/* EB_ENTRY_DEFAULT stands for the interfaces that carry a default route. */
+enum eb_entry_kind { EB_ENTRY_NAME, EB_ENTRY_PATTERN, EB_ENTRY_DEFAULT };
+
+/* What an operator writes for interfaces, see targets.h. */
+struct eb_interface_entry {
+	enum eb_entry_kind kind;
+	char text[EB_ENTRY_LEN_MAX + 1]; /* a name has less than IF_NAMESIZE characters */
+};
 
 /* A wider prefix of a rule's sources, with limits of its own. */
 struct eb_level_config {
@@ -159,8 +170,13 @@ struct eb_config {
 	char *path;            /* of the file, for messages */
 	char *node;            /* "" if the operator configured an empty one */
 	bool node_is_host;     /* no node was configured: it is the host name */
-	char (*interfaces)[IF_NAMESIZE];
-	size_t interface_count; /* 1 to EB_INTERFACES_MAX */
+	/* Those of `interfaces`, then others that only rules ask for. There is room for EB_INTERFACES_MAX. */
+	struct eb_interface_entry *entries;
+	size_t interface_count; /* of `interfaces`: 1 to EB_INTERFACES_MAX */
+	size_t entry_count;
+	/* What `interfaces` meant on this machine when it was read, for warnings: also names that are not there yet. */
+	char (*seen)[IF_NAMESIZE];
+	size_t seen_count;
 	enum eb_attach_mode attach;
 	bool detach_on_exit;
 	char *pin_dir, *run_dir;

@@ -224,9 +224,18 @@ static bool ranges_meet(const struct eb_ranges *a, const struct eb_ranges *b)
 	return !a->count || !b->count;
 }
 
+/* Only different names are of different interfaces for certain. */
+static bool interfaces_meet(const struct eb_config *config, uint64_t a, uint64_t b)
+{
+	for (size_t i = 0; i < config->entry_count; i++)
+		if ((a | b) >> i & 1 && config->entries[i].kind != EB_ENTRY_NAME)
+			return true;
+	return a & b;
+}
+
 /* Whether a packet can match both, by what every packet shows. One that hides the rest matches whatever asks for it. A
  * list from a file can change without this check, so it counts as one of all addresses. */
-static bool matches_meet(const struct eb_match *a, const struct eb_match *b, int family)
+static bool matches_meet(const struct eb_config *config, const struct eb_match *a, const struct eb_match *b, int family)
 {
 	bool are_fixed = !a->file_count && !b->file_count;
 
@@ -234,7 +243,7 @@ static bool matches_meet(const struct eb_match *a, const struct eb_match *b, int
 		return false;
 	if (are_fixed && a->has_dst && b->has_dst && !prefixes_meet(&a->dst, &b->dst, family))
 		return false;
-	if (a->interfaces && b->interfaces && !(a->interfaces & b->interfaces))
+	if (a->interfaces && b->interfaces && !interfaces_meet(config, a->interfaces, b->interfaces))
 		return false;
 	return ranges_meet(&a->numbers[EB_LENGTH], &b->numbers[EB_LENGTH]) &&
 	       ranges_meet(&a->numbers[EB_VLAN], &b->numbers[EB_VLAN]);
@@ -246,7 +255,7 @@ static void compare_matches(struct chain *chain)
 
 	for (size_t i = 0; i < config->rule_count; i++)
 		for (size_t j = i + 1; config->rules[i].goes_on && j < config->rule_count; j++)
-			if (matches_meet(&config->rules[i].match, &config->rules[j].match, chain->family))
+			if (matches_meet(config, &config->rules[i].match, &config->rules[j].match, chain->family))
 				chain->meets[i] |= 1ULL << j;
 }
 
@@ -292,7 +301,7 @@ static int check_family(const struct eb_yaml_value *value, const struct eb_confi
 
 	compare_matches(&chain);
 	for (size_t i = 0; i < config->rule_count; i++)
-		if (matches_meet(&config->rules[i].match, &config->rules[i].match, family))
+		if (matches_meet(config, &config->rules[i].match, &config->rules[i].match, family))
 			candidates |= 1ULL << i; /* that can match a packet of this family */
 	return has_too_many(&chain, candidates) ? fail_chain(value, &chain) : 0;
 }

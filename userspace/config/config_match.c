@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/input.h"
+#include "config/config_interfaces.h"
 #include "config/config_match.h"
 #include "config/inputs.h"
 #include "config/prefix.h"
@@ -204,11 +205,11 @@ static int read_vlan(const struct eb_yaml_value *value, void *into)
 	const struct eb_config *config = ((struct match_reader *)into)->config;
 	int err = read_number(value, match_of(into), EB_VLAN);
 
-	for (size_t i = 0; i < config->interface_count && !err; i++)
-		if (strips_tags(config->interfaces[i]))
+	for (size_t i = 0; i < config->seen_count && !err; i++)
+		if (strips_tags(config->seen[i]))
 			return eb_yaml_warn(value, "%s can take tags off before they are seen, and its frames count "
 					    "as none then; turn it off: ethtool -K %s rxvlan off",
-					    config->interfaces[i], config->interfaces[i]);
+					    config->seen[i], config->seen[i]);
 	return err;
 }
 
@@ -337,27 +338,9 @@ static int read_icmp_type(const struct eb_yaml_value *value, void *into)
 
 static int read_interface(const struct eb_yaml_value *value, void *into)
 {
-	const struct eb_config *config = ((struct match_reader *)into)->config;
-	const char *text, *nearest = NULL;
-	unsigned int least = UINT32_MAX;
-	int err = eb_yaml_text(value, &text);
+	struct match_reader *reader = into;
 
-	if (err)
-		return err;
-	for (size_t i = 0; i < config->interface_count; i++) {
-		unsigned int distance = eb_input_distance(text, config->interfaces[i]);
-
-		if (!distance) {
-			match_of(into)->interfaces |= 1ULL << i;
-			return 0;
-		}
-		if (distance < least) {
-			least = distance;
-			nearest = config->interfaces[i];
-		}
-	}
-	return eb_yaml_fail(value, "%s is not one of interfaces; did you mean \"%s\"?",
-			    eb_input_quote(text).text, nearest);
+	return eb_config_interface_read(value, reader->config, &reader->match->interfaces);
 }
 
 static int read_interfaces(const struct eb_yaml_value *value, void *into)

@@ -130,15 +130,15 @@ static unsigned int mtu_of(const char *interface)
 
 static int warn_of_small_burst(const struct eb_yaml_value *value, const struct eb_config *config, uint64_t burst)
 {
-	const char *interface = NULL;
-	unsigned int largest = 0;
+	const char *interface = "an interface";
+	unsigned int largest = config->seen_count ? 0 : DEFAULT_MTU + ETHERNET_HEADER;
 
-	for (size_t i = 0; i < config->interface_count; i++) {
-		unsigned int frame = mtu_of(config->interfaces[i]) + ETHERNET_HEADER;
+	for (size_t i = 0; i < config->seen_count; i++) {
+		unsigned int frame = mtu_of(config->seen[i]) + ETHERNET_HEADER;
 
 		if (frame > largest) {
 			largest = frame;
-			interface = config->interfaces[i];
+			interface = config->seen[i];
 		}
 	}
 	if (burst >= largest)

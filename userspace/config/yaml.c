@@ -40,6 +40,9 @@ static int fail_syntax(const struct eb_yaml *yaml, const yaml_parser_t *parser, 
 
 	if (parser->error == YAML_MEMORY_ERROR)
 		return -ENOMEM;
+	if (parser->context && strstr(parser->context, "scanning an alias"))
+		return eb_findings_fail(yaml->findings, "%s:%zu: a text that begins with * must be in quotes, as in "
+				     "\"*\"", yaml->file, line);
 	if (parser->context)
 		return eb_findings_fail(yaml->findings, "%s:%zu: not valid YAML: %s, %s from line %zu on", yaml->file,
 					line, parser->problem, parser->context, parser->context_mark.line + 1);

@@ -6,10 +6,12 @@
 #include <sys/socket.h> /* before linux/rtnetlink.h, which needs its types */
 
 #include <libmnl/libmnl.h>
+#include <linux/if.h>
 #include <linux/if_arp.h>
 #include <linux/if_link.h>
 #include <linux/rtnetlink.h>
 
+#include "netlink/dump.h"
 #include "netlink/link.h"
 
 static int read_info(const struct nlattr *attribute, void *arg)
@@ -80,6 +82,69 @@ int eb_link_read(int ifindex, struct eb_link *out)
 		*out = link;
 	return err;
 }
+
+/* ---- all of them ---- */
+
+struct walk {
+	void (*begin)(void *arg);
+	int (*each)(const struct eb_link_names *names, void *arg);
+	void *arg;
+};
+
+static int read_name(const struct nlattr *attribute, void *arg)
+{
+	struct eb_link_names *names = arg;
+
+	if (mnl_attr_get_type(attribute) == IFLA_IFNAME)
+		names->names[0] = mnl_attr_get_str(attribute);
+	else if (mnl_attr_get_type(attribute) == IFLA_PROP_LIST)
+		return mnl_attr_parse_nested(attribute, read_name, arg);
+	else if (mnl_attr_get_type(attribute) == IFLA_ALT_IFNAME && names->count < EB_LINK_NAMES_MAX)
+		names->names[names->count++] = mnl_attr_get_str(attribute);
+	return MNL_CB_OK;
+}
+
+static int on_each(const struct nlmsghdr *message, void *arg)
+{
+	const struct ifinfomsg *info = mnl_nlmsg_get_payload(message);
+	const struct walk *walk = arg;
+	struct eb_link_names names = {
+		.ifindex = info->ifi_index,
+		.is_loopback = info->ifi_flags & IFF_LOOPBACK,
+		.names = { "" },
+		.count = 1,
+	};
+	int err;
+
+	if (message->nlmsg_type != RTM_NEWLINK)
+		return MNL_CB_OK;
+	(void)on_link(message, &names.link);
+	(void)mnl_attr_parse(message, sizeof(*info), read_name, &names);
+	err = walk->each(&names, walk->arg);
+	errno = -err;
+	return err ? MNL_CB_ERROR : MNL_CB_OK;
+}
+
+static void begin_walk(void *arg)
+{
+	const struct walk *walk = arg;
+
+	walk->begin(walk->arg);
+}
+
+int eb_links_each(void (*begin)(void *arg), int (*each)(const struct eb_link_names *names, void *arg), void *arg)
+{
+	char buffer[MNL_NLMSG_HDRLEN + sizeof(struct ifinfomsg) + MNL_ATTR_HDRLEN + sizeof(uint32_t)];
+	struct nlmsghdr *message = mnl_nlmsg_put_header(buffer);
+	struct walk walk = { begin, each, arg };
+
+	message->nlmsg_type = RTM_GETLINK;
+	(void)mnl_nlmsg_put_extra_header(message, sizeof(struct ifinfomsg));
+	mnl_attr_put_u32(message, IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS);
+	return eb_netlink_dump(message, begin_walk, on_each, &walk);
+}
+
+/* ---- what they are ---- */
 
 /* IPsec puts the Ethernet header of the outer packet, if it had one, before the inner one. */
 static bool is_ipsec(const char *kind)

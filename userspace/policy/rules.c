@@ -451,15 +451,20 @@ static void compile_interfaces(const struct eb_config *config, struct eb_ruleset
 	if (!asking)
 		return;
 	ruleset->policy.uses |= EB_USES_INTERFACE;
-	ruleset->interface_count = config->interface_count;
-	for (size_t n = 0; n < config->interface_count; n++) {
-		struct eb_interface_rules *interface = &ruleset->interfaces[n];
-
-		memcpy(interface->name, config->interfaces[n], sizeof(interface->name));
-		interface->rules = ruleset->policy.interface_any;
+	ruleset->interfaces.any = ruleset->policy.interface_any;
+	ruleset->interfaces.count = config->entry_count;
+	for (size_t n = 0; n < config->entry_count; n++)
 		for (size_t i = 0; i < config->rule_count; i++)
-			interface->rules |= config->rules[i].match.interfaces >> n & 1 ? rule_bit(i) : 0;
-	}
+			ruleset->interfaces.asking[n] |= config->rules[i].match.interfaces >> n & 1 ? rule_bit(i) : 0;
+}
+
+uint64_t eb_rules_of_interface(const struct eb_interface_rules *interfaces, uint64_t entries)
+{
+	uint64_t rules = interfaces->any;
+
+	for (size_t n = 0; n < interfaces->count; n++)
+		rules |= entries >> n & 1 ? interfaces->asking[n] : 0;
+	return rules;
 }
 
 /* Prefixes */

@@ -28,17 +28,17 @@ struct eb_trie {
 	size_t filter_words;
 };
 
-/* The rules that accept an interface, by a name that it may get later. */
+/* Which interfaces rules ask for. Which ones these are is found out later: they can come and go (targets.h). */
 struct eb_interface_rules {
-	char name[IF_NAMESIZE];
-	uint64_t rules;
+	uint64_t any;                       /* the rules that ask for none */
+	uint64_t asking[EB_INTERFACES_MAX]; /* the rules that ask for eb_config.entries[n] */
+	size_t count;                       /* of the entries; 0 when no rule asks for an interface */
 };
 
 struct eb_ruleset {
 	struct eb_policy policy; /* generation is 0 */
 	uint64_t *numbers[EB_NUMBERS]; /* EB_NUMBER_SIZE() sets, or NULL when no rule asks for this number */
-	struct eb_interface_rules interfaces[EB_INTERFACES_MAX];
-	size_t interface_count;  /* 0 when no rule asks for an interface */
+	struct eb_interface_rules interfaces;
 	struct eb_trie v4[EB_TRIES]; /* by EB_TRIE_SRC, EB_TRIE_DST, EB_TRIE_TUNNEL */
 	struct eb_trie v6[EB_TRIES];
 };
@@ -56,6 +56,9 @@ int eb_rules_compile(const struct eb_config *config, const struct eb_policy *pre
 /* Checks whether the rules can be compiled, apart from memory, without looking at the prefixes. Returns 0, or negative
  * errno with a malloc'ed line in *error. */
 int eb_rules_check(const struct eb_config *config, char **error);
+
+/* The rules that accept an interface for which these entries stand: bit n for eb_config.entries[n] (targets.h). */
+uint64_t eb_rules_of_interface(const struct eb_interface_rules *interfaces, uint64_t entries);
 
 /* A packet of TCP in a connection, whole and acknowledged. Addresses in network byte order, IPv4 in the first 4 bytes
  * and zeros behind them; the ports in host byte order. */
