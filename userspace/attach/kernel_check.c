@@ -45,6 +45,6 @@ int eb_kernel_check(char **error)
 		return 0;
 	return eb_fail(-EOPNOTSUPP, error,
 		       "this kernel, %s, is too old: edgebucket needs compare-and-swap in BPF, which Linux has since "
-		       "5.12, and since 5.18 on arm64; edgebucket supports 5.15 and newer",
+		       "5.12, and since 5.18 on arm64; the oldest that it is tested with is 6.1",
 		       uname(&name) == 0 ? name.release : "whatever it is");
 }
