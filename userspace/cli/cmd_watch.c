@@ -3,12 +3,10 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
-#include <sys/signalfd.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -19,6 +17,7 @@
 #include "cli/options.h"
 #include "cli/print.h"
 #include "cli/session.h"
+#include "cli/signals.h"
 #include "config/prefix.h"
 #include "config/protocol.h"
 #include "policy/rules.h"
@@ -210,21 +209,6 @@ static int follow(struct ring_buffer *ring, int signals)
 	return 0;
 }
 
-/* Signals that end it, as a descriptor: none can come between a look and a wait. */
-static int open_signals(void)
-{
-	sigset_t set;
-
-	sigemptyset(&set);
-	sigaddset(&set, SIGINT);
-	sigaddset(&set, SIGTERM);
-	sigaddset(&set, SIGHUP);
-	if (sigprocmask(SIG_BLOCK, &set, NULL))
-		return -errno;
-	signal(SIGPIPE, SIG_IGN);
-	return signalfd(-1, &set, SFD_CLOEXEC);
-}
-
 /* A watcher that was killed can have left the program copying frames; the next one sets what it wants itself. */
 static int run_ring(struct watch *watch, int signals, uint32_t snaplen)
 {
@@ -243,7 +227,7 @@ static int run_ring(struct watch *watch, int signals, uint32_t snaplen)
 
 static enum cli_result run_until_signal(struct watch *watch, uint32_t snaplen)
 {
-	int signals = open_signals(), err;
+	int signals = signals_open(), err;
 
 	if (signals < 0)
 		return cli_fail("cannot handle signals: %s", strerror(errno));
