@@ -135,6 +135,7 @@ __noinline int find_step(struct eb_cpu *cpu, struct eb_state *state, const struc
 	if (!rule)
 		return OUTCOME_CONTENDED;
 	step->family = step_family(rule, packet);
+	step->at = AT_NONE;
 	if (!step->family)
 		return OUTCOME_ADMIT;
 	make_key(rule, packet, step);
@@ -452,6 +453,7 @@ __noinline int leave_step(struct eb_cpu *cpu, const struct eb_packet *packet, st
 		step->is_crowded = 1;
 		return XDP_PASS;
 	}
+	step->is_refused = 1;
 	if (outcome != OUTCOME_REFUSE)
 		count_frame(EB_CONTENDED, packet->len);
 	if (refuse(rule) == EB_DROP)
@@ -651,6 +653,33 @@ static __always_inline struct eb_chain *take_chain(struct eb_cpu *cpu)
 	return 0;
 }
 
+/* Counts the packet as offered to the bucket of the rule or level that is measured, unless one before it has refused:
+ * of the same rule, or of one that enforces. */
+__noinline int measure_chain(struct eb_state *state, const struct eb_packet *packet, const struct eb_chain *chain)
+{
+	__u32 refused_of = EB_LIMITS_MAX;
+
+	if (!state || !packet || !chain)
+		return 0;
+#pragma unroll
+	for (int i = 0; i < EB_BUCKETS_MAX; i++) {
+		const struct eb_step *step = &chain->steps[i];
+		const struct eb_rule *rule = step_rule(step);
+
+		if (i >= chain->count || !rule)
+			return 0;
+		if (step->of == refused_of)
+			continue;
+		if (is_measured(state, rule) && step->at != AT_NONE)
+			count_demand(state, step->tag, step_family(rule, packet), step->at, packet->len);
+		if (step->is_refused && !rule->monitor)
+			return 0;
+		if (step->is_refused)
+			refused_of = step->of;
+	}
+	return 0;
+}
+
 /* Charges a packet that meets more than one bucket: `rules` match, of the policy at `index`. Returns what to do. */
 __noinline int charge_chain(struct eb_cpu *cpu, struct eb_state *state, const struct eb_packet *packet, __u64 rules,
 			    __u32 index)
@@ -671,6 +700,8 @@ __noinline int charge_chain(struct eb_cpu *cpu, struct eb_state *state, const st
 	chain->policy = index & 1;
 	chain->count = chain->levels = chain->end = chain->turns = 0;
 	action = run_chain(cpu, state, packet, found, chain);
+	if (EB_READ(state->measured))
+		measure_chain(state, packet, chain);
 	EB_WRITE(chain->is_taken, 0);
 	return action;
 }

@@ -194,26 +194,54 @@ static __always_inline void mark_changed(const struct table *table, __u32 set)
 		eb_mark_changed(&changes->group[group & (EB_CHANGES_GROUPS - 1)]);
 }
 
+/* The numbers of an entry in a map that is parallel to the buckets. NULL while nobody wants them. */
+static __always_inline struct eb_spent *find_numbers(void *maps, __u64 hash, __u32 family, __u32 place)
+{
+	__u32 table = family == 6, index = eb_choose_set(hash, table ? sets_v6 : sets_v4, eb_place_choice(place));
+	void *sets = bpf_map_lookup_elem(maps, &table);
+	struct eb_spent_set *set = sets ? bpf_map_lookup_elem(sets, &index) : 0;
+
+	return set ? &set->way[EB_PLACE_WAY(place)] : 0;
+}
+
 /* Adds up what a packet was charged in an entry whose bucket is shared by a fleet. The caller marks it as changed
  * behind that: the agent takes marks away before it reads. */
 __noinline int count_spent(const struct eb_rule *rule, __u64 hash, __u32 family, __u32 place, __u32 len)
 {
-	__u32 table = family == 6, index = eb_choose_set(hash, table ? sets_v6 : sets_v4, eb_place_choice(place));
-	struct eb_spent_set *set;
-	struct eb_spent *way;
-	void *sets;
+	struct eb_spent *way = rule ? find_numbers(&spent, hash, family, place) : 0;
 
-	if (!rule)
+	if (!rule || !way)
 		return 0;
-	sets = bpf_map_lookup_elem(&spent, &table);
-	set = sets ? bpf_map_lookup_elem(sets, &index) : 0;
-	if (!set)
-		return 0;
-	way = &set->way[EB_PLACE_WAY(place)];
 	if (rule->packets.mult)
 		__sync_fetch_and_add(&way->packets, eb_gcra_cost(&rule->packets, 1));
 	if (rule->bytes.mult)
 		__sync_fetch_and_add(&way->bytes, eb_gcra_cost(&rule->bytes, len));
+	return 0;
+}
+
+/* Whether a command counts what is offered to this rule or level. */
+static __always_inline int is_measured(const struct eb_state *state, const struct eb_rule *rule)
+{
+	return EB_READ(state->measured) == rule->slot + 1;
+}
+
+/* Counts a packet that is offered to an entry's bucket, whatever becomes of it. A command that was killed has left its
+ * word behind: the first packet after its time takes that away. */
+__noinline int count_demand(struct eb_state *state, __u64 hash, __u32 family, __u32 place, __u32 len)
+{
+	struct eb_spent *way;
+
+	if (!state)
+		return 0;
+	if (bpf_ktime_get_ns() > EB_READ(state->measured_until_ns)) {
+		EB_WRITE(state->measured, 0);
+		return 0;
+	}
+	way = find_numbers(&demand, hash, family, place);
+	if (!way)
+		return 0;
+	__sync_fetch_and_add(&way->packets, 1);
+	__sync_fetch_and_add(&way->bytes, len);
 	return 0;
 }
 
@@ -268,6 +296,8 @@ static __always_inline enum outcome charge_key(const struct table *table, struct
 		count_spent(rule, hash, table->family, place, len);
 	if (outcome != OUTCOME_REFUSE) /* one refused as contended may have been charged */
 		mark_changed(table, eb_choose_set(hash, table->sets, eb_place_choice(place)));
+	if (is_measured(state, rule))
+		count_demand(state, hash, table->family, place, len);
 	return outcome;
 }
 

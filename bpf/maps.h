@@ -154,6 +154,14 @@ struct {
 	__array(values, struct eb_spent_sets);
 } spent SEC(".maps");
 
+/* What was offered to each entry of the rule that a command measures, likewise (maps/demand.h). */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
+	__uint(max_entries, 2);
+	__type(key, __u32);
+	__array(values, struct eb_spent_sets);
+} demand SEC(".maps");
+
 struct {
 	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
 	__uint(map_flags, BPF_F_NO_PREALLOC);

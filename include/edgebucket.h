@@ -114,7 +114,9 @@ struct eb_spent {
 	__u64 bytes;
 };
 
-/* A value of the maps inside `spent`, which are there while a rule is shared by a fleet: parallel to the buckets. */
+/* A value of the maps inside `spent`, which are there while a rule is shared by a fleet: parallel to the buckets. Those
+ * inside `demand`, which are there while a command measures a rule, have the same shape, for what was offered: packets
+ * and bytes, admitted or not. */
 struct eb_spent_set {
 	struct eb_spent way[EB_WAYS];
 };
@@ -151,7 +153,8 @@ struct eb_state {
 	__u32 bans_left;    /* that penalties may make */
 	__u32 bans_missed;  /* the queue `bans_made` was full */
 	__u32 snaplen;      /* bytes of each sampled frame that a watcher wants; 0 without one */
-	__u32 pad;
+	__u32 measured;     /* 1 + slot of the rule or level whose packets are counted in `demand`; 0 for none */
+	__u64 measured_until_ns; /* CLOCK_MONOTONIC, moved on by the command that measures; past: it is gone */
 	__u64 locks[EB_LOCKS]; /* held by a CPU while a new source takes an entry, by hash of its key */
 	struct eb_bucket gates[EB_SLOTS] __attribute__((aligned(64))); /* how fast new sources may appear, by slot */
 };
@@ -396,8 +399,9 @@ struct eb_step {
 	__u8 is_charged;
 	__u8 is_counted;
 	__u8 is_crowded;
+	__u8 is_refused; /* by its bucket: what comes behind it is not asked, or not of this rule */
 	__u8 turn;
-	__u8 pad[7];
+	__u8 pad[6];
 };
 
 struct eb_chain {

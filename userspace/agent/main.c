@@ -20,6 +20,7 @@
 #include "base/privileges.h"
 #include "config/kept.h"
 #include "ipc/lock.h"
+#include "maps/demand.h"
 #include "netlink/link_watch.h"
 
 #define SWEEP_US (24 * 3600 * 1000000ULL)
@@ -169,6 +170,7 @@ static int on_check_timer(sd_event_source *source, uint64_t usec, void *arg)
 	eb_agent_check_pressure(&program->agent);
 	eb_agent_check_pins(&program->agent);
 	eb_interfaces_check_intake(&program->agent);
+	eb_demand_clean(eb_dataplane_maps(program->agent.dataplane));
 	eb_log_catch_up();
 	return rearm(source, CHECK_US);
 }

@@ -26,9 +26,9 @@ static const char *const names[EB_MAPS] = {
 	[EB_MAP_NUMBERS] = "numbers",         [EB_MAP_INTERFACES] = "interfaces",
 	[EB_MAP_PREFIXES_V4] = "prefixes_v4", [EB_MAP_PREFIXES_V6] = "prefixes_v6",
 	[EB_MAP_FILTERS] = "filters",         [EB_MAP_SPENT] = "spent",
-	[EB_MAP_COUNTERS] = "counters",       [EB_MAP_FRAMES] = "frames",
-	[EB_MAP_NOT_IP] = "not_ip",           [EB_MAP_CPUS] = "cpus",
-	[EB_MAP_EVENTS] = "events",
+	[EB_MAP_DEMAND] = "demand",           [EB_MAP_COUNTERS] = "counters",
+	[EB_MAP_FRAMES] = "frames",           [EB_MAP_NOT_IP] = "not_ip",
+	[EB_MAP_CPUS] = "cpus",               [EB_MAP_EVENTS] = "events",
 	[EB_MAP_BANS_V4] = "bans_v4",         [EB_MAP_BANS_V6] = "bans_v6",
 	[EB_MAP_BAN_BITS] = "ban_bits",       [EB_MAP_BANS_MADE] = "bans_made",
 };

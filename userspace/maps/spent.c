@@ -23,7 +23,7 @@ struct eb_spent_table {
 	struct counters families[2];
 };
 
-static int make_counters(uint32_t sets)
+int eb_spent_make_map(uint32_t sets)
 {
 	LIBBPF_OPTS(bpf_map_create_opts, opts, .map_flags = BPF_F_MMAPABLE | BPF_F_INNER_MAP);
 
@@ -31,8 +31,7 @@ static int make_counters(uint32_t sets)
 			      &opts);
 }
 
-/* Memory that is zero, and costs nothing until it is written. */
-static struct eb_spent_set *reserve(size_t length)
+struct eb_spent_set *eb_spent_reserve(size_t length)
 {
 	void *memory = mmap(NULL, length, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 
@@ -48,10 +47,10 @@ static int open_family(struct eb_spent_table *table, __u32 index)
 	int fd, err;
 
 	counters->length = entries->sets * sizeof(struct eb_spent_set);
-	counters->told = reserve(counters->length);
+	counters->told = eb_spent_reserve(counters->length);
 	if (!counters->told)
 		return -ENOMEM;
-	fd = make_counters(entries->sets);
+	fd = eb_spent_make_map(entries->sets);
 	if (fd < 0)
 		return fd;
 	err = eb_bucket_map_memory(fd, true, &info, &memory, &counters->spent_length);
@@ -105,7 +104,7 @@ int eb_spent_keep_seen(struct eb_spent_table *table)
 		struct counters *counters = &table->families[i];
 
 		if (!counters->seen)
-			counters->seen = reserve(counters->length);
+			counters->seen = eb_spent_reserve(counters->length);
 		if (!counters->seen)
 			return -ENOMEM;
 	}

@@ -17,6 +17,13 @@
 
 struct eb_spent_table; /* opaque */
 
+/* An inner map of `spent` or `demand`, of zeros. Returns a descriptor that the caller closes, or negative errno. */
+int eb_spent_make_map(uint32_t sets);
+
+/* Memory for marks beside it, `length` bytes of zeros that cost nothing until they are written; for munmap(). NULL if
+ * there is none. */
+struct eb_spent_set *eb_spent_reserve(size_t length);
+
 /* Ticks (gcra.h) that wrap. */
 struct eb_spent_way {
 	struct eb_spent spent; /* by now */
