@@ -40,6 +40,7 @@ enum cli_result cmd_buckets(struct cli *cli, int argc, char **argv);
 enum cli_result cmd_top(struct cli *cli, int argc, char **argv);
 enum cli_result cmd_explain(struct cli *cli, int argc, char **argv);
 enum cli_result cmd_watch(struct cli *cli, int argc, char **argv);
+enum cli_result cmd_suggest(struct cli *cli, int argc, char **argv);
 enum cli_result cmd_reset(struct cli *cli, int argc, char **argv);
 enum cli_result cmd_restore(struct cli *cli, int argc, char **argv);
 enum cli_result cmd_flush(struct cli *cli, int argc, char **argv);

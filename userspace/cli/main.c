@@ -38,6 +38,8 @@ static const struct command commands[] = {
 	  "explain what would happen to a packet now" },
 	{ "watch", cmd_watch, "[--rule RULE] [--src PREFIX] [-n|--count N] [-w|--write FILE [--snaplen BYTES]]",
 	  "print refused packets as they arrive (a sample), or write them to a capture file" },
+	{ "suggest", cmd_suggest, "RULE [--level LEVEL] [--for TIME] [-n|--limit N]",
+	  "measure the sources of a rule and suggest limits for it" },
 	{ "reset", cmd_reset, "ADDRESS|PREFIX|--all [--rule RULE]", "refill the buckets of sources" },
 	{ "ban", cmd_ban, "[PREFIX] [--for TIME] [--reason TEXT] [--from FILE]",
 	  "drop all packets of a source, or of a list of them, for a time or until unban" },
