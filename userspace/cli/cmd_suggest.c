@@ -192,10 +192,7 @@ static struct text limit_text(const struct report *report, const struct choice *
 
 static struct text source_text(const struct measurement *measured, uint32_t index)
 {
-	const struct eb_source *source = &measured->sources[index].source;
-
-	return print_prefix(source->family, source->addr,
-			    session_source_len(&measured->session->policy.rules[measured->limit], source->family));
+	return session_source_text(&measured->session->policy.rules[measured->limit], &measured->sources[index].source);
 }
 
 static const struct table_column columns[1 + PERCENTS] = {
