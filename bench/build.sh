@@ -26,7 +26,8 @@ ${CC:-gcc} -std=gnu11 -D_GNU_SOURCE -O2 -g -Wall -Wextra -Werror -fno-strict-ali
 	-I userspace $(find bench -name '*.c' ! -name '*.bpf.c' ! -name fleet_load.c) \
 	userspace/maps/buckets.c userspace/maps/bucket_table.c userspace/maps/bucket_changes.c \
 	userspace/maps/bucket_groups.c userspace/maps/bucket_upkeep.c userspace/maps/maps.c \
-	userspace/maps/pins.c userspace/base/error.c \
+	userspace/maps/pins.c userspace/maps/bans.c userspace/config/prefix.c userspace/base/grow.c \
+	userspace/base/error.c \
 	userspace/policy/prefix_filter.c \
 	-o "$out/bench" -lbpf -lhiredis -lpthread
 # shellcheck disable=SC2046 # one word for each file

@@ -16,6 +16,7 @@
 #include "contestants.skel.h"
 #include "edgebucket.h"
 #include "edgebucket.skel.h"
+#include "maps/bans.h"
 #include "maps/maps.h"
 #include "policy/prefix_filter.h"
 
@@ -26,6 +27,7 @@
 #define RULE_PROTO 17
 
 #define LISTED 1000000
+#define SOURCES (1 + (1 << 16) + (1 << 20))
 
 static struct eb_limit make_limit(double rate, double burst)
 {
@@ -185,6 +187,25 @@ static struct eb_trie make_list(uint32_t count, uint64_t rules)
 	return list;
 }
 
+/* Every source of the traffic that comes again, one by one: "one", "65536" and "million" of traffic.c. */
+static struct eb_trie make_sources(uint64_t rules)
+{
+	static const struct {
+		uint32_t first, count;
+	} ranges[] = { { 0x0a000001, 1 }, { 0x0a010000, 1 << 16 }, { 0x0a100000, 1 << 20 } };
+	struct eb_trie list = { .items = calloc(SOURCES, sizeof(*list.items)) };
+
+	for (size_t range = 0; list.items && range < sizeof(ranges) / sizeof(ranges[0]); range++)
+		for (uint32_t i = 0; i < ranges[range].count; i++) {
+			uint32_t addr = htonl(ranges[range].first + i);
+
+			memcpy(list.items[list.count].addr, &addr, sizeof(addr));
+			list.items[list.count].len = 32;
+			list.items[list.count++].rules = rules;
+		}
+	return list;
+}
+
 static int fill_trie(int trie, const struct eb_trie *list)
 {
 	struct eb_lpm4 *prefixes = calloc(list->count, sizeof(*prefixes));
@@ -218,11 +239,13 @@ static int set_filter(const struct contestant *contestant, const struct eb_trie 
 }
 
 /* The first rule denies what is on a list, the second one limits everybody. */
-static int set_list(const struct contestant *contestant, struct eb_policy *policy, uint32_t count)
+static int set_list(const struct contestant *contestant, struct eb_policy *policy,
+		    const struct contestant_limit *limit)
 {
 	LIBBPF_OPTS(bpf_map_create_opts, opts, .map_flags = BPF_F_NO_PREALLOC);
-	int trie = bpf_map_create(BPF_MAP_TYPE_LPM_TRIE, NULL, sizeof(struct eb_lpm4), sizeof(uint64_t), count, &opts);
-	struct eb_trie list = make_list(count, 3);
+	struct eb_trie list = limit->denies_all ? make_sources(3) : make_list(limit->listed, 3);
+	int trie = bpf_map_create(BPF_MAP_TYPE_LPM_TRIE, NULL, sizeof(struct eb_lpm4), sizeof(uint64_t), SOURCES,
+				  &opts);
 	uint32_t index = EB_TRIE(0, EB_TRIE_SRC);
 	int err = list.items ? 0 : -ENOMEM;
 
@@ -292,8 +315,8 @@ static int set_policy(const struct contestant *contestant, const struct contesta
 	make_limit_rule(&policy->rules[limit->rules - 1], limit);
 	if (limit->rules == 1)
 		set_one_rule(policy, limit);
-	else if (limit->listed)
-		err = set_list(contestant, policy, limit->listed);
+	else if (limit->listed || limit->denies_all)
+		err = set_list(contestant, policy, limit);
 	else
 		err = set_many_rules(contestant, policy, limit->rules);
 	if (!err)
@@ -315,6 +338,33 @@ static int set_seed(const struct contestant *contestant)
 	state->seed[1] = 0xbf58476d1ce4e5b9;
 	err = bpf_map_update_elem(map_fd(contestant, "state"), &zero, state, BPF_ANY);
 	free(state);
+	return err;
+}
+
+static int ban_all(const struct contestant *contestant)
+{
+	struct eb_trie list = make_sources(0);
+	struct eb_ban_order *orders = calloc(list.count, sizeof(*orders));
+	struct eb_ban_outcome added;
+	struct eb_bans *bans = NULL;
+	struct eb_maps maps;
+	int err = list.items && orders ? 0 : -ENOMEM;
+
+	for (int i = 0; i < EB_MAPS; i++)
+		maps.fd[i] = map_fd(contestant, eb_map_name(i));
+	for (uint32_t i = 0; !err && i < list.count; i++) {
+		orders[i] = (struct eb_ban_order){
+			.prefix = { .family = 4, .len = 32 }, .until_ns = EB_BAN_FOREVER, .index = i
+		};
+		memcpy(orders[i].prefix.addr, list.items[i].addr, 4);
+	}
+	if (!err)
+		err = eb_bans_open(&maps, true, &bans);
+	if (!err)
+		err = eb_bans_add(bans, orders, list.count, EB_BANS_MAX, &added);
+	eb_bans_close(bans);
+	free(orders);
+	free(list.items);
 	return err;
 }
 
@@ -343,6 +393,8 @@ static int load_edgebucket(const struct contestant_limit *limit, struct contesta
 	}
 	if (!err)
 		err = set_policy(out, limit);
+	if (!err && limit->bans_all)
+		err = ban_all(out);
 	if (err) {
 		edgebucket_bpf__destroy(skeleton);
 		*out = (struct contestant){ .fd = -1 };
@@ -416,12 +468,12 @@ int contestant_limit_of(const char *verdict, struct contestant_limit *out)
 
 void contestant_set_rules(const char *text, struct contestant_limit *limit)
 {
-	bool is_list = strcmp(text, "list") == 0;
-
+	limit->listed = strcmp(text, "list") == 0 ? LISTED : 0;
+	limit->denies_all = strcmp(text, "denied") == 0;
+	limit->bans_all = strcmp(text, "banned") == 0;
 	limit->is_wide = strcmp(text, "wide") == 0;
 	limit->levels = limit->is_wide || strcmp(text, "two") == 0 ? 1 : strcmp(text, "four") == 0 ? 3 : 0;
-	limit->rules = is_list ? 2 : limit->levels ? 1 : atoi(text);
-	limit->listed = is_list ? LISTED : 0;
+	limit->rules = limit->listed || limit->denies_all ? 2 : limit->levels || limit->bans_all ? 1 : atoi(text);
 }
 
 int contestant_set_limit(const struct contestant *contestant, const struct contestant_limit *limit)

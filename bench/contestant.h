@@ -12,6 +12,8 @@ struct edgebucket_bpf;
 struct contestant_limit {
 	uint32_t rules;	     /* edgebucket: 1, or as many as 64, of which the last limits */
 	uint32_t listed;     /* edgebucket: with 2 rules, prefixes of the first one's sources */
+	int denies_all;      /* edgebucket: with 2 rules, the first one's are all sources of the traffic but `new` */
+	int bans_all;        /* edgebucket: these are banned */
 	uint32_t levels;     /* edgebucket: with 1 rule, how many it has, at most EB_LEVELS_MAX */
 	int is_wide;	     /* edgebucket: its one level is of all sources */
 	uint32_t table_size; /* edgebucket: buckets */
@@ -35,8 +37,9 @@ struct contestant {
  * negative errno with nothing to unload. */
 int contestant_load(const char *name, const struct contestant_limit *limit, struct contestant *out);
 
-/* Reads rules, listed and levels: "1" to "64"; "list" for two rules, of which the first denies a million prefixes; or
- * "two" or "four" for one rule of which a packet meets as many buckets; "wide" for one with a level of all sources. */
+/* Reads rules, lists and levels: "1" to "64"; "list" for two rules, of which the first denies a million prefixes, and
+ * "denied" where these are the sources; "banned" for one rule, with the sources banned; or "two" or "four" for one rule
+ * of which a packet meets as many buckets, "wide" for one with a level of all sources. */
 void contestant_set_rules(const char *text, struct contestant_limit *limit);
 
 /* Changes the limit in force, of edgebucket alone. */

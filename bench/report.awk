@@ -125,14 +125,14 @@ function list(table, key,    i, out) {
 
 function print_cost(    i, c, s, k, v, sources, verdicts, line) {
 	print "\nNanoseconds per packet over BPF_PROG_TEST_RUN, the prologue that writes the source included"
-	printf "%-15s  %31s  %31s\n", "", "refused", "admitted"
-	printf "%-15s  %7s %7s %7s %7s  %7s %7s %7s %7s\n", "", "one", "65536", "million", "new", "one", "65536",
+	printf "%-17s  %31s  %31s\n", "", "refused", "admitted"
+	printf "%-17s  %7s %7s %7s %7s  %7s %7s %7s %7s\n", "", "one", "65536", "million", "new", "one", "65536",
 		"million", "new"
 	k = split(kinds["cost"], sources, " ")
 	split(verdict_names, verdicts, " ")
 	for (i = 1; i <= names["cost"]; i++) {
 		c = name["cost", i]
-		line = sprintf("%-15s", c)
+		line = sprintf("%-17s", c)
 		for (v = 1; v <= 2; v++) {
 			line = line " "
 			for (s = 1; s <= k; s++)
@@ -146,13 +146,13 @@ function print_flood(verdict,    i, c, s, k, sources, key, line) {
 	printf "\n%s: millions of packets per second that one core receives; ns of that core per packet; edgebucket against it\n",
 		verdict == "refused" ? "Refused" : "Admitted"
 	k = split(kinds[verdict], sources, " ")
-	line = sprintf("%-15s", "")
+	line = sprintf("%-17s", "")
 	for (s = 1; s <= k; s++)
 		line = line sprintf("  %21s", title[sources[s]])
 	print line
 	for (i = 1; i <= names[verdict]; i++) {
 		c = name[verdict, i]
-		line = sprintf("%-15s", c)
+		line = sprintf("%-17s", c)
 		for (s = 1; s <= k; s++) {
 			key = c SUBSEP verdict SUBSEP sources[s]
 			line = line "  " sprintf("%5s%-2s%6s %7s", cell("mpps", key, "%.1f"),
@@ -186,13 +186,13 @@ function spread(contestant, sources,    key, i, least, most) {
 function print_shares(    i, c, s, k, sources, line) {
 	print "\nRefused, by ns of the receiving core: share of parse (the limit) and of xdp-filter (the mark); least and most of ns"
 	k = split(kinds["refused"], sources, " ")
-	line = sprintf("%-15s", "")
+	line = sprintf("%-17s", "")
 	for (s = 1; s <= k; s++)
 		line = line sprintf("  %21s", title[sources[s]])
 	print line
 	for (i = 1; i <= names["refused"]; i++) {
 		c = name["refused", i]
-		line = sprintf("%-15s", c)
+		line = sprintf("%-17s", c)
 		for (s = 1; s <= k; s++)
 			line = line sprintf("  %5s %5s %9s", share(c, "parse", sources[s]), share(c, "xdp-filter", sources[s]),
 				spread(c, sources[s]))
@@ -260,11 +260,11 @@ function explain_marks() {
 
 function print_scale(    i, c, v, verdicts, one, two, line) {
 	print "\nOne source on one CPU and on two, which send too: millions of packets per second; ns of a CPU for each; the ratio"
-	printf "%-15s  %12s %12s %7s  %13s %12s\n", "", "refused: one", "two", "", "admitted: one", "two"
+	printf "%-17s  %12s %12s %7s  %13s %12s\n", "", "refused: one", "two", "", "admitted: one", "two"
 	split(verdict_names, verdicts, " ")
 	for (i = 1; i <= names["scale"]; i++) {
 		c = name["scale", i]
-		line = sprintf("%-15s", c)
+		line = sprintf("%-17s", c)
 		for (v = 1; v <= 2; v++) {
 			one = c SUBSEP verdicts[v] SUBSEP 1
 			two = c SUBSEP verdicts[v] SUBSEP 2
@@ -294,10 +294,10 @@ function print_wide(    i, c, v, verdicts, cpus, key, one) {
 
 function print_exact(    i, f) {
 	print "\nOne source from two CPUs at 1000/s, burst 1000: packets admitted"
-	printf "%-15s %-28s %12s %10s %10s\n", "", "", "sent", "exact", "admitted"
+	printf "%-17s %-28s %12s %10s %10s\n", "", "", "sent", "exact", "admitted"
 	for (i = 1; i <= exacts; i++) {
 		split(exact[i], f, "\t")
-		printf "%-15s %-28s %12s %10s %10s\n", f[1],
+		printf "%-17s %-28s %12s %10s %10s\n", f[1],
 			f[2] == "spoofed" ? "table full of spoofed sources" : "alone", f[3], f[4], f[5]
 	}
 }

@@ -9,7 +9,8 @@
 #   EB_BENCH_PARTS          of "cost sources flood scale wide exact survive persist"
 #   EB_BENCH_CONTESTANTS    for all parts but persist, of those named below; edgebucket-N is edgebucket with N rules,
 #                           edgebucket-two and edgebucket-four with one rule and as many buckets for a packet,
-#                           edgebucket-wide with one rule and a level of all sources
+#                           edgebucket-wide with one rule and a level of all sources,
+#                           edgebucket-denied and edgebucket-banned with all sources denied, or banned
 #   EB_BENCH_SOURCES        of "one 65536 million new", for cost, flood and survive
 #   EB_BENCH_COUNTS         of sources, for the part of that name: powers of two up to 2^20
 #   EB_BENCH_ROUNDS         of all parts but cost, sources and exact, 3
@@ -26,9 +27,9 @@ cd "$(dirname "$0")"
 
 parts=${EB_BENCH_PARTS:-cost sources flood scale wide exact survive persist}
 cost_contestants=${EB_BENCH_CONTESTANTS:-drop parse edgebucket edgebucket-5 edgebucket-64 edgebucket-list
-	edgebucket-two edgebucket-four gcra-lru spin-lock}
-refused_contestants=${EB_BENCH_CONTESTANTS:-drop parse xdp-filter edgebucket edgebucket-64 edgebucket-list gcra-lru
-	spin-lock nftables hashlimit}
+	edgebucket-denied edgebucket-banned edgebucket-two edgebucket-four gcra-lru spin-lock}
+refused_contestants=${EB_BENCH_CONTESTANTS:-drop parse xdp-filter edgebucket edgebucket-64 edgebucket-list
+	edgebucket-denied edgebucket-banned gcra-lru spin-lock nftables hashlimit}
 admitted_contestants=${EB_BENCH_CONTESTANTS:-nothing edgebucket edgebucket-64 gcra-lru nftables hashlimit}
 scale_contestants=${EB_BENCH_CONTESTANTS:-drop nothing edgebucket gcra-lru spin-lock nftables}
 exact_contestants=${EB_BENCH_CONTESTANTS:-edgebucket gcra-lru spin-lock nftables hashlimit}
@@ -175,9 +176,13 @@ tear_down() { # contestant receivers
 	forget_limits
 }
 
-# Who inserts every new source refuses none.
+# Who inserts every new source refuses none; and who has a list of sources has none that are new.
 refuses() { # contestant sources
-	[[ $2 != new || $1 != gcra-lru && $1 != spin-lock ]]
+	[[ $2 != new || $1 != gcra-lru && $1 != spin-lock && $1 != edgebucket-denied && $1 != edgebucket-banned ]]
+}
+
+admits() { # contestant
+	[[ $1 != edgebucket-denied && $1 != edgebucket-banned ]]
 }
 
 run_cost() {
@@ -187,7 +192,7 @@ run_cost() {
 			read -ra program < <(program_of "$contestant")
 			[ "${program[0]}" != none ] || continue
 			program+=("$contestant")
-			"$bench" cost "${program[@]}" admitted "$source"
+			if admits "$contestant"; then "$bench" cost "${program[@]}" admitted "$source"; fi
 			if refuses "$contestant" "$source"; then "$bench" cost "${program[@]}" refused "$source"; fi
 		done
 	done
@@ -212,9 +217,9 @@ drops_all() { # contestant
 # takes is a million packets a second. A list takes seconds to load, and costs what it costs for all sources.
 makes_sense() { # contestant verdict sources
 	if [ "$2" = refused ]; then
-		[ "$1" != nothing ] && [ "$1 $3" != "edgebucket-list million" ]
+		[ "$1" != nothing ] && [ "$1 $3" != "edgebucket-list million" ] && { admits "$1" || [ "$3" != new ]; }
 	else
-		! drops_all "$1" && [ "$3" != new ] && [ "$1 $3" != "hashlimit one" ]
+		! drops_all "$1" && admits "$1" && [ "$3" != new ] && [ "$1 $3" != "hashlimit one" ]
 	fi
 }
 
