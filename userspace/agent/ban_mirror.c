@@ -24,6 +24,9 @@
 /* Fields of the store that are no bans of ours, removed with one comparison; more with the next. */
 #define STALE_MAX 8192
 
+/* Bans that are on their way at the same time: some milliseconds of work. */
+#define PART 1024
+
 enum phase { PHASE_IDLE, PHASE_SCANNING, PHASE_WALKING, PHASE_WRITING, PHASE_CLOSING };
 
 struct prefixes {
@@ -50,7 +53,8 @@ struct eb_ban_mirror {
 	/* The pass under way. */
 	enum phase phase;
 	struct prefixes writing;
-	size_t next; /* of `writing` */
+	size_t next, stop; /* of `writing`: what is to be sent of a part; and where its next one begins */
+	size_t part_end;
 	char (*stale)[EB_STORE_FIELD_MAX];
 	size_t stale_count, stale_next;
 	bool has_more; /* stale fields than were taken */
@@ -89,18 +93,16 @@ static int compare(const void *a, const void *b)
 
 _Static_assert(sizeof(struct eb_prefix) == 18, "compared as bytes: without padding");
 
-/* No field may be in a pass twice, see eb_store_write(). */
-static void sort_once(struct prefixes *prefixes)
+/* Returns how many there are, each once. */
+static size_t sort_once(struct eb_prefix *items, size_t count)
 {
 	size_t kept = 0;
 
-	if (!prefixes->count)
-		return;
-	qsort(prefixes->items, prefixes->count, sizeof(*prefixes->items), compare);
-	for (size_t i = 1; i < prefixes->count; i++)
-		if (compare(&prefixes->items[kept], &prefixes->items[i]) != 0)
-			prefixes->items[++kept] = prefixes->items[i];
-	prefixes->count = kept + 1;
+	qsort(items, count, sizeof(*items), compare);
+	for (size_t i = 1; i < count; i++)
+		if (compare(&items[kept], &items[i]) != 0)
+			items[++kept] = items[i];
+	return kept + 1;
 }
 
 /* ---- the end of a pass ---- */
@@ -112,7 +114,8 @@ static void free_pass(struct eb_ban_mirror *mirror)
 	eb_ban_walk_free(mirror->walk);
 	mirror->stale = NULL;
 	mirror->walk = NULL;
-	mirror->stale_count = mirror->stale_next = mirror->next = 0;
+	mirror->stale_count = mirror->stale_next = 0;
+	mirror->next = mirror->stop = mirror->part_end = 0;
 }
 
 static void end_pass(struct eb_ban_mirror *mirror)
@@ -273,7 +276,7 @@ static int send_batch(struct eb_ban_mirror *mirror, struct eb_store_batch *batch
 		memcpy(item->field, mirror->stale[stale++], sizeof(item->field));
 		item->value[0] = '\0';
 	}
-	while (next < mirror->writing.count && batch->count < EB_STORE_BATCH_ITEMS)
+	while (next < mirror->stop && batch->count < EB_STORE_BATCH_ITEMS)
 		fill_item(mirror, &mirror->writing.items[next++], now_ns, &batch->items[batch->count++]);
 	if (!batch->count)
 		return 0;
@@ -286,13 +289,28 @@ static int send_batch(struct eb_ban_mirror *mirror, struct eb_store_batch *batch
 	return 1;
 }
 
+/* Whether there is another part to be written. No field may be under way twice, see eb_store_write(). */
+static bool begin_part(struct eb_ban_mirror *mirror)
+{
+	size_t left = mirror->writing.count - mirror->part_end, count = left < PART ? left : PART;
+
+	if (!left)
+		return false;
+	mirror->next = mirror->part_end;
+	mirror->part_end += count;
+	mirror->stop = mirror->next + sort_once(mirror->writing.items + mirror->next, count);
+	return true;
+}
+
 static void write_some(struct eb_ban_mirror *mirror)
 {
 	struct eb_store_batch *batch = malloc(sizeof(*batch));
 	int ret = -ENOMEM;
 
-	while (batch && !mirror->error && (ret = send_batch(mirror, batch)) > 0)
-		;
+	do {
+		while (batch && !mirror->error && (ret = send_batch(mirror, batch)) > 0)
+			;
+	} while (!ret && !mirror->flying && !mirror->error && begin_part(mirror));
 	free(batch);
 	if (ret == -EAGAIN)
 		return; /* until the store is writable */
@@ -325,7 +343,6 @@ static void begin_writing(struct eb_ban_mirror *mirror)
 	mirror->phase = PHASE_WRITING;
 	mirror->writing = mirror->changed;
 	mirror->changed = (struct prefixes){};
-	sort_once(&mirror->writing);
 	sort_stale_once(mirror);
 	write_some(mirror);
 }

@@ -37,6 +37,7 @@ struct request {
 	struct eb_ban_order *orders; /* to be put into force */
 	size_t order_count, order_room;
 	struct eb_prefix *prefixes; /* to be lifted */
+	bool is_unsorted; /* lists of `edgebucket` are not */
 	size_t prefix_count, prefix_room;
 	size_t taken; /* of these, or of the orders */
 	struct eb_ban_lift *lift;
@@ -141,6 +142,8 @@ static int append_prefix(struct request *request, const struct eb_prefix *prefix
 	if (!prefixes)
 		return -ENOMEM;
 	request->prefixes = prefixes;
+	if (request->prefix_count && eb_prefix_compare(&prefixes[request->prefix_count - 1], prefix) >= 0)
+		request->is_unsorted = true;
 	prefixes[request->prefix_count++] = *prefix;
 	return 0;
 }
@@ -296,7 +299,8 @@ static int withdraw(struct eb_ban_requests *requests, struct request *request)
 
 static int begin_lifting(struct eb_ban_requests *requests, struct request *request)
 {
-	request->prefix_count = eb_ban_lift_sort(request->prefixes, request->prefix_count);
+	if (request->is_unsorted)
+		request->prefix_count = eb_ban_lift_sort(request->prefixes, request->prefix_count);
 	return eb_ban_lift_new(requests->bans, request->prefixes, request->prefix_count, &request->lift);
 }
 

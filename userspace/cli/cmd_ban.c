@@ -166,12 +166,8 @@ static int lift_bans(struct work *work)
 static int compare_items(const void *a, const void *b)
 {
 	const struct item *x = a, *y = b;
-	int order = x->ban.prefix.family - y->ban.prefix.family;
+	int order = eb_prefix_compare(&x->ban.prefix, &y->ban.prefix);
 
-	if (!order)
-		order = memcmp(x->ban.prefix.addr, y->ban.prefix.addr, sizeof(x->ban.prefix.addr));
-	if (!order)
-		order = x->ban.prefix.len - y->ban.prefix.len;
 	return order ? order : (x->line > y->line) - (x->line < y->line);
 }
 

@@ -134,6 +134,15 @@ char *eb_prefix_print(const struct eb_prefix *prefix, char out[EB_PREFIX_TEXT_MA
 	return out;
 }
 
+int eb_prefix_compare(const struct eb_prefix *a, const struct eb_prefix *b)
+{
+	int order = a->family - b->family;
+
+	if (!order)
+		order = memcmp(a->addr, b->addr, sizeof(a->addr));
+	return order ? order : a->len - b->len;
+}
+
 bool eb_prefix_overlaps(int family, const uint8_t *addr, int len, const struct eb_prefix *with)
 {
 	int common = len < with->len ? len : with->len;

@@ -26,6 +26,9 @@ int eb_prefix_parse(const char *text, struct eb_prefix *out, struct eb_prefix_er
 /* Prints a prefix, always with its length. Returns `out`. */
 char *eb_prefix_print(const struct eb_prefix *prefix, char out[EB_PREFIX_TEXT_MAX]);
 
+/* By family, address and length: a prefix comes before those within it. Less than 0, 0 or more, as memcmp(). */
+int eb_prefix_compare(const struct eb_prefix *a, const struct eb_prefix *b);
+
 /* Whether two prefixes have an address in common. `addr` is in network byte order. */
 bool eb_prefix_overlaps(int family, const uint8_t *addr, int len, const struct eb_prefix *with);
 

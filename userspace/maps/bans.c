@@ -107,7 +107,7 @@ struct eb_bans {
 	size_t past; /* of rules, that the last sweep found to have run out */
 	size_t holes;
 	struct hole_list hole_list;
-	bool is_lifting; /* a walk of a sweep would lose its way */
+	size_t lifts; /* under way: the walk of a sweep would lose its way */
 	uint64_t next_end;
 	struct sweep *sweep; /* NULL between two */
 	struct batch batch;
@@ -369,12 +369,7 @@ static int remove_entry(struct eb_bans *bans, const struct eb_ban_view *view)
 
 static int compare_prefixes(const void *a, const void *b)
 {
-	const struct eb_prefix *x = a, *y = b;
-	int order = x->family - y->family;
-
-	if (!order)
-		order = memcmp(x->addr, y->addr, sizeof(x->addr));
-	return order ? order : x->len - y->len;
+	return eb_prefix_compare(a, b);
 }
 
 static bool is_within(const struct eb_prefix *inner, const struct eb_prefix *outer)
@@ -1103,7 +1098,7 @@ int eb_ban_lift_new(struct eb_bans *bans, const struct eb_prefix *prefixes, size
 		goto out;
 	sweep_free(bans->sweep);
 	bans->sweep = NULL;
-	bans->is_lifting = true;
+	bans->lifts++;
 	lift->bans = bans;
 	lift->prefixes = prefixes;
 	lift->count = count;
@@ -1156,18 +1151,14 @@ void eb_ban_lift_free(struct eb_ban_lift *lift)
 	if (!lift)
 		return;
 	if (lift->bans)
-		lift->bans->is_lifting = false;
+		lift->bans->lifts--;
 	walk_done(&lift->clearing.walk);
 	free(lift);
 }
 
 size_t eb_ban_lift_sort(struct eb_prefix *prefixes, size_t count)
 {
-	for (size_t i = 1; i < count; i++)
-		if (compare_prefixes(&prefixes[i - 1], &prefixes[i]) > 0) {
-			qsort(prefixes, count, sizeof(*prefixes), compare_prefixes);
-			break;
-		}
+	qsort(prefixes, count, sizeof(*prefixes), compare_prefixes);
 	return drop_twice(prefixes, count);
 }
 
@@ -1281,7 +1272,7 @@ int eb_bans_sweep(struct eb_bans *bans)
 	bool begins = !bans->sweep;
 	int err;
 
-	if (bans->is_lifting)
+	if (bans->lifts)
 		return 0;
 	err = begins ? sweep_new(&bans->sweep) : 0;
 	if (err)

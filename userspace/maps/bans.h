@@ -85,7 +85,7 @@ int eb_bans_restore(struct eb_bans *bans, struct eb_ban_order *orders, size_t co
 		    struct eb_ban_outcome *out);
 
 /* Lifts the bans of some prefixes and within them, step by step. `prefixes` are as eb_ban_lift_sort() leaves them, and
- * stay the caller's, until the end. Between two steps bans can be added, but no other lift may be under way. */
+ * stay the caller's, until the end. Other changes can be made between two steps. */
 struct eb_ban_lift; /* opaque */
 
 /* Sorts prefixes, each once. Returns how many there are. */
