@@ -164,8 +164,8 @@ static json_t *interfaces_json(const struct status *status)
 		json_array_append_new(
 			list,
 			json_pack("{s:s, s:o, s:b, s:b, s:o, s:b, s:i, s:b, s:I, s:b, s:s?, s:o}", "name",
-				  interface->name, "mode", attached ? json_string(attachment->mode) : json_null(), "attached", attached,
-				  "exists", interface->error != -ENODEV, "program",
+				  interface->name, "mode", attached ? json_string(attachment->mode) : json_null(),
+				  "attached", attached, "exists", interface->error != -ENODEV, "program",
 				  attached ? json_integer(attachment->prog_id) : json_null(), "dispatcher",
 				  attachment->dispatcher, "others", (int)attachment->others, "foreign",
 				  attachment->foreign, "not_ip", (json_int_t)count_not_ip(status, interface),

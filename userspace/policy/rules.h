@@ -97,9 +97,9 @@ bool eb_rules_same(const struct eb_policy *a, size_t index_a, const struct eb_po
 const char *eb_rules_level_text(const struct eb_rule *rule, char text[EB_LEVEL_TEXT_MAX]);
 
 /*
- * The identity of a rule's or a level's buckets: FNV-1a (32 bits) over its name, prefix length, also_per and limits, never 0.
- * Another agent, or the same one after a restart, computes the same. A rule whose limits change gets other buckets,
- * into which the agent converts the debts (eb_rules_convert()).
+ * The identity of a rule's or a level's buckets: FNV-1a (32 bits) over its name, prefix length, also_per and limits,
+ * never 0. Another agent, or the same one after a restart, computes the same. A rule whose limits change gets other
+ * buckets, into which the agent converts the debts (eb_rules_convert()).
  */
 uint32_t eb_rules_id(const char *name, uint8_t family, uint8_t prefix_len, enum eb_also also,
 		     const struct eb_limit *packets, const struct eb_limit *bytes);
