@@ -13,6 +13,8 @@
  * and the wide ones, which are shared, are charged last. Every loop is bounded (EB_CAS_TRIES); a packet that loses all
  * rounds is refused.
  *
+ * The buckets of a careful rule come here too, for what was heard of them (EB_HEARD()).
+ *
  * A rule that only monitors drops nothing: when one of its buckets refuses, none of its own is charged, and the packet
  * goes on. When a source got no bucket (crowded) and the packet is to pass, that one bucket is left out.
  *
@@ -145,25 +147,61 @@ __noinline int find_step(struct eb_cpu *cpu, struct eb_state *state, const struc
 
 /* ---- looking ---- */
 
-static __always_inline int conforms_now(const __u64 *full_at, const struct eb_limit *limit, __u64 tokens, __u64 now)
+/* eb_gcra_ceiling() of a careful rule's bucket. */
+__noinline __u64 careful_ceiling(struct eb_state *state, const struct eb_step *step, __u32 of_bytes, __u64 cost,
+				 __u64 now)
 {
+	const struct eb_rule *rule;
+	struct eb_spent *heard;
+	__u64 full_at = EB_FULL;
+
+	if (!state || !step)
+		return 0;
+	rule = step_rule(step);
+	if (!rule)
+		return 0;
+	heard = find_numbers(&spent, EB_HEARD(step->family), step->tag, step->family, step->at);
+	if (heard)
+		full_at = of_bytes ? EB_READ(heard->bytes) : EB_READ(heard->packets);
+	return eb_gcra_ceiling(of_bytes ? &rule->bytes : &rule->packets, cost, eb_gcra_debt(full_at, now),
+			       EB_READ(state->fleet_nodes));
+}
+
+/* The debt that the step's bucket may have with a packet of `cost`. */
+static __always_inline __u64 ceiling(struct eb_state *state, const struct eb_step *step, const struct eb_rule *rule,
+				     int of_bytes, __u64 cost, __u64 now)
+{
+	if (rule->careful)
+		return careful_ceiling(state, step, of_bytes, cost, now);
+	return of_bytes ? rule->bytes.burst : rule->packets.burst;
+}
+
+static __always_inline int has_room(struct eb_state *state, const struct eb_step *step, const struct eb_rule *rule,
+				    int of_bytes, const __u64 *full_at, __u64 tokens, __u64 now)
+{
+	const struct eb_limit *limit = of_bytes ? &rule->bytes : &rule->packets;
+	__u64 cost = eb_gcra_cost(limit, tokens);
+
 	return !limit->mult ||
-	       eb_gcra_conforms(limit, eb_gcra_debt(EB_READ(*full_at), now), eb_gcra_cost(limit, tokens));
+	       eb_gcra_debt(EB_READ(*full_at), now) + cost <= ceiling(state, step, rule, of_bytes, cost, now);
+}
+
+static __always_inline int fits(const struct eb_limit *limit, __u64 tokens)
+{
+	return !limit->mult || eb_gcra_conforms(limit, 0, eb_gcra_cost(limit, tokens));
 }
 
 static __always_inline int look_at_new(struct eb_state *state, const struct eb_packet *packet,
 				       struct eb_step *step, const struct eb_rule *rule, __u64 now)
 {
-	static const __u64 full = EB_FULL;
-
 	step->turn = TURN_NEW;
-	if (!conforms_now(&full, &rule->packets, 1, now) || !conforms_now(&full, &rule->bytes, packet->len, now))
+	if (!fits(&rule->packets, 1) || !fits(&rule->bytes, packet->len))
 		return OUTCOME_REFUSE;
 	return gate_admits(state, rule, now) ? OUTCOME_ADMIT : OUTCOME_CROWDED;
 }
 
-static __always_inline int look_in(const struct table *table, const struct eb_packet *packet, struct eb_step *step,
-				   const struct eb_rule *rule, __u64 now)
+static __always_inline int look_in(const struct table *table, struct eb_state *state, const struct eb_packet *packet,
+				   struct eb_step *step, const struct eb_rule *rule, __u64 now)
 {
 	__u64 *entry = step_entry(table, step);
 	struct eb_bucket *bucket;
@@ -172,8 +210,9 @@ static __always_inline int look_in(const struct table *table, const struct eb_pa
 		return OUTCOME_CONTENDED;
 	bucket = eb_key_bucket(entry, table->words);
 	step->turn = eb_bucket_idle(bucket, now) ? TURN_IDLE : TURN_IN_USE;
-	return conforms_now(&bucket->packets_full_at, &rule->packets, 1, now) &&
-	       conforms_now(&bucket->bytes_full_at, &rule->bytes, packet->len, now) ? OUTCOME_ADMIT : OUTCOME_REFUSE;
+	return has_room(state, step, rule, 0, &bucket->packets_full_at, 1, now) &&
+	       has_room(state, step, rule, 1, &bucket->bytes_full_at, packet->len, now) ? OUTCOME_ADMIT
+											: OUTCOME_REFUSE;
 }
 
 /* Whether the bucket would admit the packet, or the gate a new source, and when it is the bucket's turn. */
@@ -189,23 +228,21 @@ __noinline int look_step(struct eb_state *state, const struct eb_packet *packet,
 		return OUTCOME_CONTENDED;
 	if (step->at == AT_NONE)
 		return look_at_new(state, packet, step, rule, now);
-	return step->family == 4 ? look_in(&v4, packet, step, rule, now) : look_in(&v6, packet, step, rule, now);
+	return step->family == 4 ? look_in(&v4, state, packet, step, rule, now)
+				 : look_in(&v6, state, packet, step, rule, now);
 }
 
 /* ---- charging ---- */
 
-/* As eb_limit_charge(), with *seen what was there before. */
-static __always_inline enum eb_charge charge_time(__u64 *full_at, const struct eb_limit *limit, __u64 tokens,
-						  __u64 now, __u64 *seen)
+/* As eb_limit_charge(), up to a debt of `most`, with *seen what was there before. */
+static __always_inline enum eb_charge charge_time(__u64 *full_at, __u64 cost, __u64 most, __u64 now, __u64 *seen)
 {
-	__u64 cost = eb_gcra_cost(limit, tokens);
-
 	for (int i = 0; i < EB_CAS_TRIES; i++) {
 		__u64 before = EB_READ(*full_at), debt = eb_gcra_debt(before, now);
 
 		if (eb_gcra_is_locked(before))
 			continue;
-		if (!eb_gcra_conforms(limit, debt, cost))
+		if (debt + cost > most)
 			return EB_REFUSED;
 		*seen = before;
 		if (__sync_val_compare_and_swap(full_at, before, eb_gcra_full_at(now, debt + cost)) == before)
@@ -236,30 +273,50 @@ static __always_inline void mark_step(const struct table *table, const struct eb
 }
 
 /* Charges both limits of a bucket, or none. */
-static __always_inline enum eb_charge charge_times(struct eb_bucket *bucket, const struct eb_packet *packet,
-						   struct eb_step *step, const struct eb_rule *rule, __u64 now)
+static __always_inline enum eb_charge charge_times(struct eb_bucket *bucket, struct eb_state *state,
+						   const struct eb_packet *packet, struct eb_step *step,
+						   const struct eb_rule *rule, __u64 now)
 {
+	__u64 packet_cost = eb_gcra_cost(&rule->packets, 1), cost = eb_gcra_cost(&rule->bytes, packet->len);
 	enum eb_charge charge = EB_ADMITTED;
 
 	if (rule->packets.mult)
-		charge = charge_time(&bucket->packets_full_at, &rule->packets, 1, now, &step->packets_seen);
+		charge = charge_time(&bucket->packets_full_at, packet_cost,
+				     ceiling(state, step, rule, 0, packet_cost, now), now, &step->packets_seen);
 	if (charge != EB_ADMITTED || !rule->bytes.mult)
 		return charge;
-	charge = charge_time(&bucket->bytes_full_at, &rule->bytes, packet->len, now, &step->bytes_seen);
+	charge = charge_time(&bucket->bytes_full_at, cost, ceiling(state, step, rule, 1, cost, now), now,
+			     &step->bytes_seen);
 	if (charge != EB_ADMITTED)
 		give_time_back(&bucket->packets_full_at, &rule->packets, 1, now, step->packets_seen);
 	return charge;
 }
 
-static __always_inline int charge_in(const struct table *table, const struct eb_packet *packet, struct eb_step *step,
-				     const struct eb_rule *rule, __u64 now)
+/* Of the source that had the step's entry before. */
+__noinline int forget_heard(const struct eb_step *step)
+{
+	struct eb_spent *heard;
+
+	if (!step)
+		return 0;
+	heard = find_numbers(&spent, EB_HEARD(step->family), step->tag, step->family, step->at);
+	if (!heard)
+		return 0;
+	EB_WRITE(heard->packets, EB_FULL);
+	EB_WRITE(heard->bytes, EB_FULL);
+	return 0;
+}
+
+static __always_inline int charge_in(const struct table *table, struct eb_state *state,
+				     const struct eb_packet *packet, struct eb_step *step, const struct eb_rule *rule,
+				     __u64 now)
 {
 	__u64 *entry = step_entry(table, step);
 	enum eb_charge charge;
 
 	if (!entry)
 		return OUTCOME_CONTENDED;
-	charge = charge_times(eb_key_bucket(entry, table->words), packet, step, rule, now);
+	charge = charge_times(eb_key_bucket(entry, table->words), state, packet, step, rule, now);
 	mark_step(table, step); /* one refused may have been charged in between */
 	if (charge != EB_ADMITTED)
 		return outcome_of(charge);
@@ -282,20 +339,22 @@ __noinline int insert_step(struct eb_state *state, struct eb_step *step, __u64 n
 	if (place < 0)
 		return outcome_of_no_place(place);
 	step->at = place;
+	forget_heard(step);
 	return OUTCOME_ADMIT;
 }
 
-__noinline int charge_step(const struct eb_packet *packet, struct eb_step *step, __u64 now)
+__noinline int charge_step(struct eb_state *state, const struct eb_packet *packet, struct eb_step *step, __u64 now)
 {
 	struct table v4 = table4(), v6 = table6();
 	const struct eb_rule *rule;
 
-	if (!packet || !step)
+	if (!state || !packet || !step)
 		return OUTCOME_CONTENDED;
 	rule = step_rule(step);
 	if (!rule)
 		return OUTCOME_CONTENDED;
-	return step->family == 4 ? charge_in(&v4, packet, step, rule, now) : charge_in(&v6, packet, step, rule, now);
+	return step->family == 4 ? charge_in(&v4, state, packet, step, rule, now)
+				 : charge_in(&v6, state, packet, step, rule, now);
 }
 
 static __always_inline void give_back_in(const struct table *table, const struct eb_packet *packet,
@@ -621,7 +680,7 @@ static __always_inline int charge_all(struct eb_cpu *cpu, struct eb_state *state
 		if (turn == TURN_NEW)
 			outcome = insert_step(state, step, chain->now);
 		if (outcome == OUTCOME_ADMIT)
-			outcome = charge_step(packet, step, chain->now);
+			outcome = charge_step(state, packet, step, chain->now);
 		if (outcome != OUTCOME_ADMIT && refuse_step(cpu, state, packet, chain, i, outcome) == XDP_DROP)
 			return 0;
 	}

@@ -194,12 +194,13 @@ static __always_inline void mark_changed(const struct table *table, __u32 set)
 		eb_mark_changed(&changes->group[group & (EB_CHANGES_GROUPS - 1)]);
 }
 
-/* The numbers of an entry in a map that is parallel to the buckets. NULL while nobody wants them. */
-static __always_inline struct eb_spent *find_numbers(void *maps, __u64 hash, __u32 family, __u32 place)
+/* The numbers of an entry in the map at `index` of `maps`, which is parallel to the buckets. NULL while nobody wants
+ * them. */
+static __always_inline struct eb_spent *find_numbers(void *maps, __u32 index, __u64 hash, __u32 family, __u32 place)
 {
-	__u32 table = family == 6, index = eb_choose_set(hash, table ? sets_v6 : sets_v4, eb_place_choice(place));
-	void *sets = bpf_map_lookup_elem(maps, &table);
-	struct eb_spent_set *set = sets ? bpf_map_lookup_elem(sets, &index) : 0;
+	__u32 set_index = eb_choose_set(hash, family == 6 ? sets_v6 : sets_v4, eb_place_choice(place));
+	void *sets = bpf_map_lookup_elem(maps, &index);
+	struct eb_spent_set *set = sets ? bpf_map_lookup_elem(sets, &set_index) : 0;
 
 	return set ? &set->way[EB_PLACE_WAY(place)] : 0;
 }
@@ -208,7 +209,7 @@ static __always_inline struct eb_spent *find_numbers(void *maps, __u64 hash, __u
  * behind that: the agent takes marks away before it reads. */
 __noinline int count_spent(const struct eb_rule *rule, __u64 hash, __u32 family, __u32 place, __u32 len)
 {
-	struct eb_spent *way = rule ? find_numbers(&spent, hash, family, place) : 0;
+	struct eb_spent *way = find_numbers(&spent, EB_SPENT(family), hash, family, place);
 
 	if (!rule || !way)
 		return 0;
@@ -237,7 +238,7 @@ __noinline int count_demand(struct eb_state *state, __u64 hash, __u32 family, __
 		EB_WRITE(state->measured, 0);
 		return 0;
 	}
-	way = find_numbers(&demand, hash, family, place);
+	way = find_numbers(&demand, EB_SPENT(family), hash, family, place);
 	if (!way)
 		return 0;
 	__sync_fetch_and_add(&way->packets, 1);

@@ -138,7 +138,8 @@ struct {
 	__array(values, struct eb_filter_words);
 } filters SEC(".maps");
 
-/* What was charged to each entry, IPv4 and IPv6: there while a rule is shared by a fleet (maps/spent.h). */
+/* What was charged to each entry, and what was heard of it, by EB_SPENT() and EB_HEARD(): there while a rule is shared
+ * by a fleet (maps/spent.h). */
 struct eb_spent_sets {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(map_flags, BPF_F_MMAPABLE | BPF_F_INNER_MAP);
@@ -149,7 +150,7 @@ struct eb_spent_sets {
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
-	__uint(max_entries, 2);
+	__uint(max_entries, EB_SPENT_PLACES);
 	__type(key, __u32);
 	__array(values, struct eb_spent_sets);
 } spent SEC(".maps");

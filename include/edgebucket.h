@@ -114,12 +114,17 @@ struct eb_spent {
 	__u64 bytes;
 };
 
-/* A value of the maps inside `spent`, which are there while a rule is shared by a fleet: parallel to the buckets. Those
- * inside `demand`, which are there while a command measures a rule, have the same shape, for what was offered: packets
- * and bytes, admitted or not. */
+/* A value of the maps inside `spent`, which are there while a rule is shared by a fleet: parallel to the buckets. There
+ * are two for each family (4 or 6): what was spent, and for careful rules the times at which the bucket would be full
+ * by what the fleet said last, EB_FULL where it said nothing. Those inside `demand`, which are there while a command
+ * measures a rule, have the same shape, for what was offered: packets and bytes, admitted or not. */
 struct eb_spent_set {
 	struct eb_spent way[EB_WAYS];
 };
+
+#define EB_SPENT(family) ((family) == 6)
+#define EB_HEARD(family) (2 + EB_SPENT(family))
+#define EB_SPENT_PLACES 4
 
 /* A value of the maps changed_v4 and changed_v6: a byte for each group of sets, 1 since something was charged there, 0
  * since the agent looked for it. See eb_mark_changed() in table.h. */
@@ -155,6 +160,8 @@ struct eb_state {
 	__u32 snaplen;      /* bytes of each sampled frame that a watcher wants; 0 without one */
 	__u32 measured;     /* 1 + slot of the rule or level whose packets are counted in `demand`; 0 for none */
 	__u64 measured_until_ns; /* CLOCK_MONOTONIC, moved on by the command that measures; past: it is gone */
+	__u32 fleet_nodes;  /* among which the bursts of careful rules are divided; 0 where none were seen */
+	__u32 pad;
 	__u64 locks[EB_LOCKS]; /* held by a CPU while a new source takes an entry, by hash of its key */
 	struct eb_bucket gates[EB_SLOTS] __attribute__((aligned(64))); /* how fast new sources may appear, by slot */
 };
@@ -230,7 +237,7 @@ struct eb_rule {
 	__u8 level_count;  /* of a rule */
 	__u16 slot;        /* of counters and gate: stable while the rule keeps its name; below EB_SLOTS */
 	__u8 also;         /* enum eb_also */
-	__u8 is_chain;     /* its packets are charged by bpf/chain.h: it goes on, has levels, or also_per */
+	__u8 is_chain;     /* its packets are charged by bpf/chain.h: goes on, has levels, also_per, careful */
 	__u32 id4, id6;    /* rule_id of its buckets; 0 where packets of the family do not meet this level */
 	__be32 mask4;
 	struct eb_limit packets;
@@ -242,7 +249,8 @@ struct eb_rule {
 	__u8 together;     /* a level of all sources: one bucket for both families, that of 0.0.0.0/0 */
 	__u8 shared;       /* its buckets are those of the whole fleet */
 	__u8 penalty_mode; /* enum eb_penalty_mode */
-	__u8 pad2[11];
+	__u8 careful;      /* shared: a node spends at most its part of the burst beyond what it has heard of */
+	__u8 pad2[10];
 	struct eb_penalty penalty;
 };
 

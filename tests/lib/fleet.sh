@@ -12,6 +12,7 @@ tick=100ms
 lost_after=2s
 fleet_name=edge
 fleet_settings=
+share=fleet
 declare -A agents=()
 declare -A senders=() # process: where it writes
 
@@ -232,11 +233,15 @@ rate=1000
 burst=30000
 round_trip=1 # at most, on a machine that is busy
 
+# How many bursts can pass at once.
+bursts() { echo "$nodes"; }
+
 # The bound: rate x t + N x (burst + rate x (tick + round trip)).
 below_bound() {
 	local total
 	total=$(passed_all "$1")
-	within "passed of $1 in all" 0 "$rate * ($(mono) - $since) + $nodes * ($burst + $rate * (0.1 + $round_trip))" "$total"
+	within "passed of $1 in all" 0 \
+		"$rate * ($(mono) - $since) + $(bursts) * $burst + $nodes * $rate * (0.1 + $round_trip)" "$total"
 }
 
 # mark SOURCE: what has passed, and until when that is owed.
@@ -339,16 +344,16 @@ fleet_rules() {
 		    match: { src: [10.8.0.0/16] }
 		    action: limit
 		    packets: { rate: $rate/s, burst: $burst }
-		    share: fleet
+		    share: $share
 		  - name: heavy
 		    match: { src: [10.9.0.0/16] }
 		    action: limit
 		    bytes: { rate: $((rate * 60))B/s, burst: $((burst * 60))B }
-		    share: fleet
+		    share: $share
 		  - name: slow
 		    match: { src: [10.10.0.0/16] }
 		    action: limit
 		    packets: { rate: 1/min, burst: 100 }
-		    share: fleet
+		    share: $share
 	END
 }

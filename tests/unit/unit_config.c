@@ -392,6 +392,12 @@ static const struct refused refused[] = {
 	  "4: fleet: needs a node, which must be unique among its nodes" },
 	{ "share without a fleet", LIMIT("    share: fleet\n"),
 	  "6: rule \"dns\": share: needs the section fleet, as in fleet: { name: edge }" },
+	{ "share with care, without a fleet", LIMIT("    share: { fleet: careful }\n"),
+	  "6: rule \"dns\": share: needs the section fleet, as in fleet: { name: edge }" },
+	{ "share: how", LIMIT("    share: { fleet: bold }\n"),
+	  "6: rule \"dns\": share.fleet: \"bold\" is not one of careful" },
+	{ "share: whose", LIMIT("    share: { node: careful }\n"),
+	  "6: rule \"dns\": share: unknown key \"node\"; known are fleet" },
 	{ "share of an allow rule", RULE("    action: allow\n    share: node\n"),
 	  "5: rule \"dns\": share: only for rules with action: limit" },
 	{ "metrics without port", CONFIG("metrics: 127.0.0.1\n"),
@@ -1301,6 +1307,8 @@ static void test_fleet(void **state)
 					 "- { name: a, action: limit, packets: { rate: 1/s, burst: 1 },\n"
 					 "    share: fleet }\n"
 					 "- { name: b, action: limit, packets: { rate: 1/s, burst: 1 }, share: node }\n"
+					 "- { name: c, action: limit, packets: { rate: 1/s, burst: 1 },\n"
+					 "    share: { fleet: careful } }\n"
 					 "fleet: { name: edge, tick: 50ms, on_lost: node }\n");
 
 	(void)state;
@@ -1308,8 +1316,9 @@ static void test_fleet(void **state)
 	assert_int_equal(config->fleet.tick_ns, 50000000);
 	assert_int_equal(config->fleet.lost_after_ns, 5000000000);
 	assert_int_equal(config->fleet.on_lost, EB_ON_LOST_NODE);
-	assert_true(config->rules[0].shared);
+	assert_true(config->rules[0].shared && !config->rules[0].careful);
 	assert_false(config->rules[1].shared);
+	assert_true(config->rules[2].shared && config->rules[2].careful);
 	eb_config_free(config);
 }
 

@@ -132,6 +132,21 @@ static void test_cost(void **state)
 	assert_true(eb_gcra_cost(&fast, EB_TOKENS_MAX) == 1);
 }
 
+/* A node's part of the burst, or one packet, on top of what it has heard of; never more than the burst. */
+static void test_care(void **state)
+{
+	const struct eb_limit limit = { .mult = 10, .burst = 100 };
+	const struct eb_limit longest = { .mult = 10, .burst = EB_BURST_MAX };
+
+	(void)state;
+	assert_int_equal(eb_gcra_ceiling(&limit, 10, 0, 0), 100);
+	assert_int_equal(eb_gcra_ceiling(&limit, 10, 0, 2), 50);
+	assert_int_equal(eb_gcra_ceiling(&limit, 10, 20, 2), 70);
+	assert_int_equal(eb_gcra_ceiling(&limit, 10, 70, 2), 100);
+	assert_int_equal(eb_gcra_ceiling(&limit, 10, 20, 100), 30);
+	assert_true(eb_gcra_ceiling(&longest, 1ULL << 63, EB_DEBT_MAX, 1) == EB_BURST_MAX);
+}
+
 static void test_debt(void **state)
 {
 	static const __u64 nows[] = { 0, 1, 2, 1000, EB_DEBT_MAX, 1ULL << 63, UINT64_MAX - 1000, UINT64_MAX };
@@ -173,6 +188,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_random),
 		cmocka_unit_test(test_cost),
+		cmocka_unit_test(test_care),
 		cmocka_unit_test(test_debt),
 		cmocka_unit_test(test_reserved),
 	};

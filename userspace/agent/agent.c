@@ -260,6 +260,8 @@ int eb_agent_replace(struct eb_agent *agent, struct eb_config *config, struct eb
 	}
 	*before = adopt_config(agent, config, &plan);
 	(void)eb_persist_reloaded(agent->persist, config);
+	if (strcmp((*before)->fleet.name, config->fleet.name) != 0) /* its nodes are others */
+		(void)eb_maps_set_fleet_nodes(eb_dataplane_maps(agent->dataplane), 0);
 	if (agent->enforcing && !eb_fleet_is_same(*before, config)) {
 		eb_fleet_free(agent->fleet);
 		agent->fleet = NULL;

@@ -96,8 +96,8 @@ static void make_item(const struct eb_fleet *fleet, const struct eb_bucket_view 
 	record.source.len = view->source.family == 4 ? rule->prefix4 : rule->prefix6;
 	memcpy(record.source.addr, view->source.addr, sizeof(record.source.addr));
 	*out = (struct eb_exchange_item){
-		.source = view->source, .of_bytes = visit->of_bytes, .full_at = visit->full_at,
-		.told = visit->told,
+		.source = view->source, .of_bytes = visit->of_bytes, .is_careful = rule->careful,
+		.full_at = visit->full_at, .told = visit->told,
 	};
 	eb_exchange_field(&record, view->source.rule_id, visit->of_bytes, out->field);
 }
@@ -201,6 +201,14 @@ static void schedule_slice(struct eb_fleet *fleet)
 	(void)sd_event_source_set_enabled(fleet->slice, SD_EVENT_ONESHOT);
 }
 
+static bool has_careful_rule(const struct eb_policy *policy)
+{
+	for (__u32 i = 0; i < policy->rule_count; i++)
+		if (policy->rules[i].careful)
+			return true;
+	return false;
+}
+
 /* Other rules have other buckets, which took over debts that were told under other names. */
 static int look_at_rules(struct eb_fleet *fleet)
 {
@@ -210,6 +218,8 @@ static int look_at_rules(struct eb_fleet *fleet)
 	if (!err && fleet->policy->generation != before)
 		for (int i = 0; i < EB_EXCHANGE_LANES; i++)
 			fleet->telling[i] = WANTS_VIEWS;
+	if (!err && has_careful_rule(fleet->policy))
+		err = eb_spent_keep_heard(fleet->spent);
 	return err;
 }
 
@@ -290,19 +300,24 @@ static int on_slice(sd_event_source *source, void *arg)
 
 /* A debt of the fleet's in place of what was this node's own when it told: what was charged here since stays. The time
  * that the answer took counts as debt, too: a source gets at most so much less. */
+static void take_debt(struct eb_fleet *fleet, const struct eb_exchange_item *item, uint64_t now)
+{
+	uint64_t debt = item->debt_us * TICKS_PER_US, own = eb_gcra_debt(item->full_at, now);
+	int err = eb_buckets_adjust(eb_dataplane_buckets(fleet->dataplane), &item->source, item->of_bytes,
+				    (int64_t)(debt - own), now);
+
+	if (!err && item->is_careful)
+		(void)eb_spent_hear(fleet->spent, &item->source, item->of_bytes, eb_gcra_full_at(now, debt));
+}
+
 static void on_answered(unsigned int lane, const struct eb_exchange_item *items, unsigned int count, void *arg)
 {
 	struct eb_fleet *fleet = arg;
 	uint64_t now = eb_buckets_now();
 
 	(void)lane;
-	for (unsigned int i = 0; i < count; i++) {
-		const struct eb_exchange_item *item = &items[i];
-		uint64_t own = eb_gcra_debt(item->full_at, now);
-
-		(void)eb_buckets_adjust(eb_dataplane_buckets(fleet->dataplane), &item->source, item->of_bytes,
-					(int64_t)(item->debt_us * TICKS_PER_US - own), now);
-	}
+	for (unsigned int i = 0; i < count; i++)
+		take_debt(fleet, &items[i], now);
 	fleet->heard += count;
 	fleet->is_refused_logged = false;
 	if (fleet->waits) {
@@ -358,6 +373,14 @@ static void on_down(const char *text, void *arg)
 
 /* ---- the nodes ---- */
 
+/* Careful rules divide the burst among them, unless this one is to limit as if it were alone. */
+static void publish_nodes(struct eb_fleet *fleet)
+{
+	bool is_alone = fleet->is_lost && fleet->config.on_lost == EB_ON_LOST_NODE;
+
+	(void)eb_maps_set_fleet_nodes(eb_dataplane_maps(fleet->dataplane), is_alone ? 1 : fleet->alive);
+}
+
 static void note_namesake(struct eb_fleet *fleet, bool has_namesake)
 {
 	if (has_namesake && !fleet->has_namesake)
@@ -392,6 +415,7 @@ static void on_nodes(int error, const char *text, const struct eb_exchange_nodes
 		fleet->alive += !is_self && is_seen(fleet, node);
 		has_namesake |= is_self && strcmp(node->incarnation, eb_exchange_incarnation(fleet->exchange)) != 0;
 	}
+	publish_nodes(fleet);
 	note_namesake(fleet, has_namesake && fleet->has_beaten);
 	fleet->has_beaten = true;
 	free(fleet->nodes);
@@ -436,7 +460,10 @@ static void look_whether_lost(struct eb_fleet *fleet)
 			 eb_str("on_lost", on_lost_name(fleet)));
 	else if (!is_lost && fleet->is_lost)
 		eb_info("the fleet is back", eb_str("fleet", fleet->config.name));
-	fleet->is_lost = is_lost;
+	if (is_lost != fleet->is_lost) {
+		fleet->is_lost = is_lost;
+		publish_nodes(fleet);
+	}
 	if (is_lost && fleet->config.on_lost == EB_ON_LOST_SHARE)
 		(void)eb_spent_keep_seen(fleet->spent);
 }
@@ -483,6 +510,14 @@ static int add_timers(struct eb_fleet *fleet, sd_event *loop)
 	return err < 0 ? err : 0;
 }
 
+/* What an agent before this one saw, since the maps were made; until Redis answers. */
+static unsigned int nodes_before(const struct eb_maps *maps)
+{
+	__u32 nodes;
+
+	return eb_maps_fleet_nodes(maps, &nodes) == 0 && nodes ? nodes : 1;
+}
+
 int eb_fleet_new(sd_event *loop, const struct eb_config *config, struct eb_dataplane *dataplane,
 		 struct eb_fleet **out)
 {
@@ -498,7 +533,7 @@ int eb_fleet_new(sd_event *loop, const struct eb_config *config, struct eb_datap
 	fleet->dataplane = dataplane;
 	fleet->config = config->fleet;
 	snprintf(fleet->node, sizeof(fleet->node), "%s", config->node);
-	fleet->alive = 1;
+	fleet->alive = nodes_before(eb_dataplane_maps(dataplane));
 	fleet->settled_ns = fleet->covered_ns = eb_monotonic_ns();
 	for (int i = 0; i < EB_EXCHANGE_LANES; i++)
 		fleet->telling[i] = WANTS_VIEWS;

@@ -22,6 +22,7 @@
 #include "config/quantity.h"
 #include "maps/bans.h"
 #include "maps/classify.h"
+#include "maps/spent.h"
 #include "policy/rules.h"
 
 #define PORT_MAX 65535
@@ -42,6 +43,8 @@ struct explained_limit {
 	uint64_t burst;
 	uint64_t next_ns; /* until there is one token more; 0 when full */
 	uint64_t wait_ns; /* until the packet can be paid */
+	uint64_t known;   /* of a careful rule: the debt that the fleet told of */
+	uint32_t nodes;   /* 0 for other rules */
 };
 
 /* A rule that the packet comes to, or a level of one. */
@@ -124,11 +127,20 @@ static void read_limit(const struct eb_limit *limit, uint64_t debt, uint64_t nee
 	out->wait_ns = limit->mult ? eb_limit_wait_ns(limit, debt, needed) : 0;
 }
 
-/* As the program decides: eb_bucket_charge(). */
-static bool limit_admits(const struct explained_limit *limit)
+static bool limit_has_tokens(const struct explained_limit *limit)
 {
 	return !limit->limit->mult ||
 	       eb_gcra_conforms(limit->limit, limit->debt, eb_gcra_cost(limit->limit, limit->needed));
+}
+
+/* As the program decides: eb_bucket_charge(), or the chain. */
+static bool limit_admits(const struct explained_limit *limit)
+{
+	uint64_t cost = eb_gcra_cost(limit->limit, limit->needed);
+
+	return limit_has_tokens(limit) &&
+	       (!limit->nodes || !limit->limit->mult ||
+		limit->debt + cost <= eb_gcra_ceiling(limit->limit, cost, limit->known, limit->nodes));
 }
 
 /* Before the next of several things to say of the rules. */
@@ -153,6 +165,11 @@ static void name_bucket(struct explanation *explanation, const struct explained_
 
 static void explain_refusal(struct explanation *explanation, const struct explained_limit *limit, bool is_bytes)
 {
+	if (limit_has_tokens(limit)) {
+		because(explanation, "this node has spent its part of the burst, one of %u, until it hears of the fleet "
+			"again", limit->nodes);
+		return;
+	}
 	because(explanation, "%s of %s %s left", print_tokens(limit->limit, limit->tokens, is_bytes).s,
 		print_tokens(limit->limit, limit->burst, is_bytes).s, is_bytes ? "are" : "packet tokens are");
 	if (is_bytes)
@@ -389,6 +406,23 @@ static struct eb_source source_of(const struct eb_rule *rule, const struct eb_fl
 			      flow->numbers[EB_DPORT] < 0 ? 0 : flow->numbers[EB_DPORT]);
 }
 
+/* What the agent has put into the maps for careful rules; nothing where none has. */
+static int read_heard(const struct session *session, struct explained_rule *at, uint64_t now)
+{
+	struct eb_spent heard = { .packets = EB_FULL, .bytes = EB_FULL };
+	uint32_t nodes;
+	int err = eb_maps_fleet_nodes(&session->maps, &nodes);
+
+	if (!err)
+		err = eb_spent_heard(&session->maps, session->buckets, &at->source, &heard);
+	if (err && err != -ENOENT)
+		return err;
+	at->packets.nodes = at->bytes.nodes = nodes ? nodes : 1;
+	at->packets.known = eb_gcra_debt(heard.packets, now);
+	at->bytes.known = eb_gcra_debt(heard.bytes, now);
+	return 0;
+}
+
 static int read_bucket(const struct session *session, const struct explanation *explanation, struct explained_rule *at)
 {
 	const struct eb_rule *rule = at->rule;
@@ -405,7 +439,8 @@ static int read_bucket(const struct session *session, const struct explanation *
 	now = eb_buckets_now();
 	read_limit(&rule->packets, err ? 0 : eb_gcra_debt(bucket->packets_full_at, now), 1, &at->packets);
 	read_limit(&rule->bytes, err ? 0 : eb_gcra_debt(bucket->bytes_full_at, now), explanation->length, &at->bytes);
-	return read_gate(session, at, now);
+	err = rule->careful ? read_heard(session, at, now) : 0;
+	return err ? err : read_gate(session, at, now);
 }
 
 /* Levels that packets of the family do not meet are left out. */

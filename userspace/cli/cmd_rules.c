@@ -99,6 +99,7 @@ static json_t *rule_json(const struct rules_view *view, int index)
 	json_object_set_new(object, "levels", levels_json(view, rule));
 	json_object_set_new(object, "then", json_string(rule->goes_on ? "continue" : "pass"));
 	json_object_set_new(object, "share", json_string(rule->shared ? "fleet" : "node"));
+	json_object_set_new(object, "careful", json_boolean(rule->careful));
 	return object;
 }
 

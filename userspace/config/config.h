@@ -141,6 +141,7 @@ struct eb_rule_config {
 	size_t level_count;
 	bool goes_on;          /* then: continue */
 	bool shared;           /* share: fleet */
+	bool careful;          /* share: { fleet: careful } */
 	struct eb_penalty_config penalty;
 	unsigned int line;     /* in the file, for messages */
 };

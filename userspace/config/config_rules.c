@@ -331,20 +331,43 @@ static int read_then(const struct eb_yaml_value *value, void *into)
 	return 0;
 }
 
-static int read_share(const struct eb_yaml_value *value, void *into)
+static int read_share_fleet(const struct eb_yaml_value *value, void *into)
+{
+	static const char *const names[] = { "careful" };
+	struct eb_rule_config *rule = into;
+	unsigned int choice;
+
+	rule->shared = rule->careful = true;
+	return eb_yaml_choice(value, names, ARRAY_SIZE(names), &choice);
+}
+
+static int read_share_name(const struct eb_yaml_value *value, struct eb_rule_config *rule)
 {
 	static const char *const names[] = { "node", "fleet" };
-	struct rule_reader *reader = into;
 	unsigned int choice;
+	int err = eb_yaml_choice(value, names, ARRAY_SIZE(names), &choice);
+
+	if (!err)
+		rule->shared = choice;
+	return err;
+}
+
+/* A name, or { fleet: careful }. */
+static int read_share(const struct eb_yaml_value *value, void *into)
+{
+	static const struct eb_yaml_key keys[] = { { "fleet", read_share_fleet, true } };
+	struct rule_reader *reader = into;
 	int err = refuse_unless_limit(value, reader->rule);
 
 	if (err)
 		return err;
-	err = eb_yaml_choice(value, names, ARRAY_SIZE(names), &choice);
+	if (eb_yaml_is_map(value))
+		err = eb_yaml_read_map(value, keys, ARRAY_SIZE(keys), reader->rule, NULL);
+	else
+		err = read_share_name(value, reader->rule);
 	if (err)
 		return err;
-	reader->rule->shared = choice;
-	if (choice && !reader->config->fleet.name[0])
+	if (reader->rule->shared && !reader->config->fleet.name[0])
 		return eb_yaml_fail(value, "needs the section fleet, as in fleet: { name: edge }");
 	return 0;
 }

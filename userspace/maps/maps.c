@@ -164,21 +164,33 @@ int eb_maps_state_id(const struct eb_maps *maps, __u32 *out)
 	return 0;
 }
 
-int eb_maps_set_snaplen(const struct eb_maps *maps, __u32 snaplen)
+/* Writes one word of the state, at `offset`. Packets read it meanwhile. */
+static int write_state(const struct eb_maps *maps, size_t offset, __u32 value)
 {
-	struct eb_state *state = mmap(NULL, sizeof(*state), PROT_READ | PROT_WRITE, MAP_SHARED,
-				      maps->fd[EB_MAP_STATE], 0);
+	char *state = mmap(NULL, sizeof(struct eb_state), PROT_READ | PROT_WRITE, MAP_SHARED, maps->fd[EB_MAP_STATE],
+			   0);
 
 	if (state == MAP_FAILED)
 		return -errno;
-	EB_WRITE(state->snaplen, snaplen);
-	munmap(state, sizeof(*state));
+	EB_WRITE(*(__u32 *)(state + offset), value);
+	munmap(state, sizeof(struct eb_state));
 	return 0;
 }
 
-int eb_maps_active(const struct eb_maps *maps, __u32 *out)
+int eb_maps_set_snaplen(const struct eb_maps *maps, __u32 snaplen)
 {
-	struct eb_state *state = malloc(sizeof(*state));
+	return write_state(maps, offsetof(struct eb_state, snaplen), snaplen);
+}
+
+int eb_maps_set_fleet_nodes(const struct eb_maps *maps, __u32 nodes)
+{
+	return write_state(maps, offsetof(struct eb_state, fleet_nodes), nodes);
+}
+
+/* Reads one word of it. */
+static int read_state(const struct eb_maps *maps, size_t offset, __u32 *out)
+{
+	char *state = malloc(sizeof(struct eb_state));
 	__u32 zero = 0;
 	int err;
 
@@ -186,8 +198,23 @@ int eb_maps_active(const struct eb_maps *maps, __u32 *out)
 		return -ENOMEM;
 	err = bpf_map_lookup_elem(maps->fd[EB_MAP_STATE], &zero, state);
 	if (!err)
-		*out = state->active & 1;
+		memcpy(out, state + offset, sizeof(*out));
 	free(state);
+	return err;
+}
+
+int eb_maps_fleet_nodes(const struct eb_maps *maps, __u32 *out)
+{
+	return read_state(maps, offsetof(struct eb_state, fleet_nodes), out);
+}
+
+int eb_maps_active(const struct eb_maps *maps, __u32 *out)
+{
+	__u32 active;
+	int err = read_state(maps, offsetof(struct eb_state, active), &active);
+
+	if (!err)
+		*out = active & 1;
 	return err;
 }
 

@@ -72,6 +72,11 @@ int eb_maps_policy(const struct eb_maps *maps, struct eb_policy *out);
  * Returns 0 or negative errno. */
 int eb_maps_set_snaplen(const struct eb_maps *maps, __u32 snaplen);
 
+/* Among how many nodes the bursts of careful rules are divided: 0 as long as the agent has seen none. Outlives the
+ * agent. Return 0 or negative errno. */
+int eb_maps_set_fleet_nodes(const struct eb_maps *maps, __u32 nodes);
+int eb_maps_fleet_nodes(const struct eb_maps *maps, __u32 *out);
+
 /* Read the counters of a rule's slot, and the frame counters, summed over all CPUs. Return 0 or negative errno. */
 int eb_maps_counters(const struct eb_maps *maps, __u32 slot, struct eb_counters *out);
 int eb_maps_frames(const struct eb_maps *maps, struct eb_frame_counter out[EB_FRAME_KINDS]);

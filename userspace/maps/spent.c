@@ -11,10 +11,9 @@
 
 /* One family's. */
 struct counters {
-	struct eb_spent_set *spent; /* the map */
-	size_t spent_length;
+	struct eb_spent_set *spent, *heard; /* the maps; heard can be NULL, as can seen */
 	struct eb_spent_set *told, *seen;
-	size_t length; /* of the two */
+	size_t map_length, length; /* of two each */
 };
 
 struct eb_spent_table {
@@ -38,27 +37,34 @@ struct eb_spent_set *eb_spent_reserve(size_t length)
 	return memory == MAP_FAILED ? NULL : memory;
 }
 
-static int open_family(struct eb_spent_table *table, __u32 index)
+/* Makes a map of a family's at a place of `spent`, and maps it into memory. */
+static int open_map(const struct eb_spent_table *table, __u32 place, uint32_t sets, struct eb_spent_set **out,
+		    size_t *length)
+{
+	struct bpf_map_info info;
+	void *memory = NULL;
+	int fd = eb_spent_make_map(sets), err;
+
+	if (fd < 0)
+		return fd;
+	err = eb_bucket_map_memory(fd, true, &info, &memory, length);
+	*out = memory;
+	if (!err)
+		err = bpf_map_update_elem(table->maps->fd[EB_MAP_SPENT], &place, &fd, BPF_ANY);
+	close(fd);
+	return err;
+}
+
+static int open_family(struct eb_spent_table *table, int index)
 {
 	struct eb_bucket_table *entries = &table->buckets->tables[index];
 	struct counters *counters = &table->families[index];
-	struct bpf_map_info info;
-	void *memory = NULL;
-	int fd, err;
 
 	counters->length = entries->sets * sizeof(struct eb_spent_set);
 	counters->told = eb_spent_reserve(counters->length);
 	if (!counters->told)
 		return -ENOMEM;
-	fd = eb_spent_make_map(entries->sets);
-	if (fd < 0)
-		return fd;
-	err = eb_bucket_map_memory(fd, true, &info, &memory, &counters->spent_length);
-	counters->spent = memory;
-	if (!err)
-		err = bpf_map_update_elem(table->maps->fd[EB_MAP_SPENT], &index, &fd, BPF_ANY);
-	close(fd);
-	return err;
+	return open_map(table, EB_SPENT(entries->family), entries->sets, &counters->spent, &counters->map_length);
 }
 
 int eb_spent_open(const struct eb_maps *maps, struct eb_buckets *buckets, struct eb_spent_table **out)
@@ -80,20 +86,25 @@ int eb_spent_open(const struct eb_maps *maps, struct eb_buckets *buckets, struct
 	return 0;
 }
 
+static void close_memory(struct eb_spent_set *memory, size_t length)
+{
+	if (memory)
+		munmap(memory, length);
+}
+
 void eb_spent_close(struct eb_spent_table *table)
 {
 	if (!table)
 		return;
-	for (__u32 i = 0; i < 2; i++) {
+	for (__u32 place = 0; place < EB_SPENT_PLACES; place++)
+		(void)bpf_map_delete_elem(table->maps->fd[EB_MAP_SPENT], &place);
+	for (int i = 0; i < 2; i++) {
 		struct counters *counters = &table->families[i];
 
-		(void)bpf_map_delete_elem(table->maps->fd[EB_MAP_SPENT], &i);
-		if (counters->spent)
-			munmap(counters->spent, counters->spent_length);
-		if (counters->told)
-			munmap(counters->told, counters->length);
-		if (counters->seen)
-			munmap(counters->seen, counters->length);
+		close_memory(counters->spent, counters->map_length);
+		close_memory(counters->heard, counters->map_length);
+		close_memory(counters->told, counters->length);
+		close_memory(counters->seen, counters->length);
 	}
 	free(table);
 }
@@ -109,6 +120,68 @@ int eb_spent_keep_seen(struct eb_spent_table *table)
 			return -ENOMEM;
 	}
 	return 0;
+}
+
+int eb_spent_keep_heard(struct eb_spent_table *table)
+{
+	int err = 0;
+
+	for (int i = 0; i < 2 && !err; i++) {
+		struct eb_bucket_table *entries = &table->buckets->tables[i];
+		struct counters *counters = &table->families[i];
+
+		if (!counters->heard)
+			err = open_map(table, EB_HEARD(entries->family), entries->sets, &counters->heard,
+				       &counters->map_length);
+	}
+	return err;
+}
+
+int eb_spent_hear(struct eb_spent_table *table, const struct eb_source *source, bool of_bytes, uint64_t full_at)
+{
+	const struct eb_bucket_table *entries = eb_bucket_table_of(table->buckets, eb_source_table(source));
+	struct eb_spent_set *heard = table->families[eb_source_table(source) == 6].heard;
+	struct eb_bucket_location location;
+	struct eb_spent *way;
+	int err = heard ? eb_bucket_locate(table->buckets, source, &location) : -ENOENT, place;
+
+	if (err)
+		return err;
+	place = eb_bucket_find_place(entries, &location);
+	if (place < 0)
+		return -ENOENT;
+	way = &heard[eb_choose_set(location.hash, entries->sets, eb_place_choice(place))].way[EB_PLACE_WAY(place)];
+	if (of_bytes)
+		EB_WRITE(way->bytes, full_at);
+	else
+		EB_WRITE(way->packets, full_at);
+	return 0;
+}
+
+int eb_spent_heard(const struct eb_maps *maps, const struct eb_buckets *buckets, const struct eb_source *source,
+		   struct eb_spent *out)
+{
+	const struct eb_bucket_table *entries = eb_bucket_table_of(buckets, eb_source_table(source));
+	struct eb_bucket_location location;
+	struct eb_spent_set heard;
+	__u32 index = EB_HEARD(eb_source_table(source)), set, id;
+	int err = eb_bucket_locate(buckets, source, &location), place, fd;
+
+	if (err)
+		return err;
+	place = eb_bucket_find_place(entries, &location);
+	if (place < 0)
+		return -ENOENT;
+	err = bpf_map_lookup_elem(maps->fd[EB_MAP_SPENT], &index, &id);
+	fd = err ? err : bpf_map_get_fd_by_id(id);
+	if (fd < 0)
+		return fd;
+	set = eb_choose_set(location.hash, entries->sets, eb_place_choice(place));
+	err = bpf_map_lookup_elem(fd, &set, &heard);
+	close(fd);
+	if (!err)
+		*out = heard.way[EB_PLACE_WAY(place)];
+	return err;
 }
 
 uint64_t eb_spent_since(uint64_t spent, uint64_t told)

@@ -41,6 +41,19 @@ void eb_spent_close(struct eb_spent_table *table);
 /* Gives every entry a second mark, 0 at first. Returns 0 or negative errno. */
 int eb_spent_keep_seen(struct eb_spent_table *table);
 
+/* Makes room for what the program is to know of careful rules' buckets, unless it is there: as much memory again in the
+ * kernel. Returns 0 or negative errno. */
+int eb_spent_keep_heard(struct eb_spent_table *table);
+
+/* Says that a source's bucket is full at `full_at` by what the fleet told. To be called once its debt is at least that.
+ * Returns 0, -ENOENT where it has no bucket or there is no room for it, or another negative errno. */
+int eb_spent_hear(struct eb_spent_table *table, const struct eb_source *source, bool of_bytes, uint64_t full_at);
+
+/* Reads the times at which a source's bucket is full by what the fleet told this node's agent, of any process. Returns
+ * 0; -ENOENT where it has no bucket or no agent hears of any, or another negative errno. */
+int eb_spent_heard(const struct eb_maps *maps, const struct eb_buckets *buckets, const struct eb_source *source,
+		   struct eb_spent *out);
+
 /* The ticks of `spent` that `told` does not know of; 0 when it runs ahead. */
 uint64_t eb_spent_since(uint64_t spent, uint64_t told);
 

@@ -184,9 +184,10 @@ static int compile_rule(const struct eb_rule_config *config, struct eb_rule *rul
 	rule->crowded_pass = config->crowded_pass;
 	rule->goes_on = config->goes_on;
 	rule->shared = config->shared;
+	rule->careful = config->careful;
 	rule->level_count = config->level_count;
 	set_sources(rule, config->name, config->per_ipv4, config->per_ipv6, config->also_per);
-	rule->is_chain = rule->goes_on || rule->level_count || rule->also;
+	rule->is_chain = rule->goes_on || rule->level_count || rule->also || rule->careful;
 	if (config->penalty.after)
 		compile_penalty(config, rule);
 	return 0;
@@ -209,6 +210,7 @@ static int compile_level(const struct eb_rule_config *config, size_t index, cons
 	level->crowded_pass = of->crowded_pass;
 	level->new_sources = of->new_sources;
 	level->shared = of->shared;
+	level->careful = of->careful;
 	level->level = index + 1;
 	level->together = from->per_ipv4 == 0 && from->per_ipv6 == 0 && !from->also_per;
 	set_sources(level, config->name, from->per_ipv4, level->together ? EB_NO_PREFIX : from->per_ipv6,

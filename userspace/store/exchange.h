@@ -35,7 +35,7 @@ struct eb_exchange_item {
 	char field[EB_EXCHANGE_FIELD_MAX];
 	uint64_t amount_us; /* that was charged, or the debt; microseconds of refill, rounded up */
 	struct eb_source source;
-	bool of_bytes;
+	bool of_bytes, is_careful;
 	uint64_t full_at; /* here, when the item was made; ticks */
 	__u64 *told;      /* the caller's */
 	uint64_t debt_us; /* the answer, rounded up */
