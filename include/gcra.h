@@ -89,7 +89,8 @@ static __always_inline int eb_gcra_conforms(const struct eb_limit *limit, __u64 
 }
 
 /* The debt that a bucket may have with a packet of `cost`, when `nodes` share it with care: of the debt, `known` (at
- * most EB_DEBT_MAX) was heard of from the others. Beyond that, a node spends at most its part of the burst, or one packet. */
+ * most EB_DEBT_MAX) was heard of from the others. Beyond that, a node spends at most its part of the burst, or one
+ * packet. */
 static __always_inline __u64 eb_gcra_ceiling(const struct eb_limit *limit, __u64 cost, __u64 known, __u32 nodes)
 {
 	__u64 part = limit->burst / (nodes ? nodes : 1), ceiling = known + (part > cost ? part : cost);
