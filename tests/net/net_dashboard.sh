@@ -31,7 +31,7 @@ rules() {
 start_other() {
 	add_link card1 far1
 	up card1 far1
-	sed -e 's/^node: .*/node: other/' -e 's/card0/card1/' -e "s|^pin_dir: .*|pin_dir: $pin_dir-other|" \
+	sed -e 's/^node: .*/node: other/' -e 's/card0\*/card1/' -e "s|^pin_dir: .*|pin_dir: $pin_dir-other|" \
 		-e "s|^run_dir: .*|run_dir: $dir/run-other|" -e '/^redis:/d' -e '/^fleet:/d' -e 's/share: fleet/share: node/' -e 's/:9464/:9465/' "$config" > "$other_config"
 	: > "$dir/other.log"
 	nsenter --net="/var/run/netns/$card" "$BUILD/edgebucketd" -c "$other_config" 2> "$dir/other.log" 9>&- &
@@ -64,6 +64,7 @@ fleet: { name: edge }'
 make_network
 printf '%s\n' 10.6.0.0/17 10.6.128.0/17 'no prefix' > "$dir/blocked.txt"
 rules | write_config
+sed -i 's/^interfaces: .*/interfaces: ["card0*"]/' "$config"
 sed -i 's/^metrics: .*/metrics: 127.0.0.1:9464/' "$config"
 start_redis
 start_agent
