@@ -113,7 +113,6 @@ static __always_inline int find_in(const struct table *table, struct eb_cpu *cpu
 			step->place = next - 1;
 			return OUTCOME_MOVED;
 		}
-		step->at = AT_NONE;
 		return eb_limit_refuses_early(&gate_of(state, rule)->packets_full_at, &rule->new_sources, 1, early) ?
 			OUTCOME_CROWDED : OUTCOME_ADMIT;
 	}
