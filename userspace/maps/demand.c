@@ -3,7 +3,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <unistd.h>
 
 #include <bpf/bpf.h>
 
@@ -53,23 +52,13 @@ static int open_family(struct eb_demand *demand, __u32 index)
 {
 	struct eb_bucket_table *entries = &demand->buckets->tables[index];
 	struct numbers *numbers = &demand->families[index];
-	struct bpf_map_info info;
-	void *memory = NULL;
-	int fd, err;
 
 	numbers->seen_length = entries->sets * sizeof(struct eb_spent_set);
 	numbers->seen = eb_spent_reserve(numbers->seen_length);
 	if (!numbers->seen)
 		return -ENOMEM;
-	fd = eb_spent_make_map(entries->sets);
-	if (fd < 0)
-		return fd;
-	err = eb_bucket_map_memory(fd, false, &info, &memory, &numbers->counted_length);
-	numbers->counted = memory;
-	if (!err)
-		err = bpf_map_update_elem(demand->maps->fd[EB_MAP_DEMAND], &index, &fd, BPF_ANY);
-	close(fd);
-	return err;
+	return eb_spent_open_map(demand->maps->fd[EB_MAP_DEMAND], index, entries->sets, false, &numbers->counted,
+				 &numbers->counted_length);
 }
 
 static int begin(struct eb_demand *demand)

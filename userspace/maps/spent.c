@@ -22,12 +22,24 @@ struct eb_spent_table {
 	struct counters families[2];
 };
 
-int eb_spent_make_map(uint32_t sets)
+int eb_spent_open_map(int outer, uint32_t place, uint32_t sets, bool writable, struct eb_spent_set **out,
+		      size_t *length)
 {
 	LIBBPF_OPTS(bpf_map_create_opts, opts, .map_flags = BPF_F_MMAPABLE | BPF_F_INNER_MAP);
+	struct bpf_map_info info;
+	void *memory = NULL;
+	int fd = bpf_map_create(BPF_MAP_TYPE_ARRAY, "spent_sets", sizeof(__u32), sizeof(struct eb_spent_set), sets,
+				&opts);
+	int err;
 
-	return bpf_map_create(BPF_MAP_TYPE_ARRAY, "spent_sets", sizeof(__u32), sizeof(struct eb_spent_set), sets,
-			      &opts);
+	if (fd < 0)
+		return fd;
+	err = eb_bucket_map_memory(fd, writable, &info, &memory, length);
+	*out = memory;
+	if (!err)
+		err = bpf_map_update_elem(outer, &place, &fd, BPF_ANY);
+	close(fd);
+	return err;
 }
 
 struct eb_spent_set *eb_spent_reserve(size_t length)
@@ -35,24 +47,6 @@ struct eb_spent_set *eb_spent_reserve(size_t length)
 	void *memory = mmap(NULL, length, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 
 	return memory == MAP_FAILED ? NULL : memory;
-}
-
-/* Makes a map of a family's at a place of `spent`, and maps it into memory. */
-static int open_map(const struct eb_spent_table *table, __u32 place, uint32_t sets, struct eb_spent_set **out,
-		    size_t *length)
-{
-	struct bpf_map_info info;
-	void *memory = NULL;
-	int fd = eb_spent_make_map(sets), err;
-
-	if (fd < 0)
-		return fd;
-	err = eb_bucket_map_memory(fd, true, &info, &memory, length);
-	*out = memory;
-	if (!err)
-		err = bpf_map_update_elem(table->maps->fd[EB_MAP_SPENT], &place, &fd, BPF_ANY);
-	close(fd);
-	return err;
 }
 
 static int open_family(struct eb_spent_table *table, int index)
@@ -64,7 +58,8 @@ static int open_family(struct eb_spent_table *table, int index)
 	counters->told = eb_spent_reserve(counters->length);
 	if (!counters->told)
 		return -ENOMEM;
-	return open_map(table, EB_SPENT(entries->family), entries->sets, &counters->spent, &counters->map_length);
+	return eb_spent_open_map(table->maps->fd[EB_MAP_SPENT], EB_SPENT(entries->family), entries->sets, true,
+				 &counters->spent, &counters->map_length);
 }
 
 int eb_spent_open(const struct eb_maps *maps, struct eb_buckets *buckets, struct eb_spent_table **out)
@@ -131,56 +126,61 @@ int eb_spent_keep_heard(struct eb_spent_table *table)
 		struct counters *counters = &table->families[i];
 
 		if (!counters->heard)
-			err = open_map(table, EB_HEARD(entries->family), entries->sets, &counters->heard,
-				       &counters->map_length);
+			err = eb_spent_open_map(table->maps->fd[EB_MAP_SPENT], EB_HEARD(entries->family),
+						entries->sets, true, &counters->heard, &counters->map_length);
 	}
 	return err;
 }
 
-int eb_spent_hear(struct eb_spent_table *table, const struct eb_source *source, bool of_bytes, uint64_t full_at)
+/* Where a source's entry is. Returns 0, -ENOENT or another negative errno. */
+static int find_way(const struct eb_buckets *buckets, const struct eb_source *source, uint32_t *set, int *way)
 {
-	const struct eb_bucket_table *entries = eb_bucket_table_of(table->buckets, eb_source_table(source));
-	struct eb_spent_set *heard = table->families[eb_source_table(source) == 6].heard;
+	const struct eb_bucket_table *entries = eb_bucket_table_for(buckets, source);
 	struct eb_bucket_location location;
-	struct eb_spent *way;
-	int err = heard ? eb_bucket_locate(table->buckets, source, &location) : -ENOENT, place;
+	int err = eb_bucket_locate(buckets, source, &location), place;
 
 	if (err)
 		return err;
 	place = eb_bucket_find_place(entries, &location);
 	if (place < 0)
 		return -ENOENT;
-	way = &heard[eb_choose_set(location.hash, entries->sets, eb_place_choice(place))].way[EB_PLACE_WAY(place)];
+	*set = eb_choose_set(location.hash, entries->sets, eb_place_choice(place));
+	*way = EB_PLACE_WAY(place);
+	return 0;
+}
+
+int eb_spent_hear(struct eb_spent_table *table, const struct eb_source *source, bool of_bytes, uint64_t full_at)
+{
+	struct eb_spent_set *heard = table->families[eb_source_table(source) == 6].heard;
+	uint32_t set;
+	int way, err = heard ? find_way(table->buckets, source, &set, &way) : -ENOENT;
+
+	if (err)
+		return err;
 	if (of_bytes)
-		EB_WRITE(way->bytes, full_at);
+		EB_WRITE(heard[set].way[way].bytes, full_at);
 	else
-		EB_WRITE(way->packets, full_at);
+		EB_WRITE(heard[set].way[way].packets, full_at);
 	return 0;
 }
 
 int eb_spent_heard(const struct eb_maps *maps, const struct eb_buckets *buckets, const struct eb_source *source,
 		   struct eb_spent *out)
 {
-	const struct eb_bucket_table *entries = eb_bucket_table_of(buckets, eb_source_table(source));
-	struct eb_bucket_location location;
 	struct eb_spent_set heard;
 	__u32 index = EB_HEARD(eb_source_table(source)), set, id;
-	int err = eb_bucket_locate(buckets, source, &location), place, fd;
+	int way, err = find_way(buckets, source, &set, &way), fd;
 
 	if (err)
 		return err;
-	place = eb_bucket_find_place(entries, &location);
-	if (place < 0)
-		return -ENOENT;
 	err = bpf_map_lookup_elem(maps->fd[EB_MAP_SPENT], &index, &id);
 	fd = err ? err : bpf_map_get_fd_by_id(id);
 	if (fd < 0)
 		return fd;
-	set = eb_choose_set(location.hash, entries->sets, eb_place_choice(place));
 	err = bpf_map_lookup_elem(fd, &set, &heard);
 	close(fd);
 	if (!err)
-		*out = heard.way[EB_PLACE_WAY(place)];
+		*out = heard.way[way];
 	return err;
 }
 

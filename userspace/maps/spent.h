@@ -17,8 +17,10 @@
 
 struct eb_spent_table; /* opaque */
 
-/* An inner map of `spent` or `demand`, of zeros. Returns a descriptor that the caller closes, or negative errno. */
-int eb_spent_make_map(uint32_t sets);
+/* Puts a map of zeros at a place of `outer`, the descriptor of the map `spent` or `demand`, and maps it into memory:
+ * for munmap(), where *out is not NULL, also after an error. Returns 0 or negative errno. */
+int eb_spent_open_map(int outer, uint32_t place, uint32_t sets, bool writable, struct eb_spent_set **out,
+		      size_t *length);
 
 /* Memory for marks beside it, `length` bytes of zeros that cost nothing until they are written; for munmap(). NULL if
  * there is none. */
