@@ -144,9 +144,8 @@ static int find_same(const struct session *session, const struct eb_policy *befo
 	for (int i = 0; i < session_rule_count(session); i++) {
 		const struct eb_rule *rule = &session->policy.rules[i];
 
-		if (rule->slot == was->slot && rule->level == was->level && rule->prefix4 == was->prefix4 &&
-		    rule->prefix6 == was->prefix6 && rule->action == EB_LIMIT &&
-		    !memcmp(session->policy.names[i], before->names[limit], EB_RULE_NAME_MAX))
+		if (eb_rules_same(before, limit, &session->policy, i) && rule->action == EB_LIMIT &&
+		    rule->prefix4 == was->prefix4 && rule->prefix6 == was->prefix6 && rule->also == was->also)
 			return i;
 	}
 	return -1;
