@@ -8,6 +8,7 @@
 #include "agent/timer.h"
 #include "base/clock.h"
 #include "gcra.h"
+#include "policy/rules.h"
 #include "store/record.h"
 #include "store/restore.h"
 
@@ -67,7 +68,7 @@ static enum debt debt_of(const struct eb_cleaning *cleaning, const struct eb_rec
 
 	if (index < 0)
 		return DEBT_UNKNOWN;
-	source.rule_id = source.family == 4 ? cleaning->policy->rules[index].id4 : cleaning->policy->rules[index].id6;
+	source.rule_id = eb_rules_id_of(&cleaning->policy->rules[index], source.family);
 	memcpy(source.addr, record->source.addr, sizeof(source.addr));
 	err = eb_buckets_find(eb_dataplane_buckets(cleaning->dataplane), &source, &view);
 	now = eb_buckets_now();

@@ -11,6 +11,7 @@
 #include "base/printable.h"
 #include "config/config_redis.h"
 #include "maps/spent.h"
+#include "policy/rules.h"
 #include "store/exchange.h"
 
 #define SECOND_NS 1000000000ULL
@@ -69,14 +70,8 @@ static uint64_t to_us(uint64_t ticks)
 
 static const struct eb_rule *find_shared(const struct eb_policy *policy, const struct eb_source *source, int *index)
 {
-	for (__u32 i = 0; i < policy->rule_count; i++) {
-		const struct eb_rule *rule = &policy->rules[i];
-
-		*index = i;
-		if (rule->shared && (source->family == 4 ? rule->id4 : rule->id6) == source->rule_id)
-			return rule;
-	}
-	return NULL;
+	*index = eb_rules_find_id(policy, source->family, source->rule_id);
+	return *index >= 0 && policy->rules[*index].shared ? &policy->rules[*index] : NULL;
 }
 
 /* One limit of a bucket that a walk visits. */
@@ -93,7 +88,7 @@ static void make_item(const struct eb_fleet *fleet, const struct eb_bucket_view 
 	struct eb_record record = { .source.family = view->source.family, .target = view->source.target };
 
 	memcpy(record.rule, fleet->policy->names[index], EB_RULE_NAME_MAX);
-	record.source.len = view->source.family == 4 ? rule->prefix4 : rule->prefix6;
+	record.source.len = eb_rules_prefix_of(rule, view->source.family);
 	memcpy(record.source.addr, view->source.addr, sizeof(record.source.addr));
 	*out = (struct eb_exchange_item){
 		.source = view->source, .of_bytes = visit->of_bytes, .is_careful = rule->careful,

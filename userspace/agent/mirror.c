@@ -10,6 +10,7 @@
 #include "agent/timer.h"
 #include "base/boot_id.h"
 #include "base/clock.h"
+#include "policy/rules.h"
 #include "store/record.h"
 
 #define SECOND_NS 1000000000ULL
@@ -422,18 +423,6 @@ static bool send_filling(struct eb_mirror *mirror)
 	return false;
 }
 
-static const struct eb_rule *find_rule(const struct eb_policy *policy, const struct eb_source *source, int *index)
-{
-	for (uint32_t i = 0; i < policy->rule_count; i++) {
-		const struct eb_rule *rule = &policy->rules[i];
-
-		*index = i;
-		if (rule->action == EB_LIMIT && (source->family == 4 ? rule->id4 : rule->id6) == source->rule_id)
-			return rule;
-	}
-	return NULL;
-}
-
 static uint64_t wall_time(const struct eb_mirror *mirror, const struct eb_limit *limit, uint64_t full_at)
 {
 	uint64_t debt = eb_gcra_debt(full_at, mirror->now);
@@ -443,13 +432,15 @@ static uint64_t wall_time(const struct eb_mirror *mirror, const struct eb_limit 
 	return mirror->wall_ns + (debt + EB_TICKS_PER_NS - 1) / EB_TICKS_PER_NS;
 }
 
-static void make_record(const struct eb_mirror *mirror, const struct eb_bucket_view *view, const struct eb_rule *rule,
-			int index, struct eb_record *out)
+static void make_record(const struct eb_mirror *mirror, const struct eb_bucket_view *view, int index,
+			struct eb_record *out)
 {
+	const struct eb_rule *rule = &mirror->policy->rules[index];
+
 	memset(out, 0, sizeof(*out));
 	memcpy(out->rule, mirror->policy->names[index], EB_RULE_NAME_MAX);
 	out->source.family = view->source.family;
-	out->source.len = view->source.family == 4 ? rule->prefix4 : rule->prefix6;
+	out->source.len = eb_rules_prefix_of(rule, view->source.family);
 	memcpy(out->source.addr, view->source.addr, sizeof(out->source.addr));
 	out->target = view->source.target;
 	out->packets_full_at_ns = wall_time(mirror, &rule->packets, view->packets_full_at);
@@ -533,7 +524,6 @@ static int visit_bucket(const struct eb_bucket_view *view, uint32_t index, void 
 	bool in_debt = eb_gcra_debt(view->packets_full_at, mirror->now) ||
 		       eb_gcra_debt(view->bytes_full_at, mirror->now);
 	uint32_t value = in_debt ? eb_held_fingerprint(view) : EB_HELD_NOTHING;
-	const struct eb_rule *rule;
 	struct eb_record record;
 	int rule_index, err;
 
@@ -546,13 +536,13 @@ static int visit_bucket(const struct eb_bucket_view *view, uint32_t index, void 
 		return leave_entry(mirror, entry);
 	if (mirror->filling && mirror->filling->batch.count == EB_STORE_BATCH_ITEMS && !send_filling(mirror))
 		return mirror->result.error ? mirror->result.error : 1;
-	rule = find_rule(mirror->policy, &view->source, &rule_index);
-	if (!rule) {
+	rule_index = eb_rules_find_id(mirror->policy, view->source.family, view->source.rule_id);
+	if (rule_index < 0) {
 		/* Gone, or with other limits now: nobody would restore it, and cleaning removes it. */
 		eb_held_set(&mirror->held, slot, EB_HELD_NOTHING);
 		return leave_entry(mirror, entry);
 	}
-	make_record(mirror, view, rule, rule_index, &record);
+	make_record(mirror, view, rule_index, &record);
 	err = add_item(mirror, &record, in_debt, slot, value);
 	return err ? err : leave_entry(mirror, entry);
 }

@@ -6,6 +6,7 @@
 #include "base/grow.h"
 #include "cli/bucket_rows.h"
 #include "config/prefix.h"
+#include "policy/rules.h"
 
 static bool is_wanted(const struct bucket_rows *rows, const struct bucket_row *row)
 {
@@ -86,7 +87,7 @@ static int add_view(const struct eb_bucket_view *view, void *arg)
 		return 0;
 	}
 	row.target = view->source.target;
-	row.source.len = session_source_len(&rows->session->policy.rules[row.rule], row.source.family);
+	row.source.len = eb_rules_prefix_of(&rows->session->policy.rules[row.rule], row.source.family);
 	memcpy(row.source.addr, view->source.addr, sizeof(row.source.addr));
 	add(rows, &row);
 	return rows->error;

@@ -13,6 +13,7 @@
 #include "cli/top_fleet.h"
 #include "config/limit.h"
 #include "config/prefix.h"
+#include "policy/rules.h"
 
 #define TOP_DEFAULT 10
 
@@ -59,7 +60,7 @@ static int visit(const struct eb_bucket_view *view, void *arg)
 	if (!session_is_of_rule(list->session, rule, list->rule) || (list->refused_only && !view->dropped))
 		return 0;
 	if (list->within && !eb_prefix_overlaps(source->family, source->addr,
-						session_source_len(&list->session->policy.rules[rule],
+						eb_rules_prefix_of(&list->session->policy.rules[rule],
 								   source->family),
 						      list->within))
 		return 0;

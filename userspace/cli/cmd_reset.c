@@ -13,6 +13,7 @@
 #include "cli/session.h"
 #include "cli/stores.h"
 #include "config/prefix.h"
+#include "policy/rules.h"
 
 struct reset_list {
 	const struct session *session;
@@ -43,7 +44,7 @@ static int visit(const struct eb_bucket_view *view, void *arg)
 
 	if (rule < 0 || !session_is_of_rule(list->session, rule, list->rule))
 		return 0;
-	len = session_source_len(&list->session->policy.rules[rule], source->family);
+	len = eb_rules_prefix_of(&list->session->policy.rules[rule], source->family);
 	if (list->within && !list->session->policy.rules[rule].together &&
 	    !eb_prefix_overlaps(source->family, source->addr, len, list->within))
 		return 0;

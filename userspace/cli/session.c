@@ -137,18 +137,7 @@ enum cli_result session_option_rule(const struct session *session, const char *n
 
 int session_bucket_rule(const struct session *session, const struct eb_source *source)
 {
-	for (int i = 0; i < session_rule_count(session); i++) {
-		const struct eb_rule *rule = &session->policy.rules[i];
-
-		if (rule->action == EB_LIMIT && source->rule_id == (source->family == 4 ? rule->id4 : rule->id6))
-			return i;
-	}
-	return -1;
-}
-
-int session_source_len(const struct eb_rule *rule, int family)
-{
-	return family == 4 ? rule->prefix4 : rule->prefix6;
+	return eb_rules_find_id(&session->policy, source->family, source->rule_id);
 }
 
 static void read_target(enum eb_also also, const uint8_t *dst, uint16_t dport, struct eb_destination *out)
@@ -167,7 +156,7 @@ struct eb_source session_source(const struct eb_rule *rule, int family, const ui
 {
 	struct eb_source source = {
 		.family = family,
-		.rule_id = family == 4 ? rule->id4 : rule->id6,
+		.rule_id = eb_rules_id_of(rule, family),
 	};
 	const void *mask = family == 4 ? (const void *)&rule->mask4 : (const void *)rule->mask6;
 	int size = family == 4 ? 4 : 16;
@@ -182,7 +171,7 @@ struct eb_source session_source(const struct eb_rule *rule, int family, const ui
 
 struct text session_source_text(const struct eb_rule *rule, const struct eb_source *source)
 {
-	struct eb_prefix prefix = { .family = source->family, .len = session_source_len(rule, source->family) };
+	struct eb_prefix prefix = { .family = source->family, .len = eb_rules_prefix_of(rule, source->family) };
 
 	memcpy(prefix.addr, source->addr, sizeof(prefix.addr));
 	return print_source(&prefix, &source->target);

@@ -61,9 +61,6 @@ enum cli_result session_option_rule(const struct session *session, const char *n
 /* The place of the rule or level that a bucket belongs to; -1 when it is one that is no longer in force. */
 int session_bucket_rule(const struct session *session, const struct eb_source *source);
 
-/* The prefix length of a source of this rule. */
-int session_source_len(const struct eb_rule *rule, int family);
-
 /* The parts of a packet's addresses and its port that make a source, and its target, of this rule. Where both families
  * share one, it is IPv4's. Addresses are in network byte order, the port in that of the host. */
 struct eb_source session_source(const struct eb_rule *rule, int family, const uint8_t *addr, const uint8_t *dst,

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include "base/clock.h"
 #include "maps/bucket_table.h"
+#include "policy/rules.h"
 
 /* Entries that have been full for this long are cleared by eb_buckets_sweep(). */
 #define SWEEP_AFTER (24ULL * 3600 * 1000000000 * EB_TICKS_PER_NS)
@@ -43,14 +44,6 @@ uint64_t eb_buckets_sweep(struct eb_buckets *buckets)
 	return args.cleared;
 }
 
-static const struct eb_rule *rule_of(const struct eb_policy *policy, int family, uint32_t rule_id)
-{
-	for (__u32 i = 0; i < policy->rule_count; i++)
-		if ((family == 4 ? policy->rules[i].id4 : policy->rules[i].id6) == rule_id)
-			return &policy->rules[i];
-	return NULL;
-}
-
 struct mend_args {
 	const struct eb_policy *policy;
 	uint64_t mended;
@@ -72,17 +65,17 @@ static int mend_entry(const struct eb_bucket_position *position, __u64 *entry, _
 	struct eb_bucket *bucket = eb_key_bucket(entry, table->words);
 	struct mend_args *args = arg;
 	struct eb_source source;
-	const struct eb_rule *rule;
+	int index;
 
 	(void)tag;
 	if (eb_key_empty(entry, table->words))
 		return 0;
 	eb_bucket_read_key(table, entry, &source);
-	rule = rule_of(args->policy, source.family, source.rule_id);
-	if (!rule)
+	index = eb_rules_find_id(args->policy, source.family, source.rule_id);
+	if (index < 0)
 		return 0;
-	mend_time(&bucket->packets_full_at, &rule->packets, &args->mended);
-	mend_time(&bucket->bytes_full_at, &rule->bytes, &args->mended);
+	mend_time(&bucket->packets_full_at, &args->policy->rules[index].packets, &args->mended);
+	mend_time(&bucket->bytes_full_at, &args->policy->rules[index].bytes, &args->mended);
 	eb_bucket_table_mark(table, position->set);
 	return 0;
 }

@@ -37,7 +37,7 @@ static bool is_converted(const struct eb_convert *convert, const struct pair *pa
 {
 	if (!convert->same_table)
 		return true;
-	return family == 4 ? pair->from->id4 != pair->to->id4 : pair->from->id6 != pair->to->id6;
+	return eb_rules_id_of(pair->from, family) != eb_rules_id_of(pair->to, family);
 }
 
 static void find_pairs(struct eb_convert *convert)
@@ -111,18 +111,18 @@ static const struct pair *pair_of(const struct eb_convert *convert, const struct
 	for (int i = 0; i < convert->count; i++) {
 		const struct pair *pair = &convert->pairs[i];
 
-		if (source->rule_id == (source->family == 4 ? pair->from->id4 : pair->from->id6))
+		if (source->rule_id == eb_rules_id_of(pair->from, source->family))
 			return is_converted(convert, pair, source->family) ? pair : NULL;
 	}
 	return NULL;
 }
 
 /* Sources that become finer cannot be told apart in what the coarser bucket owes. */
-static bool becomes_finer(const struct pair *pair, bool is_v4)
+static bool becomes_finer(const struct pair *pair, int family)
 {
 	if (pair->to->also && pair->to->also != pair->from->also)
 		return true;
-	return is_v4 ? pair->to->prefix4 > pair->from->prefix4 : pair->to->prefix6 > pair->from->prefix6;
+	return eb_rules_prefix_of(pair->to, family) > eb_rules_prefix_of(pair->from, family);
 }
 
 /* The bucket of the new policy that takes an old one's debt over. False when none does. */
@@ -130,16 +130,16 @@ static bool convert_view(const struct eb_convert *convert, const struct eb_bucke
 			 struct eb_bucket_view *out)
 {
 	const struct pair *pair = pair_of(convert, &view->source);
-	bool is_v4 = view->source.family == 4;
+	int family = view->source.family;
 
-	if (!pair || becomes_finer(pair, is_v4))
+	if (!pair || becomes_finer(pair, family))
 		return false;
 	*out = (struct eb_bucket_view){
 		.source = view->source,
 		.packets_full_at = convert_time(view->packets_full_at, now, &pair->from->packets, &pair->to->packets),
 		.bytes_full_at = convert_time(view->bytes_full_at, now, &pair->from->bytes, &pair->to->bytes),
 	};
-	out->source.rule_id = is_v4 ? pair->to->id4 : pair->to->id6;
+	out->source.rule_id = eb_rules_id_of(pair->to, family);
 	mask_source(&out->source, pair->to);
 	return true;
 }

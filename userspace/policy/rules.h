@@ -104,6 +104,26 @@ const char *eb_rules_level_text(const struct eb_rule *rule, char text[EB_LEVEL_T
 uint32_t eb_rules_id(const char *name, uint8_t family, uint8_t prefix_len, enum eb_also also,
 		     const struct eb_limit *packets, const struct eb_limit *bytes);
 
+/* The rule_id of a rule's or a level's buckets of an address family, 4 or 6, and the prefix length of its sources. */
+static inline uint32_t eb_rules_id_of(const struct eb_rule *rule, int family)
+{
+	return family == 4 ? rule->id4 : rule->id6;
+}
+
+static inline uint8_t eb_rules_prefix_of(const struct eb_rule *rule, int family)
+{
+	return family == 4 ? rule->prefix4 : rule->prefix6;
+}
+
+/* The place of the rule or level that has the buckets of a rule_id; -1 when none has. */
+static inline int eb_rules_find_id(const struct eb_policy *policy, int family, uint32_t rule_id)
+{
+	for (uint32_t i = 0; i < policy->rule_count; i++)
+		if (policy->rules[i].action == EB_LIMIT && eb_rules_id_of(&policy->rules[i], family) == rule_id)
+			return i;
+	return -1;
+}
+
 /*
  * Converts a debt to other limits: the same number of tokens is missing, rounded up to a whole token, even if that
  * exceeds the new burst (a smaller burst and back again must not refill the bucket). `full_at`, `now` and the result

@@ -89,7 +89,7 @@ int eb_restore_find_rule(const struct eb_policy *policy, const struct eb_record 
 
 		if (rule->action != EB_LIMIT || strncmp(policy->names[i], record->rule, EB_RULE_NAME_MAX) != 0)
 			continue;
-		if (!rule->level || (source->len == (source->family == 4 ? rule->prefix4 : rule->prefix6) &&
+		if (!rule->level || (source->len == eb_rules_prefix_of(rule, source->family) &&
 				     record->target.also == rule->also))
 			found = i;
 	}
@@ -133,7 +133,7 @@ static int judge(const struct eb_restore *restore, const struct eb_record *recor
 	if (index < 0)
 		return EB_REFUSED_UNKNOWN_RULE;
 	rule = &restore->policy->rules[index];
-	if (record->source.len != (record->source.family == 4 ? rule->prefix4 : rule->prefix6))
+	if (record->source.len != eb_rules_prefix_of(rule, record->source.family))
 		return EB_REFUSED_PREFIX_LEN;
 	if (record->target.also != rule->also)
 		return EB_REFUSED_ALSO_PER;
@@ -238,7 +238,7 @@ void eb_restore_each(struct eb_restore *restore, void (*visit)(const struct eb_r
 			.rule = name,
 			.place = debt->rule,
 			.source.family = debt->family,
-			.source.len = debt->family == 4 ? rule->prefix4 : rule->prefix6,
+			.source.len = eb_rules_prefix_of(rule, debt->family),
 			.target = debt->target,
 			.packets_ns = debt->packets / EB_TICKS_PER_NS,
 			.bytes_ns = debt->bytes / EB_TICKS_PER_NS,
@@ -317,7 +317,7 @@ static int judge_again(const struct eb_restore *restore, const struct eb_policy 
 	if (index < 0)
 		return EB_REFUSED_UNKNOWN_RULE;
 	rule = &policy->rules[index];
-	if (debt->family == 4 ? old->prefix4 != rule->prefix4 : old->prefix6 != rule->prefix6)
+	if (eb_rules_prefix_of(old, debt->family) != eb_rules_prefix_of(rule, debt->family))
 		return EB_REFUSED_PREFIX_LEN;
 	if (old->also != rule->also)
 		return EB_REFUSED_ALSO_PER;
@@ -366,7 +366,7 @@ static void apply_debt(struct eb_restore *restore, struct eb_buckets *buckets, c
 	struct eb_bucket_view view = {
 		.source.family = debt->family,
 		.source.target = debt->target,
-		.source.rule_id = debt->family == 4 ? rule->id4 : rule->id6,
+		.source.rule_id = eb_rules_id_of(rule, debt->family),
 		.packets_full_at = debt->packets ? eb_gcra_full_at(now, debt->packets) : EB_FULL,
 		.bytes_full_at = debt->bytes ? eb_gcra_full_at(now, debt->bytes) : EB_FULL,
 	};
