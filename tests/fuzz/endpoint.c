@@ -93,7 +93,8 @@ static void receive(const struct clients *clients, int fd)
 		clients->received(reply, len);
 }
 
-/* With `files` descriptors along. */
+/* With `files` descriptors along: of standard input. A socket that is sent over itself stays connected after its client
+ * hung up, until the server has read that far, which it does only when its answers are read. */
 static void send_text(int fd, const char *text, size_t len, int files)
 {
 	struct iovec part = { .iov_base = (char *)text, .iov_len = len };
@@ -105,7 +106,7 @@ static void send_text(int fd, const char *text, size_t len, int files)
 	struct msghdr message = { .msg_iov = &part, .msg_iovlen = 1 };
 
 	for (int i = 0; i < files; i++)
-		memcpy(CMSG_DATA(&ancillary.header) + i * sizeof(int), &fd, sizeof(int));
+		memcpy(CMSG_DATA(&ancillary.header) + i * sizeof(int), &(int){ STDIN_FILENO }, sizeof(int));
 	if (files) {
 		message.msg_control = &ancillary;
 		message.msg_controllen = CMSG_SPACE(files * sizeof(int));
