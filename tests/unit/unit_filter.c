@@ -116,7 +116,7 @@ static void test_lists(void **state)
 	check_list(6, 1, 128, 128, 0.1);
 	check_list(6, 1000, 32, 64, 7);
 	check_list(6, 100000, 64, 128, 7);
-	check_list(6, 1000000, 48, 128, 16);
+	check_list(6, 1000000, 48, 128, 25); /* up to four bits are marked for each, of 2^24 */
 	for (int i = 0; i < 200; i++)
 		check_list(draw() % 2 ? 4 : 6, 1 + draw() % 50, 10, 32, 60);
 }
