@@ -7,50 +7,12 @@ set -eu -o pipefail
 cd "$(dirname "$0")"
 : "${BUILD:=$(cd ../.. && pwd)/build}"
 vm=$BUILD/vm
-keyring=/usr/share/keyrings/debian-archive-keyring.gpg
-suites=('Debian-Security bullseye-security' 'Debian bookworm' 'Debian-Security bookworm-security'
-	'Debian trixie-backports')
-
-die() {
-	echo "$*" >&2
-	exit 1
-}
+sources=('deb Debian-Security bullseye-security' 'deb Debian bookworm' 'deb Debian-Security bookworm-security'
+	'deb Debian trixie-backports')
+# shellcheck source=../lib/apt.sh
+. ../lib/apt.sh
 
 # ---- what the archive has ----
-
-# Where this host gets a Debian archive from: Debian or Debian-Security.
-archive() {
-	env -u APT_CONFIG apt-get indextargets --format '$(LABEL) $(REPO_URI)' 'Created-By: Packages' |
-		awk -v label="$1" '$1 == label && !uri { uri = $2 } END { print uri }'
-}
-
-write_apt_configuration() {
-	local suite uri
-	mkdir -p "$vm/apt/lists/partial" "$vm/apt/cache/archives/partial"
-	for suite in "${suites[@]}"; do
-		uri=$(archive "${suite% *}")
-		[ -n "$uri" ] || die "the apt sources of this machine name no archive of ${suite% *} to get kernels from"
-		echo "deb [arch=amd64 signed-by=$keyring] $uri ${suite#* } main"
-	done > "$vm/apt/sources.list"
-	cat > "$vm/apt/apt.conf" <<- END
-		Dir::State "$vm/apt";
-		Dir::State::status "/dev/null";
-		Dir::Cache "$vm/apt/cache";
-		Dir::Etc::sourcelist "$vm/apt/sources.list";
-		Dir::Etc::sourceparts "-";
-		APT::Architecture "amd64";
-		APT::Architectures { "amd64"; };
-		APT::Sandbox::User "root";
-		Acquire::Languages "none";
-	END
-	export APT_CONFIG=$vm/apt/apt.conf
-}
-
-# Once a day is enough.
-update_lists() {
-	[ -z "$(find "$vm/apt/updated" -mmin -1440 2> /dev/null)" ] || return 0
-	apt-get update -qq > "$vm/apt/log" 2>&1 && touch "$vm/apt/updated"
-}
 
 # newest VERSION: the package of the newest kernel of this version, or nothing. Cloud kernels have no 9p.
 newest() {
@@ -132,8 +94,8 @@ fetch() {
 }
 
 [ "$(uname -m)" = x86_64 ] || die "kernels for tests are x86-64"
-write_apt_configuration
-if ! update_lists; then
+own_apt "$vm/apt" "${sources[@]}"
+if ! update_lists "$vm/apt"; then
 	for version in "$@"; do
 		[ -e "$vm/kernels/$version/package" ] || die "cannot read the package lists, see $vm/apt/log"
 	done
