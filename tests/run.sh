@@ -26,13 +26,14 @@ export ASAN_OPTIONS="detect_stack_use_after_return=1:quarantine_size_mb=4:${ASAN
 export UBSAN_OPTIONS="print_stacktrace=1:${UBSAN_OPTIONS:-}"
 
 # alone LOG COMMAND...: its ports, its bpffs and the lock of libxdp there are nobody else's, and reports of sanitizers
-# about it go to LOG.report.*.
+# about it go to LOG.report.*. Scripts of deploy/ get packages, so they stay in the network of this machine.
 alone() {
-	local log=$1
+	local log=$1 spaces=(--net --mount)
 	shift
+	case $1 in tests/deploy/*) spaces=(--mount) ;; esac
 	export ASAN_OPTIONS="log_path=$log.report:$ASAN_OPTIONS" UBSAN_OPTIONS="log_path=$log.report:$UBSAN_OPTIONS"
 	if [ "$(id -u)" = 0 ]; then
-		set -- unshare --net --mount sh -c 'ip link set lo up
+		set -- unshare "${spaces[@]}" sh -c 'ip link set lo up
 			while umount --lazy /sys/fs/bpf 2> /dev/null; do :; done
 			mount -t bpf bpf /sys/fs/bpf && exec "$@"' sh "$@"
 	fi
@@ -147,7 +148,7 @@ for kind in "$@"; do
 	fuzz) begin_each run_fuzzer "$BUILD"/fuzz/tests/fuzz_* ;;
 	net | persist | chaos | deploy) begin_each run_script "tests/$kind/${kind}_"*.sh ;;
 	unit_* | xdp_* | redis_*) begin run_program "$BUILD/tests/$kind" ;;
-	net_* | persist_* | chaos_* | vm_*) begin run_script "tests/${kind%%_*}/$kind.sh" ;;
+	net_* | persist_* | chaos_* | vm_* | deploy_*) begin run_script "tests/${kind%%_*}/$kind.sh" ;;
 	vm) begin run_guests vm ;;
 	*)
 		echo "no such kind of test: $kind" >&2
