@@ -62,6 +62,13 @@ static __always_inline void count_not_ip(__u32 ifindex)
 		(void)bpf_map_update_elem(&not_ip, &ifindex, &one, BPF_NOEXIST); /* -E2BIG: not counted */
 }
 
+static __always_inline struct eb_state *get_state(void)
+{
+	__u32 zero = 0;
+
+	return bpf_map_lookup_elem(&state, &zero);
+}
+
 static __always_inline struct eb_cpu *this_cpu(void)
 {
 	__u32 zero = 0;

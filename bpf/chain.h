@@ -49,6 +49,13 @@ static __always_inline const struct eb_rule *step_rule(const struct eb_step *ste
 	return found ? &found->rules[step->place & (EB_LIMITS_MAX - 1)] : 0;
 }
 
+/* Hides that two calls for a step give the same, which a compiler would keep on the stack. */
+static __always_inline struct eb_step *step_at(struct eb_chain *chain, __u32 index)
+{
+	asm volatile("" : "+r"(chain));
+	return &chain->steps[index];
+}
+
 /* The family of the table that has the bucket; 0 when the packet does not meet this level. */
 static __always_inline __u8 step_family(const struct eb_rule *rule, const struct eb_packet *packet)
 {
@@ -124,10 +131,10 @@ static __always_inline int find_in(const struct table *table, struct eb_cpu *cpu
 }
 
 /* Looks for a step's bucket. OUTCOME_MOVED: it has gone to the other policy, and is to be looked for again. */
-__noinline int find_step(struct eb_cpu *cpu, struct eb_state *state, const struct eb_packet *packet,
-			 struct eb_step *step)
+__noinline int find_step(struct eb_cpu *cpu, const struct eb_packet *packet, struct eb_step *step)
 {
 	struct table v4 = table4(), v6 = table6();
+	struct eb_state *state = get_state();
 	const struct eb_rule *rule;
 
 	if (!cpu || !state || !packet || !step)
@@ -147,9 +154,9 @@ __noinline int find_step(struct eb_cpu *cpu, struct eb_state *state, const struc
 /* ---- looking ---- */
 
 /* eb_gcra_ceiling() of a careful rule's bucket. */
-__noinline __u64 careful_ceiling(struct eb_state *state, const struct eb_step *step, __u32 of_bytes, __u64 cost,
-				 __u64 now)
+__noinline __u64 careful_ceiling(const struct eb_step *step, __u32 of_bytes, __u64 cost, __u64 now)
 {
+	const struct eb_state *state = get_state();
 	const struct eb_rule *rule;
 	struct eb_spent *heard;
 	__u64 full_at = EB_FULL;
@@ -167,22 +174,22 @@ __noinline __u64 careful_ceiling(struct eb_state *state, const struct eb_step *s
 }
 
 /* The debt that the step's bucket may have with a packet of `cost`. */
-static __always_inline __u64 ceiling(struct eb_state *state, const struct eb_step *step, const struct eb_rule *rule,
-				     int of_bytes, __u64 cost, __u64 now)
+static __always_inline __u64 ceiling(const struct eb_step *step, const struct eb_rule *rule, int of_bytes, __u64 cost,
+				     __u64 now)
 {
 	if (rule->careful)
-		return careful_ceiling(state, step, of_bytes, cost, now);
+		return careful_ceiling(step, of_bytes, cost, now);
 	return of_bytes ? rule->bytes.burst : rule->packets.burst;
 }
 
-static __always_inline int has_room(struct eb_state *state, const struct eb_step *step, const struct eb_rule *rule,
-				    int of_bytes, const __u64 *full_at, __u64 tokens, __u64 now)
+static __always_inline int has_room(const struct eb_step *step, const struct eb_rule *rule, int of_bytes,
+				    const __u64 *full_at, __u64 tokens, __u64 now)
 {
 	const struct eb_limit *limit = of_bytes ? &rule->bytes : &rule->packets;
 	__u64 cost = eb_gcra_cost(limit, tokens);
 
 	return !limit->mult ||
-	       eb_gcra_debt(EB_READ(*full_at), now) + cost <= ceiling(state, step, rule, of_bytes, cost, now);
+	       eb_gcra_debt(EB_READ(*full_at), now) + cost <= ceiling(step, rule, of_bytes, cost, now);
 }
 
 static __always_inline int fits(const struct eb_limit *limit, __u64 tokens)
@@ -190,17 +197,17 @@ static __always_inline int fits(const struct eb_limit *limit, __u64 tokens)
 	return !limit->mult || eb_gcra_conforms(limit, 0, eb_gcra_cost(limit, tokens));
 }
 
-static __always_inline int look_at_new(struct eb_state *state, const struct eb_packet *packet,
-				       struct eb_step *step, const struct eb_rule *rule, __u64 now)
+static __always_inline int look_at_new(const struct eb_packet *packet, struct eb_step *step,
+				       const struct eb_rule *rule, __u64 now)
 {
 	step->turn = TURN_NEW;
 	if (!fits(&rule->packets, 1) || !fits(&rule->bytes, packet->len))
 		return OUTCOME_REFUSE;
-	return gate_admits(state, rule, now) ? OUTCOME_ADMIT : OUTCOME_CROWDED;
+	return gate_admits(get_state(), rule, now) ? OUTCOME_ADMIT : OUTCOME_CROWDED;
 }
 
-static __always_inline int look_in(const struct table *table, struct eb_state *state, const struct eb_packet *packet,
-				   struct eb_step *step, const struct eb_rule *rule, __u64 now)
+static __always_inline int look_in(const struct table *table, const struct eb_packet *packet, struct eb_step *step,
+				   const struct eb_rule *rule, __u64 now)
 {
 	__u64 *entry = step_entry(table, step);
 	struct eb_bucket *bucket;
@@ -209,26 +216,24 @@ static __always_inline int look_in(const struct table *table, struct eb_state *s
 		return OUTCOME_CONTENDED;
 	bucket = eb_key_bucket(entry, table->words);
 	step->turn = eb_bucket_idle(bucket, now) ? TURN_IDLE : TURN_IN_USE;
-	return has_room(state, step, rule, 0, &bucket->packets_full_at, 1, now) &&
-	       has_room(state, step, rule, 1, &bucket->bytes_full_at, packet->len, now) ? OUTCOME_ADMIT
-											: OUTCOME_REFUSE;
+	return has_room(step, rule, 0, &bucket->packets_full_at, 1, now) &&
+	       has_room(step, rule, 1, &bucket->bytes_full_at, packet->len, now) ? OUTCOME_ADMIT : OUTCOME_REFUSE;
 }
 
 /* Whether the bucket would admit the packet, or the gate a new source, and when it is the bucket's turn. */
-__noinline int look_step(struct eb_state *state, const struct eb_packet *packet, struct eb_step *step, __u64 now)
+__noinline int look_step(const struct eb_packet *packet, struct eb_step *step, __u64 now)
 {
 	struct table v4 = table4(), v6 = table6();
 	const struct eb_rule *rule;
 
-	if (!state || !packet || !step)
+	if (!packet || !step)
 		return OUTCOME_CONTENDED;
 	rule = step_rule(step);
 	if (!rule)
 		return OUTCOME_CONTENDED;
 	if (step->at == AT_NONE)
-		return look_at_new(state, packet, step, rule, now);
-	return step->family == 4 ? look_in(&v4, state, packet, step, rule, now)
-				 : look_in(&v6, state, packet, step, rule, now);
+		return look_at_new(packet, step, rule, now);
+	return step->family == 4 ? look_in(&v4, packet, step, rule, now) : look_in(&v6, packet, step, rule, now);
 }
 
 /* ---- charging ---- */
@@ -272,20 +277,18 @@ static __always_inline void mark_step(const struct table *table, const struct eb
 }
 
 /* Charges both limits of a bucket, or none. */
-static __always_inline enum eb_charge charge_times(struct eb_bucket *bucket, struct eb_state *state,
-						   const struct eb_packet *packet, struct eb_step *step,
-						   const struct eb_rule *rule, __u64 now)
+static __always_inline enum eb_charge charge_times(struct eb_bucket *bucket, const struct eb_packet *packet,
+						   struct eb_step *step, const struct eb_rule *rule, __u64 now)
 {
 	__u64 packet_cost = eb_gcra_cost(&rule->packets, 1), cost = eb_gcra_cost(&rule->bytes, packet->len);
 	enum eb_charge charge = EB_ADMITTED;
 
 	if (rule->packets.mult)
-		charge = charge_time(&bucket->packets_full_at, packet_cost,
-				     ceiling(state, step, rule, 0, packet_cost, now), now, &step->packets_seen);
+		charge = charge_time(&bucket->packets_full_at, packet_cost, ceiling(step, rule, 0, packet_cost, now),
+				     now, &step->packets_seen);
 	if (charge != EB_ADMITTED || !rule->bytes.mult)
 		return charge;
-	charge = charge_time(&bucket->bytes_full_at, cost, ceiling(state, step, rule, 1, cost, now), now,
-			     &step->bytes_seen);
+	charge = charge_time(&bucket->bytes_full_at, cost, ceiling(step, rule, 1, cost, now), now, &step->bytes_seen);
 	if (charge != EB_ADMITTED)
 		give_time_back(&bucket->packets_full_at, &rule->packets, 1, now, step->packets_seen);
 	return charge;
@@ -306,16 +309,15 @@ __noinline int forget_heard(const struct eb_step *step)
 	return 0;
 }
 
-static __always_inline int charge_in(const struct table *table, struct eb_state *state,
-				     const struct eb_packet *packet, struct eb_step *step, const struct eb_rule *rule,
-				     __u64 now)
+static __always_inline int charge_in(const struct table *table, const struct eb_packet *packet, struct eb_step *step,
+				     const struct eb_rule *rule, __u64 now)
 {
 	__u64 *entry = step_entry(table, step);
 	enum eb_charge charge;
 
 	if (!entry)
 		return OUTCOME_CONTENDED;
-	charge = charge_times(eb_key_bucket(entry, table->words), state, packet, step, rule, now);
+	charge = charge_times(eb_key_bucket(entry, table->words), packet, step, rule, now);
 	mark_step(table, step); /* one refused may have been charged in between */
 	if (charge != EB_ADMITTED)
 		return outcome_of(charge);
@@ -326,9 +328,10 @@ static __always_inline int charge_in(const struct table *table, struct eb_state 
 }
 
 /* Makes the step's bucket. Apart from charge_step(), whose stack this would need, too. */
-__noinline int insert_step(struct eb_state *state, struct eb_step *step, __u64 now)
+__noinline int insert_step(struct eb_step *step, __u64 now)
 {
 	struct table v4 = table4(), v6 = table6();
+	struct eb_state *state = get_state();
 	int place;
 
 	if (!state || !step)
@@ -342,18 +345,17 @@ __noinline int insert_step(struct eb_state *state, struct eb_step *step, __u64 n
 	return OUTCOME_ADMIT;
 }
 
-__noinline int charge_step(struct eb_state *state, const struct eb_packet *packet, struct eb_step *step, __u64 now)
+__noinline int charge_step(const struct eb_packet *packet, struct eb_step *step, __u64 now)
 {
 	struct table v4 = table4(), v6 = table6();
 	const struct eb_rule *rule;
 
-	if (!state || !packet || !step)
+	if (!packet || !step)
 		return OUTCOME_CONTENDED;
 	rule = step_rule(step);
 	if (!rule)
 		return OUTCOME_CONTENDED;
-	return step->family == 4 ? charge_in(&v4, state, packet, step, rule, now)
-				 : charge_in(&v6, state, packet, step, rule, now);
+	return step->family == 4 ? charge_in(&v4, packet, step, rule, now) : charge_in(&v6, packet, step, rule, now);
 }
 
 static __always_inline void give_back_in(const struct table *table, const struct eb_packet *packet,
@@ -475,16 +477,15 @@ static __always_inline int drop_at(struct eb_cpu *cpu, const struct eb_packet *p
 }
 
 /* Counts a refusal by the step's bucket in it, and bans the source when it is one too many. */
-__noinline int punish_step(struct eb_cpu *cpu, struct eb_state *state, const struct eb_packet *packet,
-			   const struct eb_step *step)
+__noinline int punish_step(struct eb_cpu *cpu, const struct eb_packet *packet, const struct eb_step *step)
 {
 	const struct eb_rule *rule;
 
-	if (!cpu || !state || !packet || !step || count_step_refusal(cpu, step) != OUTCOME_PENALTY)
+	if (!cpu || !packet || !step || count_step_refusal(cpu, step) != OUTCOME_PENALTY)
 		return 0;
 	rule = step_rule(step);
 	if (rule)
-		penalize(cpu, state, rule, packet);
+		penalize(cpu, get_state(), rule, packet);
 	return 0;
 }
 
@@ -521,11 +522,11 @@ __noinline int leave_step(struct eb_cpu *cpu, const struct eb_packet *packet, st
 }
 
 /* As leave_step(), for step `index`. Apart from it, punish_step() needs less stack. */
-static __always_inline int refuse_step(struct eb_cpu *cpu, struct eb_state *state, const struct eb_packet *packet,
-				       struct eb_chain *chain, __u32 index, int outcome)
+static __always_inline int refuse_step(struct eb_cpu *cpu, const struct eb_packet *packet, struct eb_chain *chain,
+				       __u32 index, int outcome)
 {
 	if (outcome == OUTCOME_REFUSE)
-		punish_step(cpu, state, packet, &chain->steps[index]);
+		punish_step(cpu, packet, step_at(chain, index));
 	return leave_step(cpu, packet, chain, index | outcome << 8);
 }
 
@@ -548,10 +549,17 @@ __noinline int count_step_spent(const struct eb_packet *packet, const struct eb_
 	return 0;
 }
 
+/* The rule without limits at the end; NULL where there is none. */
+static __always_inline const struct eb_rule *end_rule(const struct eb_chain *chain)
+{
+	const struct eb_policy *found = policy_at(chain->policy);
+
+	return found && chain->end ? &found->rules[(chain->end - 1) & (EB_RULES_MAX - 1)] : 0;
+}
+
 /* The end of a packet that all buckets admit. */
 __noinline int finish_chain(struct eb_cpu *cpu, const struct eb_packet *packet, struct eb_chain *chain)
 {
-	const struct eb_policy *found;
 	const struct eb_rule *end;
 
 	if (!cpu || !packet || !chain)
@@ -561,24 +569,22 @@ __noinline int finish_chain(struct eb_cpu *cpu, const struct eb_packet *packet, 
 	for (int i = 0; i < EB_BUCKETS_MAX; i++)
 		if (i < chain->count && chain->steps[i].is_charged)
 			count_step_spent(packet, &chain->steps[i]);
-	if (!chain->end)
+	end = end_rule(chain);
+	if (!end)
 		return XDP_PASS;
-	found = policy_at(chain->policy);
-	if (!found)
-		return XDP_PASS;
-	end = &found->rules[(chain->end - 1) & (EB_LIMITS_MAX - 1)];
 	return finish(cpu, end, packet, end->action == EB_ALLOW ? EB_PASS : refuse(end));
 }
 
 /* ---- the chain ---- */
 
 /* The next rule that matches; NULL where there is none with limits. */
-static __always_inline const struct eb_rule *come_to_rule(const struct eb_policy *found, struct eb_chain *chain)
+static __always_inline const struct eb_rule *come_to_rule(struct eb_chain *chain)
 {
+	const struct eb_policy *found = policy_at(chain->policy);
 	const struct eb_rule *rule;
 	__u32 place;
 
-	if (!chain->rules)
+	if (!found || !chain->rules)
 		return 0;
 	place = lowest_bit(chain->rules) & (EB_RULES_MAX - 1);
 	rule = &found->rules[place];
@@ -592,7 +598,7 @@ static __always_inline const struct eb_rule *come_to_rule(const struct eb_policy
 }
 
 /* Goes to the next level of the rule, or to the next rule that matches. False at the end. */
-static __always_inline int next_step(const struct eb_policy *found, struct eb_chain *chain, struct eb_step *step)
+static __always_inline int next_step(struct eb_chain *chain, struct eb_step *step)
 {
 	const struct eb_rule *rule;
 
@@ -603,7 +609,7 @@ static __always_inline int next_step(const struct eb_policy *found, struct eb_ch
 		step->of = chain->of;
 		return 1;
 	}
-	rule = come_to_rule(found, chain);
+	rule = come_to_rule(chain);
 	if (!rule)
 		return 0;
 	step->is_first = 1;
@@ -614,49 +620,47 @@ static __always_inline int next_step(const struct eb_policy *found, struct eb_ch
 }
 
 /* Whether the packet is dropped at the end although its buckets admit it: nothing is charged then. */
-static __always_inline int ends_in_drop(const struct eb_policy *found, const struct eb_chain *chain)
+static __always_inline int ends_in_drop(const struct eb_chain *chain)
 {
-	const struct eb_rule *end = &found->rules[(chain->end - 1) & (EB_RULES_MAX - 1)];
+	const struct eb_rule *end = end_rule(chain);
 
-	return chain->end && end->action == EB_DENY && !end->monitor;
+	return end && end->action == EB_DENY && !end->monitor;
 }
 
 /* Finds all buckets. False when one refuses, by the CPU's last reading of the clock, and the packet is dropped. */
-static __always_inline int find_all(struct eb_cpu *cpu, struct eb_state *state, const struct eb_packet *packet,
-				    const struct eb_policy *found, struct eb_chain *chain)
+static __always_inline int find_all(struct eb_cpu *cpu, const struct eb_packet *packet, struct eb_chain *chain)
 {
 #pragma unroll
 	for (int i = 0; i < EB_BUCKETS_MAX; i++) {
-		struct eb_step *step = &chain->steps[i];
+		struct eb_step *step = step_at(chain, i);
 		int outcome;
 
-		if (!next_step(found, chain, step))
+		if (!next_step(chain, step))
 			return 1;
 		chain->count = i + 1;
-		outcome = find_step(cpu, state, packet, step);
+		outcome = find_step(cpu, packet, step);
 		if (outcome == OUTCOME_MOVED)
-			outcome = find_step(cpu, state, packet, step);
-		if (outcome != OUTCOME_ADMIT && refuse_step(cpu, state, packet, chain, i, outcome) == XDP_DROP)
+			outcome = find_step(cpu, packet, step);
+		if (outcome != OUTCOME_ADMIT && refuse_step(cpu, packet, chain, i, outcome) == XDP_DROP)
 			return 0;
 	}
 	/* Behind as many buckets as there can be, only a rule without any matters. */
-	(void)come_to_rule(found, chain);
+	(void)come_to_rule(chain);
 	return 1;
 }
 
 /* Looks at all buckets. False when one refuses and the packet is to be dropped. */
-static __always_inline int look_at_all(struct eb_cpu *cpu, struct eb_state *state, const struct eb_packet *packet,
-				       struct eb_chain *chain)
+static __always_inline int look_at_all(struct eb_cpu *cpu, const struct eb_packet *packet, struct eb_chain *chain)
 {
 #pragma unroll
 	for (int i = 0; i < EB_BUCKETS_MAX; i++) {
-		struct eb_step *step = &chain->steps[i];
+		struct eb_step *step = step_at(chain, i);
 		int outcome;
 
 		if (!step->family)
 			continue;
-		outcome = look_step(state, packet, step, chain->now);
-		if (outcome != OUTCOME_ADMIT && refuse_step(cpu, state, packet, chain, i, outcome) == XDP_DROP)
+		outcome = look_step(packet, step, chain->now);
+		if (outcome != OUTCOME_ADMIT && refuse_step(cpu, packet, chain, i, outcome) == XDP_DROP)
 			return 0;
 		chain->turns |= 1 << step->turn;
 	}
@@ -664,39 +668,38 @@ static __always_inline int look_at_all(struct eb_cpu *cpu, struct eb_state *stat
 }
 
 /* Charges those buckets whose turn it is, and makes those that are not there. Likewise. */
-static __always_inline int charge_all(struct eb_cpu *cpu, struct eb_state *state, const struct eb_packet *packet,
-				      struct eb_chain *chain, __u8 turn)
+static __always_inline int charge_all(struct eb_cpu *cpu, const struct eb_packet *packet, struct eb_chain *chain,
+				      __u8 turn)
 {
 	if (!(chain->turns & 1 << turn))
 		return 1;
 #pragma unroll
 	for (int i = 0; i < EB_BUCKETS_MAX; i++) {
-		struct eb_step *step = &chain->steps[i];
+		struct eb_step *step = step_at(chain, i);
 		int outcome = OUTCOME_ADMIT;
 
 		if (!step->family || step->turn != turn)
 			continue;
 		if (turn == TURN_NEW)
-			outcome = insert_step(state, step, chain->now);
+			outcome = insert_step(step, chain->now);
 		if (outcome == OUTCOME_ADMIT)
-			outcome = charge_step(state, packet, step, chain->now);
-		if (outcome != OUTCOME_ADMIT && refuse_step(cpu, state, packet, chain, i, outcome) == XDP_DROP)
+			outcome = charge_step(packet, step, chain->now);
+		if (outcome != OUTCOME_ADMIT && refuse_step(cpu, packet, chain, i, outcome) == XDP_DROP)
 			return 0;
 	}
 	return 1;
 }
 
-static __always_inline int run_chain(struct eb_cpu *cpu, struct eb_state *state, const struct eb_packet *packet,
-				     const struct eb_policy *found, struct eb_chain *chain)
+static __always_inline int run_chain(struct eb_cpu *cpu, const struct eb_packet *packet, struct eb_chain *chain)
 {
-	if (!find_all(cpu, state, packet, found, chain))
+	if (!find_all(cpu, packet, chain))
 		return XDP_DROP;
 	chain->now = read_exact(cpu);
-	if (!look_at_all(cpu, state, packet, chain))
+	if (!look_at_all(cpu, packet, chain))
 		return XDP_DROP;
-	if (!ends_in_drop(found, chain) && (!charge_all(cpu, state, packet, chain, TURN_IDLE) ||
-					    !charge_all(cpu, state, packet, chain, TURN_NEW) ||
-					    !charge_all(cpu, state, packet, chain, TURN_IN_USE)))
+	if (!ends_in_drop(chain) &&
+	    (!charge_all(cpu, packet, chain, TURN_IDLE) || !charge_all(cpu, packet, chain, TURN_NEW) ||
+	     !charge_all(cpu, packet, chain, TURN_IN_USE)))
 		return XDP_DROP;
 	return finish_chain(cpu, packet, chain);
 }
@@ -713,8 +716,9 @@ static __always_inline struct eb_chain *take_chain(struct eb_cpu *cpu)
 
 /* Counts the packet as offered to the bucket of the rule or level that is measured, unless one before it has refused:
  * of the same rule, or of one that enforces. */
-__noinline int measure_chain(struct eb_state *state, const struct eb_packet *packet, const struct eb_chain *chain)
+__noinline int measure_chain(const struct eb_packet *packet, const struct eb_chain *chain)
 {
+	struct eb_state *state = get_state();
 	__u32 refused_of = EB_LIMITS_MAX;
 
 	if (!state || !packet || !chain)
@@ -738,28 +742,35 @@ __noinline int measure_chain(struct eb_state *state, const struct eb_packet *pac
 	return 0;
 }
 
-/* Charges a packet that meets more than one bucket: `rules` match, of the policy at `index`. Returns what to do. */
-__noinline int charge_chain(struct eb_cpu *cpu, struct eb_state *state, const struct eb_packet *packet, __u64 rules,
-			    __u32 index)
+static __always_inline int refuse_unchained(struct eb_cpu *cpu, const struct eb_packet *packet, __u64 rules,
+					    __u32 index)
 {
 	const struct eb_policy *found = policy_at(index);
+
+	count_frame(EB_CONTENDED, packet->len);
+	return found ? finish(cpu, eb_first_rule(found, rules), packet, EB_DROP) : XDP_DROP;
+}
+
+/* Charges a packet that meets more than one bucket: `rules` match, of the policy at `index`. Returns what to do. */
+__noinline int charge_chain(struct eb_cpu *cpu, const struct eb_packet *packet, __u64 rules, __u32 index)
+{
+	struct eb_state *state;
 	struct eb_chain *chain;
 	int action;
 
-	if (!cpu || !state || !packet || !found)
+	if (!cpu || !packet)
 		return XDP_DROP;
 	chain = take_chain(cpu);
-	if (!chain) {
-		count_frame(EB_CONTENDED, packet->len);
-		return finish(cpu, eb_first_rule(found, rules), packet, EB_DROP);
-	}
+	if (!chain)
+		return refuse_unchained(cpu, packet, rules, index);
 	__builtin_memset(chain->steps, 0, sizeof(chain->steps));
 	chain->rules = rules;
 	chain->policy = index & 1;
 	chain->count = chain->levels = chain->end = chain->turns = 0;
-	action = run_chain(cpu, state, packet, found, chain);
-	if (EB_READ(state->measured))
-		measure_chain(state, packet, chain);
+	action = run_chain(cpu, packet, chain);
+	state = get_state();
+	if (state && EB_READ(state->measured))
+		measure_chain(packet, chain);
 	EB_WRITE(chain->is_taken, 0);
 	return action;
 }

@@ -16,13 +16,6 @@
 #include "tunnel.h"
 #include "verdict.h"
 
-static __always_inline struct eb_state *get_state(void)
-{
-	__u32 zero = 0;
-
-	return bpf_map_lookup_elem(&state, &zero);
-}
-
 static __always_inline int pass_frame(enum eb_frame_kind kind, __u32 len)
 {
 	count_frame(kind, len);
@@ -54,7 +47,7 @@ static __always_inline int limit(struct eb_cpu *cpu, struct eb_state *state, con
 
 	switch (outcome) {
 	case OUTCOME_MOVED:
-		return charge_chain(cpu, state, packet, rules, index);
+		return charge_chain(cpu, packet, rules, index);
 	case OUTCOME_ADMIT:
 		return finish(cpu, rule, packet, EB_PASS);
 	case OUTCOME_PENALTY:
@@ -167,7 +160,7 @@ int edgebucket(struct xdp_md *ctx)
 		verdict = finish(cpu, rule, &packet, refuse(rule));
 		break;
 	default:
-		verdict = rule->is_chain ? charge_chain(cpu, state, &packet, rules, index)
+		verdict = rule->is_chain ? charge_chain(cpu, &packet, rules, index)
 					 : limit(cpu, state, rule, rules, index, &packet);
 	}
 	if (cpu->sampled_ns)

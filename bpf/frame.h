@@ -62,10 +62,19 @@ static __always_inline enum eb_parsed parse_by_len(struct xdp_md *ctx, struct eb
 	return parse_extensions(ctx, packet, cursor.pos - data, cursor.left, cursor.fragment) & EB_PARSED_MASK;
 }
 
+/* Makes a packet ready for eb_parse_headers(), once more. */
+static __always_inline void clear_packet(struct eb_packet *packet, __u32 len)
+{
+	__u8 wants_detail = packet->wants_detail;
+
+	__builtin_memset(packet, 0, sizeof(*packet));
+	packet->len = len;
+	packet->wants_detail = wants_detail;
+}
+
 /* A frame that is longer than its short first buffer seemed malformed: parses it again, by its whole length. */
 __noinline int parse_split(struct xdp_md *ctx, struct eb_packet *packet)
 {
-	__u8 wants_detail;
 	__u32 len;
 
 	/* Verifiers before 6.8 also check global functions that are never called. */
@@ -74,10 +83,7 @@ __noinline int parse_split(struct xdp_md *ctx, struct eb_packet *packet)
 	len = bpf_xdp_get_buff_len(ctx);
 	if (len <= packet->len)
 		return EB_PARSED_MALFORMED;
-	wants_detail = packet->wants_detail;
-	__builtin_memset(packet, 0, sizeof(*packet));
-	packet->len = len;
-	packet->wants_detail = wants_detail;
+	clear_packet(packet, len);
 	return parse_by_len(ctx, packet);
 }
 

@@ -78,8 +78,8 @@ static __always_inline void hide(struct eb_packet *packet)
 	packet->detail = 0;
 }
 
-/* Returns where in the frame the outer transport header begins, or -1 when that is unknown. *outer is as for
- * parse_by_len(); its `len` becomes where in the frame the outer IP packet ends. */
+/* Parses the outer packet into *outer once more. Returns where in the frame its transport header begins, or -1 when
+ * that is unknown. outer->len, the frame's length before, becomes where in the frame the outer IP packet ends. */
 __noinline int find_payload(struct xdp_md *ctx, struct eb_packet *outer)
 {
 	void *data = (void *)(long)ctx->data;
@@ -90,6 +90,7 @@ __noinline int find_payload(struct xdp_md *ctx, struct eb_packet *outer)
 
 	if (!outer)
 		return -1;
+	clear_packet(outer, outer->len);
 	parsed = eb_parse_headers(data, (void *)(long)ctx->data_end, ethernet, &cursor, outer);
 	at = cursor.pos - data;
 	outer->len = at + cursor.left;
@@ -188,51 +189,54 @@ static __always_inline bool is_cut_by_buffer(const struct xdp_md *ctx, __u32 pac
 }
 
 /*
- * Parses the packet inside a tunnel of this kind, whose header begins `at` bytes into the frame, into *inner. Before,
- * inner->len is where the outer packet ends, and inner->proto the outer one. Returns as parse() does, or
- * EB_PARSED_HIDDEN when the inner headers can lie beyond the first buffer.
+ * Parses the packet inside a tunnel of this kind, whose header begins `at` bytes into the frame, into *packet, which is
+ * as find_payload() left it. Returns as parse() does, or EB_PARSED_HIDDEN when the inner headers can lie beyond the
+ * first buffer.
  *
  * Neighbour discovery and group membership are of a link: only a tunnel of Ethernet frames has one.
  */
-__noinline int parse_inner(struct xdp_md *ctx, struct eb_packet *inner, __u32 at, __u32 kind)
+__noinline int parse_inner(struct xdp_md *ctx, struct eb_packet *packet, __u32 at, __u32 kind)
 {
 	void *data = (void *)(long)ctx->data;
 	struct eb_cursor cursor = { .end = (void *)(long)ctx->data_end };
 	__u32 packet_end;
 	bool bridged;
 	int parsed, type;
+	__u16 vlan;
 	__u8 proto;
 
-	if (!inner || at > MAX_OFFSET || at > inner->len)
+	if (!packet || at > MAX_OFFSET || at > packet->len)
 		return EB_PARSED_MALFORMED;
-	packet_end = inner->len;
+	packet_end = packet->len;
+	proto = packet->proto;
+	vlan = packet->vlan;
+	clear_packet(packet, packet_end);
+	packet->vlan = vlan;
 	cursor.pos = data + at;
 	cursor.left = packet_end - at;
-	proto = inner->proto;
-	inner->proto = 0;
 	type = open_header(&cursor, kind, proto);
 	bridged = type == ETHERNET_BRIDGED;
 	if (bridged)
-		type = eb_parse_ethernet(&cursor, inner);
-	parsed = eb_parse_ip(type, &cursor, inner);
+		type = eb_parse_ethernet(&cursor, packet);
+	parsed = eb_parse_ip(type, &cursor, packet);
 	if (parsed == EB_PARSED_EXTENSIONS)
-		parsed = parse_extensions(ctx, inner, cursor.pos - data, cursor.left, cursor.fragment) & EB_PARSED_MASK;
+		parsed = parse_extensions(ctx, packet, cursor.pos - data, cursor.left, cursor.fragment) & EB_PARSED_MASK;
 	if (parsed == EB_PARSED_MALFORMED && is_cut_by_buffer(ctx, packet_end, at))
 		return EB_PARSED_HIDDEN;
 	if (!bridged && (parsed == EB_PARSED_ND || parsed == EB_PARSED_GROUP)) {
-		hide(inner);
+		hide(packet);
 		return EB_PARSED_IP;
 	}
 	return parsed;
 }
 
-/* Replaces *packet, which parse() filled, by the packet inside, if it is a tunnel to open. Returns as parse() does. */
+/* Replaces *packet, which parse() filled, by the packet inside, if it is a tunnel to open. Returns as parse() does.
+ * There is one struct eb_packet, for the stack's sake: a tunnel that stays closed is parsed once more. */
 __noinline int open_tunnel(struct xdp_md *ctx, const struct eb_policy *policy, struct eb_packet *packet, __u32 index)
 {
-	struct eb_packet inner = {};
-	int parsed, at;
+	int parsed = EB_PARSED_NOT_IP, at;
+	__u32 kind, len;
 	__u64 trusted;
-	__u32 kind, end;
 
 	if (!policy || !packet || packet->l4 == EB_L4_UNKNOWN)
 		return EB_PARSED_IP;
@@ -246,28 +250,18 @@ __noinline int open_tunnel(struct xdp_md *ctx, const struct eb_policy *policy, s
 		hide(packet);
 		return EB_PARSED_IP;
 	}
-	inner.len = packet->len;
-	at = find_payload(ctx, &inner);
-	if (at < 0)
-		return EB_PARSED_IP;
-	end = inner.len;
-	__builtin_memset(&inner, 0, sizeof(inner));
-	inner.len = end;
-	inner.proto = packet->proto;
-	inner.vlan = packet->vlan;
-	inner.wants_detail = packet->wants_detail;
-	parsed = parse_inner(ctx, &inner, at, kind);
-	if (parsed == EB_PARSED_HIDDEN)
+	len = packet->len;
+	at = find_payload(ctx, packet);
+	if (at >= 0)
+		parsed = parse_inner(ctx, packet, at, kind);
+	packet->len = len;
+	if (parsed == EB_PARSED_HIDDEN || parsed == EB_PARSED_NOT_IP) {
+		find_payload(ctx, packet);
+		packet->len = len;
+	}
+	if (parsed == EB_PARSED_HIDDEN || (parsed == EB_PARSED_IP && tunnel_kind(policy, packet) != EB_TUNNELS))
 		hide(packet);
-	if (parsed == EB_PARSED_HIDDEN || parsed == EB_PARSED_NOT_IP)
-		return EB_PARSED_IP;
-	if (parsed != EB_PARSED_IP)
-		return parsed;
-	inner.len = packet->len;
-	*packet = inner;
-	if (tunnel_kind(policy, packet) != EB_TUNNELS)
-		hide(packet);
-	return EB_PARSED_IP;
+	return parsed == EB_PARSED_HIDDEN || parsed == EB_PARSED_NOT_IP ? EB_PARSED_IP : parsed;
 }
 
 #endif
