@@ -119,7 +119,7 @@ print_margins() {
 		sed 's/[:,]//g' "$BUILD/vm/logs/$version/tests/margins" | while read -r compiler frames count _ stack _; do
 			echo "$version" "$compiler" "$frames" "$count" "$stack"
 		done
-	done | column -t -N kernel,compiler,frames,instructions,'stack (program+functions)' -R instructions
+	done | column -t -N kernel,compiler,frames,instructions,stack -R instructions,stack
 }
 
 # shellcheck disable=SC2086 # a list of words
