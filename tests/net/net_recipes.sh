@@ -86,6 +86,25 @@ limited clients pass 1300 600
 [ "$(rule balancers drop.packets)" = 0 ] || fail "the balancers are limited: $(eb rules)"
 [ "$(bucket 10.8.6.2/32 .packets.tokens)" -gt 400 ] || fail "10.8.6.2 paid for the tunnel of 10.8.6.3: $(eb buckets)"
 
+recipe hosting
+server="dst='198.51.100"
+send_frames <<< "900 IP(src='10.8.7.1', $server.7')/UDP(dport=27015)"
+limited server-clients pass 400 200
+dropped=$(rule server-clients drop.packets)
+send_frames <<< "200 IP(src='10.8.7.1', $server.8')/UDP(dport=27015)"
+[ "$(rule server-clients drop.packets)" = "$dropped" ] || fail "one server's limit is another's: $(eb buckets)"
+for client in 1 2 3 4 5 6; do
+	echo "100 IP(src='10.8.8.$client', $server.9')/TCP(dport=443, flags='S')"
+done | send_frames
+limited server-handshakes continue 300 100
+dropped=$(rule server-handshakes drop.packets)
+send_frames <<< "100 IP(src='10.8.8.7', $server.10')/TCP(dport=443, flags='S')"
+[ "$(rule server-handshakes drop.packets)" = "$dropped" ] || fail "one server's handshakes are another's: $(eb buckets)"
+for host in 11 12 13 14 15 16 17 18; do
+	echo "400 IP(src='10.8.7.2', $server.$host')/UDP(dport=9)"
+done | send_frames
+[ "$(bucket 10.8.7.2/32 .dropped)" -gt 0 ] || fail "no limit for all servers: $(eb buckets)"
+
 recipe ipv6-levels
 for subnet in 1 2 3 4 5 6 7 8; do
 	echo "300 IPv6(src='2001:db8:8:$subnet::1', dst='2001:db8:7::1')/UDP(dport=9)"
