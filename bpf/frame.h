@@ -8,6 +8,7 @@
 
 #include <bpf/bpf_helpers.h>
 
+#include "inner.h"
 #include "parse.h"
 
 /* Multi-buffer frames need Linux 5.18; the agent clears this on older kernels, where no frame has a second buffer. */
@@ -19,10 +20,6 @@ const volatile bool ethernet = true;
 
 /* Further into a frame, no header is looked for: the verifier wants a bound. */
 #define MAX_OFFSET 0x3fff
-
-/* What parse_extensions() returns. */
-#define EB_PARSED_BITS 8
-#define EB_PARSED_MASK ((1 << EB_PARSED_BITS) - 1)
 
 /* Drivers fill the first buffer, which is never shorter than this, before they begin a second one. Asking for the
  * length of every frame would cost small ones a tenth of their time. Those that split frames behind the headers are
@@ -36,8 +33,7 @@ static __always_inline __u32 frame_len(struct xdp_md *ctx)
 	return multi_buffer && first >= FIRST_BUFFER_MIN ? bpf_xdp_get_buff_len(ctx) : first;
 }
 
-/* Walks over extension headers, from `offset` on with `left` bytes of the packet to come. Returns an enum eb_parsed
- * and, shifted by EB_PARSED_BITS, where in the frame it stopped. Global to the verifier. */
+/* Walks over extension headers, see eb_walk. Global to the verifier. */
 __noinline int parse_extensions(struct xdp_md *ctx, struct eb_packet *packet, __u32 offset, __u32 left, __u8 fragment)
 {
 	struct eb_cursor cursor = { .left = left, .fragment = fragment };
@@ -62,16 +58,6 @@ static __always_inline enum eb_parsed parse_by_len(struct xdp_md *ctx, struct eb
 	return parse_extensions(ctx, packet, cursor.pos - data, cursor.left, cursor.fragment) & EB_PARSED_MASK;
 }
 
-/* Makes a packet ready for eb_parse_headers(), once more. */
-static __always_inline void clear_packet(struct eb_packet *packet, __u32 len)
-{
-	__u8 wants_detail = packet->wants_detail;
-
-	__builtin_memset(packet, 0, sizeof(*packet));
-	packet->len = len;
-	packet->wants_detail = wants_detail;
-}
-
 /* A frame that is longer than its short first buffer seemed malformed: parses it again, by its whole length. */
 __noinline int parse_split(struct xdp_md *ctx, struct eb_packet *packet)
 {
@@ -83,7 +69,7 @@ __noinline int parse_split(struct xdp_md *ctx, struct eb_packet *packet)
 	len = bpf_xdp_get_buff_len(ctx);
 	if (len <= packet->len)
 		return EB_PARSED_MALFORMED;
-	clear_packet(packet, len);
+	eb_clear_packet(packet, len);
 	return parse_by_len(ctx, packet);
 }
 

@@ -109,6 +109,16 @@ struct eb_extension {
 	__be16 fragment; /* fragment header: offset in units of 8 bytes, and flags */
 };
 
+/* Makes a packet ready for eb_parse_headers(), once more. */
+static __always_inline void eb_clear_packet(struct eb_packet *packet, __u32 len)
+{
+	__u8 wants_detail = packet->wants_detail;
+
+	__builtin_memset(packet, 0, sizeof(*packet));
+	packet->len = len;
+	packet->wants_detail = wants_detail;
+}
+
 /* Both ways, host and network byte order. */
 static __always_inline __u16 eb_swap_be16(__u16 value)
 {

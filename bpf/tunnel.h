@@ -1,60 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/*
- * Opens the tunnel of a trusted outer source: the packet inside is then what rules see. A tunnel of any other source
- * stays the packet that it is, so a sender cannot choose whose bucket is charged. One tunnel is opened. A second one
- * inside hides its transport header (EB_L4_UNKNOWN).
- *
- * A trusted tunnel that cannot be opened, because it is a fragment or its headers lie beyond the first buffer, stays
- * with its outer source and hides its transport header. One that carries no IP stays as it is.
- *
- * Reads the frame again from its beginning, so that other packets do not pay for finding out where a payload begins.
- */
+/* Opens tunnels in the kernel: inner.h, in parts that the verifier follows one by one. */
 #ifndef EB_TUNNEL_H
 #define EB_TUNNEL_H
 
-#include <stdbool.h>
-
 #include "classify.h"
 #include "frame.h"
+#include "inner.h"
 #include "maps.h"
-#include "parse.h"
-
-#define UDP_HEADER 8
-#define GUE_VARIANT(first) ((first) >> 6)
-#define GUE_CONTROL 0x20
-#define GUE_WORDS 0x1f
-#define GRE_WITH_CHECKSUM 0x8000
-#define GRE_WITH_KEY 0x2000
-#define GRE_WITH_SEQUENCE 0x1000
-#define GRE_READABLE (GRE_WITH_CHECKSUM | GRE_WITH_KEY | GRE_WITH_SEQUENCE)
-#define VXLAN_VALID 0x08
-#define GENEVE_WORDS 0x3f
-#define ETHERNET_BRIDGED 0x6558
-
-#define EB_PARSED_HIDDEN (EB_PARSED_EXTENSIONS + 1) /* see parse_inner() */
-
-/* The longest headers from the outer transport header to the inner IP header's end: Geneve with all options. */
-#define MAX_TUNNEL (UDP_HEADER + 8 + 4 * GENEVE_WORDS + 14 + EB_VLAN_TAGS * 4 + 8 + 60)
-
-/* The kind of tunnel that a packet is by its protocol and port, of the kinds in use; EB_TUNNELS for none. */
-static __always_inline __u32 tunnel_kind(const struct eb_policy *policy, const struct eb_packet *packet)
-{
-	__u32 kind = EB_TUNNELS;
-
-	if (packet->proto == EB_PROTO_IPV4 || packet->proto == EB_PROTO_IPV6)
-		kind = EB_TUNNEL_IPIP;
-	else if (packet->proto == EB_PROTO_GRE)
-		kind = EB_TUNNEL_GRE;
-	else if (packet->proto != EB_PROTO_UDP || packet->l4 != EB_L4_PORT || !packet->dport)
-		return EB_TUNNELS;
-	else if (packet->dport == policy->tunnel_ports[EB_TUNNEL_GUE])
-		kind = EB_TUNNEL_GUE;
-	else if (packet->dport == policy->tunnel_ports[EB_TUNNEL_VXLAN])
-		kind = EB_TUNNEL_VXLAN;
-	else if (packet->dport == policy->tunnel_ports[EB_TUNNEL_GENEVE])
-		kind = EB_TUNNEL_GENEVE;
-	return policy->tunnels >> kind & 1 ? kind : EB_TUNNELS;
-}
 
 /* The kinds with which the outer source is trusted, as bits. */
 static __always_inline __u64 trusted_kinds(const struct eb_policy *policy, __u32 index, const struct eb_packet *packet)
@@ -68,200 +20,28 @@ static __always_inline __u64 trusted_kinds(const struct eb_policy *policy, __u32
 		       ? rules_of_prefix6(EB_TRIE(index, EB_TRIE_TUNNEL), packet->saddr, 0) : 0;
 }
 
-/* Makes the transport header of a packet unknown. */
-static __always_inline void hide(struct eb_packet *packet)
-{
-	packet->l4 = EB_L4_UNKNOWN;
-	packet->proto = 0;
-	packet->sport = packet->dport = 0;
-	packet->detail_of = EB_DETAIL_NONE;
-	packet->detail = 0;
-}
-
-/* Parses the outer packet into *outer once more. Returns where in the frame its transport header begins, or -1 when
- * that is unknown. outer->len, the frame's length before, becomes where in the frame the outer IP packet ends. */
 __noinline int find_payload(struct xdp_md *ctx, struct eb_packet *outer)
 {
-	void *data = (void *)(long)ctx->data;
-	struct eb_cursor cursor;
-	enum eb_parsed parsed;
-	__u32 at;
-	int walked;
-
 	if (!outer)
 		return -1;
-	clear_packet(outer, outer->len);
-	parsed = eb_parse_headers(data, (void *)(long)ctx->data_end, ethernet, &cursor, outer);
-	at = cursor.pos - data;
-	outer->len = at + cursor.left;
-	if (parsed == EB_PARSED_EXTENSIONS) {
-		walked = parse_extensions(ctx, outer, at, cursor.left, cursor.fragment);
-		parsed = walked & EB_PARSED_MASK;
-		at = walked >> EB_PARSED_BITS;
-	}
-	if (parsed != EB_PARSED_IP)
-		return -1;
-	return outer->l4 == EB_L4_PORT ? at - 2 * sizeof(__be16) : at;
+	return eb_find_payload(ctx, (void *)(long)ctx->data, (void *)(long)ctx->data_end, ethernet, outer,
+			       parse_extensions);
 }
 
-/* Read the header of a tunnel. Return the EtherType of what follows, 0 for one that is unknown, -1 for a header that is
- * cut off. */
-static __always_inline int open_gre(struct eb_cursor *cursor)
-{
-	__be16 *gre = eb_cursor_take(cursor, 4);
-	__u16 flags, type;
-	__u32 more;
-
-	if (!gre)
-		return -1;
-	flags = eb_swap_be16(gre[0]);
-	type = eb_swap_be16(gre[1]);
-	if (flags & ~GRE_READABLE)
-		return 0;
-	more = 4 * (!!(flags & GRE_WITH_CHECKSUM) + !!(flags & GRE_WITH_KEY) + !!(flags & GRE_WITH_SEQUENCE));
-	return eb_cursor_take(cursor, eb_mask(more, 15)) ? type : -1;
-}
-
-static __always_inline int open_gue(struct eb_cursor *cursor)
-{
-	__u8 *gue = cursor->pos;
-	__u8 first, proto;
-
-	if (!cursor->left || gue + 1 > (__u8 *)cursor->end)
-		return -1;
-	first = *gue;
-	if (GUE_VARIANT(first) == 1)
-		return eb_parse_version(cursor);
-	gue = eb_cursor_take(cursor, 4);
-	if (!gue)
-		return -1;
-	proto = gue[1];
-	if (GUE_VARIANT(first) || first & GUE_CONTROL)
-		return 0;
-	if (!eb_cursor_take(cursor, eb_mask(4 * (first & GUE_WORDS), 127)))
-		return -1;
-	return proto == EB_PROTO_IPV4 ? ETH_P_IP : proto == EB_PROTO_IPV6 ? ETH_P_IPV6 : 0;
-}
-
-static __always_inline int open_vxlan(struct eb_cursor *cursor)
-{
-	__u8 *vxlan = eb_cursor_take(cursor, 8);
-
-	if (!vxlan)
-		return -1;
-	return vxlan[0] & VXLAN_VALID ? ETHERNET_BRIDGED : 0;
-}
-
-static __always_inline int open_geneve(struct eb_cursor *cursor)
-{
-	__u8 *geneve = eb_cursor_take(cursor, 8);
-	__u16 type;
-	__u32 words;
-
-	if (!geneve)
-		return -1;
-	if (geneve[0] >> 6)
-		return 0;
-	type = eb_swap_be16(*(__be16 *)(geneve + 2));
-	words = geneve[0] & GENEVE_WORDS;
-	return eb_cursor_take(cursor, eb_mask(4 * words, 255)) ? type : -1;
-}
-
-static __always_inline int open_header(struct eb_cursor *cursor, __u32 kind, __u8 proto)
-{
-	if (kind == EB_TUNNEL_IPIP)
-		return proto == EB_PROTO_IPV4 ? ETH_P_IP : ETH_P_IPV6;
-	if (kind == EB_TUNNEL_GRE)
-		return open_gre(cursor);
-	if (!eb_cursor_take(cursor, UDP_HEADER))
-		return -1;
-	if (kind == EB_TUNNEL_GUE)
-		return open_gue(cursor);
-	return kind == EB_TUNNEL_VXLAN ? open_vxlan(cursor) : open_geneve(cursor);
-}
-
-/* Whether a frame continues in other buffers, and the headers of a tunnel `at` bytes into it could lie there. */
-static __always_inline bool is_cut_by_buffer(const struct xdp_md *ctx, __u32 packet_end, __u32 at)
-{
-	__u32 first = ctx->data_end - ctx->data;
-
-	return packet_end > first && at + MAX_TUNNEL > first;
-}
-
-/*
- * Parses the packet inside a tunnel of this kind, whose header begins `at` bytes into the frame, into *packet, which is
- * as find_payload() left it. Returns as parse() does, or EB_PARSED_HIDDEN when the inner headers can lie beyond the
- * first buffer.
- *
- * Neighbour discovery and group membership are of a link: only a tunnel of Ethernet frames has one.
- */
 __noinline int parse_inner(struct xdp_md *ctx, struct eb_packet *packet, __u32 at, __u32 kind)
 {
-	void *data = (void *)(long)ctx->data;
-	struct eb_cursor cursor = { .end = (void *)(long)ctx->data_end };
-	__u32 packet_end;
-	bool bridged;
-	int parsed, type;
-	__u16 vlan;
-	__u8 proto;
-
 	if (!packet || at > MAX_OFFSET || at > packet->len)
 		return EB_PARSED_MALFORMED;
-	packet_end = packet->len;
-	proto = packet->proto;
-	vlan = packet->vlan;
-	clear_packet(packet, packet_end);
-	packet->vlan = vlan;
-	cursor.pos = data + at;
-	cursor.left = packet_end - at;
-	type = open_header(&cursor, kind, proto);
-	bridged = type == ETHERNET_BRIDGED;
-	if (bridged)
-		type = eb_parse_ethernet(&cursor, packet);
-	parsed = eb_parse_ip(type, &cursor, packet);
-	if (parsed == EB_PARSED_EXTENSIONS)
-		parsed = parse_extensions(ctx, packet, cursor.pos - data, cursor.left, cursor.fragment) & EB_PARSED_MASK;
-	if (parsed == EB_PARSED_MALFORMED && is_cut_by_buffer(ctx, packet_end, at))
-		return EB_PARSED_HIDDEN;
-	if (!bridged && (parsed == EB_PARSED_ND || parsed == EB_PARSED_GROUP)) {
-		hide(packet);
-		return EB_PARSED_IP;
-	}
-	return parsed;
+	return eb_parse_inner(ctx, (void *)(long)ctx->data, (void *)(long)ctx->data_end, packet, at, kind,
+			      parse_extensions);
 }
 
-/* Replaces *packet, which parse() filled, by the packet inside, if it is a tunnel to open. Returns as parse() does.
- * There is one struct eb_packet, for the stack's sake: a tunnel that stays closed is parsed once more. */
+/* As eb_open_tunnel(). */
 __noinline int open_tunnel(struct xdp_md *ctx, const struct eb_policy *policy, struct eb_packet *packet, __u32 index)
 {
-	int parsed = EB_PARSED_NOT_IP, at;
-	__u32 kind, len;
-	__u64 trusted;
-
-	if (!policy || !packet || packet->l4 == EB_L4_UNKNOWN)
+	if (!policy || !packet)
 		return EB_PARSED_IP;
-	kind = tunnel_kind(policy, packet);
-	if (kind == EB_TUNNELS && !(packet->fragment == EB_FRAGMENT && packet->proto == EB_PROTO_UDP))
-		return EB_PARSED_IP;
-	trusted = trusted_kinds(policy, index, packet);
-	if (kind == EB_TUNNELS ? !(trusted >> EB_TUNNEL_GUE) : !(trusted >> kind & 1))
-		return EB_PARSED_IP;
-	if (packet->fragment == EB_FRAGMENT) {
-		hide(packet);
-		return EB_PARSED_IP;
-	}
-	len = packet->len;
-	at = find_payload(ctx, packet);
-	if (at >= 0)
-		parsed = parse_inner(ctx, packet, at, kind);
-	packet->len = len;
-	if (parsed == EB_PARSED_HIDDEN || parsed == EB_PARSED_NOT_IP) {
-		find_payload(ctx, packet);
-		packet->len = len;
-	}
-	if (parsed == EB_PARSED_HIDDEN || (parsed == EB_PARSED_IP && tunnel_kind(policy, packet) != EB_TUNNELS))
-		hide(packet);
-	return parsed == EB_PARSED_HIDDEN || parsed == EB_PARSED_NOT_IP ? EB_PARSED_IP : parsed;
+	return eb_open_tunnel(ctx, policy, index, packet, trusted_kinds, find_payload, parse_inner);
 }
 
 #endif
