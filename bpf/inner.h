@@ -38,9 +38,10 @@ typedef int eb_walk(struct xdp_md *frame, struct eb_packet *packet, __u32 offset
 #define GRE_WITH_CHECKSUM 0x8000
 #define GRE_WITH_KEY 0x2000
 #define GRE_WITH_SEQUENCE 0x1000
-#define GRE_READABLE (GRE_WITH_CHECKSUM | GRE_WITH_KEY | GRE_WITH_SEQUENCE)
+#define GRE_UNREADABLE 0x4c07 /* RFC 1701's routing and source route, a reserved bit, versions; others are ignored */
 #define VXLAN_VALID 0x08
 #define GENEVE_WORDS 0x3f
+#define GENEVE_CONTROL 0x80
 #define ETHERNET_BRIDGED 0x6558
 
 #define EB_PARSED_HIDDEN (EB_PARSED_EXTENSIONS + 1) /* the inner headers can lie beyond the first buffer */
@@ -90,7 +91,7 @@ static __always_inline int eb_open_gre(struct eb_cursor *cursor)
 		return -1;
 	flags = eb_swap_be16(gre[0]);
 	type = eb_swap_be16(gre[1]);
-	if (flags & ~GRE_READABLE)
+	if (flags & GRE_UNREADABLE)
 		return 0;
 	more = 4 * (!!(flags & GRE_WITH_CHECKSUM) + !!(flags & GRE_WITH_KEY) + !!(flags & GRE_WITH_SEQUENCE));
 	return eb_cursor_take(cursor, eb_mask(more, 15)) ? type : -1;
@@ -134,7 +135,7 @@ static __always_inline int eb_open_geneve(struct eb_cursor *cursor)
 
 	if (!geneve)
 		return -1;
-	if (geneve[0] >> 6)
+	if (geneve[0] >> 6 || geneve[1] & GENEVE_CONTROL)
 		return 0;
 	type = eb_swap_be16(*(__be16 *)(geneve + 2));
 	words = geneve[0] & GENEVE_WORDS;
@@ -231,7 +232,8 @@ static __always_inline int eb_open_tunnel(struct xdp_md *frame, const struct eb_
 
 	if (packet->l4 == EB_L4_UNKNOWN)
 		return EB_PARSED_IP;
-	if (kind == EB_TUNNELS && !(packet->fragment == EB_FRAGMENT && packet->proto == EB_PROTO_UDP))
+	/* A later fragment of UDP can be one of any kind over UDP. */
+	if (kind == EB_TUNNELS && !(packet->l4 == EB_L4_LATER && packet->proto == EB_PROTO_UDP))
 		return EB_PARSED_IP;
 	trusted = trust(policy, index, packet);
 	if (kind == EB_TUNNELS ? !(trusted >> EB_TUNNEL_GUE) : !(trusted >> kind & 1))

@@ -315,6 +315,7 @@ static void put_geneve(struct builder *builder, int unused)
 
 	(void)unused;
 	header[0] = get_number(builder, "first", 16, words);
+	header[1] = get_number(builder, "second", 16, 0);
 	expect_header(builder, header + 2, true);
 }
 

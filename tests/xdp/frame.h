@@ -21,7 +21,7 @@
  *   gre:flags,type                    GRE; flags (hex) that bring a checksum, a key, a sequence number; EtherType (hex)
  *   gue:[WORDS],first,proto           GUE, behind UDP; WORDS of options; its first byte (hex)
  *   vxlan:flags                       VXLAN, behind UDP (hex)
- *   geneve:[WORDS],first              Geneve, behind UDP; WORDS of options; its first byte (hex)
+ *   geneve:[WORDS],first,second       Geneve, behind UDP; WORDS of options; its first two bytes (hex)
  *   mac                               the Ethernet header of a frame in a tunnel
  *   next:[PROTO]                      a protocol of which no byte is there
  *   raw:[BYTES]                       payload

@@ -55,6 +55,7 @@ static const struct row rows[] = {
 	{ OUT6 "gre ip6 udp:53", "dns.pass", INNER6 },
 	{ OUT4 "gre:flags=8000 ip4 udp:53", "dns.pass", INNER4 },
 	{ OUT4 "gre:flags=b000 ip4 tcp:80", "web.pass", INNER4 },
+	{ OUT4 "gre:flags=03f8 ip4 udp:53", "dns.pass", INNER4 },
 	{ OUT4 "gre mac ip4 udp:53", "dns.pass", INNER4 },
 	{ OUT4 "udp:6080 gue ip4 udp:53", "dns.pass", INNER4 },
 	{ OUT4 "udp:6080 gue:31 ip6 udp:53", "dns.pass", INNER6 },
@@ -84,6 +85,7 @@ static const struct row rows[] = {
 	{ "ip4:src=" LB4 ",frag=0003,proto=4 raw:40", "web.pass", LB4 },
 	{ "ip4:src=" LB4 ",frag=0003,proto=17 raw:40", "web.pass", LB4 },
 	{ "ip4:src=10.7.0.5,frag=0003,proto=17 raw:40", "dns.pass", "10.7.0.5" },
+	{ "ip4:src=" LB4 ",frag=2000 udp:53", "dns.pass", LB4 },
 	{ OUT6 "frag:more=1 gre ip4 udp:53", "web.pass", "2001:db8:8::" },
 	{ OUT6 "frag:off=9 gre ip4 udp:53", "web.pass", "2001:db8:8::" },
 
@@ -110,6 +112,7 @@ static const struct row rows[] = {
 	{ OUT4 "udp:4790 vxlan mac ip4 udp:53", "udp.pass", LB4 },
 	{ OUT4 "gre:type=880b raw:20", "rest.pass", LB4 },
 	{ OUT4 "gre:flags=4000 ip4 udp:53", "rest.pass", LB4 },
+	{ OUT4 "gre:flags=0400 ip4 udp:53", "rest.pass", LB4 },
 	{ OUT4 "gre:flags=0001 ip4 udp:53", "rest.pass", LB4 },
 	{ OUT4 "udp:6080 gue:first=20 ip4 udp:53", "udp.pass", LB4 },
 	{ OUT4 "udp:6080 gue:first=80 ip4 udp:53", "udp.pass", LB4 },
@@ -117,6 +120,7 @@ static const struct row rows[] = {
 	{ OUT4 "udp:4789 vxlan:flags=0 mac ip4 udp:53", "udp.pass", LB4 },
 	{ OUT4 "udp:4789 vxlan mac eth:0806 raw:28", "udp.pass", LB4 },
 	{ OUT4 "udp:6081 geneve:first=40 mac ip4 udp:53", "udp.pass", LB4 },
+	{ OUT4 "udp:6081 geneve:second=80 mac ip4 udp:53", "udp.pass", LB4 },
 
 	/* A link's own packets are a link's: of an Ethernet in a tunnel, not of IP in IP. */
 	{ OUT4 "udp:4789 vxlan mac ip6:hl=255 icmp6:135", "nd", NULL },
