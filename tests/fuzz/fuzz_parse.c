@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * Frames: the parser of the XDP program must say what the plain one does, of the whole and of what is behind an
- * Ethernet header. Three bytes come first: how much of the frame is in the first buffer, and how much more there is in
+ * Ethernet header, of the packets inside tunnels too. Three bytes come first: how much of the frame is in the first buffer, and how much more there is in
  * others.
  */
 #include <stdio.h>
@@ -23,7 +23,7 @@ static void check(const uint8_t *data, size_t first, size_t len, bool ethernet)
 	if (!buffer && first + shift)
 		abort();
 	memcpy(frame, data, first);
-	is_parsed = eb_parse_frame(frame, frame + first, ethernet, &is);
+	is_parsed = program_frame(frame, first, ethernet, &is);
 	should_parsed = plain_frame(frame, first, len, ethernet, &should);
 	if (is_parsed != should_parsed || (is_parsed == EB_PARSED_IP && !is_equal(&is, &should))) {
 		fprintf(stderr, "%zu of %zu bytes: result %d, l4 %d, proto %d, ports %d %d, fragment %d, detail %d; "

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
  * A second parser of frames, slow and plain, that was written from the RFCs: what that of the XDP program is compared
- * with, over frames made at random (unit_parse.c) and by the fuzzer (../fuzz/fuzz_parse.c).
+ * with, over frames made at random (unit_parse.c) and by the fuzzer (../fuzz/fuzz_parse.c). Both open tunnels.
  */
 #ifndef EB_TEST_PLAIN_PARSE_H
 #define EB_TEST_PLAIN_PARSE_H
@@ -11,7 +11,7 @@
 #include <stdint.h>
 #include <string.h>
 
-#include "../../bpf/parse.h"
+#include "../../bpf/inner.h"
 
 struct view {
 	const uint8_t *data;
@@ -268,7 +268,7 @@ static enum eb_parsed plain_ethernet(struct view *view, struct eb_packet *out)
 	if (find(view, 14) != HERE)
 		return EB_PARSED_MALFORMED;
 	type = word_at(view, 12);
-	view->at = 14;
+	view->at += 14;
 	for (int tags = 0; is_tag(type); tags++) {
 		if (tags == 2 || find(view, 4) != HERE)
 			return EB_PARSED_MALFORMED;
@@ -284,11 +284,253 @@ static enum eb_parsed plain_ethernet(struct view *view, struct eb_packet *out)
 	return type == 0x8864 ? plain_pppoe(view, out) : EB_PARSED_NOT_IP;
 }
 
+/* --- Tunnels --- */
+
+/* The kinds of tunnels and their ports, as the tests have them. */
+#define TUNNELS 5
+#define GUE_PORT 6080
+#define VXLAN_PORT 4789
+#define GENEVE_PORT 6081
+
+/* With which kinds the tests trust a source, a bit for each: its address says so. */
+static unsigned int trusted_with(const struct eb_packet *packet)
+{
+	return *(const uint8_t *)packet->saddr % 32;
+}
+
+/* enum eb_tunnel, -1 for what is none. */
+static int plain_kind(const struct eb_packet *packet)
+{
+	if (packet->l4 == EB_L4_UNKNOWN)
+		return -1;
+	switch (packet->proto) {
+	case 4:  /* RFC 2003 */
+	case 41: /* RFC 2473, RFC 4213 */
+		return EB_TUNNEL_IPIP;
+	case 47:
+		return EB_TUNNEL_GRE;
+	case 17:
+		if (packet->l4 != EB_L4_PORT)
+			return -1;
+		return packet->dport == GUE_PORT      ? EB_TUNNEL_GUE
+		       : packet->dport == VXLAN_PORT  ? EB_TUNNEL_VXLAN
+		       : packet->dport == GENEVE_PORT ? EB_TUNNEL_GENEVE
+						      : -1;
+	}
+	return -1;
+}
+
+/* What follows a tunnel's header, beside an EtherType. */
+#define CUT (-1)
+#define UNREADABLE 0
+#define BRIDGED 0x6558 /* an Ethernet frame */
+
+/* Goes on behind a header of `size` bytes. */
+static int follow(struct view *view, size_t size, int type)
+{
+	if (find(view, size) != HERE)
+		return CUT;
+	view->at += size;
+	return type;
+}
+
+/* RFC 2784 and 2890: of the bits 1 to 5, receivers know key and sequence number, and discard a packet that has another
+ * one; the version is 0; bits 6 to 12 are ignored. */
+static int plain_gre(struct view *view)
+{
+	unsigned int bits;
+	size_t size = 4;
+
+	if (find(view, 4) != HERE)
+		return CUT;
+	bits = word_at(view, 0);
+	if (bits & (1 << 14 | 1 << 11 | 1 << 10) || bits % 8)
+		return UNREADABLE;
+	size += bits >> 15 & 1 ? 4 : 0; /* checksum */
+	size += bits >> 13 & 1 ? 4 : 0; /* key */
+	size += bits >> 12 & 1 ? 4 : 0; /* sequence number */
+	return follow(view, size, word_at(view, 2));
+}
+
+/* draft-ietf-intarea-gue: variant, control bit, length of the header in words beyond the first; or, as variant 1, an IP
+ * packet at once. */
+static int plain_gue(struct view *view)
+{
+	unsigned int first, proto;
+
+	if (find(view, 1) != HERE)
+		return CUT;
+	first = byte_at(view, 0);
+	if (first >> 6 == 1)
+		return first >> 4 == 4 ? 0x0800 : first >> 4 == 6 ? 0x86dd : UNREADABLE;
+	if (find(view, 4) != HERE)
+		return CUT;
+	proto = byte_at(view, 1);
+	if (first >= 0x20)
+		return UNREADABLE;
+	return follow(view, 4 + 4 * first, proto == 4 ? 0x0800 : proto == 41 ? 0x86dd : UNREADABLE);
+}
+
+/* RFC 7348: a flag that the network's id is there, which it must be; the others are ignored. */
+static int plain_vxlan(struct view *view)
+{
+	if (find(view, 8) != HERE)
+		return CUT;
+	return follow(view, 8, byte_at(view, 0) & 8 ? BRIDGED : UNREADABLE);
+}
+
+/* RFC 8926: version 0, length of the options in words; a control packet (bit O) carries nobody's payload. */
+static int plain_geneve(struct view *view)
+{
+	if (find(view, 8) != HERE)
+		return CUT;
+	if (byte_at(view, 0) >> 6 || byte_at(view, 1) & 0x80)
+		return UNREADABLE;
+	return follow(view, 8 + 4 * byte_at(view, 0), word_at(view, 2));
+}
+
+static int plain_tunnel_header(struct view *view, int kind, unsigned int proto)
+{
+	if (kind == EB_TUNNEL_IPIP)
+		return proto == 4 ? 0x0800 : 0x86dd;
+	if (kind == EB_TUNNEL_GRE)
+		return plain_gre(view);
+	if (follow(view, 8, 0) == CUT) /* UDP */
+		return CUT;
+	if (kind == EB_TUNNEL_GUE)
+		return plain_gue(view);
+	return kind == EB_TUNNEL_VXLAN ? plain_vxlan(view) : plain_geneve(view);
+}
+
+static enum eb_parsed plain_inner(struct view *view, int type, struct eb_packet *out)
+{
+	switch (type) {
+	case CUT:
+		return EB_PARSED_MALFORMED;
+	case BRIDGED:
+		return plain_ethernet(view, out);
+	case 0x0800:
+		return plain_ip4(view, out);
+	case 0x86dd:
+		return plain_ip6(view, out);
+	}
+	return EB_PARSED_NOT_IP;
+}
+
+/* Nothing of its transport header is known any more. */
+static enum eb_parsed unseen(struct eb_packet *out)
+{
+	out->sport = out->dport = out->detail = 0;
+	out->detail_of = EB_DETAIL_NONE;
+	return hidden(out);
+}
+
+/* Whether the frame goes on in other buffers, and the headers of a tunnel that begins here might: the longest are those
+ * of UDP, Geneve with all its options, Ethernet with two tags and PPPoE, and IPv4 with all its options. */
+static bool is_split(const struct view *view)
+{
+	return view->end > view->first && view->at + 8 + 8 + 252 + 14 + 8 + 8 + 60 > view->first;
+}
+
+/* Opens the tunnel at the view, of which *out is the outer packet. */
+static enum eb_parsed plain_open(struct view *view, int kind, struct eb_packet *out)
+{
+	struct eb_packet inner = { .len = out->len, .vlan = out->vlan, .wants_detail = out->wants_detail };
+	struct view tunnel = *view;
+	int type = plain_tunnel_header(view, kind, out->proto);
+	enum eb_parsed parsed = plain_inner(view, type, &inner);
+
+	if (parsed == EB_PARSED_NOT_IP)
+		return EB_PARSED_IP;
+	if (parsed == EB_PARSED_MALFORMED)
+		return is_split(&tunnel) ? unseen(out) : EB_PARSED_MALFORMED;
+	if (type == BRIDGED && parsed != EB_PARSED_IP)
+		return parsed;
+	*out = inner;
+	return parsed != EB_PARSED_IP || plain_kind(out) >= 0 ? unseen(out) : EB_PARSED_IP;
+}
+
+/* A packet of a trusted source that is a tunnel, or a piece of what could be one. */
+static enum eb_parsed plain_tunnel(struct view *view, struct eb_packet *out)
+{
+	bool is_piece = out->fragment == EB_FRAGMENT, no_port = out->l4 == EB_L4_LATER && out->proto == 17;
+	unsigned int trusted = trusted_with(out);
+	int kind = plain_kind(out);
+
+	if (kind < 0 ? no_port && trusted >> EB_TUNNEL_GUE : is_piece && trusted >> kind & 1)
+		return unseen(out);
+	if (kind < 0 || !(trusted >> kind & 1))
+		return EB_PARSED_IP;
+	return plain_open(view, kind, out);
+}
+
+/* With the tunnels of trusted sources opened. */
 static enum eb_parsed plain_frame(const uint8_t *data, size_t first, size_t len, bool ethernet, struct eb_packet *out)
 {
 	struct view view = { .data = data, .first = first, .end = len };
+	enum eb_parsed parsed = ethernet ? plain_ethernet(&view, out) : plain_bare(&view, out);
 
-	return ethernet ? plain_ethernet(&view, out) : plain_bare(&view, out);
+	return parsed == EB_PARSED_IP ? plain_tunnel(&view, out) : parsed;
+}
+
+/* --- The XDP program's parser, over memory --- */
+
+struct memory {
+	void *data, *end;
+};
+
+static int walk_memory(struct xdp_md *frame, struct eb_packet *packet, __u32 offset, __u32 left, __u8 fragment)
+{
+	struct memory *memory = (struct memory *)frame;
+	struct eb_cursor cursor = { memory->data + offset, memory->end, left, fragment };
+	enum eb_parsed parsed = eb_parse_extensions(&cursor, packet);
+
+	return parsed | (__u32)(cursor.pos - memory->data) << EB_PARSED_BITS;
+}
+
+static int find_in_memory(struct xdp_md *frame, struct eb_packet *outer)
+{
+	struct memory *memory = (struct memory *)frame;
+
+	return eb_find_payload(frame, memory->data, memory->end, 1, outer, walk_memory);
+}
+
+static int find_in_bare_memory(struct xdp_md *frame, struct eb_packet *outer)
+{
+	struct memory *memory = (struct memory *)frame;
+
+	return eb_find_payload(frame, memory->data, memory->end, 0, outer, walk_memory);
+}
+
+static int parse_in_memory(struct xdp_md *frame, struct eb_packet *packet, __u32 at, __u32 kind)
+{
+	struct memory *memory = (struct memory *)frame;
+
+	return eb_parse_inner(frame, memory->data, memory->end, packet, at, kind, walk_memory);
+}
+
+static __u64 trust_packet(const struct eb_policy *policy, __u32 index, const struct eb_packet *packet)
+{
+	(void)policy;
+	(void)index;
+	return trusted_with(packet);
+}
+
+static int program_frame(uint8_t *data, size_t first, bool ethernet, struct eb_packet *out)
+{
+	static const struct eb_policy policy = {
+		.tunnels = (1 << TUNNELS) - 1,
+		.tunnel_ports = { [EB_TUNNEL_GUE] = GUE_PORT,
+				  [EB_TUNNEL_VXLAN] = VXLAN_PORT,
+				  [EB_TUNNEL_GENEVE] = GENEVE_PORT },
+	};
+	struct memory memory = { data, data + first };
+	enum eb_parsed parsed = eb_parse_frame(data, data + first, ethernet, out);
+
+	if (parsed != EB_PARSED_IP)
+		return parsed;
+	return eb_open_tunnel((struct xdp_md *)&memory, &policy, 0, out, trust_packet,
+			      ethernet ? find_in_memory : find_in_bare_memory, parse_in_memory);
 }
 
 static bool is_equal(const struct eb_packet *a, const struct eb_packet *b)

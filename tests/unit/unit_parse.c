@@ -22,9 +22,10 @@
 /* --- Frames at random --- */
 
 struct maker {
-	uint8_t data[FRAME_MAX];
+	uint8_t data[FRAME_MAX + 64]; /* what is written to later may begin at the end */
 	size_t len;
 	size_t pppoe_at; /* of its length; 0 without PPPoE */
+	int tunnels;     /* that may still come, one in the other */
 };
 
 static void put(struct maker *maker, unsigned int byte)
@@ -47,8 +48,8 @@ static void put_random(struct maker *maker, size_t count)
 
 static unsigned int draw_proto(void)
 {
-	static const uint8_t protos[] = { 0, 43, 44, 51, 60, 0, 43, 44, 51, 60,
-					  6, 17, 17, 33, 132, 136, 1, 58, 59, 50 };
+	static const uint8_t protos[] = { 0, 43, 44, 51, 60, 0, 43, 44, 51, 60, 4, 41, 47,
+					  6, 17, 17, 33, 132, 136, 1, 58, 59, 50, 17 };
 
 	return one_in(16) ? draw() & 255 : protos[draw() % sizeof(protos)];
 }
@@ -101,6 +102,83 @@ static void end_pppoe(struct maker *maker)
 	maker->data[maker->pppoe_at + 1] = len;
 }
 
+static void put_packet(struct maker *maker, unsigned int type);
+
+static unsigned int draw_type(void)
+{
+	static const uint16_t types[] = { 0x0800, 0x86dd, 0x6558, 0x6558 };
+
+	return one_in(20) ? draw() & 0xffff : types[draw() % 4];
+}
+
+static void put_gre(struct maker *maker)
+{
+	static const uint16_t words[] = { 0, 0x8000, 0x2000, 0x1000, 0xb000, 0x03f8, 0x4000, 0x0800, 0x0400, 1 };
+	unsigned int flags = words[draw() % (one_in(4) ? 10 : 6)], type = draw_type();
+
+	put_word(maker, flags);
+	put_word(maker, type);
+	for (int bit = 12; bit <= 15; bit++)
+		if (bit != 14 && flags >> bit & 1)
+			put_random(maker, 4);
+	put_packet(maker, type);
+}
+
+static void put_gue(struct maker *maker)
+{
+	unsigned int words = one_in(20) ? draw() & 255 : draw() % 4, type = one_in(2) ? 0x0800 : 0x86dd;
+
+	if (!one_in(4)) {
+		put(maker, words);
+		put(maker, one_in(20) ? draw() : type == 0x0800 ? 4 : 41);
+		put_random(maker, 2 + 4 * words);
+	}
+	put_packet(maker, type);
+}
+
+static void put_vxlan(struct maker *maker)
+{
+	put(maker, one_in(8) ? draw() : 8);
+	put_random(maker, 7);
+	put_packet(maker, 0x6558);
+}
+
+static void put_geneve(struct maker *maker)
+{
+	unsigned int words = one_in(20) ? draw() & 255 : draw() % 4, type = draw_type();
+
+	put(maker, words);
+	put(maker, one_in(8) ? draw() : 0x40);
+	put_word(maker, type);
+	put_random(maker, 4 + 4 * words);
+	put_packet(maker, type);
+}
+
+/* Of UDP, one to a tunnel's port. */
+static void put_udp_tunnel(struct maker *maker)
+{
+	static void (*const puts[])(struct maker *maker) = { put_gue, put_vxlan, put_geneve };
+	static const uint16_t ports[] = { GUE_PORT, VXLAN_PORT, GENEVE_PORT };
+	int which = draw() % 3;
+
+	put_random(maker, 2);
+	put_word(maker, ports[which]);
+	put_random(maker, 4);
+	puts[which](maker);
+}
+
+/* A packet in a packet. */
+static void put_tunnel(struct maker *maker, unsigned int proto)
+{
+	maker->tunnels--;
+	if (proto == 47)
+		put_gre(maker);
+	else if (proto == 17)
+		put_udp_tunnel(maker);
+	else
+		put_packet(maker, proto == 4 ? 0x0800 : 0x86dd);
+}
+
 static void put_chain(struct maker *maker, unsigned int proto)
 {
 	for (int i = draw() % 12; i && is_extension(proto); i--) {
@@ -114,7 +192,10 @@ static void put_chain(struct maker *maker, unsigned int proto)
 		put_word(maker, draw_fragment());
 		put_random(maker, 4 + more);
 	}
-	put_random(maker, draw() % (one_in(10) ? 2000 : 40));
+	if (maker->tunnels && (proto == 4 || proto == 41 || proto == 47 || proto == 17))
+		put_tunnel(maker, proto);
+	else
+		put_random(maker, draw() % (one_in(10) ? 2000 : 40));
 }
 
 static void put_ip4(struct maker *maker)
@@ -130,7 +211,7 @@ static void put_ip4(struct maker *maker)
 	put(maker, one_in(4) ? 1 : 64);
 	put(maker, proto);
 	put_random(maker, 10 + 4 * options);
-	put_chain(maker, proto == 51 ? 51 : 59);
+	put_chain(maker, proto == 51 || !is_extension(proto) ? proto : 59);
 	len = maker->len - at;
 	if (one_in(10))
 		len = one_in(2) ? len + draw() % 5 : draw() % (len + 2);
@@ -185,14 +266,14 @@ static void put_group(struct maker *maker, bool is_ip4)
 		memcpy(at + 42, pad_first, sizeof(pad_first));
 }
 
-/* `ethernet` as in eb_parse_frame(). */
-static void make_frame(struct maker *maker, bool ethernet)
+/* What an EtherType says: IP, or an Ethernet frame. */
+static void put_packet(struct maker *maker, unsigned int type)
 {
-	bool is_ip4 = one_in(2);
+	size_t pppoe_at = maker->pppoe_at;
+	bool is_ip4 = type == 0x0800;
 
-	maker->len = 0;
 	maker->pppoe_at = 0;
-	if (ethernet)
+	if (type == 0x6558)
 		is_ip4 = put_ethernet(maker);
 	if (one_in(16))
 		put_group(maker, is_ip4);
@@ -201,6 +282,16 @@ static void make_frame(struct maker *maker, bool ethernet)
 	else
 		put_ip6(maker);
 	end_pppoe(maker);
+	maker->pppoe_at = pppoe_at;
+}
+
+/* `ethernet` as in eb_parse_frame(). */
+static void make_frame(struct maker *maker, bool ethernet)
+{
+	maker->len = 0;
+	maker->pppoe_at = 0;
+	maker->tunnels = 2;
+	put_packet(maker, ethernet ? 0x6558 : one_in(2) ? 0x0800 : 0x86dd);
 	if (one_in(4))
 		put_random(maker, draw() % 50);
 	if (one_in(6))
@@ -222,7 +313,15 @@ static void fail_frame(const uint8_t *data, size_t first, size_t len, const stru
 		 should->detail);
 }
 
-static unsigned long outcomes[EB_PARSED_GROUP + 1], classes[EB_L4_UNKNOWN + 1];
+static unsigned long outcomes[EB_PARSED_GROUP + 1], classes[EB_L4_UNKNOWN + 1], opened;
+
+/* Whether the packet that was seen is one inside another. */
+static bool is_inner(uint8_t *data, size_t first, bool ethernet, const struct eb_packet *seen)
+{
+	struct eb_packet outer = { .len = seen->len };
+
+	return eb_parse_frame(data, data + first, ethernet, &outer) == EB_PARSED_IP && outer.ip_len != seen->ip_len;
+}
 
 /* `len` may be more than is there: the rest is in other buffers. */
 static void check_frame(const uint8_t *frame, size_t first, size_t len, bool ethernet)
@@ -235,14 +334,16 @@ static void check_frame(const uint8_t *frame, size_t first, size_t len, bool eth
 
 	assert_non_null(buffer);
 	memcpy(data, frame, first);
-	is_parsed = eb_parse_frame(data, data + first, ethernet, &is);
+	is_parsed = program_frame(data, first, ethernet, &is);
 	should_parsed = plain_frame(data, first, len, ethernet, &should);
 	if (is_parsed != should_parsed || (is_parsed == EB_PARSED_IP && !is_equal(&is, &should)))
 		fail_frame(data, first, len, &is, is_parsed, &should, should_parsed);
-	free(buffer);
 	outcomes[is_parsed]++;
-	if (is_parsed == EB_PARSED_IP)
+	if (is_parsed == EB_PARSED_IP) {
 		classes[is.l4]++;
+		opened += is_inner(data, first, ethernet, &is);
+	}
+	free(buffer);
 }
 
 static void test_random(void **state)
@@ -265,6 +366,7 @@ static void test_random(void **state)
 		assert_true(outcomes[i] > FRAMES / 100);
 	for (int i = 0; i <= EB_L4_UNKNOWN; i++)
 		assert_true(classes[i] > FRAMES / 100);
+	assert_true(opened > FRAMES / 50);
 }
 
 /* Every length of a frame with a bit of everything, alone and with the rest in another buffer. */
