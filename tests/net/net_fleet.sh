@@ -38,6 +38,12 @@ use_node 2
 	fail "fleet: $(eb fleet)"
 eb fleet | grep -q '^node2 \*  *[0-9]' || fail "fleet: $(eb fleet)"
 eb explain 10.10.0.4 --proto udp --dport 9 | grep -q '^Shared: .*fleet' || fail "explain does not say that it is shared"
+within "tokens spent on another node" 60 61 "$(eb --json explain 10.10.0.4 | jq .packets.spent_elsewhere)"
+eb explain 10.10.0.4 | grep -Eq '^Packets: .* left, 6[01] spent on other nodes, refilled at' ||
+	fail "explain: $(eb explain 10.10.0.4)"
+use_node 1
+equal "tokens spent elsewhere, as the first node knows" 0 jq .packets.spent_elsewhere <(eb --json explain 10.10.0.4)
+use_node 2
 [ "$(eb --json rules | jq -r '.[0].share')" = fleet ] || fail "rules do not say that they are shared"
 eb --json top --fleet --rule slow > "$dir/top"
 jq -e 'length == 1 and .[0].source == "10.10.0.4/32" and .[0].tokens <= 1' "$dir/top" > /dev/null ||

@@ -79,22 +79,27 @@ struct limit_visit {
 	const struct eb_limit *limit;
 	bool of_bytes;
 	uint64_t full_at, spent;
-	__u64 *told, *seen;
+	__u64 *told, *own, *seen;
 };
 
 static void make_item(const struct eb_fleet *fleet, const struct eb_bucket_view *view, const struct eb_rule *rule,
 		      int index, const struct limit_visit *visit, struct eb_exchange_item *out)
 {
-	struct eb_record record = { .source.family = view->source.family, .target = view->source.target };
+	struct eb_exchange_field field;
 
-	memcpy(record.rule, fleet->policy->names[index], EB_RULE_NAME_MAX);
-	record.source.len = eb_rules_prefix_of(rule, view->source.family);
-	memcpy(record.source.addr, view->source.addr, sizeof(record.source.addr));
 	*out = (struct eb_exchange_item){
 		.source = view->source, .of_bytes = visit->of_bytes, .is_careful = rule->careful,
-		.full_at = visit->full_at, .told = visit->told,
+		.full_at = visit->full_at, .told = visit->told, .own = visit->own,
 	};
-	eb_exchange_field(&record, view->source.rule_id, visit->of_bytes, out->field);
+	eb_exchange_field_name(&view->source, fleet->policy->names[index],
+			       eb_rules_prefix_of(rule, view->source.family), visit->of_bytes, &field);
+	eb_exchange_field_format(&field, out->field);
+}
+
+/* As a bucket that only this node charges: what is told now was charged since the last walk. */
+static void count_own(__u64 *own, uint64_t ticks, uint64_t now)
+{
+	*own = (*own > now ? *own : now) + ticks;
 }
 
 /* What is rounded up is not told a second time. */
@@ -109,6 +114,7 @@ static void tell_since(struct eb_fleet *fleet, unsigned int lane, struct eb_exch
 		return;
 	}
 	*visit->told += item->amount_us * TICKS_PER_US;
+	count_own(visit->own, item->amount_us * TICKS_PER_US, fleet->now);
 	fleet->found++;
 }
 
@@ -171,9 +177,11 @@ static bool visit_bucket(const struct eb_bucket_view *view, const struct eb_spen
 {
 	struct eb_fleet *fleet = arg;
 	struct limit_visit packets = { .full_at = view->packets_full_at, .spent = way->spent.packets,
-				       .told = &way->told->packets, .seen = way->seen ? &way->seen->packets : NULL };
+				       .told = &way->told->packets, .own = &way->own->packets,
+				       .seen = way->seen ? &way->seen->packets : NULL };
 	struct limit_visit bytes = { .of_bytes = true, .full_at = view->bytes_full_at, .spent = way->spent.bytes,
-				     .told = &way->told->bytes, .seen = way->seen ? &way->seen->bytes : NULL };
+				     .told = &way->told->bytes, .own = &way->own->bytes,
+				     .seen = way->seen ? &way->seen->bytes : NULL };
 	int index;
 	const struct eb_rule *rule = find_shared(fleet->policy, &view->source, &index);
 
@@ -326,8 +334,10 @@ static void on_wants_views(unsigned int lane, const struct eb_exchange_item *ite
 {
 	struct eb_fleet *fleet = arg;
 
-	for (unsigned int i = 0; i < count; i++)
+	for (unsigned int i = 0; i < count; i++) {
 		*items[i].told -= items[i].amount_us * TICKS_PER_US;
+		*items[i].own -= items[i].amount_us * TICKS_PER_US;
+	}
 	fleet->is_partial = true;
 	fleet->telling[lane] = WANTS_VIEWS;
 	settle(fleet);
@@ -594,6 +604,27 @@ static json_t *nodes_status(const struct eb_fleet *fleet)
 						      "changed", (json_int_t)node->sources));
 	}
 	return list;
+}
+
+int eb_fleet_own_debt(const struct eb_fleet *fleet, const char *limit, uint64_t *debt_ns)
+{
+	struct eb_exchange_field field;
+	struct eb_spent_way way;
+	struct eb_source source;
+	uint64_t since, own;
+	int err;
+
+	if (!eb_exchange_field_parse(limit, &field))
+		return -EINVAL;
+	source = eb_exchange_field_source(&field);
+	err = fleet ? eb_spent_find(fleet->spent, &source, &way) : -ENOENT;
+	if (err)
+		return err;
+	since = field.of_bytes ? eb_spent_since(way.spent.bytes, way.told->bytes)
+			       : eb_spent_since(way.spent.packets, way.told->packets);
+	own = field.of_bytes ? way.own->bytes : way.own->packets;
+	*debt_ns = (eb_gcra_debt(own, eb_buckets_now()) + since) / EB_TICKS_PER_NS;
+	return 0;
 }
 
 json_t *eb_fleet_status(const struct eb_fleet *fleet)

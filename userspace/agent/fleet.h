@@ -47,6 +47,11 @@ struct eb_fleet_figures {
 
 void eb_fleet_figures(const struct eb_fleet *fleet, struct eb_fleet_figures *out);
 
+/* What a limit of a bucket (store/exchange_field.h) would owe if only this node had charged it since the agent's start;
+ * while Redis is away, more than that. Accepts NULL. Returns 0; -EINVAL for text that names none, -ENOENT where it has
+ * no bucket or there is no fleet, or another negative errno. */
+int eb_fleet_own_debt(const struct eb_fleet *fleet, const char *limit, uint64_t *debt_ns);
+
 /* For `status` and `edgebucket fleet`; the caller owns the reference. Accepts NULL: then it is null. */
 json_t *eb_fleet_status(const struct eb_fleet *fleet);
 

@@ -258,6 +258,14 @@ static json_t *answer_probe(const struct eb_agent *agent, bool (*is_well)(const 
 	return json_pack("{s:b, s:b, s:o}", "ok", 1, "well", well, "reasons", reasons);
 }
 
+static json_t *answer_owed(const struct eb_agent *agent, const char *limit)
+{
+	uint64_t debt_ns;
+	int err = eb_fleet_own_debt(agent->fleet, limit, &debt_ns);
+
+	return err ? reply_error(strerror(-err)) : json_pack("{s:b, s:I}", "ok", 1, "own_ns", (json_int_t)debt_ns);
+}
+
 /* What is answered at once. */
 static json_t *answer(struct eb_requests *requests, const char *request, int file)
 {
@@ -271,6 +279,8 @@ static json_t *answer(struct eb_requests *requests, const char *request, int fil
 		return answer_probe(requests->agent, eb_health_is_ready);
 	if (strcmp(request, "reload") == 0)
 		return answer_reload(requests);
+	if (strncmp(request, EB_CONTROL_OWED, strlen(EB_CONTROL_OWED)) == 0)
+		return answer_owed(requests->agent, request + strlen(EB_CONTROL_OWED));
 	if (strncmp(request, EB_CONTROL_APPLY, strlen(EB_CONTROL_APPLY)) == 0 && requests->stopping)
 		return reply_error("the agent is stopping and could not roll it back; apply it once the next agent "
 				   "runs");

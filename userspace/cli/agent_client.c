@@ -8,6 +8,7 @@
 #include "cli/agent_client.h"
 #include "ipc/control.h"
 #include "ipc/lock.h"
+#include "store/exchange_field.h"
 
 #define PAUSE_MS 50
 
@@ -144,6 +145,24 @@ enum cli_result agent_show(const struct cli *cli, json_t *reply, const char *don
 	print_prefixes(reply);
 	json_decref(reply);
 	return CLI_DONE;
+}
+
+bool agent_own_debt(const struct session *session, const char *limit, uint64_t *debt_ns)
+{
+	char request[sizeof(EB_CONTROL_OWED) + EB_EXCHANGE_FIELD_MAX], *text;
+	json_t *reply, *own;
+	bool is_known;
+
+	snprintf(request, sizeof(request), EB_CONTROL_OWED "%s", limit);
+	if (!agent_is_running(session) || ask_patiently(session, request, -1, AGENT_TIMEOUT_MS, &text))
+		return false;
+	reply = json_loads(text, 0, NULL);
+	free(text);
+	own = json_object_get(reply, "own_ns");
+	is_known = json_is_integer(own) && json_integer_value(own) >= 0;
+	*debt_ns = is_known ? json_integer_value(own) : 0;
+	json_decref(reply);
+	return is_known;
 }
 
 enum cli_result agent_command(const struct cli *cli, const struct session *session, const char *request,

@@ -6,6 +6,8 @@
 #define EB_AGENT_CLIENT_H
 
 #include <jansson.h>
+#include <stdbool.h>
+#include <stdint.h>
 
 #include "cli/cli.h"
 #include "cli/session.h"
@@ -25,6 +27,10 @@ enum cli_result agent_ask(const struct session *session, const char *request, in
 /* The same; also passes the open descriptor `file`, which the caller keeps. -1 passes none. */
 enum cli_result agent_ask_with(const struct session *session, const char *request, int file, int timeout_ms,
 			       json_t **reply);
+
+/* Asks what a limit of a bucket (store/exchange_field.h) would owe if only this node had charged it. False, without a
+ * word, where no agent runs that knows. */
+bool agent_own_debt(const struct session *session, const char *limit, uint64_t *debt_ns);
 
 /* Sends a request and prints the reply: its "warnings" to stderr, and its "message", or `done` if it has none, to
  * stdout. */

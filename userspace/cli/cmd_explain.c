@@ -13,6 +13,7 @@
 
 #include "base/clock.h"
 #include "base/input.h"
+#include "cli/agent_client.h"
 #include "cli/options.h"
 #include "cli/print.h"
 #include "cli/session.h"
@@ -24,6 +25,7 @@
 #include "maps/classify.h"
 #include "maps/spent.h"
 #include "policy/rules.h"
+#include "store/exchange_field.h"
 
 #define PORT_MAX 65535
 #define ETHERNET_HEADER 14
@@ -45,6 +47,8 @@ struct explained_limit {
 	uint64_t wait_ns; /* until the packet can be paid */
 	uint64_t known;   /* of a careful rule: the debt that the fleet told of */
 	uint32_t nodes;   /* 0 for other rules */
+	bool is_told_of_others; /* of a rule that is shared, by an agent */
+	uint64_t spent_elsewhere; /* tokens that are missing because other nodes admitted packets */
 };
 
 /* A rule that the packet comes to, or a level of one. */
@@ -423,6 +427,24 @@ static int read_heard(const struct session *session, struct explained_rule *at, 
 	return 0;
 }
 
+/* What other nodes admitted, as far as the agent knows. */
+static void read_others(const struct session *session, const struct eb_policy *policy, const struct explained_rule *at,
+			bool of_bytes, struct explained_limit *limit)
+{
+	struct eb_exchange_field field;
+	char text[EB_EXCHANGE_FIELD_MAX];
+	uint64_t own_ns, others;
+
+	if (!limit->limit->mult)
+		return;
+	eb_exchange_field_name(&at->source, policy->names[at->place],
+			       eb_rules_prefix_of(at->rule, at->source.family), of_bytes, &field);
+	eb_exchange_field_format(&field, text);
+	limit->is_told_of_others = agent_own_debt(session, text, &own_ns);
+	others = eb_gcra_debt_after(limit->debt, own_ns * EB_TICKS_PER_NS);
+	limit->spent_elsewhere = limit->burst - eb_limit_tokens(limit->limit, others);
+}
+
 static int read_bucket(const struct session *session, const struct explanation *explanation, struct explained_rule *at)
 {
 	const struct eb_rule *rule = at->rule;
@@ -439,6 +461,10 @@ static int read_bucket(const struct session *session, const struct explanation *
 	now = eb_buckets_now();
 	read_limit(&rule->packets, err ? 0 : eb_gcra_debt(bucket->packets_full_at, now), 1, &at->packets);
 	read_limit(&rule->bytes, err ? 0 : eb_gcra_debt(bucket->bytes_full_at, now), explanation->length, &at->bytes);
+	if (rule->shared && at->has_bucket) {
+		read_others(session, &explanation->found.policy, at, false, &at->packets);
+		read_others(session, &explanation->found.policy, at, true, &at->bytes);
+	}
 	err = rule->careful ? read_heard(session, at, now) : 0;
 	return err ? err : read_gate(session, at, now);
 }
@@ -544,9 +570,10 @@ static json_t *limit_json(const struct explained_limit *limit)
 {
 	if (!limit->limit || !limit->limit->mult)
 		return json_null();
-	return json_pack("{s:I, s:I, s:o, s:o}", "tokens", (json_int_t)limit->tokens, "burst",
+	return json_pack("{s:I, s:I, s:o, s:o, s:o}", "tokens", (json_int_t)limit->tokens, "burst",
 			 (json_int_t)limit->burst, "next_token_seconds", print_json_seconds(limit->next_ns),
-			 "wait_seconds", print_json_seconds(limit->wait_ns));
+			 "wait_seconds", print_json_seconds(limit->wait_ns), "spent_elsewhere",
+			 limit->is_told_of_others ? json_integer(limit->spent_elsewhere) : json_null());
 }
 
 static struct text source_text(const struct explained_rule *at)
@@ -626,9 +653,12 @@ static void print_limit_left(const char *name, const struct explained_limit *lim
 
 	if (!limit->limit->mult)
 		return;
-	used = snprintf(text, sizeof(text), "%.40s of %.40s left, refilled at %.40s",
-			print_tokens(limit->limit, limit->tokens, is_bytes).s,
-			print_tokens(limit->limit, limit->burst, is_bytes).s, print_rate(limit->limit, is_bytes).s);
+	used = snprintf(text, sizeof(text), "%.40s of %.40s left, ", print_tokens(limit->limit, limit->tokens, is_bytes).s,
+			print_tokens(limit->limit, limit->burst, is_bytes).s);
+	if (limit->is_told_of_others)
+		used += snprintf(text + used, sizeof(text) - used, "%.40s spent on other nodes, ",
+				 print_tokens(limit->limit, limit->spent_elsewhere, is_bytes).s);
+	used += snprintf(text + used, sizeof(text) - used, "refilled at %.40s", print_rate(limit->limit, is_bytes).s);
 	if (limit->next_ns && limit->next_ns != EB_LIMIT_NEVER && !is_bytes)
 		snprintf(text + used, sizeof(text) - used, ", the next in %.40s", print_duration(limit->next_ns).s);
 	print_field(name, text);

@@ -82,8 +82,8 @@ static void tell_store(const struct session *session)
 static bool is_meant(const struct fleet_bucket *bucket, void *arg)
 {
 	const struct reset_list *list = arg;
-	const struct eb_prefix *source = &bucket->record.source;
-	struct eb_source key = { .family = source->family, .rule_id = bucket->rule_id };
+	const struct eb_prefix *source = &bucket->limit.record.source;
+	struct eb_source key = eb_exchange_field_source(&bucket->limit);
 	int rule = session_bucket_rule(list->session, &key);
 
 	if (rule < 0)

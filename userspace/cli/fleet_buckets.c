@@ -59,20 +59,6 @@ static void send_command(struct lane_read *lane, int argc, const char *const *ar
 		lane->commands++;
 }
 
-/* "RULE|SOURCE|p|ID"; what is none belongs to others. */
-static bool parse_field(const struct eb_redis_reply *field, struct fleet_bucket *out)
-{
-	const char *text = field->str, *bar = text ? strrchr(text, '|') : NULL;
-	char *end;
-
-	if (!bar || bar - text < 3 || bar[-2] != '|' || (bar[-1] != 'p' && bar[-1] != 'b'))
-		return false;
-	out->of_bytes = bar[-1] == 'b';
-	out->rule_id = strtoul(bar + 1, &end, 16);
-	return end != bar + 1 && !*end &&
-	       eb_record_parse(text, bar - 2 - text, "0 0", 3, &out->record) == EB_RECORD_OK;
-}
-
 static int64_t find_number(const struct eb_redis_reply *hash, const char *name)
 {
 	for (size_t i = 0; i + 1 < hash->count; i += 2)
@@ -90,7 +76,9 @@ static void visit_all(struct lane_read *lane, const struct eb_redis_reply *hash)
 		struct fleet_bucket bucket;
 		uint64_t full_us;
 
-		if (!parse_field(&hash->items[i], &bucket) || !hash->items[i + 1].str)
+		/* What is none belongs to others. */
+		if (!hash->items[i].str || !eb_exchange_field_parse(hash->items[i].str, &bucket.limit) ||
+		    !hash->items[i + 1].str)
 			continue;
 		full_us = strtoull(hash->items[i + 1].str, NULL, 10);
 		if (full_us <= now_us)

@@ -8,13 +8,10 @@
 
 #include "cli/cli.h"
 #include "config/config.h"
-#include "store/record.h"
+#include "store/exchange_field.h"
 
-/* One limit of a bucket. */
 struct fleet_bucket {
-	struct eb_record record; /* rule and source; no times */
-	bool of_bytes;
-	uint32_t rule_id;
+	struct eb_exchange_field limit;
 	uint64_t debt_us;
 };
 

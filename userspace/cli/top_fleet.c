@@ -25,7 +25,7 @@ struct fleet_list {
 /* The place in the policy of a limit's rule or level; -1 when the rules in force have none such. */
 static int rule_of(const struct fleet_list *list, const struct fleet_bucket *bucket)
 {
-	struct eb_source source = { .family = bucket->record.source.family, .rule_id = bucket->rule_id };
+	struct eb_source source = eb_exchange_field_source(&bucket->limit);
 
 	return session_bucket_rule(list->session, &source);
 }
@@ -62,7 +62,7 @@ static const struct eb_limit *limit_of(const struct fleet_list *list, const stru
 
 	if (rule < 0)
 		return NULL;
-	return bucket->of_bytes ? &list->session->policy.rules[rule].bytes
+	return bucket->limit.of_bytes ? &list->session->policy.rules[rule].bytes
 				: &list->session->policy.rules[rule].packets;
 }
 
@@ -72,9 +72,9 @@ static void show_row(const void *arg, size_t row, struct table_cell *cells)
 	const struct fleet_bucket *bucket = &list->items[row];
 	const struct eb_limit *limit = limit_of(list, bucket);
 
-	snprintf(cells[0].text.s, sizeof(cells[0].text.s), "%s", bucket->record.rule);
-	cells[1].text = print_source(&bucket->record.source, &bucket->record.target);
-	strcpy(cells[2].text.s, bucket->of_bytes ? "bytes" : "packets");
+	snprintf(cells[0].text.s, sizeof(cells[0].text.s), "%s", bucket->limit.record.rule);
+	cells[1].text = print_source(&bucket->limit.record.source, &bucket->limit.record.target);
+	strcpy(cells[2].text.s, bucket->limit.of_bytes ? "bytes" : "packets");
 	if (limit)
 		snprintf(cells[3].text.s, sizeof(cells[3].text.s), "%llu/%llu",
 			 (unsigned long long)eb_limit_tokens(limit, bucket->debt_us * TICKS_PER_US),
@@ -108,9 +108,9 @@ static void show_json(const struct fleet_list *list)
 	for (size_t i = 0; i < list->count; i++) {
 		const struct fleet_bucket *bucket = &list->items[i];
 		const struct eb_limit *limit = limit_of(list, bucket);
-		json_t *row = json_pack("{s:s, s:s, s:s, s:f}", "rule", bucket->record.rule, "source",
-					print_source(&bucket->record.source, &bucket->record.target).s, "limit",
-					bucket->of_bytes ? "bytes" : "packets", "full_in_seconds",
+		json_t *row = json_pack("{s:s, s:s, s:s, s:f}", "rule", bucket->limit.record.rule, "source",
+					print_source(&bucket->limit.record.source, &bucket->limit.record.target).s, "limit",
+					bucket->limit.of_bytes ? "bytes" : "packets", "full_in_seconds",
 					bucket->debt_us / 1e6);
 
 		json_object_set_new(row, "tokens", limit ? json_integer(eb_limit_tokens(limit, bucket->debt_us *

@@ -3,10 +3,10 @@
  * Asking the running agent: the address of its control socket, and the client's side of it.
  *
  * The socket RUN_DIR/control.sock keeps packets apart (SOCK_SEQPACKET). A request is one packet of text, a word and
- * optional arguments ("reload", "flush", "reset", "attach", "detach", "status", "lists", "ban", "unban"). With "apply"
- * goes an open file, as the agent may see other files by the same names: it can have mounts of its own, in a container
- * say. With "ban" and "unban" goes a list, see agent/ban_requests.h. The reply is one packet of JSON, {"ok": true, ...}
- * or {"ok": false, "error": "text"}.
+ * optional arguments ("reload", "flush", "reset", "attach", "detach", "status", "lists", "owed", "ban", "unban"). With
+ * "apply" goes an open file, as the agent may see other files by the same names: it can have mounts of its own, in a
+ * container say. With "ban" and "unban" goes a list, see agent/ban_requests.h. The reply is one packet of JSON,
+ * {"ok": true, ...} or {"ok": false, "error": "text"}.
  */
 #ifndef EB_CONTROL_H
 #define EB_CONTROL_H
@@ -32,6 +32,10 @@ int eb_control_address(const char *run_dir, const char *name, struct sockaddr_un
 #define EB_CONTROL_BAN "ban"
 #define EB_CONTROL_UNBAN "unban"
 #define EB_CONTROL_UNBAN_ALL "unban all"
+
+/* "owed LIMIT", of a bucket that is shared (store/exchange_field.h): what it would owe if only this node had charged
+ * it. The reply has "own_ns". */
+#define EB_CONTROL_OWED "owed "
 
 /* "apply NANOSECONDS FILE": how long the agent waits for the confirmation (0: it needs none), and the name of the file
  * in messages. */

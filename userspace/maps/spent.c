@@ -12,8 +12,8 @@
 /* One family's. */
 struct counters {
 	struct eb_spent_set *spent, *heard; /* the maps; heard can be NULL, as can seen */
-	struct eb_spent_set *told, *seen;
-	size_t map_length, length; /* of two each */
+	struct eb_spent_set *told, *own, *seen;
+	size_t map_length, length; /* of the maps, and of the others */
 };
 
 struct eb_spent_table {
@@ -56,7 +56,8 @@ static int open_family(struct eb_spent_table *table, int index)
 
 	counters->length = entries->sets * sizeof(struct eb_spent_set);
 	counters->told = eb_spent_reserve(counters->length);
-	if (!counters->told)
+	counters->own = eb_spent_reserve(counters->length);
+	if (!counters->told || !counters->own)
 		return -ENOMEM;
 	return eb_spent_open_map(table->maps->fd[EB_MAP_SPENT], EB_SPENT(entries->family), entries->sets, true,
 				 &counters->spent, &counters->map_length);
@@ -99,6 +100,7 @@ void eb_spent_close(struct eb_spent_table *table)
 		close_memory(counters->spent, counters->map_length);
 		close_memory(counters->heard, counters->map_length);
 		close_memory(counters->told, counters->length);
+		close_memory(counters->own, counters->length);
 		close_memory(counters->seen, counters->length);
 	}
 	free(table);
@@ -147,6 +149,28 @@ static int find_way(const struct eb_buckets *buckets, const struct eb_source *so
 	*set = eb_choose_set(location.hash, entries->sets, eb_place_choice(place));
 	*way = EB_PLACE_WAY(place);
 	return 0;
+}
+
+static void read_way(const struct counters *counters, uint32_t set, uint32_t way, struct eb_spent_way *out)
+{
+	const struct eb_spent *spent = &counters->spent[set].way[way];
+
+	*out = (struct eb_spent_way){
+		.spent = { EB_READ(spent->packets), EB_READ(spent->bytes) },
+		.told = &counters->told[set].way[way],
+		.own = &counters->own[set].way[way],
+		.seen = counters->seen ? &counters->seen[set].way[way] : NULL,
+	};
+}
+
+int eb_spent_find(const struct eb_spent_table *table, const struct eb_source *source, struct eb_spent_way *out)
+{
+	uint32_t set;
+	int way, err = find_way(table->buckets, source, &set, &way);
+
+	if (!err)
+		read_way(&table->families[eb_source_table(source) == 6], set, way, out);
+	return err;
 }
 
 int eb_spent_hear(struct eb_spent_table *table, const struct eb_source *source, bool of_bytes, uint64_t full_at)
@@ -198,17 +222,15 @@ static bool has_more(const struct eb_spent *spent, const struct eb_spent *told)
 static bool visit_way(const struct counters *counters, const struct eb_bucket_table *entries, uint32_t set,
 		      uint32_t way, bool all, eb_spent_visit visit, void *arg)
 {
-	const struct eb_spent *spent = &counters->spent[set].way[way];
-	struct eb_spent_way found = { .told = &counters->told[set].way[way] };
+	struct eb_spent_way found;
 	struct eb_bucket_view view;
 	__u64 key[EB_WORDS6];
 	char *memory = eb_bucket_table_set(entries, entries->memory, set);
 
-	if ((!all && !has_more(spent, found.told)) ||
+	if ((!all && !has_more(&counters->spent[set].way[way], &counters->told[set].way[way])) ||
 	    !eb_bucket_read_entry(entries, eb_set_key(memory, entries->words, way), key, &view))
 		return true;
-	found.spent = (struct eb_spent){ EB_READ(spent->packets), EB_READ(spent->bytes) };
-	found.seen = counters->seen ? &counters->seen[set].way[way] : NULL;
+	read_way(counters, set, way, &found);
 	return visit(&view, &found, arg);
 }
 

@@ -4,7 +4,7 @@
  * map `spent`, and one reader finds what came since it looked last. A difference of two times of a bucket would not do:
  * a bucket that is full in between refills nothing, and the difference would count that as charged.
  *
- * The memory is there while a reader is: 64 bytes for a set of four entries, in the kernel and once more here, where
+ * The memory is there while a reader is: 64 bytes for a set of four entries, in the kernel and twice more here, where
  * only what is used takes memory.
  */
 #ifndef EB_SPENT_H
@@ -30,6 +30,7 @@ struct eb_spent_set *eb_spent_reserve(size_t length);
 struct eb_spent_way {
 	struct eb_spent spent; /* by now */
 	struct eb_spent *told; /* what the reader knows of; it may run ahead of `spent` */
+	struct eb_spent *own;  /* for the reader, 0 at first: when the bucket were full without what others charged */
 	struct eb_spent *seen; /* another mark of the reader's; NULL unless eb_spent_keep_seen() was called */
 };
 
@@ -42,6 +43,9 @@ void eb_spent_close(struct eb_spent_table *table);
 
 /* Gives every entry a second mark, 0 at first. Returns 0 or negative errno. */
 int eb_spent_keep_seen(struct eb_spent_table *table);
+
+/* Finds the counters of a source's bucket. Returns 0, -ENOENT where it has none, or another negative errno. */
+int eb_spent_find(const struct eb_spent_table *table, const struct eb_source *source, struct eb_spent_way *out);
 
 /* Makes room for what the program is to know of careful rules' buckets, unless it is there: as much memory again in the
  * kernel. Returns 0 or negative errno. */

@@ -59,17 +59,7 @@ struct eb_exchange {
 	bool freed;
 };
 
-/* ---- fields and lanes ---- */
-
-void eb_exchange_field(const struct eb_record *record, uint32_t rule_id, bool of_bytes,
-		       char out[EB_EXCHANGE_FIELD_MAX])
-{
-	char field[EB_STORE_FIELD_MAX];
-
-	_Static_assert(EB_STORE_FIELD_MAX + 11 <= EB_EXCHANGE_FIELD_MAX, "the longest field");
-	eb_record_format_field(record, field);
-	snprintf(out, EB_EXCHANGE_FIELD_MAX, "%s|%c|%08x", field, of_bytes ? 'b' : 'p', rule_id);
-}
+/* ---- lanes ---- */
 
 unsigned int eb_exchange_lane(const char *field)
 {

@@ -22,11 +22,10 @@
 
 #include "config/config.h"
 #include "maps/buckets.h"
-#include "store/record.h"
+#include "store/exchange_field.h"
 
 #define EB_EXCHANGE_LANES 256
 #define EB_EXCHANGE_ITEMS 256 /* of a batch: a script of half a millisecond */
-#define EB_EXCHANGE_FIELD_MAX 160
 
 struct eb_exchange; /* opaque */
 
@@ -37,7 +36,7 @@ struct eb_exchange_item {
 	struct eb_source source;
 	bool of_bytes, is_careful;
 	uint64_t full_at; /* here, when the item was made; ticks */
-	__u64 *told;      /* the caller's */
+	__u64 *told, *own; /* the caller's */
 	uint64_t debt_us; /* the answer, rounded up */
 };
 
@@ -66,9 +65,7 @@ const char *eb_exchange_peer(const struct eb_exchange *exchange);
 /* The key of a lane's hash, malloc'ed; NULL if out of memory. `prefix` is redis.key. */
 char *eb_exchange_key(const char *prefix, const char *fleet, unsigned int lane);
 
-/* Writes the field of a bucket's limit: rule, source, limit, and the id that says under which limits. */
-void eb_exchange_field(const struct eb_record *record, uint32_t rule_id, bool of_bytes,
-		       char out[EB_EXCHANGE_FIELD_MAX]);
+/* The lane of a limit (exchange_field.h). */
 unsigned int eb_exchange_lane(const char *field);
 
 /* Whether the lane has no batch, neither one being filled nor one on its way. */
