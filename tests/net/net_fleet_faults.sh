@@ -49,6 +49,35 @@ lose_all() {
 under_fire 10.8.0.1 lose_all
 converges 10.8.0.1
 
+# While a node says what it knows, what it has not told yet stays charged.
+use_node 1
+from=far1 send 10.10.0.1 -n 30
+settle
+use_node 1
+kill -STOP "$agent_pid"
+fire 1 10.10.0.1
+until_true "the burst to be spent" eval '[ "$(passed_all 10.10.0.1)" -ge 100 ]'
+redis flushall > /dev/null
+use_node 1
+kill -CONT "$agent_pid"
+settle
+until_true "the node to say what it knows" eval '[ -n "$(in_lane 10.10.0.1 full)" ]'
+cease_fire
+within "passed while a node said what it knows" 100 103 "$(passed_all 10.10.0.1)"
+
+# A source that is gone from one node is told again by it, before it comes to another one.
+use_node 1
+from=far1 send 10.10.0.2 -n 100
+settle
+redis flushall > /dev/null
+until_true "the node to say what it knows of a source that is gone" eval '[ -n "$(in_lane 10.10.0.2 full)" ]'
+use_node 2
+from=far2 send 10.10.0.2 -n 1
+settle
+use_node 2
+from=far2 send 10.10.0.2 -n 60
+within "passed of a source that moved" 100 103 "$(passed_all 10.10.0.2)"
+
 # A server whose clock is an hour behind, and one whose clock is two hours ahead of that.
 key=$(in_lane 10.8.0.1 key)
 for hour in -3600000000 7200000000; do

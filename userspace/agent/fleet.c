@@ -118,14 +118,16 @@ static void tell_since(struct eb_fleet *fleet, unsigned int lane, struct eb_exch
 	fleet->found++;
 }
 
-/* What the fleet knew of the bucket when this node heard of it last; what was charged since follows with the next walk.
- * False when it has to wait. */
+/* What the fleet knew of the bucket when this node heard of it last; what was charged since follows with the next walk,
+ * and stays charged here until then. False when it has to wait. */
 static bool tell_view(struct eb_fleet *fleet, unsigned int lane, struct eb_exchange_item *item,
 		      const struct limit_visit *visit)
 {
-	uint64_t debt = eb_gcra_debt(visit->full_at, fleet->now), since = eb_spent_since(visit->spent, *visit->told);
+	uint64_t since = eb_spent_since(visit->spent, *visit->told);
+	uint64_t known = eb_gcra_debt_after(eb_gcra_debt(visit->full_at, fleet->now), since);
 
-	item->amount_us = to_us(eb_gcra_debt_after(debt, since));
+	item->amount_us = to_us(known);
+	item->full_at = eb_gcra_full_at(fleet->now, known);
 	if (item->amount_us && eb_exchange_add(fleet->exchange, lane, item, true, fleet->covered_ns / 1000)) {
 		fleet->waits = true;
 		return false;
@@ -212,6 +214,12 @@ static bool has_careful_rule(const struct eb_policy *policy)
 	return false;
 }
 
+static void want_views(struct eb_fleet *fleet)
+{
+	for (int i = 0; i < EB_EXCHANGE_LANES; i++)
+		fleet->telling[i] = WANTS_VIEWS;
+}
+
 /* Other rules have other buckets, which took over debts that were told under other names. */
 static int look_at_rules(struct eb_fleet *fleet)
 {
@@ -219,8 +227,7 @@ static int look_at_rules(struct eb_fleet *fleet)
 	int err = eb_maps_policy(eb_dataplane_maps(fleet->dataplane), fleet->policy);
 
 	if (!err && fleet->policy->generation != before)
-		for (int i = 0; i < EB_EXCHANGE_LANES; i++)
-			fleet->telling[i] = WANTS_VIEWS;
+		want_views(fleet);
 	if (!err && has_careful_rule(fleet->policy))
 		err = eb_spent_keep_heard(fleet->spent);
 	return err;
@@ -400,11 +407,22 @@ static bool is_seen(const struct eb_fleet *fleet, const struct eb_exchange_node 
 	return node->seen_us * 1000 < fleet->config.lost_after_ns + BEAT_NS;
 }
 
+/* A server that has forgotten this node has forgotten its buckets, too. Without this, only those would be told again
+ * that are charged here again, and a source could begin anew on another node. */
+static void tell_again(struct eb_fleet *fleet)
+{
+	eb_warning("redis has lost what the fleet had written; telling it again", eb_str("fleet", fleet->config.name));
+	if (fleet->walking)
+		abandon_walk(fleet);
+	want_views(fleet);
+	begin_walk(fleet);
+}
+
 static void on_nodes(int error, const char *text, const struct eb_exchange_nodes *nodes, void *arg)
 {
 	struct eb_fleet *fleet = arg;
 	struct eb_exchange_node *copy = error ? NULL : calloc(nodes->count + 1, sizeof(*copy));
-	bool has_namesake = false;
+	bool has_namesake = false, is_listed = false;
 
 	if (error && error != -ENOTCONN)
 		on_refused(text, fleet);
@@ -417,10 +435,13 @@ static void on_nodes(int error, const char *text, const struct eb_exchange_nodes
 		bool is_self = !strcmp(node->name, fleet->node);
 
 		copy[i] = *node;
+		is_listed |= is_self;
 		fleet->alive += !is_self && is_seen(fleet, node);
 		has_namesake |= is_self && strcmp(node->incarnation, eb_exchange_incarnation(fleet->exchange)) != 0;
 	}
 	publish_nodes(fleet);
+	if (fleet->has_beaten && !is_listed)
+		tell_again(fleet);
 	note_namesake(fleet, has_namesake && fleet->has_beaten);
 	fleet->has_beaten = true;
 	free(fleet->nodes);
@@ -540,8 +561,7 @@ int eb_fleet_new(sd_event *loop, const struct eb_config *config, struct eb_datap
 	snprintf(fleet->node, sizeof(fleet->node), "%s", config->node);
 	fleet->alive = nodes_before(eb_dataplane_maps(dataplane));
 	fleet->settled_ns = fleet->covered_ns = eb_monotonic_ns();
-	for (int i = 0; i < EB_EXCHANGE_LANES; i++)
-		fleet->telling[i] = WANTS_VIEWS;
+	want_views(fleet);
 	fleet->policy = calloc(1, sizeof(*fleet->policy));
 	err = fleet->policy ? eb_maps_policy(eb_dataplane_maps(dataplane), fleet->policy) : -ENOMEM;
 	if (!err)
