@@ -315,7 +315,8 @@ under_fire() {
 
 declare -a refused_by=()
 
-refusals() { rule quick drop.packets; }
+fired_rule=quick
+refusals() { rule $fired_rule drop.packets; }
 note_refusals() { refused_by[node]=$(refusals); }
 are_refused() { on_each_node eval '[ "$(refusals)" -gt "${refused_by[node]}" ] || return 1'; }
 

@@ -10,12 +10,12 @@ fleet_config <<- END
 	  - name: ten
 	    match: { src: [10.11.0.0/16] }
 	    action: limit
-	    packets: { rate: 10/s, burst: 100 }
+	    packets: { rate: 10/s, burst: 1000 }
 	    share: fleet
 	  - name: million
 	    match: { src: [10.12.0.0/16] }
 	    action: limit
-	    bytes: { rate: 1000000B/s, burst: 10000000B }
+	    bytes: { rate: 1000000B/s, burst: 60000000B }
 	    share: fleet
 	  - name: packets
 	    match: { src: [10.13.0.0/16] }
@@ -25,21 +25,20 @@ fleet_config <<- END
 END
 start_fleet
 
-# limited SOURCE COUNT: its burst passes on all nodes, then so many as its rate is.
+# limited SOURCE COUNT: its burst passes, until all nodes refuse it; then as much as its rate is, so many at least.
 limited() {
 	since=$(mono)
-	passed_by=0
-	under_fire "$1" passes "$1" "$burst"
+	under_fire "$1" spend_again "$1"
 	mark "$1"
 	under_fire "$1" passes "$1" "$2"
 	exactly "$1"
 }
 
-rate=10 burst=100 fire_options="-r 40"
+fired_rule=ten rate=10 burst=1000 fire_options="-r 400"
 limited 10.11.0.1 10
 
 # In packets of a thousand bytes.
-rate=1000 burst=10000 fire_options="-r 8000 -l 1000"
+fired_rule=million rate=1000 burst=60000 fire_options="-r 8000 -l 1000"
 limited 10.12.0.1 2000
 
 # More packets than a machine of tests sends: what is below the rate passes, wherever it arrives.
