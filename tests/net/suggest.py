@@ -40,6 +40,18 @@ def needed(source, rate):
     return most
 
 
+def refused(source, rate, burst):
+    """What a bucket would have refused."""
+    left, last, sum_ = burst, 0, 0
+    for time in arrivals[source]:
+        left, last = min(burst, left + rate * (time - last)), time
+        if left >= unit(source):
+            left -= unit(source)
+        else:
+            sum_ += unit(source)
+    return sum_
+
+
 def percentile(values, percent):
     return sorted(values)[max(0, math.ceil(round(len(values) * percent / 100, 6)) - 1)]
 
@@ -76,12 +88,18 @@ for row in part["bursts"]:
 if part["limits"][0]["refused_sources"]:
     sys.exit("the first limit refuses somebody")
 for limit in part["limits"]:
-    refused = {item["source"].split("/")[0] for item in limit["refused"]}
-    within("named", limit["refused_sources"], len(refused), limit["refused_sources"])
+    named = {item["source"].split("/")[0]: item["refused_at_least"] for item in limit["refused"]}
+    within("named", limit["refused_sources"], len(named), limit["refused_sources"])
+    within("refused in all", 0.999 * sum(named.values()), limit["refused_at_least"], 1.001 * sum(named.values()))
     for source in arrivals:
         low, high = bounds(needed(source, limit["rate"]), limit["rate"])
-        if source in refused and high <= limit["burst"] or source not in refused and low > limit["burst"]:
-            sys.exit(f"{limit['yaml']}, {source}, in {refused}: needs {low} to {high}")
+        if source in named and high <= limit["burst"] or source not in named and low > limit["burst"]:
+            sys.exit(f"{limit['yaml']}, {source}, in {named}: needs {low} to {high}")
+    # Each of them sends steadily or at once, so that hardly more would have been refused than is said.
+    for source, least in named.items():
+        true, doubt = refused(source, limit["rate"], limit["burst"]), limit["rate"] * SLACK + 2 * unit(source)
+        unsure = 4 * limit["rate"] * report["longest_look_seconds"]
+        within(f"{limit['yaml']}, refused of {source}", true - doubt - unsure, least, true + doubt)
 
 print(f"{len(arrivals)} sources, {total} packets in {report['seconds']:.1f} s, looked after "
       f"{1000 * report['longest_look_seconds']:.0f} ms: {'; '.join(limit['yaml'] for limit in part['limits'])}")

@@ -33,6 +33,8 @@ struct scene {
 	double halves[64]; /* what looks found, by half windows */
 };
 
+static int refusals; /* scenes of which something is refused for sure */
+
 static uint64_t up_to(uint64_t limit)
 {
 	return draw() % (limit + 1);
@@ -132,6 +134,48 @@ static void check_rate(const struct scene *scene, const struct needs *needs)
 		fail_msg("rate: %g, expected %g", got, most / window);
 }
 
+/* What a bucket would have refused. */
+static double refused(const struct scene *scene, double rate, double burst)
+{
+	double left = burst, sum = 0;
+
+	for (size_t i = 0; i < scene->count; i++) {
+		const struct packet *packet = &scene->packets[i];
+
+		left = i ? fmin(burst, left + rate * (packet->ns - scene->packets[i - 1].ns) / 1e9) : burst;
+		if (left >= packet->size)
+			left -= packet->size;
+		else
+			sum += packet->size;
+	}
+	return sum;
+}
+
+static void check_refused(const struct scene *scene, bool is_bytes, const struct needs *needs)
+{
+	double total = 0, most = 0;
+
+	for (size_t i = 0; i < scene->count; i++)
+		total += scene->packets[i].size;
+	for (size_t i = 0; i < NEEDS_RATES; i++) {
+		struct needs_limit limit = {
+			.is_bytes = is_bytes,
+			.step = i,
+			.burst = 1 + up_to(needs->burst[i] + 1),
+			.measured_ns = scene->end_ns,
+			.longest_ns = scene->longest_ns,
+		};
+		double least = needs_refused(needs, &limit, total);
+		double truth = refused(scene, needs_rate(is_bytes, i), limit.burst);
+
+		if (least > truth + 0.0002 * total)
+			fail_msg("at %g/s, burst %g: %g refused at least, but it was %g", needs_rate(is_bytes, i),
+				 limit.burst, least, truth);
+		most = fmax(most, least);
+	}
+	refusals += most > 0;
+}
+
 static void test_random(void **state)
 {
 	(void)state;
@@ -144,13 +188,16 @@ static void test_random(void **state)
 		look(&scene, is_bytes, &needs);
 		check_bursts(&scene, is_bytes, &needs);
 		check_rate(&scene, &needs);
+		check_refused(&scene, is_bytes, &needs);
 	}
+	assert_true(refusals > CASES / 2);
 }
 
 /* One packet each 20 ms, looked at each 10 ms: 50/s, and a burst of one packet at each rate from there on, but for what
  * two looks cannot tell. */
 static void test_steady(void **state)
 {
+	struct needs_limit limit = { false, needs_step(false, 20), 100, 20 * S, 10 * MS };
 	struct needs needs = { .half = 0 };
 
 	(void)state;
@@ -161,6 +208,9 @@ static void test_steady(void **state)
 	assert_true(needs.burst[needs_step(false, 1000)] == 1);
 	/* At 20/s, 30 of each 50 packets are too many. */
 	assert_true(fabs(needs.burst[needs_step(false, 20)] - 30 * 20) < 2);
+	assert_true(fabs(needs_refused(&needs, &limit, 1000) - (30 * 20 - 100)) < 3);
+	limit.burst = 1000;
+	assert_true(needs_refused(&needs, &limit, 1000) == 0);
 }
 
 static int is_percentile(const float *values, size_t count, double percent, float value)

@@ -34,6 +34,7 @@ struct choice {
 	size_t step; /* of the ladder of rates */
 	uint64_t burst;
 	size_t refused;           /* sources of which it would have refused something */
+	double amount;            /* of packets or bytes that it would have refused, at least */
 	uint32_t *worst;          /* their indexes, the largest burst first; as many as are to be named */
 	size_t worst_count;
 };
@@ -77,6 +78,20 @@ static void fill_figures(struct report *report, float *values)
 		report->last++;
 }
 
+static double refused_of(const struct report *report, const struct choice *choice, uint32_t index)
+{
+	const struct measured_source *source = &report->measured->sources[index];
+	struct needs_limit limit = {
+		.is_bytes = report->is_bytes,
+		.step = choice->step,
+		.burst = choice->burst,
+		.measured_ns = report->measured->measured_ns,
+		.longest_ns = report->measured->longest_ns,
+	};
+
+	return needs_refused(&report->needs[index], &limit, report->is_bytes ? source->bytes : source->packets);
+}
+
 struct order {
 	const struct needs *needs;
 	size_t step;
@@ -102,6 +117,8 @@ static enum cli_result fill_refused(const struct report *report, size_t named, s
 	for (size_t i = 0; i < report->measured->count; i++)
 		if (report->needs[i].burst[choice->step] > choice->burst)
 			worst[choice->refused++] = i;
+	for (size_t i = 0; i < choice->refused; i++)
+		choice->amount += refused_of(report, choice, worst[i]);
 	qsort_r(worst, choice->refused, sizeof(*worst), compare_bursts, &order);
 	choice->worst = worst;
 	choice->worst_count = choice->refused < named ? choice->refused : named;
@@ -218,6 +235,16 @@ static void fill_row(const void *arg, size_t row, struct table_cell *cells)
 					  rate_text(report->is_bytes, report->rates[i]);
 }
 
+static void print_refused(const struct report *report, const struct choice *choice)
+{
+	const struct measurement *measured = report->measured;
+	double all = report->is_bytes ? measured->bytes : measured->packets;
+
+	printf("refuses %zu of %zu, at least %s%s (%.3g %%): ", choice->refused, measured->count,
+	       amount_text(report->is_bytes, choice->amount).s, report->is_bytes ? "" : " packets",
+	       100 * choice->amount / all);
+}
+
 /* A line of YAML; whom it would have refused is a comment of it. */
 static void print_choice(const struct report *report, const struct choice *choice)
 {
@@ -227,7 +254,7 @@ static void print_choice(const struct report *report, const struct choice *choic
 	if (!choice->refused)
 		printf("refuses none");
 	else
-		printf("refuses %zu of %zu: ", choice->refused, measured->count);
+		print_refused(report, choice);
 	for (size_t i = 0; i < choice->worst_count; i++) {
 		const struct needs *needs = &report->needs[choice->worst[i]];
 
@@ -260,7 +287,8 @@ static void print_precision(const struct measurement *measured)
 
 	printf("\nexact:     sources, packets, bytes; rates: the highest average of %s\n", print_duration(window_ns).s);
 	printf("estimated: bursts: never too low, and too high by at most what the rate gives in %s,\n"
-	       "           because packets were counted every %s or faster\n",
+	       "           because packets were counted every %s or faster;\n"
+	       "           what is refused: never too much, too little of who exceeds the burst again and again\n",
 	       print_duration(2 * measured->longest_ns).s, print_duration(measured->longest_ns).s);
 }
 
@@ -304,15 +332,16 @@ static json_t *choice_json(const struct report *report, const struct choice *cho
 		const struct needs *needs = &report->needs[choice->worst[i]];
 
 		json_array_append_new(worst,
-				      json_pack("{s:s, s:f, s:f, s:I, s:I}", "source",
+				      json_pack("{s:s, s:f, s:f, s:I, s:I, s:f}", "source",
 						source_text(measured, choice->worst[i]).s, "rate",
 						needs_highest_rate(needs, measured->measured_ns), "burst",
 						(double)needs->burst[choice->step], "packets",
-						(json_int_t)source->packets, "bytes", (json_int_t)source->bytes));
+						(json_int_t)source->packets, "bytes", (json_int_t)source->bytes,
+						"refused_at_least", refused_of(report, choice, choice->worst[i])));
 	}
-	return json_pack("{s:f, s:I, s:s, s:I, s:o}", "rate", needs_rate(report->is_bytes, choice->step), "burst",
+	return json_pack("{s:f, s:I, s:s, s:I, s:f, s:o}", "rate", needs_rate(report->is_bytes, choice->step), "burst",
 			 (json_int_t)choice->burst, "yaml", limit_text(report, choice).s, "refused_sources",
-			 (json_int_t)choice->refused, "refused", worst);
+			 (json_int_t)choice->refused, "refused_at_least", choice->amount, "refused", worst);
 }
 
 static json_t *report_json(const struct report *report)

@@ -84,6 +84,16 @@ double needs_highest_rate(const struct needs *needs, uint64_t measured_ns)
 	return window ? needs->most / seconds(window) : 0;
 }
 
+double needs_refused(const struct needs *needs, const struct needs_limit *limit, double total)
+{
+	double rate = needs_rate(limit->is_bytes, limit->step), looks = 2 * rate * seconds(limit->longest_ns);
+	double at_worst = needs->burst[limit->step] - looks - limit->burst;
+	double in_all = total - rate * seconds(limit->measured_ns) - looks - limit->burst;
+	double most = at_worst > in_all ? at_worst : in_all;
+
+	return most > 0 ? most : 0;
+}
+
 static int compare(const void *left, const void *right)
 {
 	float a = *(const float *)left, b = *(const float *)right;

@@ -48,6 +48,21 @@ void needs_add(struct needs *needs, bool is_bytes, const struct needs_look *look
 /* The highest average rate of a window, in tokens per second, or of all `measured_ns` if that is less. */
 double needs_highest_rate(const struct needs *needs, uint64_t measured_ns);
 
+/* A rate of the ladder with a burst, over a measurement whose longest look stands for `longest_ns`. */
+struct needs_limit {
+	bool is_bytes;
+	size_t step;
+	double burst;
+	uint64_t measured_ns, longest_ns;
+};
+
+/*
+ * How much of `total`, all that the source sent, the limit would have refused at least: what exceeded it in the worst
+ * time, or in all the time. For who sends steadily, or once a lot, that is all but what the rate gives in two looks;
+ * who exceeds the burst again and again would have been refused more.
+ */
+double needs_refused(const struct needs *needs, const struct needs_limit *limit, double total);
+
 /* Sorts `values`. */
 void needs_sort(float *values, size_t count);
 
