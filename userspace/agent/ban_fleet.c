@@ -1,27 +1,28 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include <errno.h>
-#include <stdio.h>
+#include <stddef.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "agent/ban_fleet.h"
 #include "agent/timer.h"
-#include "base/boot_id.h"
 #include "base/clock.h"
 #include "base/grow.h"
 #include "base/log.h"
 #include "base/printable.h"
-#include "config/config_redis.h"
+#include "config/prefix.h"
 #include "store/ban_record.h"
-#include "store/store.h"
+#include "store/ban_share.h"
 
 #define SECOND_NS 1000000000ULL
 #define DAY_NS (24 * 3600 * SECOND_NS)
 
-#define EXPIRE_NS (100 * 365 * DAY_NS)
 #define UNBAN_NS DAY_NS         /* how long an unban is told */
 #define OVER_NS (3600 * SECOND_NS) /* what ended longer ago than this is removed */
-#define STALE_MAX 1024          /* with one reading */
+
+/* The keys last as long as the longest ban, but no longer than this: nodes that are there renew them every day. */
+#define KEEP_NS (30 * DAY_NS)
 
 struct change {
 	struct eb_prefix prefix;
@@ -33,33 +34,43 @@ struct changes {
 	size_t count, room;
 };
 
+/* An entry that is to be told unless the fleet knows it. */
+struct own {
+	struct eb_prefix prefix;
+	bool is_told;
+};
+
 struct eb_ban_fleet {
 	struct eb_bans *bans;
-	struct eb_store *store;
-	sd_event_source *timer;
+	struct eb_ban_share *share;
+	sd_event_source *timer, *slice;
 	struct eb_ban_watcher watcher;
 	uint64_t tick_ns;
 	size_t max;
-	char boot_id[EB_BOOT_ID_MAX], node[sizeof(((struct eb_store_meta *)NULL)->agent)];
 	bool is_applying; /* what the fleet said: not to be told */
 	bool is_logged;
 
 	struct changes changed; /* since the pass began */
-	bool doubtful;          /* whether the fleet knows our bans is not known */
-	bool unread;            /* nothing was read yet */
-	struct eb_store_meta seen;
+	bool unread;            /* what the fleet knows is not known: to be read whole */
+	uint64_t longest_ns;    /* CLOCK_MONOTONIC: when the last ban ends that the fleet knows, EB_BAN_FOREVER */
+	uint64_t rounds, heard, told, wholes; /* see eb_ban_fleet_status() */
 
 	/* The pass under way. */
-	bool passing, failed;
-	struct eb_store_meta found;
-	struct eb_ban_list list;
-	struct changes writing, stale;
+	bool passing, is_whole;
+	struct eb_ban_walk *walk;
+	struct own *own; /* sorted, once all are there */
+	size_t own_count, own_room;
+	struct eb_ban_list list; /* a part of what is read */
+	struct eb_ban_order *holes;
+	size_t hole_count, hole_room;
 	struct eb_prefix *lifts;
-	size_t lift_count;
-	size_t next;
-	unsigned int flying;
+	size_t lift_count, lifts_of; /* so many of the changes were looked at */
+	struct changes writing;
+	size_t next, written; /* of these: are sent; are acknowledged */
+	unsigned int writes;  /* since the last reading */
 	uint64_t wall_ns, now_ns;
 	uint64_t fields, refused[EB_BAN_FAULTS], logged[EB_BAN_FAULTS];
+	char example[EB_BAN_FAULTS][64];
 };
 
 static int append(struct changes *changes, const struct eb_prefix *prefix, bool is_lift)
@@ -79,163 +90,221 @@ static void clear(struct changes *changes)
 	*changes = (struct changes){};
 }
 
+static void look_at_clocks(struct eb_ban_fleet *fleet)
+{
+	fleet->wall_ns = eb_wallclock_ns();
+	fleet->now_ns = eb_monotonic_ns();
+}
+
+/* ---- how long the keys last ---- */
+
+static void note_end(struct eb_ban_fleet *fleet, uint64_t until_ns)
+{
+	if (until_ns > fleet->longest_ns)
+		fleet->longest_ns = until_ns;
+}
+
+static uint64_t at_most(uint64_t value, uint64_t most)
+{
+	return value < most ? value : most;
+}
+
+static struct eb_ban_share_life life(const struct eb_ban_fleet *fleet)
+{
+	uint64_t left = fleet->longest_ns > fleet->now_ns ? fleet->longest_ns - fleet->now_ns : 0;
+
+	return (struct eb_ban_share_life){ .least_ns = at_most(left, KEEP_NS - DAY_NS),
+					   .set_ns = at_most(left, KEEP_NS - OVER_NS) + OVER_NS };
+}
+
 /* ---- the end of a pass ---- */
+
+static void drop_lifts(struct eb_ban_fleet *fleet)
+{
+	free(fleet->lifts);
+	fleet->lifts = NULL;
+	fleet->lift_count = 0;
+}
+
+static void free_pass(struct eb_ban_fleet *fleet)
+{
+	eb_ban_walk_free(fleet->walk);
+	eb_ban_list_clear(&fleet->list);
+	clear(&fleet->writing);
+	free(fleet->own);
+	free(fleet->holes);
+	drop_lifts(fleet);
+	fleet->walk = NULL;
+	fleet->own = NULL;
+	fleet->holes = NULL;
+	fleet->own_count = fleet->own_room = fleet->hole_count = fleet->hole_room = 0;
+	fleet->next = fleet->written = 0;
+	fleet->writes = 0;
+}
+
+/* What was not written is told the next time. */
+static void give_back(struct eb_ban_fleet *fleet)
+{
+	for (size_t i = fleet->written; i < fleet->writing.count; i++)
+		if (append(&fleet->changed, &fleet->writing.items[i].prefix, fleet->writing.items[i].is_lift))
+			fleet->unread = true;
+}
 
 static void end_pass(struct eb_ban_fleet *fleet, const char *error)
 {
-	eb_ban_list_clear(&fleet->list);
-	clear(&fleet->writing);
-	clear(&fleet->stale);
+	give_back(fleet);
+	free_pass(fleet);
 	fleet->passing = false;
-	fleet->doubtful |= *error;
+	fleet->unread |= *error && fleet->is_whole;
 	if (*error && !fleet->is_logged)
 		eb_warning("cannot share bans with the fleet, trying again; they are in force here",
 			   eb_str("error", error));
 	fleet->is_logged = *error;
 }
 
+static void fail_pass(struct eb_ban_fleet *fleet, int err)
+{
+	end_pass(fleet, err == -ENOTCONN ? eb_ban_share_last_error(fleet->share) : strerror(-err));
+}
+
 /* ---- writing ---- */
 
+static void read_on(struct eb_ban_fleet *fleet);
 static void write_on(struct eb_ban_fleet *fleet);
 
-static void on_marked(const struct eb_store_result *result, void *arg)
+static void on_written(const struct eb_ban_share_result *result, void *arg)
 {
 	struct eb_ban_fleet *fleet = arg;
 
-	if (fleet->passing)
-		end_pass(fleet, result->error ? result->text : "");
-}
-
-/* Who reads it sees that there is something new. */
-static void write_mark(struct eb_ban_fleet *fleet)
-{
-	struct eb_store_meta meta = { .schema = EB_STORE_SCHEMA, .saved_at_ns = eb_wallclock_ns() };
-	int err;
-
-	memcpy(meta.boot_id, fleet->boot_id, sizeof(fleet->boot_id));
-	memcpy(meta.agent, fleet->node, sizeof(fleet->node));
-	err = eb_store_write_meta(fleet->store, &meta, EXPIRE_NS, on_marked, fleet);
-	if (err)
-		end_pass(fleet, strerror(-err));
-}
-
-static void on_written(const struct eb_store_result *result, void *arg)
-{
-	struct eb_ban_fleet *fleet = arg;
-
-	fleet->flying--;
-	if (!fleet->passing)
+	if (result->error) {
+		end_pass(fleet, result->text);
 		return;
-	fleet->failed |= result->error != 0;
-	write_on(fleet);
+	}
+	fleet->written = fleet->next;
+	fleet->told = fleet->rounds;
+	if (++fleet->writes < EB_BAN_SHARE_WRITES) {
+		write_on(fleet);
+		return;
+	}
+	fleet->writes = 0;
+	drop_lifts(fleet);
+	read_on(fleet);
 }
 
 /* False for what is not to be told: it ended, or came from the fleet. */
-static bool fill_item(const struct eb_ban_fleet *fleet, const struct change *change, struct eb_store_item *item)
+static bool fill_item(struct eb_ban_fleet *fleet, const struct change *change, struct eb_store_item *item)
 {
 	int64_t offset_ns = (int64_t)(fleet->wall_ns - fleet->now_ns);
 	struct eb_ban lift = { .kind = EB_BAN_HOLE, .until_ns = fleet->now_ns + UNBAN_NS, .since_ns = fleet->now_ns };
 	struct eb_ban_view view;
 	bool is_there = eb_bans_get(fleet->bans, &change->prefix, &view);
+	const struct eb_ban *ban = is_there && view.ban.kind == EB_BAN ? &view.ban : &lift;
 
-	if (is_there && view.ban.kind == EB_BAN &&
-	    (view.ban.origin == EB_BAN_FLEET || view.ban.until_ns <= fleet->now_ns))
+	if (ban != &lift && (ban->origin == EB_BAN_FLEET || ban->until_ns <= fleet->now_ns))
 		return false;
 	if (!is_there && !change->is_lift)
 		return false;
 	eb_ban_format_field(&change->prefix, item->field);
-	eb_ban_format_shared(is_there && view.ban.kind == EB_BAN ? &view.ban : &lift, offset_ns, item->value);
+	eb_ban_format_shared(ban, offset_ns, item->value);
+	note_end(fleet, ban->until_ns);
 	return true;
 }
 
-/* Of one prefix, only what is there now is written, so that one batch may name it twice. */
+/* Of one prefix, only what is there now is written, so that one batch may name it twice. Returns 1 when a batch is on
+ * its way, 0 when there is no more, or negative errno. */
 static int send_batch(struct eb_ban_fleet *fleet, struct eb_store_batch *batch)
 {
-	size_t next = fleet->next;
+	struct eb_ban_share_life keep;
 	int err;
 
 	batch->count = 0;
-	for (; next < fleet->writing.count && batch->count < EB_STORE_BATCH_ITEMS; next++)
-		if (fill_item(fleet, &fleet->writing.items[next], &batch->items[batch->count]))
-			batch->count++;
-	for (; next >= fleet->writing.count && next - fleet->writing.count < fleet->stale.count &&
-	       batch->count < EB_STORE_BATCH_ITEMS; next++) {
-		struct eb_store_item *item = &batch->items[batch->count++];
-
-		eb_ban_format_field(&fleet->stale.items[next - fleet->writing.count].prefix, item->field);
-		item->value[0] = '\0';
-	}
-	err = batch->count ? eb_store_write(fleet->store, batch, on_written, fleet) : 0;
-	if (err)
-		return err;
-	fleet->next = next;
-	fleet->flying += batch->count != 0;
-	return batch->count != 0;
+	for (; fleet->next < fleet->writing.count && batch->count < EB_STORE_BATCH_ITEMS; fleet->next++)
+		batch->count += fill_item(fleet, &fleet->writing.items[fleet->next], &batch->items[batch->count]);
+	if (!batch->count)
+		return 0;
+	keep = life(fleet);
+	err = eb_ban_share_write(fleet->share, batch, fleet->wall_ns - OVER_NS, &keep, on_written, fleet);
+	return err ? err : 1;
 }
 
 /* One batch after the other: the same prefix may be in two. */
 static void write_on(struct eb_ban_fleet *fleet)
 {
 	struct eb_store_batch *batch = malloc(sizeof(*batch));
-	bool any = fleet->next;
-	int ret = batch ? send_batch(fleet, batch) : -ENOMEM;
+	int ret;
 
+	look_at_clocks(fleet);
+	ret = batch ? send_batch(fleet, batch) : -ENOMEM;
 	free(batch);
-	if (ret > 0)
-		return;
-	if (ret < 0 || fleet->failed)
-		end_pass(fleet, ret == -ENOTCONN || !ret ? eb_store_last_error(fleet->store) : strerror(-ret));
-	else if (any)
-		write_mark(fleet);
-	else
+	if (!ret)
+		fleet->written = fleet->writing.count;
+	if (ret < 0)
+		fail_pass(fleet, ret);
+	else if (!ret)
 		end_pass(fleet, "");
 }
 
-static int take_own(const struct eb_ban_view *view, void *arg)
+/* Returns 0 or -ENOMEM. */
+static int add_untold(struct eb_ban_fleet *fleet)
 {
-	return append(arg, &view->prefix, false);
+	int err = 0;
+
+	for (size_t i = 0; i < fleet->own_count && !err; i++)
+		if (!fleet->own[i].is_told)
+			err = append(&fleet->changed, &fleet->own[i].prefix, false);
+	fleet->own_count = 0;
+	return err;
 }
 
 static void begin_writing(struct eb_ban_fleet *fleet)
 {
-	fleet->writing = fleet->changed;
-	fleet->changed = (struct changes){};
-	fleet->next = 0;
-	fleet->failed = false;
-	if (fleet->doubtful && eb_bans_each(fleet->bans, take_own, &fleet->writing)) {
-		end_pass(fleet, "out of memory");
+	if (add_untold(fleet)) {
+		fail_pass(fleet, -ENOMEM);
 		return;
 	}
-	fleet->doubtful = false;
-	if (fleet->writing.count)
-		clear(&fleet->stale); /* a prefix may be in both */
+	if (fleet->written == fleet->writing.count) {
+		clear(&fleet->writing);
+		fleet->writing = fleet->changed;
+		fleet->changed = (struct changes){};
+		fleet->next = fleet->written = 0;
+	}
 	write_on(fleet);
 }
 
-/* ---- reading ---- */
+/* ---- what was read ---- */
 
 static int compare(const void *a, const void *b)
 {
 	return memcmp(a, b, sizeof(struct eb_prefix));
 }
 
+_Static_assert(offsetof(struct own, prefix) == 0, "compared as prefixes");
+
 static bool is_about(uint64_t a, uint64_t b)
 {
 	return a == b || (a > b ? a - b : b - a) < SECOND_NS;
 }
 
-/* What was lifted here and not told yet, sorted. */
+static void add_lifts(struct eb_ban_fleet *fleet, const struct changes *changes, size_t from)
+{
+	for (size_t i = from; i < changes->count; i++)
+		if (changes->items[i].is_lift)
+			fleet->lifts[fleet->lift_count++] = changes->items[i].prefix;
+}
+
+/* What was lifted here and not told yet, sorted. Returns 0 or -ENOMEM. */
 static int take_lifts(struct eb_ban_fleet *fleet)
 {
-	free(fleet->lifts);
-	fleet->lift_count = 0;
-	fleet->lifts = calloc(fleet->changed.count + 1, sizeof(*fleet->lifts));
+	if (fleet->lifts && fleet->lifts_of == fleet->changed.count)
+		return 0;
+	drop_lifts(fleet);
+	fleet->lifts = calloc(fleet->writing.count + fleet->changed.count + 1, sizeof(*fleet->lifts));
 	if (!fleet->lifts)
 		return -ENOMEM;
-	for (size_t i = 0; i < fleet->changed.count; i++)
-		if (fleet->changed.items[i].is_lift)
-			fleet->lifts[fleet->lift_count++] = fleet->changed.items[i].prefix;
+	add_lifts(fleet, &fleet->writing, fleet->written);
+	add_lifts(fleet, &fleet->changed, 0);
 	qsort(fleet->lifts, fleet->lift_count, sizeof(*fleet->lifts), compare);
+	fleet->lifts_of = fleet->changed.count;
 	return 0;
 }
 
@@ -244,7 +313,20 @@ static void tell_again(struct eb_ban_fleet *fleet, const struct eb_ban_view *vie
 {
 	if (view->ban.origin != EB_BAN_FLEET && view->ban.kind != order->kind &&
 	    view->ban.since_ns > order->since_ns && append(&fleet->changed, &order->prefix, false))
-		fleet->doubtful = true;
+		fleet->unread = true;
+}
+
+static void note_told(struct eb_ban_fleet *fleet, const struct eb_prefix *prefix)
+{
+	struct own *own = bsearch(prefix, fleet->own, fleet->own_count, sizeof(*own), compare);
+
+	if (own)
+		own->is_told = true;
+}
+
+static bool is_same(const struct eb_ban *ban, const struct eb_ban_order *order)
+{
+	return ban->kind == order->kind && (ban->kind == EB_BAN_HOLE || is_about(ban->until_ns, order->until_ns));
 }
 
 /* Whether the word of the fleet is later than ours about this prefix. */
@@ -260,122 +342,217 @@ static bool is_news(struct eb_ban_fleet *fleet, const struct eb_ban_order *order
 		return eb_bans_find(fleet->bans, &order->prefix, fleet->now_ns, &view) &&
 		       view.ban.since_ns < order->since_ns;
 	}
-	if (view.ban.kind == order->kind && is_about(view.ban.until_ns, order->until_ns))
-		return false; /* the same */
+	if (is_same(&view.ban, order)) {
+		note_told(fleet, &order->prefix);
+		return false;
+	}
 	tell_again(fleet, &view, order);
 	return view.ban.since_ns < order->since_ns;
 }
 
-/* Bans first, then what is lifted within them. */
-static void apply(struct eb_ban_fleet *fleet)
+/* Holes wait until all bans around them are there. */
+static int keep_hole(struct eb_ban_fleet *fleet, const struct eb_ban_order *order)
+{
+	struct eb_ban_order *holes;
+
+	if (fleet->hole_count >= fleet->max) {
+		fleet->refused[EB_BAN_TOO_MANY]++;
+		return 0;
+	}
+	holes = eb_grow(fleet->holes, fleet->hole_count, &fleet->hole_room, sizeof(*holes));
+	if (!holes)
+		return -ENOMEM;
+	fleet->holes = holes;
+	fleet->holes[fleet->hole_count++] = *order;
+	return 0;
+}
+
+static int apply_bans(struct eb_ban_fleet *fleet, struct eb_ban_order *orders, size_t count)
+{
+	struct eb_ban_outcome added = {};
+	int err;
+
+	if (!count)
+		return 0;
+	fleet->is_applying = true;
+	err = eb_bans_add(fleet->bans, orders, count, fleet->max, &added);
+	fleet->is_applying = false;
+	fleet->heard = fleet->rounds;
+	if (added.refused && !fleet->refused[EB_BAN_TOO_MANY])
+		(void)eb_prefix_print(&orders[0].prefix, fleet->example[EB_BAN_TOO_MANY]);
+	fleet->refused[EB_BAN_TOO_MANY] += added.refused;
+	return err;
+}
+
+/* Takes a part. Of one prefix, the last word of it counts. */
+static int apply_part(struct eb_ban_fleet *fleet)
 {
 	struct eb_ban_list *list = &fleet->list;
-	struct eb_ban_outcome added;
-	size_t bans = 0, lifted;
+	size_t bans = 0;
 	int err = take_lifts(fleet);
 
-	if (err) {
-		fleet->unread = true; /* again, the next time */
-		return;
-	}
-	fleet->is_applying = true;
-	for (size_t i = 0; i < list->count; i++)
-		if (list->orders[i].kind == EB_BAN && is_news(fleet, &list->orders[i])) {
-			struct eb_ban_order order = list->orders[bans];
+	for (size_t i = 0; i < list->count && !err; i++) {
+		struct eb_ban_order order = list->orders[i];
 
-			list->orders[bans++] = list->orders[i];
-			list->orders[i] = order;
-		}
-	err = eb_bans_add(fleet->bans, list->orders, bans, fleet->max, &added);
-	fleet->refused[EB_BAN_TOO_MANY] += added.refused;
-	if (err)
-		eb_error("cannot put bans of the fleet into force", eb_err(err));
-	for (size_t i = bans; i < list->count; i++)
-		if (list->orders[i].kind == EB_BAN_HOLE && is_news(fleet, &list->orders[i]))
-			(void)eb_bans_lift(fleet->bans, &list->orders[i].prefix, 1, &lifted);
+		order.index = i;
+		note_end(fleet, order.until_ns);
+		if (order.kind == EB_BAN_HOLE)
+			err = keep_hole(fleet, &order);
+		else if (is_news(fleet, &order))
+			list->orders[bans++] = order;
+	}
+	return err ? err : apply_bans(fleet, list->orders, bans);
+}
+
+static int apply_holes(struct eb_ban_fleet *fleet)
+{
+	size_t lifted;
+	int err = take_lifts(fleet);
+
+	fleet->is_applying = true;
+	for (size_t i = 0; i < fleet->hole_count && !err; i++) {
+		if (!is_news(fleet, &fleet->holes[i]))
+			continue;
+		err = eb_bans_lift(fleet->bans, &fleet->holes[i].prefix, 1, &lifted);
+		fleet->heard = fleet->rounds;
+	}
 	fleet->is_applying = false;
+	fleet->hole_count = 0;
+	return err;
+}
+
+static void note_refused(struct eb_ban_fleet *fleet)
+{
+	for (int i = 0; i < EB_BAN_FAULTS; i++) {
+		if (fleet->list.refused[i] && !fleet->refused[i])
+			memcpy(fleet->example[i], fleet->list.example[i], sizeof(fleet->example[i]));
+		fleet->refused[i] += fleet->list.refused[i];
+	}
 }
 
 static void log_refused(struct eb_ban_fleet *fleet)
 {
 	for (int i = 0; i < EB_BAN_FAULTS; i++) {
-		fleet->refused[i] += fleet->list.refused[i];
 		if (fleet->refused[i] > fleet->logged[i])
 			eb_warning("bans of the fleet were refused", eb_num("fields", fleet->refused[i]),
-				   eb_str("reason", eb_ban_fault_name(i)), eb_str("example", fleet->list.example[i]),
+				   eb_str("reason", eb_ban_fault_name(i)), eb_str("example", fleet->example[i]),
 				   eb_str("hint", i == EB_BAN_TOO_MANY ? "raise bans.max"
 								       : "look who writes to the key of the fleet"));
 		fleet->logged[i] = fleet->refused[i];
 	}
 }
 
+/* ---- reading ---- */
+
 static void on_field(const char *field, size_t field_len, const char *value, size_t value_len, void *arg)
 {
 	struct eb_ban_fleet *fleet = arg;
-	struct eb_prefix prefix;
-	uint64_t over = fleet->list.over;
 
-	if (!fleet->passing)
-		return;
 	fleet->fields++;
 	if (eb_ban_list_add_shared(&fleet->list, field, field_len, value, value_len, fleet->now_ns, fleet->wall_ns))
-		fleet->list.refused[EB_BAN_TOO_MANY]++;
-	if (fleet->list.over > over && fleet->stale.count < STALE_MAX &&
-	    eb_ban_shared_is_old(value, value_len, fleet->wall_ns - OVER_NS) &&
-	    eb_ban_parse_field(field, field_len, &prefix))
-		(void)append(&fleet->stale, &prefix, false);
+		fleet->unread = true; /* again, the next time */
 }
 
-static void on_scanned(const struct eb_store_result *result, void *arg)
-{
-	struct eb_ban_fleet *fleet = arg;
+static void begin_whole(struct eb_ban_fleet *fleet);
 
-	if (!fleet->passing)
-		return;
-	if (result->error && result->error != -ELOOP) {
-		end_pass(fleet, result->text);
-		return;
-	}
-	fleet->unread = false;
-	fleet->seen = fleet->found;
-	memset(fleet->refused, 0, sizeof(fleet->refused));
-	apply(fleet);
-	log_refused(fleet);
-	begin_writing(fleet);
-}
-
-/* Another time, another writer: there is something new. None at all: Redis has lost it. */
-static bool is_seen(const struct eb_ban_fleet *fleet)
-{
-	const struct eb_store_meta *found = &fleet->found, *seen = &fleet->seen;
-
-	return !fleet->unread && found->saved_at_ns == seen->saved_at_ns &&
-	       strcmp(found->boot_id, seen->boot_id) == 0 && strcmp(found->agent, seen->agent) == 0;
-}
-
-static void on_meta(const struct eb_store_result *result, const struct eb_store_meta *meta, void *arg)
+static void on_read(const struct eb_ban_share_result *result, void *arg)
 {
 	struct eb_ban_fleet *fleet = arg;
 	int err;
 
-	if (!fleet->passing)
+	if (result->error == -ESTALE) {
+		begin_whole(fleet);
 		return;
+	}
 	if (result->error) {
 		end_pass(fleet, result->text);
 		return;
 	}
-	fleet->found = *meta;
-	if (!meta->saved_at_ns && fleet->seen.saved_at_ns)
-		fleet->doubtful = true;
-	if (is_seen(fleet) && !fleet->doubtful) {
+	err = apply_part(fleet);
+	note_refused(fleet);
+	eb_ban_list_clear(&fleet->list);
+	if (!err && result->more) {
+		read_on(fleet);
+		return;
+	}
+	err = err ? err : apply_holes(fleet);
+	log_refused(fleet);
+	if (!err) {
 		begin_writing(fleet);
 		return;
 	}
-	fleet->fields = 0;
-	fleet->list.max = fleet->max;
-	err = eb_store_scan(fleet->store, on_field, on_scanned, fleet);
+	fleet->unread = true;
+	fail_pass(fleet, err);
+}
+
+static void read_on(struct eb_ban_fleet *fleet)
+{
+	struct eb_ban_share_life keep;
+	int err;
+
+	look_at_clocks(fleet);
+	keep = life(fleet);
+	err = eb_ban_share_read(fleet->share, &keep, on_field, on_read, fleet);
 	if (err)
-		end_pass(fleet, strerror(-err));
+		fail_pass(fleet, err);
+}
+
+/* ---- reading all ---- */
+
+static void take_own(const struct eb_ban_view *view, void *arg)
+{
+	struct eb_ban_fleet *fleet = arg;
+	struct own *own;
+
+	if (view->ban.kind == EB_BAN && view->ban.origin == EB_BAN_FLEET)
+		return;
+	own = eb_grow(fleet->own, fleet->own_count, &fleet->own_room, sizeof(*own));
+	if (!own) {
+		fleet->unread = true;
+		return;
+	}
+	fleet->own = own;
+	fleet->own[fleet->own_count++] = (struct own){ .prefix = view->prefix };
+}
+
+/* A part of our own; a millisecond or two. */
+static int on_slice(sd_event_source *source, void *arg)
+{
+	struct eb_ban_fleet *fleet = arg;
+	int ret;
+
+	if (!fleet->walk)
+		return 0;
+	ret = eb_ban_walk_next(fleet->walk, take_own, fleet);
+	if (ret > 0)
+		return sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
+	eb_ban_walk_free(fleet->walk);
+	fleet->walk = NULL;
+	if (ret < 0) {
+		fail_pass(fleet, ret);
+		return 0;
+	}
+	if (fleet->own)
+		qsort(fleet->own, fleet->own_count, sizeof(*fleet->own), compare);
+	read_on(fleet);
+	return 0;
+}
+
+/* First what there is here, to find out what of it the fleet does not know. */
+static void begin_whole(struct eb_ban_fleet *fleet)
+{
+	int err = eb_ban_walk_new(fleet->bans, &fleet->walk);
+
+	fleet->is_whole = true;
+	fleet->unread = false;
+	fleet->wholes++;
+	fleet->longest_ns = fleet->fields = fleet->own_count = 0;
+	memset(fleet->refused, 0, sizeof(fleet->refused));
+	eb_ban_share_restart(fleet->share);
+	if (err)
+		fail_pass(fleet, err);
+	else
+		(void)sd_event_source_set_enabled(fleet->slice, SD_EVENT_ONESHOT);
 }
 
 static int on_tick(sd_event_source *source, uint64_t usec, void *arg)
@@ -383,10 +560,14 @@ static int on_tick(sd_event_source *source, uint64_t usec, void *arg)
 	struct eb_ban_fleet *fleet = arg;
 
 	(void)usec;
-	if (!fleet->passing && eb_store_is_up(fleet->store)) {
-		fleet->wall_ns = eb_wallclock_ns();
-		fleet->now_ns = eb_monotonic_ns();
-		fleet->passing = !eb_store_read_meta(fleet->store, on_meta, fleet);
+	if (!fleet->passing && eb_ban_share_is_up(fleet->share)) {
+		fleet->passing = true;
+		fleet->is_whole = false;
+		fleet->rounds++;
+		if (fleet->unread)
+			begin_whole(fleet);
+		else
+			read_on(fleet);
 	}
 	return eb_timer_restart(source, fleet->tick_ns);
 }
@@ -401,16 +582,15 @@ static void on_change(const struct eb_prefix *prefix, const struct eb_ban *remov
 	if (fleet->is_applying || (removed && !is_lift))
 		return;
 	if (!prefix || append(&fleet->changed, prefix, is_lift))
-		fleet->doubtful = true;
+		fleet->unread = true;
 }
 
 /* What was written over the lost connection may be lost with it. */
-static void on_down(const char *text, void *arg)
+static void on_down(void *arg)
 {
 	struct eb_ban_fleet *fleet = arg;
 
-	(void)text;
-	fleet->doubtful = true;
+	fleet->unread = true;
 }
 
 /* ---- life ---- */
@@ -418,7 +598,6 @@ static void on_down(const char *text, void *arg)
 int eb_ban_fleet_new(sd_event *loop, const struct eb_config *config, struct eb_bans *bans, struct eb_ban_fleet **out)
 {
 	struct eb_ban_fleet *fleet = calloc(1, sizeof(*fleet));
-	struct eb_store_events events = { .down = on_down, .arg = fleet };
 	int err;
 
 	if (!fleet)
@@ -426,13 +605,15 @@ int eb_ban_fleet_new(sd_event *loop, const struct eb_config *config, struct eb_b
 	fleet->bans = bans;
 	fleet->tick_ns = config->fleet.tick_ns;
 	fleet->max = config->bans_max;
-	fleet->doubtful = fleet->unread = true;
+	fleet->unread = true;
+	fleet->list.max = SIZE_MAX;
 	fleet->watcher = (struct eb_ban_watcher){ .changed = on_change, .arg = fleet };
-	eb_boot_id(fleet->boot_id);
-	snprintf(fleet->node, sizeof(fleet->node), "%s", config->node);
-	err = eb_store_redis_new(loop, config->redis, NULL, config->fleet.name, EB_STORE_FLEET_BANS, &events,
-				 &fleet->store);
+	err = eb_ban_share_new(loop, config->redis, config->fleet.name, on_down, fleet, &fleet->share);
 	if (!err)
+		err = sd_event_add_defer(loop, &fleet->slice, on_slice, fleet);
+	if (err >= 0)
+		err = sd_event_source_set_enabled(fleet->slice, SD_EVENT_OFF);
+	if (err >= 0)
 		err = sd_event_add_time_relative(loop, &fleet->timer, CLOCK_MONOTONIC,
 						 eb_random_below(fleet->tick_ns) / 1000, 1000, on_tick, fleet);
 	if (err < 0) {
@@ -450,13 +631,10 @@ void eb_ban_fleet_free(struct eb_ban_fleet *fleet)
 		return;
 	eb_bans_unwatch(fleet->bans, &fleet->watcher);
 	sd_event_source_disable_unref(fleet->timer);
-	fleet->passing = false;
-	eb_store_free(fleet->store);
-	eb_ban_list_clear(&fleet->list);
+	sd_event_source_disable_unref(fleet->slice);
+	eb_ban_share_free(fleet->share);
+	free_pass(fleet);
 	clear(&fleet->changed);
-	clear(&fleet->writing);
-	clear(&fleet->stale);
-	free(fleet->lifts);
 	free(fleet);
 }
 
@@ -470,6 +648,8 @@ json_t *eb_ban_fleet_status(const struct eb_ban_fleet *fleet)
 	for (int i = 0; i < EB_BAN_FAULTS; i++)
 		if (fleet->refused[i])
 			json_object_set_new(refused, eb_ban_fault_name(i), json_integer((json_int_t)fleet->refused[i]));
-	return json_pack("{s:I, s:o, s:o}", "fields", (json_int_t)fleet->fields, "refused", refused, "last_error",
-			 eb_printable_json(eb_store_last_error(fleet->store)));
+	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:o, s:o}", "rounds", (json_int_t)fleet->rounds, "told",
+			 (json_int_t)fleet->told, "heard", (json_int_t)fleet->heard, "read_whole",
+			 (json_int_t)fleet->wholes, "fields", (json_int_t)fleet->fields, "refused", refused,
+			 "last_error", eb_printable_json(eb_ban_share_last_error(fleet->share)));
 }

@@ -221,15 +221,6 @@ int eb_ban_list_add_shared(struct eb_ban_list *list, const char *field, size_t f
 	return take(list, field, fault, &order, now_ns, wall_ns);
 }
 
-bool eb_ban_shared_is_old(const char *value, size_t value_len, uint64_t before_ns)
-{
-	uint64_t until_ns;
-	char until[24];
-
-	return strlen(value) == value_len && take_word(value, until, sizeof(until)) &&
-	       parse_until(until, &until_ns) && until_ns < before_ns;
-}
-
 void eb_ban_list_clear(struct eb_ban_list *list)
 {
 	free(list->orders);

@@ -61,9 +61,6 @@ int eb_ban_list_add_shared(struct eb_ban_list *list, const char *field, size_t f
 /* Formats it. */
 void eb_ban_format_shared(const struct eb_ban *ban, int64_t offset_ns, char *value);
 
-/* Whether a shared value ended before a time of the wall clock. */
-bool eb_ban_shared_is_old(const char *value, size_t value_len, uint64_t before_ns);
-
 /* Frees what it holds; it is empty afterwards, with the same `max`. */
 void eb_ban_list_clear(struct eb_ban_list *list);
 

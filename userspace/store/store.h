@@ -126,13 +126,12 @@ void eb_store_free(struct eb_store *store);
 /* The backends. `events` is copied. */
 
 /* Each has its own keys in Redis and its own connections, its own file on disk. */
-enum eb_store_content { EB_STORE_BUCKETS, EB_STORE_BANS, EB_STORE_FLEET_BANS };
+enum eb_store_content { EB_STORE_BUCKETS, EB_STORE_BANS };
 
 struct eb_redis_config;
 struct eb_redis_limits;
 
-/* `node` is the identity of this node; "" if it has none. For EB_STORE_FLEET_BANS, it is the name of the fleet.
- * `limits` can be NULL. Otherwise as eb_redis_new(). */
+/* `node` is the identity of this node; "" if it has none. `limits` can be NULL. Otherwise as eb_redis_new(). */
 int eb_store_redis_new(sd_event *event, const struct eb_redis_config *config, const struct eb_redis_limits *limits,
 		       const char *node, enum eb_store_content content, const struct eb_store_events *events,
 		       struct eb_store **out);

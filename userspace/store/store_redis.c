@@ -553,17 +553,14 @@ static void on_writable(void *arg)
 
 static int name_keys(struct store_redis *store, const char *key, const char *node, enum eb_store_content content)
 {
-	size_t size = strlen(key) + strlen(node) + sizeof(":fleet:{}:bans:meta");
+	size_t size = strlen(key) + strlen(node) + sizeof(":{}:bans:meta");
 
 	store->key = malloc(size);
 	store->meta_key = malloc(size);
 	if (!store->key || !store->meta_key)
 		return -ENOMEM;
-	if (content == EB_STORE_FLEET_BANS)
-		snprintf(store->key, size, "%s:fleet:{%s}", key, node);
-	else
-		snprintf(store->key, size, *node ? "%s:{%s}" : "%s", key, node);
-	if (content != EB_STORE_BUCKETS)
+	snprintf(store->key, size, *node ? "%s:{%s}" : "%s", key, node);
+	if (content == EB_STORE_BANS)
 		strcat(store->key, ":bans");
 	snprintf(store->meta_key, size, "%s:meta", store->key);
 	return 0;
