@@ -149,6 +149,9 @@ check-deploy: deps-deploy ## test what is in deploy/ and the package, in contain
 	$(Q)$(MAKE) all tests
 	$(Q)BUILD=$(abspath $(BUILD)) ./tests/run.sh deploy
 
+check-distro: deps-deploy ## build and test in a chroot of another Debian: DIST=trixie, or sid; TESTS="unit net_rate"
+	$(Q)BUILD=$(abspath $(BUILD)) $(if $(TESTS),TESTS='$(TESTS)') ./tests/distro.sh $(or $(DIST),trixie)
+
 check-fuzz: fuzzers ## give each fuzzer its seeds and 10,000 inputs made from them
 	$(Q)BUILD=$(abspath $(BUILD)) ./tests/run.sh fuzz
 
@@ -219,8 +222,8 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+( [a-z-]+)*:.*## / { printf "  %-34s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 .PHONY: all tests deps deps-deploy demo check check-unit check-xdp check-net check-redis check-persist check-chaos chaos \
-	check-deploy check-fuzz check-vm fuzz fuzzers fuzz-programs asan asan-programs soak coverage bench lint format \
-	install uninstall deb clean help
+	check-deploy check-distro check-fuzz check-vm fuzz fuzzers fuzz-programs asan asan-programs soak \
+	coverage bench lint format install uninstall deb clean help
 .DELETE_ON_ERROR:
 .SECONDARY:
 
