@@ -65,6 +65,14 @@ unban 10.8.0.1
 start_agent
 until_true "Redis to hold it" stored 10.8.0.3/32 10.8.1.0/24 10.8.1.5/32 fd00:7::/64
 
+# What is lifted is no loss.
+ban 10.8.0.5
+until_true "Redis to hold it" stored 10.8.0.3/32 10.8.0.5/32 10.8.1.0/24 10.8.1.5/32 fd00:7::/64
+unban 10.8.0.5
+until_true "Redis to hold it no more" stored 10.8.0.3/32 10.8.1.0/24 10.8.1.5/32 fd00:7::/64
+eb flush > /dev/null || fail "flush"
+log_has 'the store had lost bans' && fail "a lifted ban counts as lost"
+
 # A store that loses them gets them again; and so does one that was away, with what was said meanwhile.
 redis flushall > /dev/null
 until_true "Redis to hold it again" stored 10.8.0.3/32 10.8.1.0/24 10.8.1.5/32 fd00:7::/64

@@ -237,6 +237,14 @@ static void close_pass(struct eb_ban_mirror *mirror)
 
 static void continue_pass(struct eb_ban_mirror *mirror);
 
+static void expect_more(struct eb_ban_mirror *mirror, int64_t grown)
+{
+	if (grown < 0 && mirror->expected < (uint64_t)-grown)
+		mirror->expected = 0;
+	else
+		mirror->expected += grown;
+}
+
 static void on_written(const struct eb_store_result *result, void *arg)
 {
 	struct eb_ban_mirror *mirror = arg;
@@ -246,6 +254,8 @@ static void on_written(const struct eb_store_result *result, void *arg)
 		return;
 	if (result->error)
 		fail_pass(mirror, result->error, result->text);
+	else
+		expect_more(mirror, result->grown);
 	mirror->wrote = true;
 	continue_pass(mirror);
 }
