@@ -190,7 +190,7 @@ static int on_io(sd_event_source *source, int fd, uint32_t events, void *arg)
 		lives = read_some(client);
 	}
 	if (lives && !client->is_asking && !client->out && has_line(client))
-		lives = ask_one(client);
+		lives = ask_one(client) && (!client->out || send_some(client));
 	client->is_handled = false;
 	if (!lives || !go_on(client, was_busy))
 		drop_client(client);
@@ -215,7 +215,9 @@ void eb_line_server_reply(struct eb_line_server *server, eb_line_client number, 
 	}
 	client->is_asking = false;
 	client->is_lost = !begin_answer(client, reply);
-	if (!client->is_handled && (client->is_lost || !go_on(client, false)))
+	if (client->is_handled)
+		return;
+	if (client->is_lost || !send_some(client) || !go_on(client, false))
 		drop_client(client);
 }
 
