@@ -27,6 +27,10 @@
 #define RULE_PROTO 17
 
 #define LISTED 1000000
+
+/* Free nodes of an LRU hash that a CPU takes at once (LOCAL_FREE_TARGET of the kernel's kernel/bpf/bpf_lru_list.c), and
+ * of which others get none. */
+#define LRU_NODES_AT_ONCE 128
 #define SOURCES (1 + (1 << 16) + (1 << 20))
 
 static struct eb_limit make_limit(double rate, double burst)
@@ -419,6 +423,8 @@ static int load_other(const char *name, const struct contestant_limit *limit, st
 		if (is_chosen)
 			chosen = program;
 	}
+	bpf_map__set_max_entries(skeleton->maps.full_at,
+				 BENCH_TABLE_SIZE + LRU_NODES_AT_ONCE * libbpf_num_possible_cpus());
 	skeleton->rodata->cost_ns = 1e9 / limit->rate;
 	skeleton->rodata->burst_ns = limit->burst * skeleton->rodata->cost_ns;
 	if (chosen)

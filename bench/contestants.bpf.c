@@ -23,6 +23,8 @@ struct {
 	__type(value, __u64);
 } verdicts SEC(".maps");
 
+/* Larger when it is loaded: of a million sources in a circle, an LRU hash that lacks room for one has none of those
+ * that come next. */
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
 	__uint(max_entries, SOURCES);
