@@ -84,18 +84,35 @@ static __always_inline int find_sets(const struct table *table, __u64 hash, stru
 	return 1;
 }
 
-/* Looks for a key's entry, in one of its sets after the other: *entry, and its place or EB_PLACE_NONE. */
+/* Whether one of a set's tags is this one, by the word that they make together: one of its lanes becomes 0. */
+static __always_inline int has_tag(const struct eb_tags *tags, __u16 tag)
+{
+	const __u64 ones = 0x0001000100010001ULL;
+	__u64 lanes = EB_READ(*(const __u64 *)tags) ^ tag * ones;
+
+	return ((lanes - ones) & ~lanes & ones << 15) != 0;
+}
+
+/* Looks for a key's entry, in one of its sets after the other: *entry, and its place or EB_PLACE_NONE. Most sets that
+ * do not have it are told by their tags alone. */
 static __always_inline int find_entry(const struct table *table, __u64 hash, const __u64 *key, __u64 **entry)
 {
 	for (int choice = 0; choice < EB_CHOICES; choice++) {
-		struct eb_sets sets;
+		__u32 index = eb_choose_set(hash, table->sets, choice);
+		struct eb_tags *tags = bpf_map_lookup_elem(table->tags, &index);
+		void *set;
 		int way;
 
-		if (!find_set(table, hash, choice, &sets))
+		if (!tags)
 			return EB_PLACE_BUSY;
-		way = eb_set_find(sets.set[choice], sets.tags[choice], key, table->words, eb_tag(hash));
+		if (!has_tag(tags, eb_tag(hash)))
+			continue;
+		set = bpf_map_lookup_elem(table->buckets, &index);
+		if (!set)
+			return EB_PLACE_BUSY;
+		way = eb_set_find(set, tags, key, table->words, eb_tag(hash));
 		if (way >= 0) {
-			*entry = eb_set_key(sets.set[choice], table->words, way);
+			*entry = eb_set_key(set, table->words, way);
 			return EB_PLACE(choice, way);
 		}
 	}

@@ -104,7 +104,7 @@ struct eb_set6 {
  * entry. Small enough to stay in the cache, so that a source without a bucket costs no access to the sets. */
 struct eb_tags {
 	__u16 way[EB_WAYS];
-};
+} __attribute__((aligned(8)));
 
 /* What packets were charged that an entry's bucket admitted, in ticks, since the map was made: the agent exchanges the
  * difference between two readings with the other nodes of a fleet. It stays with the entry when another source takes
