@@ -322,13 +322,10 @@ static __always_inline enum outcome charge_key(const struct table *table, struct
 static __always_inline enum outcome charge_source4(struct eb_cpu *cpu, struct eb_state *state,
 						   const struct eb_rule *rule, const struct eb_packet *packet)
 {
-	struct eb_key4 key = {
-		.addr = *(const __be32 *)packet->saddr & rule->mask4,
-		.rule_id = rule->id4,
-	};
+	__u64 key = eb_key4_word(*(const __be32 *)packet->saddr & rule->mask4, rule->id4);
 	struct table table = table4();
 
-	return charge_key(&table, cpu, state, rule, (__u64 *)&key, packet->len);
+	return charge_key(&table, cpu, state, rule, &key, packet->len);
 }
 
 static __always_inline enum outcome charge_source6(struct eb_cpu *cpu, struct eb_state *state,

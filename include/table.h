@@ -64,6 +64,13 @@ enum { EB_CHOICE_DENSE, EB_CHOICE_FIRST, EB_CHOICE_SECOND, EB_CHOICES };
 
 enum eb_charge { EB_ADMITTED, EB_REFUSED, EB_BUSY };
 
+/* A struct eb_key4 as the word that it is hashed and compared as. A processor that reads a word which was written in
+ * parts waits until these have left its store buffer. */
+static __always_inline __u64 eb_key4_word(__be32 addr, __u32 rule_id)
+{
+	return __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__ ? (__u64)rule_id << 32 | addr : (__u64)addr << 32 | rule_id;
+}
+
 static __always_inline __u64 eb_rotate(__u64 x, int bits)
 {
 	return x << bits | x >> (64 - bits);
