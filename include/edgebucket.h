@@ -79,6 +79,7 @@ struct eb_key6 {
 
 #define EB_WORDS4 1 /* sizes of the keys in 64-bit words */
 #define EB_WORDS6 5
+#define EB_TARGET_WORDS (1 << 2 | 1 << 3) /* of struct eb_key6: `to` */
 
 struct eb_entry4 {
 	struct eb_key4 key;
@@ -142,6 +143,7 @@ struct eb_changes {
 _Static_assert(sizeof(struct eb_spent_set) == 64, "a set's are one cache line");
 _Static_assert(sizeof(struct eb_key4) == 8 * EB_WORDS4, "IPv4 key");
 _Static_assert(sizeof(struct eb_key6) == 8 * EB_WORDS6, "IPv6 key");
+_Static_assert(__builtin_offsetof(struct eb_key6, to) == 16, "EB_TARGET_WORDS");
 _Static_assert(sizeof(struct eb_set4) == 128, "an IPv4 set is two cache lines");
 _Static_assert(sizeof(struct eb_entry6) == 64, "an IPv6 entry is one cache line");
 

@@ -191,22 +191,29 @@ static void test_spread(void **state)
 }
 
 /* As another implementation of SipHash-1-3 has it: CPython's hash() of the same bytes, with PYTHONHASHSEED=0. Every bit
- * of a key counts, those of the rule included. */
+ * of a key counts, those of the rule included; those of a target where there is one. */
 static void test_hash(void **state)
 {
 	const __u64 zero[2] = { 0 }, one_word = htole64(0x0123456789abcdef);
 	const __u64 three_words[] = { htole64(1), htole64(2), htole64(3) };
 	const __u64 seeds[2] = { 1, 2 };
-	__u64 key[EB_WORDS6] = { 11, 22, 33 };
-	const __u64 hash = eb_key_hash(key, EB_WORDS6, seeds);
+	__u64 key[EB_WORDS6] = { 11, 22, 33, 44 };
 
 	(void)state;
-	assert_true(eb_key_hash(&one_word, 1, zero) == 0x8662046e52264db8);
-	assert_true(eb_key_hash(three_words, 3, zero) == 0x8acb65135d8f2da1);
-	for (int bit = 0; bit < 64 * EB_WORDS6; bit++) {
-		key[bit / 64] ^= 1ULL << bit % 64;
-		assert_true(eb_key_hash(key, EB_WORDS6, seeds) != hash);
-		key[bit / 64] ^= 1ULL << bit % 64;
+	assert_true(eb_hash(&one_word, 1, zero) == 0x8662046e52264db8);
+	assert_true(eb_hash(three_words, 3, zero) == 0x8acb65135d8f2da1);
+	for (int also = EB_ALSO_NONE; also < EB_ALSOS; also++) {
+		__u64 hash;
+
+		((struct eb_key6 *)key)->also = also;
+		hash = eb_key_hash(key, EB_WORDS6, seeds);
+		for (int bit = 0; bit < 64 * EB_WORDS6; bit++) {
+			bool counts = also || !(EB_TARGET_WORDS >> bit / 64 & 1);
+
+			key[bit / 64] ^= 1ULL << bit % 64;
+			assert_true((eb_key_hash(key, EB_WORDS6, seeds) != hash) == counts);
+			key[bit / 64] ^= 1ULL << bit % 64;
+		}
 	}
 }
 

@@ -82,5 +82,5 @@ uint32_t eb_held_fingerprint(const struct eb_bucket_view *view)
 	__u64 words[] = { view->source.rule_id, view->packets_full_at, view->bytes_full_at, 0, 0 };
 
 	memcpy(&words[3], view->source.addr, sizeof(view->source.addr));
-	return (uint32_t)eb_key_hash(words, sizeof(words) / sizeof(words[0]), seed) | 1;
+	return (uint32_t)eb_hash(words, sizeof(words) / sizeof(words[0]), seed) | 1;
 }

@@ -79,7 +79,7 @@ static int64_t find_source(struct measurement *m, const struct eb_source *source
 	uint32_t place;
 
 	memcpy(words, source, sizeof(words));
-	for (place = eb_key_hash(words, SOURCE_WORDS, m->seed) % PLACES; m->places[place]; place = (place + 1) % PLACES)
+	for (place = eb_hash(words, SOURCE_WORDS, m->seed) % PLACES; m->places[place]; place = (place + 1) % PLACES)
 		if (!memcmp(&m->sources[m->places[place] - 1].source, source, sizeof(*source)))
 			return m->places[place] - 1;
 	if (m->count == MEASURE_SOURCES_MAX)
