@@ -24,10 +24,10 @@
 #define EMBEDDED_TIMEOUT_NS (2 * SECOND_NS)
 #define READ_AGAIN_NS SECOND_NS
 
-/* Bans that are put into force before anything else happens, some tenths of a second; and in a step between the other
- * work of the agent. */
-#define PUT_AT_ONCE 50000
-#define PUT_IN_A_STEP 2000
+/* Bans that are put into force before packets pass, some tenths of a second; and in a step between the other work of
+ * the agent, some milliseconds. */
+#define PUT_FIRST 50000
+#define PUT_IN_A_STEP 500
 
 /* Without redis, the embedded store is written this often. */
 #define EMBEDDED_TICK_NS SECOND_NS
@@ -60,6 +60,7 @@ struct eb_ban_persist {
 	sd_event_source *put_on;
 	struct side *putting; /* whose bans come into force step by step; NULL */
 	bool decided;
+	bool is_ready; /* what is to be in force before packets pass is so */
 	uint64_t restored_saved_at_ns; /* of the store whose bans came into force; 0 for none */
 	uint64_t restored;
 	uint64_t refused[EB_BAN_FAULTS];
@@ -112,7 +113,7 @@ static void end_putting(struct side *side)
 	(void)sd_event_source_set_enabled(persist->put_on, SD_EVENT_OFF);
 }
 
-/* A million bans take ten seconds: the first ones come into force at once, the others step by step (put_on). */
+/* A million bans take ten seconds, step by step (put_on). */
 static void put_into_force(struct side *side)
 {
 	struct eb_ban_persist *persist = side->persist;
@@ -124,7 +125,7 @@ static void put_into_force(struct side *side)
 	persist->putting = side;
 	persist->restored_saved_at_ns = side->saved_at_ns;
 	side->next = side->done = 0;
-	if (put_some(side, PUT_AT_ONCE))
+	if (put_some(side, PUT_IN_A_STEP))
 		end_putting(side);
 	else
 		(void)sd_event_source_set_enabled(persist->put_on, SD_EVENT_ON);
@@ -186,16 +187,26 @@ static void conclude(struct eb_ban_persist *persist)
 	run_mirror(&persist->embedded);
 }
 
+/* Says once that packets may pass. */
+static void tell_ready(struct eb_ban_persist *persist)
+{
+	if (persist->is_ready || (persist->putting && persist->putting->next < PUT_FIRST))
+		return;
+	persist->is_ready = true;
+	persist->events.restored(persist->events.arg);
+}
+
 static int on_put_on(sd_event_source *source, void *arg)
 {
 	struct eb_ban_persist *persist = arg;
 	struct side *side = persist->putting;
 
 	(void)source;
-	if (!put_some(side, PUT_IN_A_STEP))
-		return 0;
-	end_putting(side);
-	conclude(persist);
+	if (put_some(side, PUT_IN_A_STEP)) {
+		end_putting(side);
+		conclude(persist);
+	}
+	tell_ready(persist);
 	return 0;
 }
 
@@ -226,7 +237,7 @@ static void finish_reading(struct side *side)
 		if (persist->redis.wanted || persist->embedded.wanted)
 			return;
 		decide(persist);
-		persist->events.restored(persist->events.arg);
+		tell_ready(persist);
 		return;
 	}
 	if (is_read(side) && side->saved_at_ns >= persist->restored_saved_at_ns)
@@ -343,7 +354,7 @@ static int on_timeout(sd_event_source *source, uint64_t usec, void *arg)
 		persist->embedded.wanted = false;
 	}
 	decide(persist);
-	persist->events.restored(persist->events.arg);
+	tell_ready(persist);
 	return 0;
 }
 
@@ -501,6 +512,7 @@ int eb_ban_persist_start(struct eb_ban_persist *persist, bool restore)
 	persist->embedded.wanted = persist->embedded.store && restore;
 	if (!restore || !any) {
 		decide(persist);
+		persist->is_ready = true; /* there was nothing to read */
 		return 0;
 	}
 	begin_reading(&persist->redis);
@@ -510,9 +522,9 @@ int eb_ban_persist_start(struct eb_ban_persist *persist, bool restore)
 	return err < 0 ? err : 0;
 }
 
-bool eb_ban_persist_is_decided(const struct eb_ban_persist *persist)
+bool eb_ban_persist_is_ready(const struct eb_ban_persist *persist)
 {
-	return persist->decided;
+	return persist->is_ready;
 }
 
 /* The Redis that was left keeps what it has; the other one gets everything. */

@@ -32,8 +32,8 @@ int eb_ban_persist_new(sd_event *loop, const struct eb_config *config, struct eb
  * errno. */
 int eb_ban_persist_start(struct eb_ban_persist *persist, bool restore);
 
-/* Whether the restore is decided. If not, events->restored follows. */
-bool eb_ban_persist_is_decided(const struct eb_ban_persist *persist);
+/* Whether packets may pass: what is to be restored before is in force. If not, events->restored follows. */
+bool eb_ban_persist_is_ready(const struct eb_ban_persist *persist);
 
 /* After a reload: `config` is the new configuration; the old one is still there. Returns 0 or negative errno. */
 int eb_ban_persist_reloaded(struct eb_ban_persist *persist, const struct eb_config *config);

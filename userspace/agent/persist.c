@@ -297,7 +297,7 @@ static void on_restored(void *arg)
 	struct eb_persist *persist = arg;
 
 	persist->restored = true;
-	if (eb_ban_persist_is_decided(persist->bans))
+	if (eb_ban_persist_is_ready(persist->bans))
 		persist->events.restored(persist->events.arg);
 }
 
