@@ -231,9 +231,9 @@ __noinline int count_spent(const struct eb_rule *rule, __u64 hash, __u32 family,
 	if (!rule || !way)
 		return 0;
 	if (rule->packets.mult)
-		__sync_fetch_and_add(&way->packets, eb_gcra_cost(&rule->packets, 1));
+		eb_add_before_mark(&way->packets, eb_gcra_cost(&rule->packets, 1));
 	if (rule->bytes.mult)
-		__sync_fetch_and_add(&way->bytes, eb_gcra_cost(&rule->bytes, len));
+		eb_add_before_mark(&way->bytes, eb_gcra_cost(&rule->bytes, len));
 	return 0;
 }
 

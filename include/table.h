@@ -26,6 +26,29 @@
  * for another one of the same key, and give theirs up when they see one. Of two who do that at the same time, one at
  * least sees the other's. An agent that is killed leaves EB_HELD as a time, which no CPU writes: one bucket that admits
  * nothing until the next agent empties it.
+ *
+ * Order of memory. On arm64, a CPU's loads and stores can be seen in another order than the program's. What orders them
+ * here is an atomic operation that fetches, and succeeds: a compare-and-swap that found what it compared with, or an
+ * addition whose result is used. It is a full barrier: nobody sees what is before it later than what is behind it. In
+ * BPF, the kernel's memory model says so (tools/memory-model/Documentation/ordering.txt); arm64's JIT makes casal or
+ * ldaddal of it, or ldxr, stlxr and dmb ish. In the agent, gcc promises it of the __sync functions. Those with
+ * __ATOMIC_SEQ_CST do not do: on a machine without casal a later load may pass their store. A compare-and-swap that
+ * fails, and an addition whose result nobody uses, order nothing, nor do EB_READ() and EB_WRITE(). Who relies on what:
+ *
+ *  - Charge and takeover. A takeover swaps the time for EB_LOCKED, writes the key, and swaps the time back. A charge
+ *    swaps the time, then reads the key again. If the charge is first, the takeover's swap fails: the time is not idle
+ *    any more. If it is behind the takeover, it has read what that wrote last, and with it sees the new key. So key and
+ *    time may be read in any order before: what was read too early makes the swap fail, or the second look at the key.
+ *    A refusal swaps nothing. A time that was read too early is idle, and refuses nothing, unless the agent has just
+ *    taken the entry from a source in debt: then one packet of the next source is refused.
+ *  - Two who make an entry for one key. Each writes its key and tag, swaps, and looks for the other's: with a full
+ *    barrier between write and look of both, one at least sees the other's. The swap succeeds, as nobody else changes a
+ *    locked time.
+ *  - The lock of a key is taken and given back by swaps: who has it sees what was made under it before.
+ *  - A charge and the mark of its group: see eb_mark_changed().
+ *  - An agent that reads an entry reads its key, the times, and the key again, with barriers for loads between.
+ *
+ * tests/unit/unit_order.c tries each pair on two CPUs.
  */
 #ifndef EB_TABLE_H
 #define EB_TABLE_H
@@ -432,15 +455,30 @@ static __always_inline int eb_table_insert(const struct eb_sets *sets, const __u
  * changed. To be called behind the compare-and-swap that changed a time. Mostly a read of a line that is shared: who
  * finds the mark set leaves it alone.
  *
- * No change is lost. The agent takes the mark away by an atomic exchange, then reads the times. Compare-and-swap and
- * exchange are full barriers, in BPF too (LOCK on x86, acquire and release in one on arm64). So a CPU that finds the
- * mark set, and leaves it, looked before the agent took it away, and its change comes before the agent's reading. A CPU
- * that finds it not set sets it, however late: at worst the agent looks once more than it had to.
+ * No change is lost. The agent takes the mark away by eb_take_mark(), then reads the times. Both swaps are full
+ * barriers. So a CPU that finds the mark set, and leaves it, looked before the agent took it away, and its change comes
+ * before the agent's reading. A CPU that finds it not set sets it, however late: at worst the agent looks once more
+ * than it had to.
  */
 static __always_inline void eb_mark_changed(__u8 *mark)
 {
 	if (!EB_READ(*mark))
 		EB_WRITE(*mark, 1);
+}
+
+/* Whether the mark was set, and takes it away. For the agent alone: nobody else does that, and so the swap succeeds. */
+static __always_inline int eb_take_mark(__u8 *mark)
+{
+	return EB_READ(*mark) && __sync_bool_compare_and_swap(mark, 1, 0);
+}
+
+/* Adds to a number that the agent reads when it has taken the mark away; eb_mark_changed() is to be called behind it.
+ * The result is used, as clang makes an addition without BPF_FETCH, which orders nothing, of one that nobody uses. */
+static __always_inline void eb_add_before_mark(__u64 *number, __u64 more)
+{
+	__u64 before = __sync_fetch_and_add(number, more);
+
+	asm volatile("" : : "r"(before));
 }
 
 /*

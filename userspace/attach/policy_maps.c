@@ -303,7 +303,7 @@ static int finish_switch(const struct eb_policy_maps *policies, struct eb_state 
 	if (err)
 		return err;
 	*lost = eb_convert_move(convert, buckets);
-	EB_WRITE(state->active, 1 - active);
+	__atomic_store_n(&state->active, 1 - active, __ATOMIC_RELEASE); /* behind what was written for it */
 	if (eb_policy_maps_wait(policies) == 0)
 		(void)write_tries(policies, &nothing, active);
 	return 0;

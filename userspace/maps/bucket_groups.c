@@ -8,12 +8,7 @@
 
 /* ---- what changed ---- */
 
-/* A mark that is set from here on is of a later collection; see eb_mark_changed(). */
-static bool take_mark(__u8 *mark)
-{
-	return EB_READ(*mark) && __atomic_exchange_n(mark, 0, __ATOMIC_SEQ_CST);
-}
-
+/* A mark that is set from here on is of a later collection. */
 static void collect(struct eb_bucket_table *table, uint32_t number)
 {
 	for (uint32_t i = 0; i < EB_CHANGES(table->sets); i++) {
@@ -21,7 +16,7 @@ static void collect(struct eb_bucket_table *table, uint32_t number)
 		if (!EB_READ(*(__u64 *)&table->changes[i]))
 			continue;
 		for (uint32_t j = 0; j < EB_CHANGES_GROUPS; j++)
-			if (take_mark(&table->changes[i].group[j]))
+			if (eb_take_mark(&table->changes[i].group[j]))
 				table->changed_in[i * EB_CHANGES_GROUPS + j] = number;
 	}
 }
@@ -49,7 +44,7 @@ uint32_t eb_buckets_changed_in(const struct eb_buckets *buckets, int family, uin
 /*
  * The sets of a group, as the kernel copies them in one call. Mapping them costs far more when few groups changed: each
  * page that is unmapped interrupts the other CPUs. A copy is not taken at one moment, but what is charged meanwhile is
- * marked, and copied again. An entry that changes hands meanwhile changes its tag behind its key, see eb_entry_name().
+ * marked, and copied again. An entry that changes hands meanwhile has another tag behind the copy than before it.
  */
 struct copy {
 	__u32 first, count;
@@ -73,7 +68,9 @@ static int copy_group(const struct eb_bucket_table *table, __u32 first, __u32 co
 	out->first = first;
 	out->count = count;
 	memcpy(out->tags, &table->tags[first], count * sizeof(out->tags[0]));
+	__atomic_thread_fence(__ATOMIC_ACQUIRE);
 	err = bpf_map_lookup_batch(table->fd, first ? &before : NULL, &last, sets, out->sets, &count, NULL);
+	__atomic_thread_fence(__ATOMIC_ACQUIRE);
 	return err && !(err == -ENOENT && count == out->count) ? err : 0;
 }
 

@@ -169,9 +169,11 @@ bool eb_bucket_read_entry(const struct eb_bucket_table *table, const __u64 *entr
 
 	for (int i = 0; i < table->words; i++)
 		key[i] = EB_READ(entry[i]);
+	__atomic_thread_fence(__ATOMIC_ACQUIRE);
 	view->packets_full_at = EB_READ(bucket->packets_full_at);
 	view->bytes_full_at = EB_READ(bucket->bytes_full_at);
 	view->dropped = eb_offence_dropped(EB_READ(bucket->dropped));
+	__atomic_thread_fence(__ATOMIC_ACQUIRE);
 	if (eb_key_empty(key, table->words) || eb_gcra_is_locked(view->packets_full_at) ||
 	    eb_gcra_is_locked(view->bytes_full_at) || !eb_key_equal(entry, key, table->words))
 		return false;
