@@ -17,7 +17,7 @@
 
 /* Returned as a value, so that print_count(x).s can be an argument of printf. */
 struct text {
-	char s[96];
+	char s[112];
 };
 
 /* Three digits and a unit: "84213" (exact below 100000), "1.23M". */
