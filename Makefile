@@ -16,6 +16,15 @@ CONFDIR = /etc/edgebucket
 
 comma := ,
 
+ifneq ($(CROSS_COMPILE),)
+ifeq ($(origin CC),default)
+CC = $(CROSS_COMPILE)gcc
+endif
+ifeq ($(origin AR),default)
+AR = $(CROSS_COMPILE)ar
+endif
+endif
+
 # A dependency file names its target both ways that BUILD can be given, relative and absolute.
 DEPS = -MMD -MP -MT $(abspath $@) -MT $(patsubst $(CURDIR)/%,%,$(abspath $@))
 
@@ -34,9 +43,11 @@ ALL_CFLAGS = -std=gnu11 $(CFLAGS) $(WARN) -fno-strict-aliasing $(SANITIZE) $(UNS
 LIBS     = -Wl,--as-needed -lmicrohttpd -lcap-ng -lxdp -lbpf -lyaml -ljansson -lmnl -lsystemd -lhiredis -lssl -lcrypto -llmdb -lelf -lz -lpthread
 LDFLAGS += $(SANITIZE)
 
+# Headers are those of the machine that the programs are for. A compiler that knows no sysroot (clang) has none.
 MULTIARCH := $(shell $(CC) -print-multiarch)
+SYSROOT := $(shell $(CC) -print-sysroot 2>/dev/null)
 BPF_CFLAGS = -O2 -g -target bpf -mcpu=v3 $(WARN) -fno-strict-aliasing -iquote include -iquote bpf \
-	     -isystem /usr/include/$(MULTIARCH) $(DEPS)
+	     -isystem $(SYSROOT)/usr/include/$(MULTIARCH) $(DEPS)
 
 objects = $(patsubst %.c,$(BUILD)/%.o,$(wildcard $(addsuffix /*.c,$(1))))
 COMMON  = $(call objects,$(addprefix userspace/,base netlink ipc config policy maps attach redis store))
@@ -145,6 +156,21 @@ check-vm: deps ## tests in qemu with Debian's kernels: KERNELS=all, or "6.1 6.12
 	$(Q)$(MAKE) all tests
 	$(Q)BUILD=$(abspath $(BUILD)) TESTS='$(TESTS)' ./tests/vm/check.sh $(KERNELS)
 
+# Debian's kernels for arm64, the oldest and the newest. EB_CPU=cortex-a72 is a machine without atomic instructions.
+ARM64_KERNELS ?= 6.1 7.3
+ARM64_TESTS ?= unit xdp net_counts net_rate net_reload net_upgrade net_kill net_levels net_bans net_fleet net_tunnels \
+	persist_mirror persist_restore persist_kill persist_embedded vm_dispatcher vm_reboot
+ARM64_BUILD = $(abspath $(BUILD))/arm64
+ARM64_CC = aarch64-linux-gnu-gcc --sysroot=$(ARM64_BUILD)/root
+
+arm64-programs:
+	$(Q)./tests/install-deps.sh arm64
+	$(Q)EB_ARCH=arm64 BUILD=$(ARM64_BUILD) ./tests/vm/root.sh
+	$(Q)$(MAKE) BUILD=$(BUILD)/arm64 CC='$(ARM64_CC)' all tests
+
+check-arm64: deps arm64-programs ## build for arm64, and run tests in qemu with Debian's kernels for it: TESTS="unit xdp"
+	$(Q)EB_ARCH=arm64 BUILD=$(ARM64_BUILD) TESTS='$(or $(TESTS),$(ARM64_TESTS))' ./tests/vm/check.sh $(ARM64_KERNELS)
+
 deps-deploy:
 	$(Q)./tests/install-deps.sh deploy
 
@@ -215,18 +241,18 @@ uninstall: ## remove what install put there; configuration, state and what is in
 	rm -rf $(DESTDIR)$(DOCDIR)
 	-rmdir --ignore-fail-on-non-empty $(DESTDIR)$(CONFDIR)
 
-deb: ## build a Debian package in build/deb
-	$(Q)BUILD=$(abspath $(BUILD)) ./debian/build.sh
+deb: ## build a Debian package in build/deb; HOST_ARCH=arm64 for another architecture than this machine's
+	$(Q)BUILD=$(abspath $(BUILD)) HOST_ARCH=$(HOST_ARCH) ./debian/build.sh
 
 clean: ## remove everything built
 	rm -rf $(BUILD)
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+( [a-z-]+)*:.*## / { printf "  %-34s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z0-9-]+( [a-z-]+)*:.*## / { printf "  %-34s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 .PHONY: all tests deps deps-deploy demo check check-unit check-xdp check-net check-redis check-persist check-chaos chaos \
-	check-deploy check-distro check-fuzz check-vm fuzz fuzzers fuzz-programs asan asan-programs soak \
-	coverage bench lint format install uninstall deb clean help
+	check-arm64 check-deploy check-distro check-fuzz check-vm arm64-programs fuzz fuzzers fuzz-programs asan \
+	asan-programs soak coverage bench lint format install uninstall deb clean help
 .DELETE_ON_ERROR:
 .SECONDARY:
 

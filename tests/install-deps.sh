@@ -1,19 +1,27 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-only
 # Installs the packages that building, testing and the demo need, if any is missing; as "deploy" also those of
-# `make check-deploy`; as "vm" only those that guests need, as "compilers" those of Debian 12's clangs that there are.
+# `make check-deploy`; as "vm" only those that guests need, as "compilers" those of Debian 12's clangs that there are, as
+# "arm64" those for `make check-arm64`. As "list", prints what another architecture's root must have for that.
 # Debian 12 and newer, Ubuntu 24.04 and newer.
 set -eu
 
-packages='gcc make pkg-config clang llvm libbpf-dev libxdp-dev libelf-dev zlib1g-dev linux-libc-dev libyaml-dev
-libjansson-dev libmnl-dev libsystemd-dev libhiredis-dev liblmdb-dev libssl-dev libmicrohttpd-dev libcap-ng-dev libcmocka-dev bpftool
-iproute2 iputils-ping nftables iptables ethtool jq python3-scapy redis-server redis-tools prometheus strace curl openssl xdp-tools
-libclang-rt-dev gcovr mandoc procps util-linux gnuplot-nox systemd tcpdump tshark'
+tools='gcc make pkg-config clang llvm libclang-rt-dev bpftool gcovr mandoc gnuplot-nox systemd prometheus tshark'
+libraries='libbpf-dev libxdp-dev libelf-dev zlib1g-dev linux-libc-dev libyaml-dev libjansson-dev libmnl-dev libsystemd-dev
+libhiredis-dev liblmdb-dev libssl-dev libmicrohttpd-dev libcap-ng-dev libcmocka-dev'
+programs='iproute2 iputils-ping nftables iptables ethtool jq python3-scapy redis-server redis-tools strace curl openssl
+xdp-tools procps util-linux tcpdump'
+packages="$tools $libraries $programs"
 deploy='debhelper dpkg-dev lintian debootstrap podman runc docker-compose netavark aardvark-dns nodejs npm python3-yaml
 kubernetes-client'
 case "${1:-}" in
 deploy) packages="$packages $deploy" ;;
 vm) packages='qemu-system-x86 busybox-static cpio kmod xz-utils bsdextrautils' ;;
+arm64) packages='gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-system-arm cpio kmod xz-utils zstd bsdextrautils' ;;
+list)
+	echo "$libraries libc6-dev $programs bpftool"
+	exit
+	;;
 compilers)
 	packages=
 	for package in clang-14 clang-16 clang-19; do

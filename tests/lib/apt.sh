@@ -16,7 +16,7 @@ archive() {
 		awk -v label="$1" '$1 == label && !uri { uri = $2 } END { print uri }'
 }
 
-# own_apt DIR SOURCE...: from here on, apt works in DIR, on sources like "deb Debian bookworm".
+# own_apt DIR SOURCE...: from here on, apt works in DIR, on sources like "deb Debian bookworm", for $apt_arch or amd64.
 own_apt() {
 	local dir=$1 source type label suite uri
 	shift
@@ -25,7 +25,7 @@ own_apt() {
 		read -r type label suite <<< "$source"
 		uri=$(archive "$label")
 		[ -n "$uri" ] || die "the apt sources of this machine name no archive of $label to get packages from"
-		echo "$type [arch=amd64 signed-by=$keyring] $uri $suite main"
+		echo "$type [arch=${apt_arch:-amd64} signed-by=$keyring] $uri $suite main"
 	done > "$dir/sources.list"
 	cat > "$dir/apt.conf" <<- END
 		Dir::State "$dir";
@@ -33,8 +33,8 @@ own_apt() {
 		Dir::Cache "$dir/cache";
 		Dir::Etc::sourcelist "$dir/sources.list";
 		Dir::Etc::sourceparts "-";
-		APT::Architecture "amd64";
-		APT::Architectures { "amd64"; };
+		APT::Architecture "${apt_arch:-amd64}";
+		APT::Architectures { "${apt_arch:-amd64}"; };
 		APT::Sandbox::User "root";
 		Acquire::Languages "none";
 	END

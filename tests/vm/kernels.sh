@@ -1,22 +1,20 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only
-# kernels.sh VERSION...: fetches Debian's newest kernel of each version (6.1, 6.12, ...), x86-64, into $BUILD/vm/kernels,
-# with an initramfs that mounts the host's root. Nothing is installed; apt works on directories and sources of its own.
-# What is there is used while it is the newest, and when the archive cannot be asked.
+# kernels.sh VERSION...: fetches Debian's newest kernel of each version (6.1, 6.12, ...) into $BUILD/vm/kernels, with an
+# initramfs that mounts the host's root. Nothing is installed. What is there is used while it is the newest, and when
+# the archive cannot be asked.
 set -eu -o pipefail
-cd "$(dirname "$0")"
-: "${BUILD:=$(cd ../.. && pwd)/build}"
-vm=$BUILD/vm
-sources=('deb Debian-Security bullseye-security' 'deb Debian bookworm' 'deb Debian-Security bookworm-security'
-	'deb Debian trixie-backports')
+# shellcheck source=lib.sh
+. "$(dirname "$0")/lib.sh"
 # shellcheck source=../lib/apt.sh
-. ../lib/apt.sh
+. "$tests_vm/../lib/apt.sh"
+vm=$BUILD/vm apt=$BUILD/vm/apt
 
 # ---- what the archive has ----
 
 # newest VERSION: the package of the newest kernel of this version, or nothing. Cloud kernels have no 9p.
 newest() {
-	apt-cache pkgnames "linux-image-$1." | grep -E "^linux-image-${1//./\\.}\\.[0-9][^-]*(-[0-9]+)?-amd64\$" |
+	apt-cache pkgnames "linux-image-$1." | grep -E "^linux-image-${1//./\\.}\\.[0-9][^-]*(-[0-9]+)?-$guest_arch\$" |
 		sort -V | tail -n 1
 }
 
@@ -36,13 +34,28 @@ prune_modules() {
 	find "$kernel/fs" -mindepth 1 -maxdepth 1 ! -name 9p ! -name netfs ! -name fscache ! -name overlayfs -exec rm -rf {} +
 }
 
+# A kernel for arm64 can be an EFI program that unpacks itself ("zimg" at 4), which qemu before 8.2 cannot load. Offset and
+# size of what is packed are at 8 and 12 (Linux, drivers/firmware/efi/libstub/zboot-header.S).
+open_zboot() {
+	local offset size
+	[ "$(dd if="$1" bs=4 skip=1 count=1 status=none)" = zimg ] || return 0
+	read -r offset size < <(od -A n -t u4 -j 8 -N 8 "$1")
+	tail -c "+$((offset + 1))" "$1" | head -c "$size" > "$1.packed"
+	case $(dd if="$1" bs=1 skip=24 count=4 status=none) in
+	gzip) gzip -dc < "$1.packed" > "$1" ;;
+	zstd) zstd -dc < "$1.packed" > "$1" ;;
+	*) die "$1 is packed in a way that is not known here" ;;
+	esac
+	rm "$1.packed"
+}
+
 # unpack DIR IMAGE: vmlinuz and lib/modules, with their index.
 unpack() {
 	local dir=$1 deb release
 	mkdir -p "$dir/debs" "$dir/root"
 	# shellcheck disable=SC2046 # a list of words
-	(cd "$dir/debs" && apt-get download -qq $(packages "$2") > "$vm/apt/log" 2>&1) ||
-		die "cannot download $2, see $vm/apt/log"
+	(cd "$dir/debs" && apt-get download -qq $(packages "$2") > "$apt/log" 2>&1) ||
+		die "cannot download $2, see $apt/log"
 	for deb in "$dir"/debs/*.deb; do
 		dpkg -x "$deb" "$dir/root"
 	done
@@ -52,6 +65,7 @@ unpack() {
 		mv "$dir/root/lib" "$dir/lib"
 	fi
 	find "$dir/root/boot" "$dir/lib/modules" -name 'vmlinuz*' -exec mv {} "$dir/vmlinuz" \; 2> /dev/null || true
+	open_zboot "$dir/vmlinuz"
 	rm -rf "$dir/debs" "$dir/root"
 	release=$(basename "$dir"/lib/modules/*)
 	prune_modules "$dir/lib/modules/$release"
@@ -64,8 +78,8 @@ make_initramfs() {
 	local dir=$1 module path tree=$1/initramfs
 	rm -rf "$tree"
 	mkdir -p "$tree"/{bin,dev,proc,modules,host,upper,root}
-	cp /bin/busybox "$tree/bin/busybox"
-	install -m 755 init "$tree/init"
+	cp "$guest_root/bin/busybox" "$tree/bin/busybox"
+	install -m 755 "$tests_vm/init" "$tree/init"
 	for module in virtio_pci 9pnet_virtio 9p overlay; do
 		modprobe -d "$dir" -S "$(cat "$dir/release")" --show-depends "$module"
 	done | sed -n 's/^insmod \(.*[^ ]\) *$/\1/p' | awk '!seen[$0]++' | while read -r path; do
@@ -90,14 +104,15 @@ fetch() {
 		unpack "$dir" "$image"
 		echo "$image" > "$dir/package"
 	fi
-	[ "$dir/initrd" -nt init ] && [ "$dir/initrd" -nt "$dir/package" ] || make_initramfs "$dir"
+	[ "$dir/initrd" -nt "$tests_vm/init" ] && [ "$dir/initrd" -nt "$dir/package" ] || make_initramfs "$dir"
 }
 
-[ "$(uname -m)" = x86_64 ] || die "kernels for tests are x86-64"
-own_apt "$vm/apt" "${sources[@]}"
-if ! update_lists "$vm/apt"; then
+[ -n "$guest_root" ] || [ "$(dpkg --print-architecture)" = "$guest_arch" ] ||
+	die "guests of $guest_arch have the host's root, which is not of that"
+own_apt "$apt" "${guest_sources[@]}"
+if ! update_lists "$apt"; then
 	for version in "$@"; do
-		[ -e "$vm/kernels/$version/package" ] || die "cannot read the package lists, see $vm/apt/log"
+		[ -e "$vm/kernels/$version/package" ] || die "cannot read the package lists, see $apt/log"
 	done
 	exit 0
 fi
