@@ -53,8 +53,8 @@ check_admission() {
 		all(.startupProbe, .livenessProbe, .readinessProbe; .exec.command[0] == "/usr/sbin/edgebucket")'
 	are "$1" "DaemonSet: in the node's network, ports are the node's" \
 		'.spec.template.spec | .hostNetwork and all(.containers[].ports[]; .hostPort == .containerPort)'
-	are "$1" "DaemonSet: either surge or unavailable" \
-		'.spec.updateStrategy.rollingUpdate | .maxUnavailable == 1 and .maxSurge == 0'
+	are "$1" "DaemonSet: one agent at a time for a node" \
+		'.spec.updateStrategy.rollingUpdate | .maxUnavailable == 1 and (.maxSurge // 0) == 0'
 	are "$1" "DaemonSet: capabilities are written without CAP_" \
 		'all(.spec.template.spec.containers[].securityContext.capabilities.add[]; startswith("CAP_") | not)'
 	are "$1" "DaemonSet: too little time for the stop, which takes 8 s" \
