@@ -1,7 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only
 # The image holds what the agent needs and no more, and a pod of the DaemonSet runs on it, as far as podman can be told
-# what the pod's specification says. A rolling update, whose second agent starts while the first one is still stopping,
+# what the pod's specification says: with these capabilities and no other, the seccomp profile, a root that is read-only
+# and without privileges to gain. A rolling update, whose second agent starts while the first one is still stopping,
 # lets no frame pass beyond the bound, and enforcement never stops; nor does it when a container is killed. After a
 # reboot the buckets come back from Redis.
 # shellcheck source=containers.sh
@@ -54,16 +55,19 @@ project_config() {
 
 # run_pod NAME: what the kubelet and containerd would make of the pod's specification on the node edge-7.
 run_pod() {
-	local options=(--network=host --security-opt=apparmor=unconfined --env=EDGEBUCKET_NODE=edge-7)
+	local options=(--network=host --env=EDGEBUCKET_NODE=edge-7)
+	pod '.containers[0].securityContext.privileged == false and .securityContext.seccompProfile.type ==
+		"RuntimeDefault"' > /dev/null || fail "the pod is privileged, or has no seccomp profile"
 	pod '.hostNetwork and (.containers[0].env[] | select(.name == "EDGEBUCKET_NODE").valueFrom.fieldRef.fieldPath
 		== "spec.nodeName")' > /dev/null || fail "the pod has no host network or no node's name"
-	mapfile -t -O ${#options[@]} options < <(pod '.volumes as $volumes | .containers[0] |
+	mapfile -t -O ${#options[@]} options < <(pod '.volumes as $volumes |
+		"--security-opt=apparmor=\(.securityContext.appArmorProfile.type | ascii_downcase)", (.containers[0] |
 		(.securityContext | (.capabilities | "--cap-drop=\(.drop[])", "--cap-add=\(.add[])"),
 			"--user=\(.runAsUser):\(.runAsGroup)", "--read-only=\(.readOnlyRootFilesystem)",
 			"--security-opt=no-new-privileges=\(.allowPrivilegeEscalation | not)"),
 		"--memory=\(.resources.limits.memory | ascii_downcase | rtrimstr("i"))",
 		(.volumeMounts[] | . as $mount | $volumes[] | select(.name == $mount.name and .hostPath) |
-			"--volume=\(.hostPath.path):\($mount.mountPath)")')
+			"--volume=\(.hostPath.path):\($mount.mountPath)"))')
 	in_card podman run --detach --name "$1" --read-only-tmpfs=false "${options[@]}" \
 		--volume="$dir/pod:/etc/edgebucket:ro" edgebucket > /dev/null || fail "container $1 does not start"
 }
@@ -76,6 +80,21 @@ probe() {
 }
 
 privilege() { sed -n "s/^$1:\t*//p" "/proc/$(pid_of edgebucket-1)/status"; }
+
+# What the kernel says of the container is what the pod asks for.
+check_privileges() {
+	local -A bits=([NET_ADMIN]=12 [SYS_ADMIN]=21 [PERFMON]=38 [BPF]=39)
+	local capability allowed=0
+	for capability in $(pod '.containers[0].securityContext.capabilities.add[]'); do
+		allowed=$((allowed | 1 << bits[$capability]))
+	done
+	[ $((0x$(privilege CapBnd))) = $allowed ] || fail "capabilities that it can have: $(privilege CapBnd)"
+	[ $((0x$(privilege CapPrm) & ~allowed)) = 0 ] || fail "capabilities that it has: $(privilege CapPrm)"
+	[ "$(privilege NoNewPrivs)" = 1 ] || fail "privileges can be gained"
+	[ "$(privilege Seccomp)" = 2 ] || fail "no seccomp profile"
+	awk '$5 == "/" { print $6 }' "/proc/$(pid_of edgebucket-1)/mountinfo" | grep -qE '^ro(,|$)' ||
+		fail "its root can be written to"
+}
 
 # ---- the image ----
 
@@ -105,11 +124,7 @@ wait_container edgebucket-1 "msg=attached interface=card0"
 for kind in startup liveness readiness; do
 	probe edgebucket-1 $kind || fail "the $kind probe fails"
 done
-[ "$(privilege NoNewPrivs)" = 1 ] || fail "privileges can be gained"
-[ "$(privilege Seccomp)" = 2 ] || fail "no seccomp profile"
-# NET_ADMIN, SYS_ADMIN, PERFMON, BPF are bits 12, 21, 38 and 39; the agent may have given up some of them.
-allowed=$((1 << 12 | 1 << 21 | 1 << 38 | 1 << 39))
-[ $((0x$(privilege CapPrm) & ~allowed)) = 0 ] || fail "capabilities $(privilege CapPrm)"
+check_privileges
 
 drain 10.8.0.1
 wait_mirrored
@@ -121,15 +136,13 @@ monitor=$!
 # ---- a rolling update ----
 
 first=$(pid_of edgebucket-1) program=$(prog_on card0)
-kill -STOP "${servers[6379]}"
 send 10.8.0.2 -n 5
-podman kill --signal TERM edgebucket-1 > /dev/null
-wait_container edgebucket-1 "msg=stopping signal=TERM"
-kill -STOP "$first" || fail "the first agent was gone before it could be held up"
+kill -TERM "$first"
+kill -STOP "$first"
 run_pod edgebucket-2
 wait_container edgebucket-2 "waiting for another agent"
 [ "$(prog_on card0)" = "$program" ] || fail "the second agent did not wait"
-kill -CONT "${servers[6379]}" "$first"
+kill -CONT "$first"
 [ "$(podman wait edgebucket-1)" = 0 ] || fail "the first agent failed"
 wait_container edgebucket-2 "msg=attached interface=card0"
 log_has "adopted the pinned maps" || fail "the second agent did not adopt the maps"
