@@ -59,7 +59,7 @@ struct eb_ban_share {
 
 /* ---- calls ---- */
 
-static void on_answer(const struct eb_redis_result *result, void *arg);
+static void on_answer(const struct eb_redis_result *answer, void *arg);
 
 static int send_call(struct eb_ban_share *share, bool by_name)
 {
