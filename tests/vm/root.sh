@@ -11,9 +11,11 @@ set -eu -o pipefail
 apt=$BUILD/vm/apt
 packages="$("$tests_vm/../install-deps.sh" list) busybox-static kmod mount base-passwd"
 
-# Directories that Debian 12 has merged into /usr, before packages are unpacked over them.
+# Directories that are links in Debian 12, before packages are unpacked over them.
 make_merged() {
 	local name
+	mkdir -p "$1/var" "$1/run"
+	ln -s ../run "$1/var/run"
 	for name in bin sbin lib; do
 		mkdir -p "$1/usr/$name"
 		ln -s "usr/$name" "$1/$name"
