@@ -1,7 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-only
-# Builds the binary package in $BUILD/deb, from a copy of the tree. The optional argument is a version for the
-# changelog, for a package that is not a release.
+# Builds the binary package in $BUILD/deb, from a copy of the tree; with $HOST_ARCH, for that architecture, by Debian's
+# cross compiler and the libraries of that architecture. The optional argument is a version for the changelog, for a
+# package that is not a release.
 set -eu
 cd "$(dirname "$0")/.."
 command -v dh > /dev/null || { echo "$0: apt-get install debhelper dpkg-dev" >&2; exit 1; }
@@ -25,5 +26,5 @@ if [ $# = 1 ]; then
 	} > debian/changelog.new
 	mv debian/changelog.new debian/changelog
 fi
-dpkg-buildpackage -us -uc -b
+dpkg-buildpackage ${HOST_ARCH:+--host-arch "$HOST_ARCH"} -us -uc -b
 rm -rf "$copy"
