@@ -178,6 +178,10 @@ check-deploy: deps-deploy ## test what is in deploy/ and the package, in contain
 	$(Q)$(MAKE) all tests
 	$(Q)BUILD=$(abspath $(BUILD)) ./tests/run.sh deploy
 
+check-kubernetes: deps-deploy ## test deploy/kubernetes: with an API server that is built once (minutes), and as a container
+	$(Q)$(MAKE) all tests
+	$(Q)BUILD=$(abspath $(BUILD)) ./tests/run.sh deploy_kubernetes deploy_api deploy_image
+
 check-distro: deps-deploy ## build and test in a chroot of another Debian: DIST=trixie, or sid; TESTS="unit net_rate"
 	$(Q)BUILD=$(abspath $(BUILD)) $(if $(TESTS),TESTS='$(TESTS)') ./tests/distro.sh $(or $(DIST),trixie)
 
@@ -251,8 +255,8 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+( [a-z-]+)*:.*## / { printf "  %-34s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 .PHONY: all tests deps deps-deploy demo check check-unit check-xdp check-net check-redis check-persist check-chaos chaos \
-	check-arm64 check-deploy check-distro check-fuzz check-vm arm64-programs fuzz fuzzers fuzz-programs asan \
-	asan-programs soak coverage bench lint format install uninstall deb clean help
+	check-arm64 check-deploy check-kubernetes check-distro check-fuzz check-vm arm64-programs fuzz fuzzers fuzz-programs \
+	asan asan-programs soak coverage bench lint format install uninstall deb clean help
 .DELETE_ON_ERROR:
 .SECONDARY:
 

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # deploy/kubernetes: what kustomize makes of it is valid to the Kubernetes API's own definitions and, where these say
 # nothing, to the rules of its admission that it could break; the configurations in it are valid to the agent.
-#
-# Not checked, for want of a cluster: admission itself, and what controllers, kubelet and network plugin make of it.
+# deploy_api.sh asks a real API server, an older one. Not checked, for want of a cluster: what controllers, kubelet and
+# network plugin make of it.
 set -eu
 
 root=$(cd "$(dirname "$0")/../.." && pwd)
