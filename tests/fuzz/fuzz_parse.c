@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * Frames: the parser of the XDP program must say what the plain one does, of the whole and of what is behind an
- * Ethernet header, of the packets inside tunnels too. Three bytes come first: how much of the frame is in the first buffer, and how much more there is in
- * others.
+ * Ethernet header, of the packets inside tunnels too. Three bytes come first: how much of the frame is in the first
+ * buffer, and how much more there is in others.
  */
 #include <stdio.h>
 #include <stdlib.h>

@@ -170,8 +170,8 @@ static void name_bucket(struct explanation *explanation, const struct explained_
 static void explain_refusal(struct explanation *explanation, const struct explained_limit *limit, bool is_bytes)
 {
 	if (limit_has_tokens(limit)) {
-		because(explanation, "this node has spent its part of the burst, one of %u, until it hears of the fleet "
-			"again", limit->nodes);
+		because(explanation, "this node has spent its part of the burst, one of %u, until it hears of the "
+			"fleet again", limit->nodes);
 		return;
 	}
 	because(explanation, "%s of %s %s left", print_tokens(limit->limit, limit->tokens, is_bytes).s,
@@ -653,7 +653,8 @@ static void print_limit_left(const char *name, const struct explained_limit *lim
 
 	if (!limit->limit->mult)
 		return;
-	used = snprintf(text, sizeof(text), "%.40s of %.40s left, ", print_tokens(limit->limit, limit->tokens, is_bytes).s,
+	used = snprintf(text, sizeof(text), "%.40s of %.40s left, ",
+			print_tokens(limit->limit, limit->tokens, is_bytes).s,
 			print_tokens(limit->limit, limit->burst, is_bytes).s);
 	if (limit->is_told_of_others)
 		used += snprintf(text + used, sizeof(text) - used, "%.40s spent on other nodes, ",

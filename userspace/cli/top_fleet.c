@@ -108,8 +108,9 @@ static void show_json(const struct fleet_list *list)
 	for (size_t i = 0; i < list->count; i++) {
 		const struct fleet_bucket *bucket = &list->items[i];
 		const struct eb_limit *limit = limit_of(list, bucket);
-		json_t *row = json_pack("{s:s, s:s, s:s, s:f}", "rule", bucket->limit.record.rule, "source",
-					print_source(&bucket->limit.record.source, &bucket->limit.record.target).s, "limit",
+		const struct eb_record *record = &bucket->limit.record;
+		json_t *row = json_pack("{s:s, s:s, s:s, s:f}", "rule", record->rule, "source",
+					print_source(&record->source, &record->target).s, "limit",
 					bucket->limit.of_bytes ? "bytes" : "packets", "full_in_seconds",
 					bucket->debt_us / 1e6);
 
