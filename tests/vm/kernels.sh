@@ -38,7 +38,7 @@ prune_modules() {
 # size of what is packed are at 8 and 12 (Linux, drivers/firmware/efi/libstub/zboot-header.S).
 open_zboot() {
 	local offset size
-	[ "$(dd if="$1" bs=4 skip=1 count=1 status=none)" = zimg ] || return 0
+	dd if="$1" bs=4 skip=1 count=1 status=none | grep -qx zimg || return 0
 	read -r offset size < <(od -A n -t u4 -j 8 -N 8 "$1")
 	tail -c "+$((offset + 1))" "$1" | head -c "$size" > "$1.packed"
 	case $(dd if="$1" bs=1 skip=24 count=4 status=none) in
