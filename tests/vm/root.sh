@@ -38,7 +38,8 @@ configure() {
 	ln -s xtables-nft-multi "$1/usr/sbin/ip6tables"
 	cp "$1/usr/share/base-passwd/passwd.master" "$1/etc/passwd"
 	cp "$1/usr/share/base-passwd/group.master" "$1/etc/group"
-	mkdir -p -m 1777 "$1/tmp"
+	mkdir -p "$1/tmp"
+	chmod 1777 "$1/tmp"
 	mkdir -p "$1"/{proc,sys,dev,run,root}
 }
 
