@@ -275,7 +275,9 @@ static void test_round_up(void **state)
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
 		if (needs_round_up(rows[i].burst) != rows[i].rounded)
 			fail_msg("%g: %llu", rows[i].burst, (unsigned long long)needs_round_up(rows[i].burst));
-	for (double burst = 1; burst < 1e15; burst *= 1.07) {
+	for (int i = 0; i < 500; i++) {
+		double burst = pow(1.07, i);
+
 		assert_true(needs_round_up(burst) >= burst);
 		assert_true(needs_round_up(burst) <= burst * 1.5 + 1);
 	}

@@ -29,7 +29,7 @@ int eb_line_server_open(sd_event *loop, const char *run_dir, const char *group, 
 			struct eb_line_server **out);
 
 /* Sends the answer and frees it. NULL, for want of memory, hangs up. */
-void eb_line_server_reply(struct eb_line_server *server, eb_line_client client, json_t *reply);
+void eb_line_server_reply(struct eb_line_server *server, eb_line_client number, json_t *reply);
 
 /* Hangs up on all clients. Accepts NULL. */
 void eb_line_server_close(struct eb_line_server *server);

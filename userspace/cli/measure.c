@@ -84,7 +84,7 @@ static int64_t find_source(struct measurement *m, const struct eb_source *source
 			return m->places[place] - 1;
 	if (m->count == MEASURE_SOURCES_MAX)
 		return -1;
-	memcpy(&m->sources[m->count].source, source, sizeof(*source));
+	m->sources[m->count].source = *source;
 	m->places[place] = ++m->count;
 	return m->places[place] - 1;
 }
@@ -95,10 +95,9 @@ static int add(const struct eb_source *found, uint64_t packets, uint64_t bytes, 
 {
 	struct measurement *m = arg;
 	struct needs_look look = { m->looked_ns - m->began_ns, eb_monotonic_ns() - m->began_ns };
-	struct eb_source source;
+	struct eb_source source = *found;
 	int64_t index;
 
-	memcpy(&source, found, sizeof(source)); /* its padding too */
 	source.rule_id = 0;
 	index = find_source(m, &source);
 	m->packets += packets;

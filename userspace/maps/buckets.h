@@ -22,7 +22,8 @@ struct eb_source {
 	uint8_t family; /* 4 or 6 */
 	uint8_t addr[16];
 	struct eb_destination target;
-	uint32_t rule_id; /* eb_rule.id4 or id6 */
+	uint8_t unused[2]; /* 0: sources are hashed and compared as bytes */
+	uint32_t rule_id;  /* eb_rule.id4 or id6 */
 };
 
 /* The family of the table that has its bucket: 6 with a target, whatever the family of the addresses. */

@@ -190,7 +190,7 @@ int eb_maps_set_fleet_nodes(const struct eb_maps *maps, __u32 nodes)
 /* Reads one word of it. */
 static int read_state(const struct eb_maps *maps, size_t offset, __u32 *out)
 {
-	char *state = malloc(sizeof(struct eb_state));
+	struct eb_state *state = malloc(sizeof(*state));
 	__u32 zero = 0;
 	int err;
 
@@ -198,7 +198,7 @@ static int read_state(const struct eb_maps *maps, size_t offset, __u32 *out)
 		return -ENOMEM;
 	err = bpf_map_lookup_elem(maps->fd[EB_MAP_STATE], &zero, state);
 	if (!err)
-		memcpy(out, state + offset, sizeof(*out));
+		memcpy(out, (char *)state + offset, sizeof(*out));
 	free(state);
 	return err;
 }
