@@ -61,15 +61,14 @@ enum debt { DEBT_NONE, DEBT_OWED, DEBT_UNKNOWN };
 static enum debt debt_of(const struct eb_cleaning *cleaning, const struct eb_record *record)
 {
 	int index = eb_restore_find_rule(cleaning->policy, record);
-	struct eb_source source = { .family = record->source.family, .target = record->target };
 	struct eb_bucket_view view;
+	struct eb_source source;
 	uint64_t now;
 	int err;
 
 	if (index < 0)
 		return DEBT_UNKNOWN;
-	source.rule_id = eb_rules_id_of(&cleaning->policy->rules[index], source.family);
-	memcpy(source.addr, record->source.addr, sizeof(source.addr));
+	source = eb_record_source(record, eb_rules_id_of(&cleaning->policy->rules[index], record->source.family));
 	err = eb_buckets_find(eb_dataplane_buckets(cleaning->dataplane), &source, &view);
 	now = eb_buckets_now();
 	if (err)

@@ -91,8 +91,7 @@ static void make_item(const struct eb_fleet *fleet, const struct eb_bucket_view 
 		.source = view->source, .of_bytes = visit->of_bytes, .is_careful = rule->careful,
 		.full_at = visit->full_at, .told = visit->told, .own = visit->own,
 	};
-	eb_exchange_field_name(&view->source, fleet->policy->names[index],
-			       eb_rules_prefix_of(rule, view->source.family), visit->of_bytes, &field);
+	eb_exchange_field_name(&view->source, fleet->policy, index, visit->of_bytes, &field);
 	eb_exchange_field_format(&field, out->field);
 }
 
@@ -636,7 +635,7 @@ int eb_fleet_own_debt(const struct eb_fleet *fleet, const char *limit, uint64_t 
 
 	if (!eb_exchange_field_parse(limit, &field))
 		return -EINVAL;
-	source = eb_exchange_field_source(&field);
+	source = eb_record_source(&field.record, field.rule_id);
 	err = fleet ? eb_spent_find(fleet->spent, &source, &way) : -ENOENT;
 	if (err)
 		return err;

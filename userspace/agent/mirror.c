@@ -437,12 +437,7 @@ static void make_record(const struct eb_mirror *mirror, const struct eb_bucket_v
 {
 	const struct eb_rule *rule = &mirror->policy->rules[index];
 
-	memset(out, 0, sizeof(*out));
-	memcpy(out->rule, mirror->policy->names[index], EB_RULE_NAME_MAX);
-	out->source.family = view->source.family;
-	out->source.len = eb_rules_prefix_of(rule, view->source.family);
-	memcpy(out->source.addr, view->source.addr, sizeof(out->source.addr));
-	out->target = view->source.target;
+	eb_record_name(&view->source, mirror->policy, index, out);
 	out->packets_full_at_ns = wall_time(mirror, &rule->packets, view->packets_full_at);
 	out->bytes_full_at_ns = wall_time(mirror, &rule->bytes, view->bytes_full_at);
 }

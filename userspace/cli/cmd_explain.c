@@ -437,8 +437,7 @@ static void read_others(const struct session *session, const struct eb_policy *p
 
 	if (!limit->limit->mult)
 		return;
-	eb_exchange_field_name(&at->source, policy->names[at->place],
-			       eb_rules_prefix_of(at->rule, at->source.family), of_bytes, &field);
+	eb_exchange_field_name(&at->source, policy, at->place, of_bytes, &field);
 	eb_exchange_field_format(&field, text);
 	limit->is_told_of_others = agent_own_debt(session, text, &own_ns);
 	others = eb_gcra_debt_after(limit->debt, own_ns * EB_TICKS_PER_NS);

@@ -83,8 +83,7 @@ static bool is_meant(const struct fleet_bucket *bucket, void *arg)
 {
 	const struct reset_list *list = arg;
 	const struct eb_prefix *source = &bucket->limit.record.source;
-	struct eb_source key = eb_exchange_field_source(&bucket->limit);
-	int rule = session_bucket_rule(list->session, &key);
+	int rule = fleet_bucket_rule(list->session, bucket);
 
 	if (rule < 0)
 		return list->rule < 0 && !list->within; /* of rules that are not in force here */

@@ -7,11 +7,17 @@
 #include "base/clock.h"
 #include "cli/fleet_buckets.h"
 #include "config/config_redis.h"
+#include "policy/rules.h"
 #include "redis/redis.h"
 #include "store/exchange.h"
 
 #define SECOND_NS 1000000000ULL
 #define TIMEOUT_NS (5 * SECOND_NS)
+
+int fleet_bucket_rule(const struct session *session, const struct fleet_bucket *bucket)
+{
+	return eb_rules_find_id(&session->policy, bucket->limit.record.source.family, bucket->limit.rule_id);
+}
 
 /* Lanes are read one after the other: TIME and HGETALL of one server in one round trip. */
 struct lane_read {

@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "cli/cli.h"
+#include "cli/session.h"
 #include "config/config.h"
 #include "store/exchange_field.h"
 
@@ -14,6 +15,9 @@ struct fleet_bucket {
 	struct eb_exchange_field limit;
 	uint64_t debt_us;
 };
+
+/* The place in the policy in force of its rule or level; -1 when there is none such. */
+int fleet_bucket_rule(const struct session *session, const struct fleet_bucket *bucket);
 
 /* Called for each limit of a bucket that is in debt. Returns true to make it full. */
 typedef bool (*fleet_bucket_visit)(const struct fleet_bucket *bucket, void *arg);

@@ -22,19 +22,11 @@ struct fleet_list {
 	int error;
 };
 
-/* The place in the policy of a limit's rule or level; -1 when the rules in force have none such. */
-static int rule_of(const struct fleet_list *list, const struct fleet_bucket *bucket)
-{
-	struct eb_source source = eb_exchange_field_source(&bucket->limit);
-
-	return session_bucket_rule(list->session, &source);
-}
-
 static bool add(const struct fleet_bucket *bucket, void *arg)
 {
 	struct fleet_list *list = arg;
 	struct fleet_bucket *items;
-	int rule = rule_of(list, bucket);
+	int rule = fleet_bucket_rule(list->session, bucket);
 
 	if (list->error || (list->rule >= 0 && (rule < 0 || !session_is_of_rule(list->session, rule, list->rule))))
 		return false;
@@ -58,12 +50,12 @@ static int compare(const void *a, const void *b)
 /* NULL for a rule that is not in force here. */
 static const struct eb_limit *limit_of(const struct fleet_list *list, const struct fleet_bucket *bucket)
 {
-	int rule = rule_of(list, bucket);
+	int rule = fleet_bucket_rule(list->session, bucket);
 
 	if (rule < 0)
 		return NULL;
 	return bucket->limit.of_bytes ? &list->session->policy.rules[rule].bytes
-				: &list->session->policy.rules[rule].packets;
+				      : &list->session->policy.rules[rule].packets;
 }
 
 static void show_row(const void *arg, size_t row, struct table_cell *cells)

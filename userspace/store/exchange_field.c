@@ -6,16 +6,12 @@
 #include "store/exchange_field.h"
 #include "store/store.h"
 
-void eb_exchange_field_name(const struct eb_source *source, const char *rule, uint8_t len, bool of_bytes,
+void eb_exchange_field_name(const struct eb_source *source, const struct eb_policy *policy, int place, bool of_bytes,
 			    struct eb_exchange_field *out)
 {
-	*out = (struct eb_exchange_field){
-		.record = { .source = { .family = source->family, .len = len }, .target = source->target },
-		.rule_id = source->rule_id,
-		.of_bytes = of_bytes,
-	};
-	memcpy(out->record.rule, rule, EB_RULE_NAME_MAX);
-	memcpy(out->record.source.addr, source->addr, sizeof(out->record.source.addr));
+	eb_record_name(source, policy, place, &out->record);
+	out->rule_id = source->rule_id;
+	out->of_bytes = of_bytes;
 }
 
 void eb_exchange_field_format(const struct eb_exchange_field *field, char text[EB_EXCHANGE_FIELD_MAX])
@@ -38,14 +34,4 @@ bool eb_exchange_field_parse(const char *text, struct eb_exchange_field *out)
 	out->of_bytes = bar[-1] == 'b';
 	out->rule_id = strtoul(bar + 1, &end, 16);
 	return !*end && eb_record_parse(text, bar - 2 - text, "0 0", 3, &out->record) == EB_RECORD_OK;
-}
-
-struct eb_source eb_exchange_field_source(const struct eb_exchange_field *field)
-{
-	struct eb_source source = {
-		.family = field->record.source.family, .target = field->record.target, .rule_id = field->rule_id,
-	};
-
-	memcpy(source.addr, field->record.source.addr, sizeof(source.addr));
-	return source;
 }

@@ -21,9 +21,8 @@ struct eb_exchange_field {
 	bool of_bytes;
 };
 
-/* Names a limit of the bucket of `source`, whose rule has the name `rule`, EB_RULE_NAME_MAX bytes filled with NUL, and
- * buckets of prefixes of `len` bits. */
-void eb_exchange_field_name(const struct eb_source *source, const char *rule, uint8_t len, bool of_bytes,
+/* Names a limit of the bucket of `source`, of the rule or level at `place` of the policy. */
+void eb_exchange_field_name(const struct eb_source *source, const struct eb_policy *policy, int place, bool of_bytes,
 			    struct eb_exchange_field *out);
 
 /* Writes NUL-terminated text. */
@@ -31,8 +30,5 @@ void eb_exchange_field_format(const struct eb_exchange_field *field, char text[E
 
 /* Parses it, and is strict. False where it is no such name; *out is then undefined. */
 bool eb_exchange_field_parse(const char *text, struct eb_exchange_field *out);
-
-/* The bucket that it names. */
-struct eb_source eb_exchange_field_source(const struct eb_exchange_field *field);
 
 #endif

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "policy/rules.h"
 #include "store/record.h"
 #include "store/store.h"
 
@@ -166,4 +167,25 @@ enum eb_record_fault eb_record_parse(const char *field, size_t field_len, const 
 		return EB_RECORD_OVERFLOW;
 	*out = record;
 	return EB_RECORD_OK;
+}
+
+void eb_record_name(const struct eb_source *source, const struct eb_policy *policy, int place, struct eb_record *out)
+{
+	*out = (struct eb_record){
+		.source.family = source->family,
+		.source.len = eb_rules_prefix_of(&policy->rules[place], source->family),
+		.target = source->target,
+	};
+	memcpy(out->rule, policy->names[place], EB_RULE_NAME_MAX);
+	memcpy(out->source.addr, source->addr, sizeof(out->source.addr));
+}
+
+struct eb_source eb_record_source(const struct eb_record *record, uint32_t rule_id)
+{
+	struct eb_source source = {
+		.family = record->source.family, .target = record->target, .rule_id = rule_id,
+	};
+
+	memcpy(source.addr, record->source.addr, sizeof(source.addr));
+	return source;
 }

@@ -12,6 +12,7 @@
 
 #include "config/config.h"
 #include "config/destination.h"
+#include "maps/buckets.h"
 
 struct eb_record {
 	char rule[EB_RULE_NAME_MAX + 1];
@@ -32,6 +33,12 @@ enum eb_record_fault {
 
 /* A few words for messages and labels of metrics; a constant. */
 const char *eb_record_fault_name(enum eb_record_fault fault);
+
+/* Names the bucket of `source`, of the rule or level at `place` of the policy. Its times are 0. */
+void eb_record_name(const struct eb_source *source, const struct eb_policy *policy, int place, struct eb_record *out);
+
+/* The bucket that a record names, whose rule or level has `rule_id` for the family of its source. */
+struct eb_source eb_record_source(const struct eb_record *record, uint32_t rule_id);
 
 /* Write NUL-terminated texts. `field` has EB_STORE_FIELD_MAX bytes, `value` has EB_STORE_VALUE_MAX bytes. */
 void eb_record_format_field(const struct eb_record *record, char *field);
