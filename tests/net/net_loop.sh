@@ -7,6 +7,7 @@
 
 # reach SOCKET: a connection that stays, with half a request. Sets reach_pid.
 reach() {
+	: > "$dir/reach"
 	nsenter --net="/var/run/netns/$card" python3 -c '
 import signal, socket, sys
 kind, place = sys.argv[1:]

@@ -26,6 +26,7 @@ rules() {
 
 # suggest ARGUMENT...: in the background, until it counts. end_suggest: interrupts it; the answer is in $dir/report.
 suggest() {
+	: > "$dir/notes" # of the one before, which would be taken for this one's
 	nsenter --net="/var/run/netns/$card" "$BUILD/edgebucket" -c "$config" --json suggest "$@" > "$dir/report" \
 		2> "$dir/notes" 9>&- &
 	suggest_pid=$!
@@ -33,12 +34,14 @@ suggest() {
 }
 
 end_suggest() {
+	: > "$dir/notes" # of the one before, which would be taken for this one's
 	kill -INT $suggest_pid
 	wait $suggest_pid || fail "suggest: $(cat "$dir/notes")"
 	[ "$(answer .complete)" = true ] || fail "packets are missing: $(cat "$dir/notes")"
 }
 
 start_capture() {
+	: > "$dir/tcpdump"
 	nsenter --net="/var/run/netns/$card" tcpdump -i card0 -tt -n -q -l udp dst port 9 > "$dir/capture" \
 		2> "$dir/tcpdump" 9>&- &
 	capture_pid=$!
