@@ -9,15 +9,15 @@ is_lost() { on_each_node eval '[ "$(fleet .lost)" = true ] || return 1'; }
 is_found() { on_each_node eval '[ "$(fleet .lost)" = false ] && [ "$(fleet .up)" = true ] || return 1'; }
 
 hang() {
-	local before began
+	local before began after
 	kill -STOP "$redis_pid"
 	until_true "the fleet to be lost" is_lost
 	began=$(mono)
 	before=$(passed_all 10.8.0.1)
 	sleep 2
 	# Each has half of it, and not all.
-	within "passed while the fleet is lost" 0 "200 + 1.3 * $rate * ($(mono) - $began)" \
-		$(($(passed_all 10.8.0.1) - before))
+	after=$(passed_all 10.8.0.1)
+	within "passed while the fleet is lost" 0 "200 + 1.3 * $rate * ($(mono) - $began)" $((after - before))
 	kill -CONT "$redis_pid"
 	until_true "the fleet to be back" is_found
 }

@@ -66,15 +66,16 @@ equal "passed after a replacement" 101 passed_all 10.14.0.1
 # Two of three are cut off: each has a third, and the one that is not has it all.
 are_lost() { [ "$(use_node 1 && fleet .lost) $(use_node 2 && fleet .lost)" = "true true" ]; }
 cut_two() {
-	local began before
+	local began before after
+	spend_again 10.8.0.1
 	cut 1
 	cut 2
 	until_true "two nodes to have lost the fleet" are_lost
 	began=$(mono)
 	before=$(passed_all 10.8.0.1)
 	until_true "packets to pass" eval "[ \$(passed_all 10.8.0.1) -gt $((before + 2 * rate)) ]"
-	within "passed while two are cut off" 0 "300 + 2 * $rate * ($(mono) - $began)" \
-		$(($(passed_all 10.8.0.1) - before))
+	after=$(passed_all 10.8.0.1)
+	within "passed while two are cut off" 0 "300 + 2 * $rate * ($(mono) - $began)" $((after - before))
 	mend 1
 	mend 2
 	on_each_node until_true "node $node to see the others again" shares

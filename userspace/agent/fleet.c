@@ -39,6 +39,7 @@ struct eb_fleet {
 	/* The walk under way. */
 	bool walking;
 	bool waits;          /* for the answer of a lane */
+	bool is_unanswered;  /* nothing is told meanwhile, as the fleet is lost, and what was told has no answer */
 	bool is_partial;     /* something has to wait for the next walk */
 	bool skips_packets;  /* of the bucket where it waits: they were told */
 	bool of_all;         /* not only of what changed */
@@ -136,7 +137,12 @@ static bool tell_view(struct eb_fleet *fleet, unsigned int lane, struct eb_excha
 	return true;
 }
 
-/* While Redis is away: as if every other node had admitted as much as this one. */
+static bool takes_its_part(const struct eb_fleet *fleet)
+{
+	return fleet->is_lost && fleet->config.on_lost == EB_ON_LOST_SHARE;
+}
+
+/* While Redis does not answer: as if every other node had admitted as much as this one. */
 static void charge_for_others(struct eb_fleet *fleet, const struct eb_source *source, const struct limit_visit *visit)
 {
 	uint64_t told = eb_spent_since(visit->spent, *visit->told), seen = eb_spent_since(visit->spent, *visit->seen);
@@ -157,9 +163,9 @@ static bool visit_limit(struct eb_fleet *fleet, const struct eb_bucket_view *vie
 
 	if (!visit->limit->mult)
 		return true;
-	if (!eb_exchange_is_up(fleet->exchange)) {
+	if (!eb_exchange_is_up(fleet->exchange) || fleet->is_unanswered) {
 		fleet->is_partial = true;
-		if (fleet->is_lost && fleet->config.on_lost == EB_ON_LOST_SHARE && visit->seen)
+		if (takes_its_part(fleet) && visit->seen)
 			charge_for_others(fleet, &view->source, visit);
 		return true;
 	}
@@ -237,12 +243,13 @@ static void begin_walk(struct eb_fleet *fleet)
 	if (look_at_rules(fleet))
 		return;
 	fleet->walking = true;
+	fleet->is_unanswered = takes_its_part(fleet) && !eb_exchange_are_all_free(fleet->exchange);
 	fleet->waits = fleet->is_partial = fleet->of_all = fleet->skips_packets = false;
 	fleet->cursor = (struct eb_spent_cursor){ .set = 0 };
 	fleet->walk_ns = eb_monotonic_ns();
 	fleet->found = 0;
 	fleet->visiting_to = eb_buckets_collect_changes(eb_dataplane_buckets(fleet->dataplane));
-	for (int i = 0; i < EB_EXCHANGE_LANES && eb_exchange_is_up(fleet->exchange); i++) {
+	for (int i = 0; i < EB_EXCHANGE_LANES && eb_exchange_is_up(fleet->exchange) && !fleet->is_unanswered; i++) {
 		if (fleet->telling[i] != WANTS_VIEWS || !eb_exchange_is_free(fleet->exchange, i))
 			continue;
 		fleet->telling[i] = TELL_VIEWS;
@@ -489,7 +496,7 @@ static void look_whether_lost(struct eb_fleet *fleet)
 		fleet->is_lost = is_lost;
 		publish_nodes(fleet);
 	}
-	if (is_lost && fleet->config.on_lost == EB_ON_LOST_SHARE)
+	if (takes_its_part(fleet))
 		(void)eb_spent_keep_seen(fleet->spent);
 }
 
@@ -499,6 +506,8 @@ static int on_tick(sd_event_source *source, uint64_t usec, void *arg)
 
 	(void)usec;
 	look_whether_lost(fleet);
+	if (fleet->walking && fleet->waits && takes_its_part(fleet))
+		abandon_walk(fleet);
 	beat(fleet);
 	eb_fleet_tell(fleet);
 	return eb_timer_restart(source, fleet->config.tick_ns);
