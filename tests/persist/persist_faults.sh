@@ -109,11 +109,19 @@ eb flush > /dev/null
 # Redis comes back, with nothing.
 send 10.8.1.2 -n 5
 eb flush > /dev/null
-kill_redis
 mark=$(wc -l < "$log")
+kill_redis
 send 10.8.1.1 -n 3
+until_true "the agent to miss Redis" said_since 'msg="the store cannot be reached'
 start_redis
 written redis_recovered
+
+# So soon that the agent may have missed it for no more than a moment.
+mark=$(wc -l < "$log")
+kill_redis
+start_redis
+until_true "the write" said_since 'reason=redis_recovered \|msg="the store had lost buckets, wrote all again"'
+redis_is_maps || fail "started again: Redis holds $(in_redis), the maps $(in_maps)"
 
 for signal in TERM INT; do
 	charge

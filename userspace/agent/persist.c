@@ -200,7 +200,7 @@ static void on_up(void *arg)
 {
 	struct backend *backend = arg;
 	struct eb_persist *persist = backend->persist;
-	bool recovers = backend->was_up && (!backend->is_up || backend->failing);
+	bool recovers = backend->was_up && (!backend->is_up || backend->failing), was_closed = backend->is_closed;
 
 	if (!backend->is_up || strcmp(backend->peer, eb_store_peer(backend->store)) != 0)
 		eb_info("connected", eb_str("store", backend->name), eb_str("address", backend->address),
@@ -215,6 +215,8 @@ static void on_up(void *arg)
 		(void)eb_persist_fault(persist, EB_PASS_REDIS_RECOVERED);
 	else if (backend == &persist->redis && persist->leaving.store)
 		eb_mirror_pass(backend->mirror, EB_PASS_TICK); /* the sooner the other one is left */
+	else if (was_closed && may_write(backend))
+		eb_mirror_pass(backend->mirror, EB_PASS_TICK); /* the server may have been started again, with nothing */
 }
 
 /* A server or a balancer may close a connection that is idle: that it cannot be made anew is a fault. */
