@@ -23,6 +23,7 @@
 #include "config/config.h"
 #include "maps/buckets.h"
 #include "maps/convert.h"
+#include "maps/pins.h"
 #include "policy/rules.h"
 #include "xdp.h"
 
@@ -130,15 +131,10 @@ static int open_setting(void **state)
 static int close_setting(void **state)
 {
 	struct setting *setting = *state;
-	char path[128];
 
 	bpf_object__close(setting->rig.object);
 	eb_dataplane_close(setting->dataplane);
-	for (int i = 0; i < EB_MAPS; i++) {
-		snprintf(path, sizeof(path), "%s/%s", setting->pin_dir, eb_map_name(i));
-		(void)unlink(path);
-	}
-	return rmdir(setting->pin_dir);
+	return eb_pins_remove(setting->pin_dir);
 }
 
 static struct eb_source source_of(const struct eb_policy *policy, uint32_t number)

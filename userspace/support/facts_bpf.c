@@ -11,6 +11,7 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 
+#include "maps/pins.h"
 #include "support/facts.h"
 
 #define PROGRAMS_MAX 128
@@ -67,14 +68,24 @@ static json_t *pinned_json(const char *path)
 	return map;
 }
 
+/* The pins that are no maps. */
+static bool is_view(const char *name)
+{
+	for (int view = 0; view < EB_VIEWS; view++)
+		if (!strcmp(name, eb_view_name(view)))
+			return true;
+	return false;
+}
+
 json_t *facts_maps(const char *pin_dir)
 {
-	json_t *maps = json_object();
+	json_t *maps = json_object(), *views = json_array();
 	struct dirent *entry;
 	DIR *dir = opendir(pin_dir);
 
 	if (!dir) {
 		json_decref(maps);
+		json_decref(views);
 		return json_pack("{s:s, s:o}", "pin_dir", pin_dir, "maps", error_json(-errno));
 	}
 	while ((entry = readdir(dir))) {
@@ -83,10 +94,13 @@ json_t *facts_maps(const char *pin_dir)
 		if (entry->d_name[0] == '.')
 			continue;
 		snprintf(path, sizeof(path), "%s/%s", pin_dir, entry->d_name);
-		json_object_set_new(maps, entry->d_name, pinned_json(path));
+		if (is_view(entry->d_name))
+			json_array_append_new(views, json_string(entry->d_name));
+		else
+			json_object_set_new(maps, entry->d_name, pinned_json(path));
 	}
 	closedir(dir);
-	return json_pack("{s:s, s:o}", "pin_dir", pin_dir, "maps", maps);
+	return json_pack("{s:s, s:o, s:o}", "pin_dir", pin_dir, "maps", maps, "views", views);
 }
 
 /* ---- programs ---- */
