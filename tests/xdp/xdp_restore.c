@@ -582,6 +582,53 @@ static void test_rebind(void **state)
 	rig_apply(rig, RULES);
 }
 
+/* One of three kinds of bucket, by its number. */
+static void print_field(int number, char field[64])
+{
+	static const char *const formats[] = {
+		"a|10.%d.%d.%d/32",
+		"a|2001:db8:%x:%x%02x::/64",
+		"d|10.%d.%d.%d/32>192.0.2.1",
+	};
+
+	snprintf(field, 64, formats[number % 3], (number >> 16) + 1, number >> 8 & 255, number & 255);
+}
+
+/* What is restored by parts of the tables is found again in the whole ones, whatever their size. */
+static void test_table_sizes(void **state)
+{
+	static const uint32_t sizes[] = { 1, 17, 1025, 40000 };
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+		struct eb_restore_counts counts, again;
+		struct eb_restore *restore;
+		struct rig rig;
+
+		rig_open(&rig, sizes[i]);
+		rig_apply(&rig, RULES);
+		restore = new_restore(&rig, 1000000);
+		for (int number = 0; number < 30000; number++) {
+			char field[64];
+
+			print_field(number, field);
+			add(restore, field, HOUR, 0);
+		}
+		eb_restore_apply(restore, rig.buckets, false, NULL);
+		counts = counts_of(restore);
+		check_sum(&counts);
+		assert_in_range(counts.restored, sizes[i] < 30000 ? sizes[i] : 30000, sizes[i] * EB_WAYS * 2);
+		assert_int_equal(counts.refused[EB_REFUSED_NO_ROOM] == 0, sizes[i] == 40000);
+		assert_int_equal(eb_buckets_map(rig.buckets), 0);
+		eb_restore_apply(restore, rig.buckets, false, NULL);
+		again = counts_of(restore);
+		assert_int_equal(again.restored, counts.restored);
+		assert_int_equal(again.refused[EB_REFUSED_NO_ROOM], 2 * counts.refused[EB_REFUSED_NO_ROOM]);
+		eb_restore_free(restore);
+		rig_close(&rig);
+	}
+}
+
 static void test_nothing(void **state)
 {
 	struct rig *rig = *state;
@@ -617,6 +664,7 @@ int main(void)
 		cmocka_unit_test(test_late_after_another),
 		cmocka_unit_test(test_time_goes_on),
 		cmocka_unit_test(test_rebind),
+		cmocka_unit_test(test_table_sizes),
 		cmocka_unit_test(test_nothing),
 	};
 

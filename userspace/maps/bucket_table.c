@@ -78,11 +78,17 @@ int eb_bucket_table_init(const struct eb_maps *maps, int family, bool writable, 
 	return table->changed_in ? 0 : -ENOMEM;
 }
 
+static size_t length_of(const struct eb_bucket_table *table)
+{
+	return page_round(table->sets * table->set_size);
+}
+
 void eb_bucket_table_unmap(struct eb_bucket_table *table)
 {
 	if (table->memory)
-		munmap(table->memory, page_round(table->sets * table->set_size));
+		munmap(table->memory, length_of(table));
 	table->memory = NULL;
+	table->by_parts = false;
 }
 
 void eb_bucket_table_done(struct eb_bucket_table *table)
@@ -183,20 +189,95 @@ bool eb_bucket_read_entry(const struct eb_bucket_table *table, const __u64 *entr
 
 int eb_bucket_table_map(struct eb_bucket_table *table)
 {
+	if (table->by_parts)
+		eb_bucket_table_unmap(table);
 	if (!table->memory)
 		table->memory = map_sets(table, 0, table->sets);
 	return table->memory ? 0 : -errno;
 }
 
+/* ---- by parts ---- */
+
+void eb_bucket_table_map_by_parts(struct eb_bucket_table *table)
+{
+	if (table->memory)
+		return;
+	table->by_parts = true;
+	table->part = -1;
+}
+
+/* A part is what hashes with the same highest bits choose, as eb_choose_set() keeps their order. */
+#define PART_SHIFT (64 - __builtin_ctz(EB_TABLE_PARTS))
+
+int eb_bucket_table_part(__u64 hash)
+{
+	return hash >> PART_SHIFT;
+}
+
+/* Puts what `protection` and `flags` say in place of the sets from `first` to `last`, and of what shares their pages. */
+static int replace_sets(const struct eb_bucket_table *table, __u32 first, __u32 last, int protection, int flags, int fd)
+{
+	size_t page = sysconf(_SC_PAGESIZE), from = first * table->set_size / page * page;
+	size_t length = page_round((last + 1) * table->set_size) - from;
+
+	return mmap(table->memory + from, length, protection, flags | MAP_FIXED, fd, fd < 0 ? 0 : from) == MAP_FAILED
+		       ? -errno
+		       : 0;
+}
+
+/* The sets that one choice of the part's hashes can lead to. */
+static int map_choice(const struct eb_bucket_table *table, int part, int choice)
+{
+	__u64 lowest = (__u64)part << PART_SHIFT, highest = lowest | ((1ULL << PART_SHIFT) - 1);
+
+	return replace_sets(table, eb_choose_set(lowest, table->sets, choice),
+			    eb_choose_set(highest, table->sets, choice), table->protection, MAP_SHARED, table->fd);
+}
+
+/* Of the other choices, the second one leads to the neighbours of the first one, and to it. */
+static int map_part(struct eb_bucket_table *table, int part)
+{
+	const int nothing = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
+	int err;
+
+	if (!table->memory) {
+		char *memory = mmap(NULL, length_of(table), PROT_NONE, nothing, -1, 0);
+
+		if (memory == MAP_FAILED)
+			return -errno;
+		table->memory = memory;
+	} else if (part == table->part) {
+		return 0;
+	}
+	table->part = -1;
+	err = replace_sets(table, 0, table->sets - 1, PROT_NONE, nothing, -1);
+	err = err ? err : map_choice(table, part, EB_CHOICE_DENSE);
+	err = err ? err : map_choice(table, part, EB_CHOICE_SECOND);
+	if (!err)
+		table->part = part;
+	return err;
+}
+
+/* ---- look-ups ---- */
+
+__u64 eb_bucket_hash(const struct eb_buckets *buckets, const struct eb_source *source)
+{
+	__u64 key[EB_WORDS6];
+
+	make_key(source, key);
+	return eb_key_hash(key, eb_bucket_table_for(buckets, source)->words, buckets->state->seed);
+}
+
 int eb_bucket_locate(const struct eb_buckets *buckets, const struct eb_source *source, struct eb_bucket_location *out)
 {
 	struct eb_bucket_table *table = eb_bucket_table_for(buckets, source);
-	int err = eb_bucket_table_map(table);
+	int err;
 
-	if (err)
-		return err;
 	make_key(source, out->key);
 	out->hash = eb_key_hash(out->key, table->words, buckets->state->seed);
+	err = table->by_parts ? map_part(table, eb_bucket_table_part(out->hash)) : eb_bucket_table_map(table);
+	if (err)
+		return err;
 	for (int choice = 0; choice < EB_CHOICES; choice++) {
 		__u32 set = eb_choose_set(out->hash, table->sets, choice);
 
@@ -241,7 +322,8 @@ static int walk_window(const struct eb_bucket_table *table, __u32 from, __u32 en
 		       eb_bucket_entry_visit visit, void *arg)
 {
 	__u32 first = from / WINDOW_SETS * WINDOW_SETS;
-	char *window = NULL, *memory = table->memory ? eb_bucket_table_set(table, table->memory, first) : NULL;
+	bool is_whole = table->memory && !table->by_parts;
+	char *window = NULL, *memory = is_whole ? eb_bucket_table_set(table, table->memory, first) : NULL;
 	int ret = 0;
 
 	for (__u32 set = from; set < end && !ret; set++) {

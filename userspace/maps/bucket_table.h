@@ -17,7 +17,9 @@ struct eb_bucket_table {
 	int protection; /* of mappings */
 	size_t set_size;
 	__u32 sets;
-	char *memory; /* the whole table; NULL until a bucket is looked up by its key */
+	char *memory; /* the whole table, or addresses for it; NULL until a bucket is looked up by its key */
+	bool by_parts; /* see eb_buckets_map_by_parts() */
+	int part;      /* the one that is in memory then; -1 for none */
 	struct eb_tags *tags;
 	size_t tags_length;
 	struct eb_changes *changes;
@@ -44,6 +46,12 @@ void eb_bucket_table_done(struct eb_bucket_table *table);
 /* Maps the whole table, if it is not. Returns 0 or negative errno. */
 int eb_bucket_table_map(struct eb_bucket_table *table);
 void eb_bucket_table_unmap(struct eb_bucket_table *table);
+
+/* A table that is not mapped is mapped by parts from here on, until it is unmapped or mapped whole. */
+void eb_bucket_table_map_by_parts(struct eb_bucket_table *table);
+
+/* The part of the table that has the sets of a source with this hash, below EB_TABLE_PARTS. */
+int eb_bucket_table_part(__u64 hash);
 
 struct eb_bucket_table *eb_bucket_table_of(const struct eb_buckets *buckets, int family);
 
@@ -73,7 +81,9 @@ struct eb_bucket_location {
 	struct eb_sets sets;
 };
 
-/* Maps the table of the source. Returns 0 or negative errno. */
+__u64 eb_bucket_hash(const struct eb_buckets *buckets, const struct eb_source *source);
+
+/* Maps the table of the source, or its part. Returns 0 or negative errno. */
 int eb_bucket_locate(const struct eb_buckets *buckets, const struct eb_source *source, struct eb_bucket_location *out);
 
 /* The source's place, negative when it has none. */

@@ -70,6 +70,19 @@ int eb_buckets_map(struct eb_buckets *buckets)
 	return err ? err : eb_bucket_table_map(&buckets->tables[1]);
 }
 
+void eb_buckets_map_by_parts(struct eb_buckets *buckets)
+{
+	for (int i = 0; i < 2; i++)
+		eb_bucket_table_map_by_parts(&buckets->tables[i]);
+}
+
+uint32_t eb_buckets_part(const struct eb_buckets *buckets, const struct eb_source *source)
+{
+	__u64 hash = eb_bucket_hash(buckets, source);
+
+	return (eb_source_table(source) == 6) * EB_TABLE_PARTS + eb_bucket_table_part(hash);
+}
+
 int eb_buckets_find(const struct eb_buckets *buckets, const struct eb_source *source, struct eb_bucket_view *out)
 {
 	const struct eb_bucket_table *table = eb_bucket_table_for(buckets, source);

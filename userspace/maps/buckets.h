@@ -46,6 +46,16 @@ int eb_buckets_open(const struct eb_maps *maps, bool writable, struct eb_buckets
 int eb_buckets_map(struct eb_buckets *buckets);
 void eb_buckets_unmap(struct eb_buckets *buckets);
 
+/*
+ * From here to eb_buckets_unmap() or eb_buckets_map(), a look-up maps the part of the table that its source can be in,
+ * in place of the part before it: a sixty-fourth of one table. It fails where there is no memory for that. For very many
+ * look-ups in the order of eb_buckets_part(), which is below EB_BUCKET_PARTS.
+ */
+#define EB_TABLE_PARTS 64u
+#define EB_BUCKET_PARTS (2 * EB_TABLE_PARTS)
+void eb_buckets_map_by_parts(struct eb_buckets *buckets);
+uint32_t eb_buckets_part(const struct eb_buckets *buckets, const struct eb_source *source);
+
 /* Accepts NULL. */
 void eb_buckets_close(struct eb_buckets *buckets);
 

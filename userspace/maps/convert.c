@@ -285,11 +285,11 @@ static int collect_debts(const struct eb_convert *convert, const struct eb_forei
 	return 0;
 }
 
-static uint64_t length_of(size_t number, const void *arg)
+static struct eb_debt_rank rank_of(size_t number, const void *arg)
 {
 	const struct debts *debts = arg;
 
-	return later(debts->items[number].packets, debts->items[number].bytes);
+	return (struct eb_debt_rank){ .length = later(debts->items[number].packets, debts->items[number].bytes) };
 }
 
 static int merge_debt(struct eb_buckets *into, const struct debt *debt, enum eb_merge merge, uint64_t now)
@@ -314,7 +314,7 @@ int eb_convert_copy(struct eb_convert *convert, const struct eb_foreign *foreign
 	err = collect_debts(convert, foreign, convert->given_at, given);
 	if (err || !into)
 		return err;
-	order = eb_debt_order(given->count, length_of, given);
+	order = eb_debt_order(given->count, 1, rank_of, given);
 	if (!order)
 		return -ENOMEM;
 	for (size_t i = 0; i < given->count; i++)

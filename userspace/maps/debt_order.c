@@ -3,27 +3,48 @@
 
 #include "maps/debt_order.h"
 
-static int magnitude(uint64_t length)
+#define MAGNITUDES 64
+
+/* Longer debts have smaller slots. */
+static uint32_t slot_of(const struct eb_debt_rank *rank, uint32_t parts)
 {
-	return 64 - __builtin_clzll(length | 1);
+	return __builtin_clzll(rank->length | 1) * parts + rank->part;
 }
 
-uint32_t *eb_debt_order(size_t count, uint64_t (*length)(size_t number, const void *arg), const void *arg)
+/* Where the debts of each slot begin in the order, by how many there are. */
+static void count_up(size_t *starts, size_t slots)
 {
-	uint32_t *order = calloc(count + 1, sizeof(*order));
-	size_t starts[65] = {}, next = 0;
+	size_t next = 0;
 
-	if (!order)
-		return NULL;
-	for (size_t i = 0; i < count; i++)
-		starts[magnitude(length(i, arg))]++;
-	for (int i = 64; i >= 0; i--) {
+	for (size_t i = 0; i < slots; i++) {
 		size_t here = starts[i];
 
 		starts[i] = next;
 		next += here;
 	}
-	for (size_t i = 0; i < count; i++)
-		order[starts[magnitude(length(i, arg))]++] = i;
+}
+
+uint32_t *eb_debt_order(size_t count, uint32_t parts, struct eb_debt_rank (*rank)(size_t number, const void *arg),
+			const void *arg)
+{
+	uint32_t *order = calloc(count + 1, sizeof(*order)), *slots = calloc(count + 1, sizeof(*slots));
+	size_t *starts = calloc((size_t)MAGNITUDES * parts, sizeof(*starts));
+
+	if (order && slots && starts) {
+		for (size_t i = 0; i < count; i++) {
+			struct eb_debt_rank ranked = rank(i, arg);
+
+			slots[i] = slot_of(&ranked, parts);
+			starts[slots[i]]++;
+		}
+		count_up(starts, (size_t)MAGNITUDES * parts);
+		for (size_t i = 0; i < count; i++)
+			order[starts[slots[i]]++] = i;
+	} else {
+		free(order);
+		order = NULL;
+	}
+	free(slots);
+	free(starts);
 	return order;
 }

@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
-#include <endian.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/grow.h"
 #include "maps/debt_order.h"
 #include "policy/rules.h"
+#include "store/debts.h"
 #include "store/restore.h"
 #include "table.h"
 
@@ -15,23 +14,11 @@
 /* Two restores of the same record differ by the time between looking at the wall clock and at the other, each time. */
 #define CLOCKS_APART (1000000ULL * EB_TICKS_PER_NS)
 
-/* A record reduced to what counts: the rule's place in the policy, the source, and the debts in ticks. */
-struct debt {
-	uint8_t addr[16];
-	struct eb_destination target;
-	uint8_t family;
-	uint8_t rule;
-	bool clamped;
-	uint64_t packets, bytes;
-};
-
 struct eb_restore {
 	const struct eb_policy *policy;
 	uint64_t at; /* the moment that debts are as of, in ticks */
 	uint64_t records_max;
-	struct debt *debts;
-	size_t count, room;
-	bool sorted;
+	struct eb_debts debts;
 	struct eb_restore_counts counts;
 };
 
@@ -69,7 +56,7 @@ void eb_restore_free(struct eb_restore *restore)
 {
 	if (!restore)
 		return;
-	free(restore->debts);
+	eb_debts_free(&restore->debts);
 	free(restore);
 }
 
@@ -110,22 +97,14 @@ static uint64_t debt_of(uint64_t full_at_ns, uint64_t reference_ns, const struct
 	return limit->burst;
 }
 
-static bool make_room(struct eb_restore *restore)
+static bool collect(struct eb_restore *restore, const struct eb_debt *debt)
 {
-	struct debt *debts;
-
-	if (restore->count >= restore->records_max)
-		return false;
-	debts = eb_grow(restore->debts, restore->count, &restore->room, sizeof(*debts));
-	if (!debts)
-		return false;
-	restore->debts = debts;
-	return true;
+	return eb_debts_count(&restore->debts) < restore->records_max && !eb_debts_add(&restore->debts, debt);
 }
 
 /* Says why the record is refused, or EB_RECORD_OK with *out filled. */
 static int judge(const struct eb_restore *restore, const struct eb_record *record, uint64_t reference_ns,
-		 struct debt *out)
+		 struct eb_debt *out)
 {
 	int index = eb_restore_find_rule(restore->policy, record);
 	const struct eb_rule *rule;
@@ -152,103 +131,55 @@ void eb_restore_add(struct eb_restore *restore, const char *field, size_t field_
 {
 	struct eb_restore_counts *counts = &restore->counts;
 	struct eb_record record;
-	struct debt debt;
+	struct eb_debt debt;
 	int refusal = eb_record_parse(field, field_len, value, value_len, &record);
+	bool is_full;
 
 	counts->fields++;
 	if (refusal == EB_RECORD_OK)
 		refusal = judge(restore, &record, reference_ns, &debt);
-	if (refusal == EB_RECORD_OK && (debt.packets || debt.bytes) && !make_room(restore))
+	is_full = refusal == EB_RECORD_OK && !debt.packets && !debt.bytes;
+	if (refusal == EB_RECORD_OK && !is_full && !collect(restore, &debt))
 		refusal = EB_REFUSED_TOO_MANY;
-	if (refusal != EB_RECORD_OK) {
+	if (refusal != EB_RECORD_OK)
 		counts->refused[refusal]++;
-	} else if (debt.packets || debt.bytes) {
-		restore->debts[restore->count++] = debt;
-		restore->sorted = false;
-	} else {
-		counts->full++;
-	}
+	counts->full += is_full;
 }
 
-static uint64_t half(const struct debt *debt, int index)
+static void show_debt(const struct eb_restore *restore, size_t number,
+		      void (*visit)(const struct eb_restore_debt *debt, void *arg), void *arg)
 {
-	uint64_t word;
+	char name[EB_RULE_NAME_MAX + 1] = "";
+	struct eb_restore_debt shown;
+	struct eb_debt debt;
 
-	memcpy(&word, debt->addr + 8 * index, sizeof(word));
-	return be64toh(word);
-}
-
-/* By rule and address. A million debts are sorted before packets are limited, so words are compared, not bytes. */
-static int compare_debts(const void *a, const void *b)
-{
-	const struct debt *x = a, *y = b;
-
-	if (x->rule != y->rule)
-		return x->rule < y->rule ? -1 : 1;
-	if (x->family != y->family)
-		return x->family < y->family ? -1 : 1;
-	for (int i = 0; i < 2; i++)
-		if (half(x, i) != half(y, i))
-			return half(x, i) < half(y, i) ? -1 : 1;
-	return memcmp(&x->target, &y->target, sizeof(x->target));
-}
-
-static uint64_t later(uint64_t a, uint64_t b)
-{
-	return a > b ? a : b;
-}
-
-static void keep_later(struct debt *debt, const struct debt *other)
-{
-	debt->packets = later(debt->packets, other->packets);
-	debt->bytes = later(debt->bytes, other->bytes);
-	debt->clamped |= other->clamped;
-}
-
-/* A bucket may have come from two stores, or twice in one scan: full_at only grows, so the later one is the truth. */
-static void sort_debts(struct eb_restore *restore)
-{
-	size_t kept = 0;
-
-	if (restore->sorted || !restore->count)
-		return;
-	qsort(restore->debts, restore->count, sizeof(*restore->debts), compare_debts);
-	for (size_t i = 1; i < restore->count; i++) {
-		struct debt *last = &restore->debts[kept], *next = &restore->debts[i];
-
-		if (compare_debts(last, next) != 0) {
-			restore->debts[++kept] = *next;
-			continue;
-		}
-		keep_later(last, next);
-	}
-	restore->count = kept + 1;
-	restore->sorted = true;
+	eb_debts_get(&restore->debts, number, &debt);
+	memcpy(name, restore->policy->names[debt.rule], EB_RULE_NAME_MAX);
+	shown = (struct eb_restore_debt){
+		.rule = name,
+		.place = debt.rule,
+		.source.family = debt.family,
+		.source.len = eb_rules_prefix_of(&restore->policy->rules[debt.rule], debt.family),
+		.target = debt.target,
+		.packets_ns = debt.packets / EB_TICKS_PER_NS,
+		.bytes_ns = debt.bytes / EB_TICKS_PER_NS,
+		.clamped = debt.clamped,
+	};
+	memcpy(shown.source.addr, debt.addr, sizeof(shown.source.addr));
+	visit(&shown, arg);
 }
 
 void eb_restore_each(struct eb_restore *restore, void (*visit)(const struct eb_restore_debt *debt, void *arg),
 		     void *arg)
 {
-	sort_debts(restore);
-	for (size_t i = 0; i < restore->count; i++) {
-		const struct debt *debt = &restore->debts[i];
-		const struct eb_rule *rule = &restore->policy->rules[debt->rule];
-		char name[EB_RULE_NAME_MAX + 1] = "";
-		struct eb_restore_debt shown = {
-			.rule = name,
-			.place = debt->rule,
-			.source.family = debt->family,
-			.source.len = eb_rules_prefix_of(rule, debt->family),
-			.target = debt->target,
-			.packets_ns = debt->packets / EB_TICKS_PER_NS,
-			.bytes_ns = debt->bytes / EB_TICKS_PER_NS,
-			.clamped = debt->clamped,
-		};
+	size_t count;
 
-		memcpy(name, restore->policy->names[debt->rule], EB_RULE_NAME_MAX);
-		memcpy(shown.source.addr, debt->addr, sizeof(shown.source.addr));
-		visit(&shown, arg);
-	}
+	/* A bucket may have come from two stores, or twice in one scan: full_at only grows, so the later one is the
+	 * truth. */
+	eb_debts_sort(&restore->debts);
+	count = eb_debts_count(&restore->debts);
+	for (size_t i = 0; i < count; i++)
+		show_debt(restore, i, visit, arg);
 }
 
 /* A debt as of the moment `of`, as of `at`. */
@@ -259,47 +190,33 @@ static uint64_t debt_at(uint64_t debt, uint64_t of, uint64_t at)
 	return debt ? debt + (of - at) : 0;
 }
 
-/* Among the first `count`, which are sorted. */
-static struct debt *find_debt(const struct eb_restore *restore, size_t count, const struct debt *debt)
-{
-	return count ? bsearch(debt, restore->debts, count, sizeof(*debt), compare_debts) : NULL;
-}
-
-static void join_debt(struct eb_restore *restore, size_t known, const struct debt *debt)
-{
-	struct debt *same = find_debt(restore, known, debt);
-
-	if (same)
-		keep_later(same, debt);
-	else if (!debt->packets && !debt->bytes)
-		restore->counts.full++;
-	else if (!make_room(restore))
-		restore->counts.refused[EB_REFUSED_TOO_MANY]++;
-	else
-		restore->debts[restore->count++] = *debt;
-}
-
 void eb_restore_join(struct eb_restore *restore, struct eb_restore *other)
 {
-	size_t known;
+	struct eb_restore_counts *counts = &restore->counts;
+	size_t count;
 
-	sort_debts(restore);
-	sort_debts(other);
-	known = restore->count;
-	for (size_t i = 0; i < other->count; i++) {
-		struct debt debt = other->debts[i];
+	eb_debts_sort(&restore->debts);
+	eb_debts_sort(&other->debts);
+	count = eb_debts_count(&other->debts);
+	for (size_t i = 0; i < count; i++) {
+		struct eb_debt debt;
 
+		eb_debts_get(&other->debts, i, &debt);
 		debt.packets = debt_at(debt.packets, other->at, restore->at);
 		debt.bytes = debt_at(debt.bytes, other->at, restore->at);
-		join_debt(restore, known, &debt);
+		if (eb_debts_keep_later(&restore->debts, &debt))
+			continue;
+		if (!debt.packets && !debt.bytes)
+			counts->full++;
+		else if (!collect(restore, &debt))
+			counts->refused[EB_REFUSED_TOO_MANY]++;
 	}
-	restore->sorted = restore->count == known;
-	restore->counts.fields += other->counts.fields;
-	restore->counts.full += other->counts.full;
+	counts->fields += other->counts.fields;
+	counts->full += other->counts.full;
 	for (int i = 0; i < EB_REFUSALS; i++)
-		restore->counts.refused[i] += other->counts.refused[i];
+		counts->refused[i] += other->counts.refused[i];
 	memset(&other->counts, 0, sizeof(other->counts));
-	other->count = 0;
+	eb_debts_free(&other->debts);
 }
 
 static uint64_t clamp(uint64_t debt, const struct eb_limit *limit)
@@ -310,7 +227,7 @@ static uint64_t clamp(uint64_t debt, const struct eb_limit *limit)
 }
 
 /* As judge(), for a debt whose rule is now `index` of `policy`, or gone (-1). */
-static int judge_again(const struct eb_restore *restore, const struct eb_policy *policy, int index, struct debt *debt)
+static int judge_again(const struct eb_restore *restore, const struct eb_policy *policy, int index, struct eb_debt *debt)
 {
 	const struct eb_rule *old = &restore->policy->rules[debt->rule], *rule;
 
@@ -336,44 +253,58 @@ static int find_same(const struct eb_policy *from, uint32_t index, const struct 
 	return -1;
 }
 
+struct rebinding {
+	struct eb_restore *restore;
+	const struct eb_policy *policy;
+	int places[EB_LIMITS_MAX]; /* by the old ones */
+};
+
+static bool keep_debt(struct eb_debt *debt, void *arg)
+{
+	const struct rebinding *rebinding = arg;
+	struct eb_restore_counts *counts = &rebinding->restore->counts;
+	int refusal = judge_again(rebinding->restore, rebinding->policy, rebinding->places[debt->rule], debt);
+	bool is_full = refusal == EB_RECORD_OK && !debt->packets && !debt->bytes;
+
+	if (refusal != EB_RECORD_OK)
+		counts->refused[refusal]++;
+	counts->full += is_full;
+	return refusal == EB_RECORD_OK && !is_full;
+}
+
 void eb_restore_rebind(struct eb_restore *restore, const struct eb_policy *policy)
 {
-	int places[EB_LIMITS_MAX];
-	size_t kept = 0;
+	struct rebinding rebinding = { .restore = restore, .policy = policy };
 
 	for (uint32_t i = 0; i < restore->policy->rule_count; i++)
-		places[i] = find_same(restore->policy, i, policy);
-	for (size_t i = 0; i < restore->count; i++) {
-		struct debt debt = restore->debts[i];
-		int refusal = judge_again(restore, policy, places[debt.rule], &debt);
-
-		if (refusal != EB_RECORD_OK)
-			restore->counts.refused[refusal]++;
-		else if (debt.packets || debt.bytes)
-			restore->debts[kept++] = debt;
-		else
-			restore->counts.full++;
-	}
-	restore->count = kept;
-	restore->sorted = false;
+		rebinding.places[i] = find_same(restore->policy, i, policy);
+	eb_debts_filter(&restore->debts, keep_debt, &rebinding);
 	restore->policy = policy;
 }
 
-static void apply_debt(struct eb_restore *restore, struct eb_buckets *buckets, const struct debt *debt,
+/* The bucket of a debt. */
+static struct eb_source source_of(const struct eb_policy *policy, const struct eb_debt *debt)
+{
+	struct eb_source source = {
+		.family = debt->family,
+		.target = debt->target,
+		.rule_id = eb_rules_id_of(&policy->rules[debt->rule], debt->family),
+	};
+
+	memcpy(source.addr, debt->addr, sizeof(source.addr));
+	return source;
+}
+
+static void apply_debt(struct eb_restore *restore, struct eb_buckets *buckets, const struct eb_debt *debt,
 		       enum eb_merge merge, uint64_t now)
 {
-	const struct eb_rule *rule = &restore->policy->rules[debt->rule];
 	struct eb_bucket_view view = {
-		.source.family = debt->family,
-		.source.target = debt->target,
-		.source.rule_id = eb_rules_id_of(rule, debt->family),
+		.source = source_of(restore->policy, debt),
 		.packets_full_at = debt->packets ? eb_gcra_full_at(now, debt->packets) : EB_FULL,
 		.bytes_full_at = debt->bytes ? eb_gcra_full_at(now, debt->bytes) : EB_FULL,
 	};
-	int ret;
+	int ret = eb_buckets_merge(buckets, &view, merge, now);
 
-	memcpy(view.source.addr, debt->addr, sizeof(view.source.addr));
-	ret = eb_buckets_merge(buckets, &view, merge, now);
 	if (ret < 0)
 		restore->counts.refused[EB_REFUSED_NO_ROOM]++;
 	if (ret <= 0)
@@ -382,45 +313,64 @@ static void apply_debt(struct eb_restore *restore, struct eb_buckets *buckets, c
 	restore->counts.clamped += debt->clamped;
 }
 
-static uint64_t length_of(size_t number, const void *restore)
-{
-	const struct debt *debt = &((const struct eb_restore *)restore)->debts[number];
-
-	return later(debt->packets, debt->bytes);
-}
-
-static void apply_one(struct eb_restore *restore, struct eb_buckets *buckets, struct debt debt, bool late,
+static void apply_one(struct eb_restore *restore, struct eb_buckets *buckets, size_t number, bool late,
 		      struct eb_restore *before)
 {
-	struct debt *given = before ? find_debt(before, before->count, &debt) : NULL;
 	uint64_t now = eb_buckets_now();
+	struct eb_debt debt, given;
+	bool was_given;
 
+	eb_debts_get(&restore->debts, number, &debt);
+	was_given = before && eb_debts_find(&before->debts, &debt, &given);
 	debt.packets = debt_at(debt.packets, restore->at, now);
 	debt.bytes = debt_at(debt.bytes, restore->at, now);
-	if (given) {
+	if (was_given) {
 		debt.packets = eb_gcra_debt_after(debt.packets,
-						  debt_at(given->packets, before->at, now) + CLOCKS_APART);
-		debt.bytes = eb_gcra_debt_after(debt.bytes, debt_at(given->bytes, before->at, now) + CLOCKS_APART);
+						  debt_at(given.packets, before->at, now) + CLOCKS_APART);
+		debt.bytes = eb_gcra_debt_after(debt.bytes, debt_at(given.bytes, before->at, now) + CLOCKS_APART);
 	}
 	if (debt.packets || debt.bytes)
 		apply_debt(restore, buckets, &debt, late ? EB_MERGE_ADD : EB_MERGE_LATER, now);
-	else if (!given)
+	else if (!was_given)
 		restore->counts.full++;
+}
+
+struct ranking {
+	const struct eb_restore *restore;
+	const struct eb_buckets *buckets;
+};
+
+static struct eb_debt_rank rank_of(size_t number, const void *arg)
+{
+	const struct ranking *ranking = arg;
+	struct eb_source source;
+	struct eb_debt debt;
+
+	eb_debts_get(&ranking->restore->debts, number, &debt);
+	source = source_of(ranking->restore->policy, &debt);
+	return (struct eb_debt_rank){
+		.length = debt.packets > debt.bytes ? debt.packets : debt.bytes,
+		.part = eb_buckets_part(ranking->buckets, &source),
+	};
 }
 
 void eb_restore_apply(struct eb_restore *restore, struct eb_buckets *buckets, bool late, struct eb_restore *before)
 {
+	struct ranking ranking = { restore, buckets };
 	uint32_t *order;
+	size_t count;
 
 	/* A field that came twice must not be added twice. Taking the later one twice does no harm, and spares the
 	 * sorting: a quarter of the time of a restore. */
 	if (late || before)
-		sort_debts(restore);
+		eb_debts_sort(&restore->debts);
 	if (before)
-		sort_debts(before);
-	order = eb_debt_order(restore->count, length_of, restore); /* a flood may have left little room */
-	for (size_t i = 0; i < restore->count; i++)
-		apply_one(restore, buckets, restore->debts[order ? order[i] : i], late, before);
+		eb_debts_sort(&before->debts);
+	count = eb_debts_count(&restore->debts);
+	order = eb_debt_order(count, EB_BUCKET_PARTS, rank_of, &ranking); /* a flood may have left little room */
+	eb_buckets_map_by_parts(buckets);
+	for (size_t i = 0; i < count; i++)
+		apply_one(restore, buckets, order ? order[i] : i, late, before);
 	free(order);
 	eb_buckets_unmap(buckets);
 }
