@@ -13,7 +13,7 @@ static const struct measurement {
 	const char *usage;
 } measurements[] = {
 	{ "cost", bench_cost, 5, "CONTESTANT RULES LABEL refused|admitted SOURCES" },
-	{ "flood", bench_flood, 8, "CONTESTANT RULES LABEL refused|admitted SOURCES SECONDS FROM TO" },
+	{ "flood", bench_flood, 8, "CONTESTANT RULES LABEL refused|limited|admitted SOURCES SECONDS FROM TO" },
 	{ "wide", bench_wide, 5, "CONTESTANT RULES LABEL refused|admitted CPUS" },
 	{ "scale", bench_scale, 10, "CONTESTANT RULES LABEL refused|admitted 1|2 SECONDS FROM TO FROM TO" },
 	{ "exact", bench_exact, 8, "CONTESTANT LABEL two-cpus|spoofed SECONDS FROM TO FROM TO" },

@@ -455,21 +455,32 @@ static uint32_t table_size(void)
 	return value ? strtoul(value, NULL, 10) : BENCH_TABLE_SIZE;
 }
 
+/* One packet an hour; what a source sends more than a thousand times of; or far more than one sends here, and yet every
+ * bucket is in debt. */
+static const struct verdict {
+	const char *name;
+	double rate, burst;
+} verdicts[] = {
+	{ "refused", 1.0 / 3600, 1 },
+	{ "limited", 1000, 1000 },
+	{ "admitted", 1e6, 1e12 },
+};
+
 int contestant_limit_of(const char *verdict, struct contestant_limit *out)
 {
-	bool is_refused = strcmp(verdict, "refused") == 0;
-
-	if (!is_refused && strcmp(verdict, "admitted") != 0)
-		return -EINVAL;
-	/* One packet an hour; or far more than one sends here, and yet every bucket is in debt. */
-	*out = (struct contestant_limit){
-		.rules = 1,
-		.table_size = table_size(),
-		.rate = is_refused ? 1.0 / 3600 : 1e6,
-		.burst = is_refused ? 1 : 1e12,
-		.new_sources = 1e9,
-	};
-	return 0;
+	for (size_t i = 0; i < sizeof(verdicts) / sizeof(verdicts[0]); i++) {
+		if (strcmp(verdict, verdicts[i].name) != 0)
+			continue;
+		*out = (struct contestant_limit){
+			.rules = 1,
+			.table_size = table_size(),
+			.rate = verdicts[i].rate,
+			.burst = verdicts[i].burst,
+			.new_sources = 1e9,
+		};
+		return 0;
+	}
+	return -EINVAL;
 }
 
 void contestant_set_rules(const char *text, struct contestant_limit *limit)

@@ -22,8 +22,8 @@ struct contestant_limit {
 	double new_sources;  /* edgebucket: new sources per second, and burst of it */
 };
 
-/* Limits by which a source that was seen before is "refused" or "admitted", whatever it sends; every source finds room
- * in the table at once. With one rule. Returns 0 or -EINVAL. */
+/* Limits by which a source that was seen before is "refused" or "admitted", whatever it sends, or "limited" to 1000
+ * packets a second; every source finds room in the table at once. With one rule. Returns 0 or -EINVAL. */
 int contestant_limit_of(const char *verdict, struct contestant_limit *out);
 
 struct contestant {

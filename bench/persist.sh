@@ -38,7 +38,7 @@ report() { # what value
 	printf 'persist\t%s\t%s\n' "$1" "$2"
 }
 
-ratio() { awk -v a="$1" -v b="$2" -v scale="${3:-1}" 'BEGIN { printf "%.1f", a / b * scale }'; }
+ratio() { awk -v a="$1" -v b="$2" -v scale="${3:-1}" 'BEGIN { printf "%.2f", a / b * scale }'; }
 
 less() { awk -v a="$1" -v b="$2" 'BEGIN { printf "%.6f", a - b }'; }
 
@@ -65,8 +65,7 @@ start_server() {
 	wait_for redis-server redis ping
 }
 
-# A tick so long that none comes: each pass is asked for.
-configure() {
+configure() { # tick
 	cat > "$dir/edgebucket.yaml" <<-END
 		node: bench
 		interfaces: [$to]
@@ -75,7 +74,7 @@ configure() {
 		state_dir: ""
 		metrics: off
 		table_size: 1048576
-		redis: { socket: $socket, tick: 1h, restore_timeout: 30s }
+		redis: { socket: $socket, tick: $1, restore_timeout: 30s }
 		rules:
 		  - name: everyone
 		    action: limit
@@ -229,13 +228,40 @@ measure_restores() {
 	done
 }
 
+# ---- the agent at rest ----
+
+# In percent of a core, over ten seconds. With a step, one source of so many changes each second, as a flood would.
+share_of_agent() { # [step]
+	local before began=$EPOCHREALTIME second
+	before=$(cpu_of_agent)
+	for ((second = 0; second < 10; second++)); do
+		[ -z "${1:-}" ] || charge "$1"
+		sleep 1
+	done
+	ratio "$(less "$(cpu_of_agent)" "$before")" "$(less "$EPOCHREALTIME" "$began")" 0.1
+}
+
+# Behind the restores, so that a million are in debt. The first ticks write what the restore changed.
+measure_rest() {
+	local round
+	lose_agent
+	configure 1s
+	start_agent
+	sleep 3
+	for ((round = 1; round <= rounds; round++)); do
+		report idle-share "$(share_of_agent)"
+		report few-share "$(share_of_agent 1000)"
+	done
+	report few-fields "$(cat "$dir/charged")"
+}
+
 for program in redis-server redis-cli redis-benchmark jq; do
 	command -v "$program" >/dev/null || { say "left out: $program is not installed"; exit 0; }
 done
 # What IPv6 says on its own would make buckets.
 sysctl -qw "net.ipv6.conf.$from.disable_ipv6=1" "net.ipv6.conf.$to.disable_ipv6=1"
 start_server
-configure
+configure 1h # so long that none comes: each pass is asked for
 start_agent
 say "full writes"
 measure_writes
@@ -245,3 +271,5 @@ say "packets"
 measure_packets
 say "restores"
 measure_restores
+say "the agent at rest"
+measure_rest

@@ -7,6 +7,7 @@ BEGIN {
 	FS = "\t"
 	kinds["cost"] = "one 65536 million new"
 	kinds["refused"] = "one 65536 million new"
+	kinds["limited"] = "one"
 	kinds["admitted"] = "one 65536 million"
 	kinds["survive"] = "nobody one 65536 new"
 	facts = "machine kernel clang rounds load survive-rate"
@@ -14,6 +15,10 @@ BEGIN {
 	published_writes = 2200
 	published_reads = 2600
 	verdict_names = "refused admitted"
+	flood_verdicts = "refused limited admitted"
+	heading["refused"] = "Refused"
+	heading["limited"] = "Limited to 1000/s, burst 1000"
+	heading["admitted"] = "Admitted"
 	title["one"] = "one source"
 	title["65536"] = "65536 sources"
 	title["million"] = "a million sources"
@@ -144,7 +149,7 @@ function print_cost(    i, c, s, k, v, sources, verdicts, line) {
 
 function print_flood(verdict,    i, c, s, k, sources, key, line) {
 	printf "\n%s: millions of packets per second that one core receives; ns of that core per packet; edgebucket against it\n",
-		verdict == "refused" ? "Refused" : "Admitted"
+		heading[verdict]
 	k = split(kinds[verdict], sources, " ")
 	line = sprintf("%-17s", "")
 	for (s = 1; s <= k; s++)
@@ -361,6 +366,8 @@ function print_persist() {
 	printf "%-34s %10s %13s %10.0f\n", "HSETs of one field", "-", "-", persist("benchmark-one")
 	printf "CPU time of the agent: full write %.0f ms; tick with %d changed %.0f ms, with none changed %.0f ms\n",
 		persist("write-cpu"), persist("changed-fields"), persist("changed-cpu"), persist("unchanged-cpu")
+	printf "Ticks of a second, with none changed: %.2f %% of a core; with %d changed each second: %.2f %%\n",
+		persist("idle-share"), persist("few-fields"), persist("few-share")
 	printf "Commands sent: tick with %d changed %d, with none changed %d\n", persist("changed-fields"),
 		persist("changed-commands"), persist("unchanged-commands")
 	printf "Memory of the agent: %.0f MiB, at most %.0f; after a restore %.0f, at most %.0f\n", persist("rss"),
@@ -433,10 +440,10 @@ function json_sources(    i, n, key) {
 }
 
 # The medians of the table: "runs" are what they are of, "far_runs" what was left out.
-function json_flood(    i, v, s, k, key, sources, verdicts) {
+function json_flood(    i, v, s, k, n, key, sources, verdicts) {
 	open_list("flood")
-	split(verdict_names, verdicts, " ")
-	for (v = 1; v <= 2; v++) {
+	n = split(flood_verdicts, verdicts, " ")
+	for (v = 1; v <= n; v++) {
 		k = split(kinds[verdicts[v]], sources, " ")
 		for (i = 1; i <= names[verdicts[v]]; i++)
 			for (s = 1; s <= k; s++) {
@@ -562,6 +569,8 @@ END {
 		print_flood("refused")
 		print_shares()
 	}
+	if (names["limited"])
+		print_flood("limited")
 	if (names["admitted"])
 		print_flood("admitted")
 	if (names["scale"])

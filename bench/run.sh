@@ -30,6 +30,7 @@ cost_contestants=${EB_BENCH_CONTESTANTS:-drop parse edgebucket edgebucket-5 edge
 	edgebucket-denied edgebucket-banned edgebucket-two edgebucket-four gcra-lru spin-lock}
 refused_contestants=${EB_BENCH_CONTESTANTS:-drop parse xdp-filter edgebucket edgebucket-64 edgebucket-list
 	edgebucket-denied edgebucket-banned gcra-lru spin-lock nftables hashlimit}
+limited_contestants=${EB_BENCH_CONTESTANTS:-edgebucket edgebucket-64 gcra-lru spin-lock nftables hashlimit}
 admitted_contestants=${EB_BENCH_CONTESTANTS:-nothing edgebucket edgebucket-64 gcra-lru nftables hashlimit}
 scale_contestants=${EB_BENCH_CONTESTANTS:-drop nothing edgebucket gcra-lru spin-lock nftables}
 exact_contestants=${EB_BENCH_CONTESTANTS:-edgebucket gcra-lru spin-lock nftables hashlimit}
@@ -216,7 +217,9 @@ drops_all() { # contestant
 # Whether there is something to measure: new sources are for the gate to refuse, and the highest limit that hashlimit
 # takes is a million packets a second. A list takes seconds to load, and costs what it costs for all sources.
 makes_sense() { # contestant verdict sources
-	if [ "$2" = refused ]; then
+	if [ "$2" = limited ]; then
+		[ "$3" = one ] && ! drops_all "$1" && [ "$1" != nothing ] && admits "$1"
+	elif [ "$2" = refused ]; then
 		[ "$1" != nothing ] && [ "$1 $3" != "edgebucket-list million" ] && { admits "$1" || [ "$3" != new ]; }
 	else
 		! drops_all "$1" && admits "$1" && [ "$3" != new ] && [ "$1 $3" != "hashlimit one" ]
@@ -229,6 +232,7 @@ set_up_for() { # verdict contestant receivers
 	shift 2
 	case $contestant,$verdict in
 	*,refused) set_up "$contestant" 1/hour 1 "$@" ;;
+	*,limited) set_up "$contestant" 1000/second 1000 "$@" ;;
 	hashlimit,admitted) set_up "$contestant" 1000000/second 1000000 "$@" ;;
 	*,admitted) set_up "$contestant" 1000000/second 4000000000 "$@" ;;
 	esac
@@ -272,6 +276,8 @@ run_flood() { # all or far: only what was not measured among near CPUs yet
 	echo 1 > "/sys/class/net/$to/threaded"
 	# shellcheck disable=SC2086 # lists
 	run_floods "$1" refused $refused_contestants
+	# shellcheck disable=SC2086
+	run_floods "$1" limited $limited_contestants
 	# shellcheck disable=SC2086
 	run_floods "$1" admitted $admitted_contestants
 	drop_pair "$from"
