@@ -241,13 +241,13 @@ share_of_agent() { # [step]
 	ratio "$(less "$(cpu_of_agent)" "$before")" "$(less "$EPOCHREALTIME" "$began")" 0.1
 }
 
-# Behind the restores, so that a million are in debt. The first ticks write what the restore changed.
+# Behind the restores, so that a million are in debt. First comes a pass over all of them.
 measure_rest() {
 	local round
 	lose_agent
 	configure 1s
 	start_agent
-	sleep 3
+	sleep 15
 	for ((round = 1; round <= rounds; round++)); do
 		report idle-share "$(share_of_agent)"
 		report few-share "$(share_of_agent 1000)"
