@@ -130,15 +130,15 @@ static int merge_time(__u64 *full_at, __u64 added, enum eb_merge merge, __u64 no
 static int insert(const struct eb_bucket_table *table, const struct eb_bucket_location *location,
 		  const struct eb_bucket_view *view, __u64 now)
 {
-	int place = eb_table_room(&location->sets, table->words, eb_buckets_now());
+	__u64 read = eb_buckets_now();
+	int place = eb_table_room(&location->sets, table->words, read);
 	__u64 packets = merged_time(EB_FULL, view->packets_full_at, EB_MERGE_LATER, now);
 	__u64 bytes = merged_time(EB_FULL, view->bytes_full_at, EB_MERGE_LATER, now);
 	__u64 *entry;
 
 	if (place < 0)
 		return -ENOSPC;
-	if (!eb_place_take(&location->sets, location->key, table->words, eb_tag(location->hash), place, EB_HELD,
-			   eb_buckets_now()))
+	if (!eb_place_take(&location->sets, location->key, table->words, eb_tag(location->hash), place, EB_HELD, read))
 		return -EBUSY;
 	entry = eb_place_key(&location->sets, table->words, place);
 	eb_bucket_unlock(eb_key_bucket(entry, table->words), EB_HELD, packets, bytes);
@@ -177,11 +177,13 @@ static int try_merge(struct eb_buckets *buckets, const struct eb_bucket_view *vi
 
 int eb_buckets_merge(struct eb_buckets *buckets, const struct eb_bucket_view *view, enum eb_merge merge, uint64_t now)
 {
-	uint64_t end = eb_monotonic_ns() + BUSY_NS;
-	int err;
+	int err = try_merge(buckets, view, merge, now);
+	uint64_t end = err == -EBUSY ? eb_monotonic_ns() + BUSY_NS : 0;
 
-	while ((err = try_merge(buckets, view, merge, now)) == -EBUSY && eb_monotonic_ns() < end)
+	while (err == -EBUSY && eb_monotonic_ns() < end) {
 		usleep(BUSY_PAUSE_US);
+		err = try_merge(buckets, view, merge, now);
+	}
 	return err;
 }
 

@@ -103,13 +103,26 @@ size_t eb_debts_count(const struct eb_debts *debts)
 	return count;
 }
 
+static const uint8_t *item_by_number(const struct eb_debts *debts, size_t number, enum form *form)
+{
+	for (*form = IPV4; number >= debts->shelves[*form].count; (*form)++)
+		number -= debts->shelves[*form].count;
+	return item_of(debts, *form, number);
+}
+
 void eb_debts_get(const struct eb_debts *debts, size_t number, struct eb_debt *out)
 {
-	enum form form = IPV4;
+	enum form form;
+	const uint8_t *item = item_by_number(debts, number, &form);
 
-	while (number >= debts->shelves[form].count)
-		number -= debts->shelves[form++].count;
-	unpack(form, item_of(debts, form, number), out);
+	unpack(form, item, out);
+}
+
+void eb_debts_prefetch(const struct eb_debts *debts, size_t number)
+{
+	enum form form;
+
+	__builtin_prefetch(item_by_number(debts, number, &form));
 }
 
 int eb_debts_add(struct eb_debts *debts, const struct eb_debt *debt)

@@ -43,6 +43,9 @@ size_t eb_debts_count(const struct eb_debts *debts);
 /* `number` is below the count. */
 void eb_debts_get(const struct eb_debts *debts, size_t number, struct eb_debt *out);
 
+/* Says that eb_debts_get() follows soon. */
+void eb_debts_prefetch(const struct eb_debts *debts, size_t number);
+
 /* Returns 0 or -ENOMEM. */
 int eb_debts_add(struct eb_debts *debts, const struct eb_debt *debt);
 

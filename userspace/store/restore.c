@@ -14,6 +14,11 @@
 /* Two restores of the same record differ by the time between looking at the wall clock and at the other, each time. */
 #define CLOCKS_APART (1000000ULL * EB_TICKS_PER_NS)
 
+/* Debts that are put into the maps by one reading of the clock, and how far ahead of one the memory is asked for that
+ * it lies in. */
+#define ONE_CLOCK 64
+#define AHEAD 8
+
 struct eb_restore {
 	const struct eb_policy *policy;
 	uint64_t at; /* the moment that debts are as of, in ticks */
@@ -314,9 +319,8 @@ static void apply_debt(struct eb_restore *restore, struct eb_buckets *buckets, c
 }
 
 static void apply_one(struct eb_restore *restore, struct eb_buckets *buckets, size_t number, bool late,
-		      struct eb_restore *before)
+		      struct eb_restore *before, uint64_t now)
 {
-	uint64_t now = eb_buckets_now();
 	struct eb_debt debt, given;
 	bool was_given;
 
@@ -357,6 +361,7 @@ static struct eb_debt_rank rank_of(size_t number, const void *arg)
 void eb_restore_apply(struct eb_restore *restore, struct eb_buckets *buckets, bool late, struct eb_restore *before)
 {
 	struct ranking ranking = { restore, buckets };
+	uint64_t now = 0;
 	uint32_t *order;
 	size_t count;
 
@@ -369,8 +374,13 @@ void eb_restore_apply(struct eb_restore *restore, struct eb_buckets *buckets, bo
 	count = eb_debts_count(&restore->debts);
 	order = eb_debt_order(count, EB_BUCKET_PARTS, rank_of, &ranking); /* a flood may have left little room */
 	eb_buckets_map_by_parts(buckets);
-	for (size_t i = 0; i < count; i++)
-		apply_one(restore, buckets, order ? order[i] : i, late, before);
+	for (size_t i = 0; i < count; i++) {
+		if (i % ONE_CLOCK == 0)
+			now = eb_buckets_now();
+		if (order && i + AHEAD < count)
+			eb_debts_prefetch(&restore->debts, order[i + AHEAD]);
+		apply_one(restore, buckets, order ? order[i] : i, late, before, now);
+	}
 	free(order);
 	eb_buckets_unmap(buckets);
 }
