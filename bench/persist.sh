@@ -151,17 +151,17 @@ measure_writes() {
 	done
 	for ((round = 1; round <= rounds; round++)); do
 		charge 1
-		redis del "$key" >/dev/null # so that both write a new hash
+		redis del "$key" >/dev/null # so that both write a new hash; the agent notices, and may write it twice
 		flush
 		report write "$(ratio "$fields" "$took")"
-		report write-cpu "$cpu"
+		report write-cpu "$(ratio "$cpu" "$fields" "$(cat "$dir/charged")")"
 		read -r read written < <("$bench" bare "$socket" "$key")
 		report bare-read "$read"
 		report bare-write "$written"
 		report benchmark-one "$(benchmark 200000 "${pairs[@]:0:2}")"
 		report benchmark-128 "$(ratio "$(benchmark $((buckets / 128)) "${pairs[@]}")" 1 128)"
 	done
-	report fields "$fields"
+	report fields "$(cat "$dir/charged")"
 	report rss "$(memory_of_agent VmRSS)"
 	report hwm "$(memory_of_agent VmHWM)"
 }

@@ -17,7 +17,7 @@ BEGIN {
 	verdict_names = "refused admitted"
 	flood_verdicts = "refused limited admitted"
 	heading["refused"] = "Refused"
-	heading["limited"] = "Limited to 1000/s, burst 1000"
+	heading["limited"] = "1000/s"
 	heading["admitted"] = "Admitted"
 	title["one"] = "one source"
 	title["65536"] = "65536 sources"
@@ -311,11 +311,11 @@ function print_survive(    i, c, s, k, sources, line, slow) {
 	printf "\nHonest clients, 1000 requests a second, in floods of %.1f million packets a second: %% answered; ms to the answer,\n",
 		fact["survive-rate"] / 1e6
 	print "median and 99th percentile; millions of packets handled"
-	printf "%-13s %20s  %26s  %26s  %26s\n", "", "no flood", "one source", "65536 sources", "all sources new"
+	printf "%-10s %20s  %26s  %26s  %26s\n", "", "no flood", "one source", "65536 sources", "all sources new"
 	k = split(kinds["survive"], sources, " ")
 	for (i = 1; i <= names["survive"]; i++) {
 		c = name["survive", i]
-		line = sprintf("%-13s", c)
+		line = sprintf("%-10s", c)
 		for (s = 1; s <= k; s++) {
 			line = line sprintf(" %5s %% %6s %6s", cell("answered", c SUBSEP sources[s], "%.1f"),
 				in_ms("p50", c SUBSEP sources[s]), in_ms("p99", c SUBSEP sources[s])) \
