@@ -13,7 +13,7 @@ programs='iproute2 iputils-ping nftables iptables ethtool jq python3-scapy redis
 xdp-tools procps util-linux tcpdump'
 packages="$tools $libraries $programs"
 deploy='debhelper dpkg-dev lintian debootstrap podman runc docker-compose netavark aardvark-dns nodejs npm python3-yaml
-kubernetes-client'
+kubernetes-client qemu-user-static'
 case "${1:-}" in
 deploy) packages="$packages $deploy" ;;
 vm) packages='qemu-system-x86 busybox-static cpio kmod xz-utils bsdextrautils' ;;

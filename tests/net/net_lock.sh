@@ -30,6 +30,24 @@ rules 30
 start_agent
 status_is ".agent.pid == $agent_pid" || fail "status after a killed agent: $(eb --json status)"
 
+# Until the last of one that was killed has ended, the next one waits.
+kill_agent
+log=$dir/agent.log
+python3 - "$dir/run/edgebucketd.lock" > "$dir/held" 9>&- <<- 'END' &
+	import fcntl, os, signal, struct, sys
+	lock = os.open(sys.argv[1], os.O_RDWR)
+	fcntl.fcntl(lock, 37, struct.pack("hhqqi4x", fcntl.F_WRLCK, 0, 0, 0, 0)) # F_OFD_SETLK
+	print("held", flush=True)
+	signal.pause()
+END
+holder=$!
+until_true "the lock to be held" grep -q held "$dir/held"
+launch_agent
+wait_log 'msg="waiting for another agent to stop" reason=.*was killed'
+kill -KILL $holder
+{ wait $holder || true; } 2> /dev/null
+wait_log "msg=attached interface=card0 "
+
 # One that holds the lock and does not listen yet is waited for.
 kill_agent
 log=$dir/agent.log

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -78,6 +79,12 @@ static int refuse_busy(int fd, const char *path, char **error)
 		return eb_fail(-EBUSY, error, "%s: another agent is running", path);
 	if (content.is_stopping)
 		return eb_fail(-EAGAIN, error, "%s: another agent, with pid %d, is stopping", path, content.pid);
+	/* Its child that attaches holds the lock until it has ended, too. */
+	if (kill(content.pid, 0) < 0 && errno == ESRCH)
+		return eb_fail(-EAGAIN, error,
+			       "%s: another agent, with pid %d, was killed and has not ended yet, or runs in another PID "
+			       "namespace",
+			       path, content.pid);
 	return eb_fail(-EBUSY, error, "%s: another agent is running, with pid %d", path, content.pid);
 }
 

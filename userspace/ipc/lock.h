@@ -16,8 +16,8 @@
 
 /*
  * For the agent: creates `run_dir` if it does not exist, and takes the lock. Returns 0, and *fd holds the lock while it
- * is open; the caller owns it. Returns -EBUSY if another agent has the lock, -EAGAIN if that agent is stopping, or
- * another negative errno; then *error is a malloc'ed line (NULL if out of memory).
+ * is open; the caller owns it. Returns -EBUSY if another agent has the lock, -EAGAIN if that agent is stopping or was
+ * killed, or another negative errno; then *error is a malloc'ed line (NULL if out of memory).
  */
 int eb_lock_acquire(const char *run_dir, const char *version, int *fd, char **error);
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Debts that are put into the maps, and remembered: of IPv4 sources in 22 bytes each, of IPv6 ones in 34, of buckets that have a
- * target in 52. They are numbered from 0 in no particular order, or after eb_debts_sort() by family, rule and address.
+ * Debts that are put into the maps, and remembered: of IPv4 sources in 22 bytes each, of IPv6 ones in 34, of buckets
+ * that have a target in 52. They are numbered from 0 in no particular order, or after eb_debts_sort() by family, rule and address.
  */
 #ifndef EB_DEBTS_H
 #define EB_DEBTS_H

@@ -234,7 +234,8 @@ static uint64_t clamp(uint64_t debt, const struct eb_limit *limit)
 }
 
 /* As judge(), for a debt whose rule is now `index` of `policy`, or gone (-1). */
-static int judge_again(const struct eb_restore *restore, const struct eb_policy *policy, int index, struct eb_debt *debt)
+static int judge_again(const struct eb_restore *restore, const struct eb_policy *policy, int index,
+		       struct eb_debt *debt)
 {
 	const struct eb_rule *old = &restore->policy->rules[debt->rule], *rule;
 
