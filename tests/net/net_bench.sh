@@ -23,13 +23,14 @@ expect "cost is not complete" '[.cost[] | select(.ns > 0) | .verdict] == ["refus
 expect "the cost by number of sources is not complete" '[.sources[] | select(.ns > 0) | [.contestant, .sources]] | sort ==
 	[["edgebucket", "1"], ["edgebucket", "16"], ["edgebucket-small", "1"], ["edgebucket-small", "16"],
 	["gcra-lru", "1"], ["gcra-lru", "16"]]'
-expect "floods are not complete" '[.flood[] | select(.mpps > 0 and .ns > 0) | .verdict] == ["refused", "admitted"]'
+expect "floods are not complete" '[.flood[] | select(.mpps > 0 and .ns > 0) | .verdict] ==
+	["refused", "limited", "admitted"]'
 expect "one and two CPUs are not complete" '[.scale[] | select(.mpps > 0 and .ns > 0) | [.verdict, .cpus]] ==
 	[["refused", 1], ["refused", 2], ["admitted", 1], ["admitted", 2]]'
 expect "exactness is not complete" '[.exact[] | select(.admitted > 0) | .scenario] == ["two-cpus", "spoofed"]'
 expect "clients are not complete" '[.survive[] | select(.answered_percent > 0 and .p99_us > 0) | .sources] ==
 	["nobody", "one"]'
 expect "Redis is not complete" '[.persist[] | select(.median != null) | .what] |
-	contains(["write", "restore", "bare-write", "bare-read", "benchmark-128", "idle-mpps", "busy-mpps"])'
+	contains(["write", "restore", "bare-write", "bare-read", "benchmark-128", "idle-mpps", "busy-mpps", "few-share"])'
 [ -s "$dir/bench-sources.svg" ] || fail "there is no plot by number of sources"
 [ -s "$dir/bench.svg" ] || fail "there is no plot"
