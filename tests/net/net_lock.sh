@@ -30,23 +30,35 @@ rules 30
 start_agent
 status_is ".agent.pid == $agent_pid" || fail "status after a killed agent: $(eb --json status)"
 
-# Until the last of one that was killed has ended, the next one waits.
+# hold_lock SECONDS, as a child of an agent that was killed, until that has ended. Sets holder.
+hold_lock() {
+	: > "$dir/held"
+	python3 - "$dir/run/edgebucketd.lock" "$1" > "$dir/held" 9>&- <<- 'END' &
+		import fcntl, os, struct, sys, time
+		lock = os.open(sys.argv[1], os.O_RDWR)
+		fcntl.fcntl(lock, 37, struct.pack("hhqqi4x", fcntl.F_WRLCK, 0, 0, 0, 0)) # F_OFD_SETLK
+		print("held", flush=True)
+		time.sleep(float(sys.argv[2]))
+	END
+	holder=$!
+	until_true "the lock to be held" grep -q held "$dir/held"
+}
+
+# What is left of an agent that was killed is waited for: by the next one, and by commands for a moment.
 kill_agent
-log=$dir/agent.log
-python3 - "$dir/run/edgebucketd.lock" > "$dir/held" 9>&- <<- 'END' &
-	import fcntl, os, signal, struct, sys
-	lock = os.open(sys.argv[1], os.O_RDWR)
-	fcntl.fcntl(lock, 37, struct.pack("hhqqi4x", fcntl.F_WRLCK, 0, 0, 0, 0)) # F_OFD_SETLK
-	print("held", flush=True)
-	signal.pause()
-END
-holder=$!
-until_true "the lock to be held" grep -q held "$dir/held"
+hold_lock 3600
+eb detach > "$dir/out" 2>&1 && fail "detached while somebody holds the lock: $(cat "$dir/out")"
 launch_agent
 wait_log 'msg="waiting for another agent to stop" reason=.*was killed'
 kill -KILL $holder
 { wait $holder || true; } 2> /dev/null
 wait_log "msg=attached interface=card0 "
+kill_agent
+hold_lock 0.5
+eb detach > "$dir/out" 2>&1 || fail "a detach behind the killed agent: $(cat "$dir/out")"
+[ -z "$(prog_on card0)" ] || fail "the killed agent's program is still there"
+wait $holder
+start_agent
 
 # One that holds the lock and does not listen yet is waited for.
 kill_agent

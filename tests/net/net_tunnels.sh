@@ -23,6 +23,7 @@ explained() { eb explain "$@" | tr -s ' ' | grep -E "^($field): " | cut -d ' ' -
 
 make_network
 in_far ip link add vx0 type vxlan id 7 local 10.7.0.2 remote 10.7.0.1 dstport 4789 noudpcsum
+in_far sysctl -qw net.ipv6.conf.vx0.disable_ipv6=1 # what IPv6 says on its own would be counted
 in_far ip address add 10.66.0.2/24 dev vx0
 in_far ip link set vx0 up
 in_far ip neighbour add 10.66.0.1 lladdr 02:00:00:00:00:09 dev vx0

@@ -11,12 +11,20 @@
 #include "store/exchange_field.h"
 
 #define PAUSE_MS 50
+#define LEFT_MS 2000
 
+/* What is left of one that was killed is waited for, but not for ever. */
 bool agent_is_running(const struct session *session)
 {
+	const struct timespec pause = { .tv_nsec = PAUSE_MS * 1000000L };
 	struct eb_lock_holder holder;
 
-	return !eb_lock_find_holder(session->paths.run_dir, &holder);
+	for (int waited_ms = 0; !eb_lock_find_holder(session->paths.run_dir, &holder); waited_ms += PAUSE_MS) {
+		if (!eb_lock_is_left(&holder) || waited_ms >= LEFT_MS)
+			return true;
+		(void)nanosleep(&pause, NULL);
+	}
+	return false;
 }
 
 static bool is_deaf(int err)
@@ -49,11 +57,13 @@ static const char *member(const json_t *reply, const char *name)
 static int ask_patiently(const struct session *session, const char *request, int file, int timeout_ms, char **text)
 {
 	const struct timespec pause = { .tv_nsec = PAUSE_MS * 1000000L };
+	struct eb_lock_holder holder;
 	int err;
 
 	for (int waited_ms = 0;; waited_ms += PAUSE_MS) {
 		err = eb_control_ask_with(session->paths.run_dir, request, file, timeout_ms, text);
-		if (!is_deaf(err) || waited_ms >= timeout_ms || !agent_is_running(session))
+		if (!is_deaf(err) || waited_ms >= timeout_ms ||
+		    eb_lock_find_holder(session->paths.run_dir, &holder) || eb_lock_is_left(&holder))
 			return err;
 		(void)nanosleep(&pause, NULL);
 	}

@@ -71,6 +71,11 @@ static int write_content(int fd, const char *version, const char *word)
 	return pwrite(fd, content, size, 0) == size ? 0 : -EIO;
 }
 
+bool eb_lock_is_left(const struct eb_lock_holder *holder)
+{
+	return holder->pid && kill(holder->pid, 0) < 0 && errno == ESRCH;
+}
+
 static int refuse_busy(int fd, const char *path, char **error)
 {
 	struct eb_lock_holder content;
@@ -79,8 +84,7 @@ static int refuse_busy(int fd, const char *path, char **error)
 		return eb_fail(-EBUSY, error, "%s: another agent is running", path);
 	if (content.is_stopping)
 		return eb_fail(-EAGAIN, error, "%s: another agent, with pid %d, is stopping", path, content.pid);
-	/* Its child that attaches holds the lock until it has ended, too. */
-	if (kill(content.pid, 0) < 0 && errno == ESRCH)
+	if (eb_lock_is_left(&content))
 		return eb_fail(-EAGAIN, error,
 			       "%s: another agent, with pid %d, was killed and has not ended yet, or runs in another PID "
 			       "namespace",

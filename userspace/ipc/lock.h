@@ -36,4 +36,8 @@ struct eb_lock_holder {
  * agent runs, or another negative errno. */
 int eb_lock_find_holder(const char *run_dir, struct eb_lock_holder *out);
 
+/* Whether the agent itself has ended: its child that attaches holds the lock until it has ended, too, which is a matter
+ * of milliseconds. Also true for an agent in another PID namespace whose pid nobody has here. */
+bool eb_lock_is_left(const struct eb_lock_holder *holder);
+
 #endif
