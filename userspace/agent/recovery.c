@@ -22,9 +22,6 @@
 /* A wait for the stores that ends later than this was none towards its end: the agent itself was busy. */
 #define LATE_US 100000ULL
 
-/* So many records, about those of one reply, are put into the maps while the store makes the next reply. */
-#define BATCH 4096
-
 /* A store that is there but could not be read is read again after this long. */
 #define READ_AGAIN_NS SECOND_NS
 
@@ -44,8 +41,6 @@ struct reading {
 	bool is_reading;
 	bool unread_logged; /* it failed before */
 	bool late;    /* wanted after the decision: debts add up */
-	bool streams; /* into the maps before all was read: they have room for all */
-	unsigned int fresh; /* records that were not put into the maps, of one that streams */
 	struct eb_restore *restore;
 	uint64_t reference_ns, saved_at_ns;
 	uint64_t since_ns; /* CLOCK_MONOTONIC */
@@ -59,7 +54,6 @@ struct eb_recovery {
 	struct eb_dataplane *dataplane;
 	struct eb_recovery_events events;
 	struct reading redis, embedded;
-	struct eb_restore *given; /* what the maps got before the decision, while Redis is still to be read; or NULL */
 	sd_event_source *timeout, *read_limit, *read_again, *decide;
 	bool decided;
 	enum restore_state state;
@@ -110,39 +104,16 @@ static void note_age(struct eb_recovery *recovery, const struct reading *reading
 	recovery->has_age = true;
 }
 
-static void apply(struct eb_recovery *recovery, struct reading *reading)
+static void apply(struct eb_recovery *recovery, struct reading *reading, const char *from, struct eb_restore *before)
 {
-	eb_restore_apply(reading->restore, eb_dataplane_buckets(recovery->dataplane), reading->late,
-			 reading->late ? recovery->given : NULL);
-	reading->fresh = 0;
+	eb_restore_apply(reading->restore, eb_dataplane_buckets(recovery->dataplane), reading->late, before);
+	add_counts(recovery, from, reading->restore);
 }
 
-/* Adds what the maps got of a reading to `given`, and empties it. */
-static void give(struct reading *reading)
+static void free_restore(struct reading *reading)
 {
-	struct eb_recovery *recovery = reading->recovery;
-
-	if (!recovery->given) {
-		recovery->given = reading->restore;
-	} else {
-		eb_restore_join(recovery->given, reading->restore);
-		eb_restore_free(reading->restore);
-	}
-	reading->restore = NULL;
-}
-
-/* Forgets what was read, but not what the maps got of it. */
-static void drop_restore(struct reading *reading)
-{
-	if (!reading->restore)
-		return;
-	if (!reading->late && eb_restore_has_applied(reading->restore)) {
-		apply(reading->recovery, reading);
-		give(reading);
-	}
 	eb_restore_free(reading->restore);
 	reading->restore = NULL;
-	reading->fresh = 0;
 }
 
 /* What was read completely by now. Of a bucket that both stores have, the later record. */
@@ -155,39 +126,12 @@ static void restore_what_is_read(struct eb_recovery *recovery)
 		note_age(recovery, redis);
 	if (has_embedded)
 		note_age(recovery, embedded);
-	if (has_embedded)
-		apply(recovery, embedded);
+	if (has_redis && has_embedded)
+		eb_restore_join(redis->restore, embedded->restore);
 	if (has_redis)
-		apply(recovery, redis);
-	if (has_embedded)
-		give(embedded);
-	if (has_redis)
-		give(redis);
-	if (has_redis || has_embedded)
-		add_counts(recovery, !has_redis ? "embedded" : has_embedded ? "redis,embedded" : "redis", recovery->given);
-}
-
-/* Redis is read on: what comes from here on is added, without what the maps got already. */
-static void go_on_late(struct eb_recovery *recovery)
-{
-	struct reading *redis = &recovery->redis;
-	struct eb_restore *rest = NULL;
-
-	if (redis->restore && eb_restore_has_applied(redis->restore)) {
-		apply(recovery, redis);
-		rest = eb_restore_continue(redis->restore);
-		add_counts(recovery, redis->name, redis->restore);
-		give(redis);
-		redis->restore = rest;
-	}
-	redis->late = true;
-	recovery->state = RESTORE_WAITING;
-}
-
-static void forget_given(struct eb_recovery *recovery)
-{
-	eb_restore_free(recovery->given);
-	recovery->given = NULL;
+		apply(recovery, redis, has_embedded ? "redis,embedded" : "redis", NULL);
+	else if (has_embedded)
+		apply(recovery, embedded, embedded->name, NULL);
 }
 
 /*
@@ -247,9 +191,11 @@ static void decide(struct eb_recovery *recovery)
 	restore_what_is_read(recovery);
 	set_pending(recovery, recovery->redis.wanted);
 	if (recovery->redis.wanted) {
-		go_on_late(recovery);
+		recovery->redis.late = true;
+		recovery->state = RESTORE_WAITING;
 	} else {
-		forget_given(recovery);
+		free_restore(&recovery->embedded);
+		free_restore(&recovery->redis);
 		if (recovery->state == RESTORE_RUNNING)
 			recovery->state = RESTORE_DONE;
 	}
@@ -262,12 +208,11 @@ static void finish_late(struct eb_recovery *recovery, enum restore_state state)
 {
 	if (recovery->redis.restore) {
 		note_age(recovery, &recovery->redis);
-		apply(recovery, &recovery->redis);
-		add_counts(recovery, recovery->redis.name, recovery->redis.restore);
+		apply(recovery, &recovery->redis, "redis", recovery->embedded.restore);
 	}
 	set_pending(recovery, false);
-	drop_restore(&recovery->redis);
-	forget_given(recovery);
+	free_restore(&recovery->redis);
+	free_restore(&recovery->embedded);
 	recovery->state = state;
 	recovery->events.late(recovery->events.arg);
 }
@@ -296,7 +241,7 @@ static void fail_reading(struct reading *reading, const char *text)
 	reading->unread_logged = true;
 	reading->is_reading = false;
 	if (reading == &recovery->embedded) {
-		drop_restore(reading);
+		free_restore(reading);
 		finish_reading(reading);
 		return;
 	}
@@ -307,9 +252,9 @@ static void on_scanned(const struct eb_store_result *result, void *arg)
 {
 	struct reading *reading = arg;
 
-	if (result->error || !reading->restore)
-		fail_reading(reading, result->error ? result->text : strerror(ENOMEM));
-	if (result->error || !reading->wanted || !reading->restore)
+	if (result->error)
+		fail_reading(reading, result->text);
+	if (result->error || !reading->wanted)
 		return;
 	eb_histogram_add(&reading->recovery->reads, eb_monotonic_ns() - reading->since_ns);
 	finish_reading(reading);
@@ -319,11 +264,8 @@ static void on_field(const char *field, size_t field_len, const char *value, siz
 {
 	struct reading *reading = arg;
 
-	if (!reading->wanted || !reading->restore)
-		return;
-	eb_restore_add(reading->restore, field, field_len, value, value_len, reading->reference_ns);
-	if (reading->streams && !reading->late && ++reading->fresh == BATCH)
-		apply(reading->recovery, reading);
+	if (reading->wanted)
+		eb_restore_add(reading->restore, field, field_len, value, value_len, reading->reference_ns);
 }
 
 /* The time to count debts from: now, or when they were saved if the clock was set back since. */
@@ -338,28 +280,12 @@ static uint64_t reference_time(const struct reading *reading, uint64_t saved_at_
 	return reference;
 }
 
-/* Where there may not be room for all, or nobody knows, all are read first, and the longest debts come first. */
-static void on_counted(const struct eb_store_result *result, void *arg)
+static void on_meta(const struct eb_store_result *result, const struct eb_store_meta *meta, void *arg)
 {
 	struct reading *reading = arg;
 	struct eb_recovery *recovery = reading->recovery;
 	struct eb_buckets *buckets = eb_dataplane_buckets(recovery->dataplane);
 	uint64_t records_max = (uint64_t)eb_buckets_entries(buckets, 4) + eb_buckets_entries(buckets, 6);
-	int err;
-
-	if (!reading->wanted)
-		return; /* given up */
-	reading->streams = !reading->late && !result->error && result->fields <= eb_buckets_table_size(buckets, 4);
-	reading->reference_ns = reference_time(reading, reading->saved_at_ns);
-	reading->restore = eb_restore_new(recovery->policy, records_max);
-	err = reading->restore ? eb_store_scan(reading->store, on_field, on_scanned, reading) : -ENOMEM;
-	if (err)
-		fail_reading(reading, strerror(-err));
-}
-
-static void on_meta(const struct eb_store_result *result, const struct eb_store_meta *meta, void *arg)
-{
-	struct reading *reading = arg;
 	int err;
 
 	if (!reading->wanted)
@@ -377,9 +303,11 @@ static void on_meta(const struct eb_store_result *result, const struct eb_store_
 		finish_reading(reading);
 		return;
 	}
-	drop_restore(reading); /* of an attempt that failed */
+	free_restore(reading); /* of an attempt that failed */
 	reading->saved_at_ns = meta->saved_at_ns;
-	err = eb_store_count(reading->store, on_counted, reading);
+	reading->reference_ns = reference_time(reading, meta->saved_at_ns);
+	reading->restore = eb_restore_new(recovery->policy, records_max);
+	err = reading->restore ? eb_store_scan(reading->store, on_field, on_scanned, reading) : -ENOMEM;
 	if (err)
 		fail_reading(reading, strerror(-err));
 }
@@ -462,7 +390,7 @@ static int on_timeout(sd_event_source *source, uint64_t usec, void *arg)
 			   eb_str("address", recovery->embedded.address),
 			   eb_str("error", eb_store_last_error(recovery->embedded.store)));
 		recovery->embedded.wanted = false;
-		drop_restore(&recovery->embedded);
+		free_restore(&recovery->embedded);
 	}
 	decide(recovery);
 	return 0;
@@ -579,7 +507,7 @@ bool eb_recovery_set_store(struct eb_recovery *recovery, enum eb_recovery_source
 	struct reading *reading = reading_of(recovery, source);
 	struct reading before = *reading;
 
-	drop_restore(reading);
+	free_restore(reading);
 	*reading = (struct reading){
 		.recovery = recovery,
 		.name = before.name,
@@ -610,8 +538,6 @@ int eb_recovery_reloaded(struct eb_recovery *recovery, const struct eb_config *c
 		eb_restore_rebind(recovery->redis.restore, policy);
 	if (recovery->embedded.restore)
 		eb_restore_rebind(recovery->embedded.restore, policy);
-	if (recovery->given)
-		eb_restore_rebind(recovery->given, policy);
 	free(recovery->policy);
 	recovery->policy = policy;
 	return 0;
@@ -664,9 +590,8 @@ void eb_recovery_free(struct eb_recovery *recovery)
 	if (!recovery)
 		return;
 	eb_recovery_stop(recovery);
-	eb_restore_free(recovery->redis.restore);
-	eb_restore_free(recovery->embedded.restore);
-	forget_given(recovery);
+	free_restore(&recovery->redis);
+	free_restore(&recovery->embedded);
 	free(recovery->policy);
 	free(recovery);
 }

@@ -126,7 +126,7 @@ static int merge_time(__u64 *full_at, __u64 added, enum eb_merge merge, __u64 no
 	return -EBUSY;
 }
 
-/* Makes a bucket with these debts for a source that had none a moment ago. Returns 2, 0 without debts, or negative. */
+/* Makes a bucket with these debts for a source that had none a moment ago. */
 static int insert(const struct eb_bucket_table *table, const struct eb_bucket_location *location,
 		  const struct eb_bucket_view *view, __u64 now)
 {
@@ -143,7 +143,7 @@ static int insert(const struct eb_bucket_table *table, const struct eb_bucket_lo
 	entry = eb_place_key(&location->sets, table->words, place);
 	eb_bucket_unlock(eb_key_bucket(entry, table->words), EB_HELD, packets, bytes);
 	eb_bucket_table_mark(table, set_of(table, location, place));
-	return packets != EB_FULL || bytes != EB_FULL ? 2 : 0;
+	return packets != EB_FULL || bytes != EB_FULL;
 }
 
 /* For how long a bucket is waited for that a CPU has locked to make it. That takes less than a microsecond, but a

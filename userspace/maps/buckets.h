@@ -132,9 +132,8 @@ int eb_buckets_reset_all(struct eb_buckets *buckets, uint64_t *in_debt);
  * Gives the bucket of a source a debt; creates the bucket if needed. The debts are the distances of the times of *view
  * from `now`. EB_MERGE_LATER keeps the later of the two times. EB_MERGE_ADD adds both debts; a debt above the burst
  * makes the bucket refuse for longer, and is only limited by the longest possible refill (EB_BURST_MAX). Safe while
- * packets are charged. Returns 2 if it created the bucket, 1 if the debt of a bucket grew, 0 if it was as large
- * already; -ENOSPC if all entries that the bucket could use are in debt, -EBUSY if concurrent charges prevented it
- * repeatedly.
+ * packets are charged. Returns 1 if the debt of the bucket grew, 0 if it was as large already, -ENOSPC if all entries
+ * that the bucket could use are in debt, -EBUSY if concurrent charges prevented it repeatedly.
  */
 enum eb_merge { EB_MERGE_LATER, EB_MERGE_ADD };
 int eb_buckets_merge(struct eb_buckets *buckets, const struct eb_bucket_view *view, enum eb_merge merge, uint64_t now);

@@ -103,42 +103,17 @@ size_t eb_debts_count(const struct eb_debts *debts)
 	return count;
 }
 
+static const uint8_t *item_by_number(const struct eb_debts *debts, size_t number, enum form *form)
+{
+	for (*form = IPV4; number >= debts->shelves[*form].count; (*form)++)
+		number -= debts->shelves[*form].count;
+	return item_of(debts, *form, number);
+}
+
 void eb_debts_get(const struct eb_debts *debts, size_t number, struct eb_debt *out)
 {
-	enum form form = IPV4;
-
-	while (number >= debts->shelves[form].count)
-		number -= debts->shelves[form++].count;
-	unpack(form, item_of(debts, form, number), out);
-}
-
-/* ---- what is new ---- */
-
-static size_t count_new(const struct eb_debt_shelf *shelf)
-{
-	return shelf->count - shelf->old;
-}
-
-size_t eb_debts_count_new(const struct eb_debts *debts)
-{
-	size_t count = 0;
-
-	for (int form = 0; form < EB_DEBT_FORMS; form++)
-		count += count_new(&debts->shelves[form]);
-	return count;
-}
-
-static const uint8_t *new_item(const struct eb_debts *debts, size_t number, enum form *form)
-{
-	for (*form = IPV4; number >= count_new(&debts->shelves[*form]); (*form)++)
-		number -= count_new(&debts->shelves[*form]);
-	return item_of(debts, *form, debts->shelves[*form].old + number);
-}
-
-void eb_debts_get_new(const struct eb_debts *debts, size_t number, struct eb_debt *out)
-{
 	enum form form;
-	const uint8_t *item = new_item(debts, number, &form);
+	const uint8_t *item = item_by_number(debts, number, &form);
 
 	unpack(form, item, out);
 }
@@ -147,13 +122,7 @@ void eb_debts_prefetch(const struct eb_debts *debts, size_t number)
 {
 	enum form form;
 
-	__builtin_prefetch(new_item(debts, number, &form));
-}
-
-void eb_debts_age(struct eb_debts *debts)
-{
-	for (int form = 0; form < EB_DEBT_FORMS; form++)
-		debts->shelves[form].old = debts->shelves[form].count;
+	__builtin_prefetch(item_by_number(debts, number, &form));
 }
 
 int eb_debts_add(struct eb_debts *debts, const struct eb_debt *debt)
@@ -213,7 +182,6 @@ static void sort_form(struct eb_debts *debts, enum form form)
 	if (shelf->sorted == shelf->count)
 		return;
 	qsort(shelf->items, shelf->count, length, compare[form]);
-	shelf->old = 0;
 	for (size_t i = 1; i < shelf->count; i++) {
 		uint8_t *last = item_of(debts, form, kept), *next = item_of(debts, form, i);
 		struct eb_debt debt;
@@ -276,6 +244,6 @@ void eb_debts_filter(struct eb_debts *debts, bool (*keep)(struct eb_debt *debt, 
 				pack(form, &debt, item_of(debts, form, kept++));
 		}
 		shelf->count = kept;
-		shelf->sorted = shelf->old = 0;
+		shelf->sorted = 0;
 	}
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * Debts that are put into the maps, and remembered: of IPv4 sources in 22 bytes each, of IPv6 ones in 34, of buckets
- * that have a target in 52. They are numbered from 0 in no particular order, or after eb_debts_sort() by family, rule and address.
+ * Debts that wait to be put into the maps: of IPv4 sources in 22 bytes each, of IPv6 ones in 34, of buckets that have a
+ * target in 52. They are numbered from 0 in no particular order, or after eb_debts_sort() by family, rule and address.
  */
 #ifndef EB_DEBTS_H
 #define EB_DEBTS_H
@@ -22,11 +22,10 @@ struct eb_debt {
 	uint64_t packets, bytes; /* ticks, see gcra.h */
 };
 
-/* Debts of one length, packed. The first `sorted` of them are in order, and of different buckets; the first `old` were
- * there at eb_debts_age(). */
+/* Debts of one length, packed. The first `sorted` of them are in order, and of different buckets. */
 struct eb_debt_shelf {
 	uint8_t *items;
-	size_t count, room, sorted, old;
+	size_t count, room, sorted;
 };
 
 enum { EB_DEBT_FORMS = 3 };
@@ -44,12 +43,8 @@ size_t eb_debts_count(const struct eb_debts *debts);
 /* `number` is below the count. */
 void eb_debts_get(const struct eb_debts *debts, size_t number, struct eb_debt *out);
 
-/* The same for those that are new: since the last eb_debts_age(), or all since the debts were last in another order.
- * eb_debts_prefetch() says that eb_debts_get_new() follows soon. */
-size_t eb_debts_count_new(const struct eb_debts *debts);
-void eb_debts_get_new(const struct eb_debts *debts, size_t number, struct eb_debt *out);
+/* Says that eb_debts_get() follows soon. */
 void eb_debts_prefetch(const struct eb_debts *debts, size_t number);
-void eb_debts_age(struct eb_debts *debts);
 
 /* Returns 0 or -ENOMEM. */
 int eb_debts_add(struct eb_debts *debts, const struct eb_debt *debt);

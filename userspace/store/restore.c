@@ -217,9 +217,7 @@ void eb_restore_join(struct eb_restore *restore, struct eb_restore *other)
 			counts->refused[EB_REFUSED_TOO_MANY]++;
 	}
 	counts->fields += other->counts.fields;
-	counts->restored += other->counts.restored;
 	counts->full += other->counts.full;
-	counts->clamped += other->counts.clamped;
 	for (int i = 0; i < EB_REFUSALS; i++)
 		counts->refused[i] += other->counts.refused[i];
 	memset(&other->counts, 0, sizeof(other->counts));
@@ -315,9 +313,8 @@ static void apply_debt(struct eb_restore *restore, struct eb_buckets *buckets, c
 
 	if (ret < 0)
 		restore->counts.refused[EB_REFUSED_NO_ROOM]++;
-	/* Otherwise of a field that came twice, unless the bucket was there before the restore. */
-	if (ret != 2 && !(ret == 1 && merge == EB_MERGE_ADD))
-		return;
+	if (ret <= 0)
+		return; /* 0: a field that came twice */
 	restore->counts.restored++;
 	restore->counts.clamped += debt->clamped;
 }
@@ -328,7 +325,7 @@ static void apply_one(struct eb_restore *restore, struct eb_buckets *buckets, si
 	struct eb_debt debt, given;
 	bool was_given;
 
-	eb_debts_get_new(&restore->debts, number, &debt);
+	eb_debts_get(&restore->debts, number, &debt);
 	was_given = before && eb_debts_find(&before->debts, &debt, &given);
 	debt.packets = debt_at(debt.packets, restore->at, now);
 	debt.bytes = debt_at(debt.bytes, restore->at, now);
@@ -354,7 +351,7 @@ static struct eb_debt_rank rank_of(size_t number, const void *arg)
 	struct eb_source source;
 	struct eb_debt debt;
 
-	eb_debts_get_new(&ranking->restore->debts, number, &debt);
+	eb_debts_get(&ranking->restore->debts, number, &debt);
 	source = source_of(ranking->restore->policy, &debt);
 	return (struct eb_debt_rank){
 		.length = debt.packets > debt.bytes ? debt.packets : debt.bytes,
@@ -375,7 +372,7 @@ void eb_restore_apply(struct eb_restore *restore, struct eb_buckets *buckets, bo
 		eb_debts_sort(&restore->debts);
 	if (before)
 		eb_debts_sort(&before->debts);
-	count = eb_debts_count_new(&restore->debts);
+	count = eb_debts_count(&restore->debts);
 	order = eb_debt_order(count, EB_BUCKET_PARTS, rank_of, &ranking); /* a flood may have left little room */
 	eb_buckets_map_by_parts(buckets);
 	for (size_t i = 0; i < count; i++) {
@@ -387,21 +384,6 @@ void eb_restore_apply(struct eb_restore *restore, struct eb_buckets *buckets, bo
 	}
 	free(order);
 	eb_buckets_unmap(buckets);
-	eb_debts_age(&restore->debts);
-}
-
-struct eb_restore *eb_restore_continue(const struct eb_restore *restore)
-{
-	struct eb_restore *rest = eb_restore_new(restore->policy, restore->records_max);
-
-	if (rest)
-		rest->at = restore->at;
-	return rest;
-}
-
-bool eb_restore_has_applied(const struct eb_restore *restore)
-{
-	return eb_debts_count_new(&restore->debts) < eb_debts_count(&restore->debts);
 }
 
 void eb_restore_counts(const struct eb_restore *restore, struct eb_restore_counts *out)

@@ -35,9 +35,9 @@ int eb_restore_find_rule(const struct eb_policy *policy, const struct eb_record 
 
 struct eb_restore_counts {
 	uint64_t fields;   /* all fields that were passed */
-	uint64_t restored; /* buckets that were made, or late ones that got more debt */
+	uint64_t restored; /* debts that were put into the maps */
 	uint64_t full;     /* buckets that are full again */
-	uint64_t clamped;  /* of these: debts that were reduced to the burst of their rule */
+	uint64_t clamped;  /* debts that were reduced to the burst of their rule */
 	uint64_t refused[EB_REFUSALS];
 };
 
@@ -80,17 +80,11 @@ void eb_restore_each(struct eb_restore *restore, void (*visit)(const struct eb_r
 		     void *arg);
 
 /*
- * Puts what remains at this time of the debts that were collected since the last call into the maps. With `late`, adds
- * them to the debts that were made since: a bucket gets both, even if their sum exceeds a burst, minus the debt that
- * `before`, an earlier restore (or NULL), already gave it. Then, this must be the only call.
+ * Puts what remains of the debts at this time into the maps. With `late`, adds them to the debts that were made since:
+ * a bucket gets both, even if their sum exceeds a burst, minus the debt that `before`, an earlier restore (or NULL),
+ * already gave it.
  */
 void eb_restore_apply(struct eb_restore *restore, struct eb_buckets *buckets, bool late, struct eb_restore *before);
-
-/* Whether anything of it was put into the maps. */
-bool eb_restore_has_applied(const struct eb_restore *restore);
-
-/* A new, empty one, for more fields of the same reading of a store. NULL if out of memory. */
-struct eb_restore *eb_restore_continue(const struct eb_restore *restore);
 
 void eb_restore_counts(const struct eb_restore *restore, struct eb_restore_counts *out);
 
