@@ -108,6 +108,8 @@ until_seen 'edgebucket_mirror_errors_total > 0'
 until_seen 'edgebucket_fleet_refused_total > 0'
 stop_redis
 until_seen 'edgebucket_redis_up == 0'
+# Long enough for a scrape to see it.
+until_seen 'min_over_time(edgebucket_fleet_lag_seconds{instance=~".*4"}[2s]) > 0'
 start_redis
 until_seen 'edgebucket_redis_up == 1 and on (instance) openclaw_fallback_writes_total{reason="redis_recovered"} > 0'
 until_seen 'edgebucket_buckets{family="ipv4", instance=~".*5"} > 0'
