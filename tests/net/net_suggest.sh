@@ -34,7 +34,6 @@ suggest() {
 }
 
 end_suggest() {
-	: > "$dir/notes" # of the one before, which would be taken for this one's
 	kill -INT $suggest_pid
 	wait $suggest_pid || fail "suggest: $(cat "$dir/notes")"
 	[ "$(answer .complete)" = true ] || fail "packets are missing: $(cat "$dir/notes")"

@@ -202,7 +202,7 @@ static void *owe_each_source(void *arg)
 		view.source.addr[3] = source;
 		view.packets_full_at = eb_gcra_full_at(now, eb_gcra_cost(&rule->packets, 1));
 		wait_for_all(source);
-		assert_true(eb_buckets_merge(worker->rig->buckets, &view, EB_MERGE_ADD, now) > 0);
+		assert_int_equal(eb_buckets_merge(worker->rig->buckets, &view, EB_MERGE_ADD, now), 1);
 	}
 	return NULL;
 }
