@@ -75,7 +75,7 @@ static void look(struct scene *scene, bool is_bytes, struct needs *needs)
 
 		begun += 1 + up_to(pause);
 		read_ns = begun + up_to(pause / 4);
-		to_ns = read_ns + up_to(pause / 20);
+		to_ns = read_ns + up_to(pause / 4);
 		ended = to_ns + up_to(pause / 20);
 		amount = collect(scene, &next, read_ns);
 		if (amount > 0)

@@ -62,18 +62,24 @@ static void add_to_window(struct needs *needs, uint64_t to_ns, double amount)
 	needs->most = more(needs->most, needs->before + needs->current);
 }
 
+/* What the last look found may have come at its end, yet what this one found may have come since that look began: until
+ * then alone is it certain that what was used before has been refilled. */
 void needs_add(struct needs *needs, bool is_bytes, const struct needs_look *look, double amount)
 {
 	const double *rates = is_bytes ? byte_rates : packet_rates;
-
-	uint64_t from_ns = look->from_ns > needs->seen_ns ? look->from_ns : needs->seen_ns;
+	uint64_t since = look->from_ns > needs->seen_ns ? look->from_ns - needs->seen_ns : 0;
+	uint64_t until = since ? needs->seen_ns : look->from_ns;
 
 	for (size_t i = 0; i < NEEDS_RATES; i++) {
-		needs->burst[i] = more(needs->burst[i],
-				       amount + refilled(needs->used[i], rates[i], from_ns - needs->seen_ns));
-		needs->used[i] = amount + refilled(needs->used[i], rates[i], look->to_ns - needs->seen_ns);
+		double used = needs->found + refilled(needs->used[i], rates[i], until - needs->before_ns);
+
+		needs->burst[i] = more(needs->burst[i], amount + refilled(used, rates[i], since));
+		needs->used[i] =
+			needs->found + refilled(needs->used[i], rates[i], needs->seen_ns - needs->before_ns);
 	}
+	needs->before_ns = needs->seen_ns;
 	needs->seen_ns = look->to_ns;
+	needs->found = amount;
 	add_to_window(needs, look->to_ns, amount);
 }
 

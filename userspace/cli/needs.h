@@ -23,10 +23,11 @@
 
 /* Of one limit and one source. All zeros is the beginning. */
 struct needs {
-	uint64_t seen_ns; /* the last look that found something */
-	uint32_t half;    /* of a window, that is being filled: number since the beginning */
+	uint64_t seen_ns, before_ns; /* the last look that found something, and the one before it */
+	uint32_t half;               /* of a window, that is being filled: number since the beginning */
 	float before, current, most; /* amounts of the last half and this one; the most of two */
-	float used[NEEDS_RATES];  /* of the burst, at that look */
+	float found;              /* by the last look */
+	float used[NEEDS_RATES];  /* of the burst, at the look before it */
 	float burst[NEEDS_RATES]; /* most that was used */
 };
 
