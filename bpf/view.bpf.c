@@ -61,20 +61,23 @@ static __always_inline void print_tokens(struct seq_file *seq, const struct eb_l
 		BPF_SEQ_PRINTF(seq, " -");
 }
 
-static __always_inline const struct eb_policy *active_policy(void)
+/* Which of the two policies is in force. */
+static __always_inline __u32 active_policy(void)
 {
 	__u32 index = 0;
 	const struct eb_state *found = bpf_map_lookup_elem(&state, &index);
 
-	if (!found)
-		return 0;
-	index = found->active & 1;
-	return bpf_map_lookup_elem(&policy, &index);
+	return found ? found->active & 1 : 0;
 }
 
-/* The place of the rule with these buckets, EB_LIMITS_MAX for none: a reload took it away. */
-static __noinline __u32 find_rule(const struct eb_policy *current, __u32 rule_id, __u32 is_ip6)
+/* The place of the rule with these buckets, EB_LIMITS_MAX for none: a reload took it away. Not static: the verifier
+ * then looks at it once (Linux 5.6), and goes on with a number instead of with each place. */
+__noinline __u32 find_rule(__u32 active, __u32 rule_id, __u32 is_ip6)
 {
+	const struct eb_policy *current = bpf_map_lookup_elem(&policy, &active);
+
+	if (!current)
+		return EB_LIMITS_MAX;
 	for (__u32 i = 0; i < EB_LIMITS_MAX; i++)
 		if ((is_ip6 ? current->rules[i].id6 : current->rules[i].id4) == rule_id)
 			return i;
@@ -90,20 +93,19 @@ static __always_inline void print_bucket(struct seq_file *seq, const struct eb_r
 
 	print_tokens(seq, &rule->packets, packets);
 	print_tokens(seq, &rule->bytes, bytes);
-	BPF_SEQ_PRINTF(seq, " %llu.%03llu %llu\n", ms / 1000, ms % 1000,
-		       eb_offence_dropped(bucket->dropped));
+	BPF_SEQ_PRINTF(seq, " %llu.%03llu %llu\n", ms / 1000, ms % 1000, eb_offence_dropped(bucket->dropped));
 }
 
 /* Begins the line of a bucket with the name of its rule, which it returns; NULL for an entry to leave out. */
-static __always_inline const struct eb_rule *begin_line(struct seq_file *seq, const struct eb_policy *current,
-							__u32 rule_id, __u32 is_ip6)
+static __always_inline const struct eb_rule *begin_line(struct seq_file *seq, __u32 active, __u32 rule_id, __u32 is_ip6)
 {
+	const struct eb_policy *current = bpf_map_lookup_elem(&policy, &active);
 	char name[EB_RULE_NAME_MAX + 1] = "";
 	__u32 place;
 
-	if (!rule_id)
+	if (!rule_id || !current)
 		return 0;
-	place = find_rule(current, rule_id, is_ip6);
+	place = find_rule(active, rule_id, is_ip6);
 	if (place >= EB_LIMITS_MAX)
 		return 0;
 	__builtin_memcpy(name, current->names[place], EB_RULE_NAME_MAX);
@@ -117,10 +119,9 @@ static __always_inline void print_header(const struct bpf_iter_meta *meta)
 		BPF_SEQ_PRINTF(meta->seq, "RULE SOURCE PACKETS BYTES FULL_IN REFUSED\n");
 }
 
-static __always_inline void print_entry4(struct seq_file *seq, const struct eb_policy *current,
-					 const struct eb_entry4 *entry)
+static __always_inline void print_entry4(struct seq_file *seq, __u32 active, const struct eb_entry4 *entry)
 {
-	const struct eb_rule *rule = begin_line(seq, current, entry->key.rule_id, 0);
+	const struct eb_rule *rule = begin_line(seq, active, entry->key.rule_id, 0);
 	__u32 addr = entry->key.addr;
 
 	if (!rule)
@@ -129,10 +130,9 @@ static __always_inline void print_entry4(struct seq_file *seq, const struct eb_p
 	print_bucket(seq, rule, &entry->bucket);
 }
 
-static __always_inline void print_entry6(struct seq_file *seq, const struct eb_policy *current,
-					 const struct eb_entry6 *entry)
+static __always_inline void print_entry6(struct seq_file *seq, __u32 active, const struct eb_entry6 *entry)
 {
-	const struct eb_rule *rule = begin_line(seq, current, entry->key.rule_id, entry->key.family == 6);
+	const struct eb_rule *rule = begin_line(seq, active, entry->key.rule_id, entry->key.family == 6);
 	struct eb_key6 key = entry->key;
 
 	if (!rule)
@@ -153,30 +153,30 @@ static __always_inline void print_entry6(struct seq_file *seq, const struct eb_p
 SEC("iter/bpf_map_elem")
 int view_v4(struct bpf_iter__bpf_map_elem *ctx)
 {
-	const struct eb_policy *current = active_policy();
 	const struct eb_set4 *set = ctx->value;
+	__u32 active = active_policy();
 
-	if (!set || !current)
+	if (!set)
 		return 0;
 	print_header(ctx->meta);
 #pragma unroll
 	for (int i = 0; i < EB_WAYS; i++)
-		print_entry4(ctx->meta->seq, current, &set->way[i]);
+		print_entry4(ctx->meta->seq, active, &set->way[i]);
 	return 0;
 }
 
 SEC("iter/bpf_map_elem")
 int view_v6(struct bpf_iter__bpf_map_elem *ctx)
 {
-	const struct eb_policy *current = active_policy();
 	const struct eb_set6 *set = ctx->value;
+	__u32 active = active_policy();
 
-	if (!set || !current)
+	if (!set)
 		return 0;
 	print_header(ctx->meta);
 #pragma unroll
 	for (int i = 0; i < EB_WAYS; i++)
-		print_entry6(ctx->meta->seq, current, &set->way[i]);
+		print_entry6(ctx->meta->seq, active, &set->way[i]);
 	return 0;
 }
 
