@@ -15,6 +15,7 @@
 #define EB_OFFENCE_TIME_SHIFT 16
 #define EB_OFFENCE_TIME_MASK ((1ULL << 22) - 1) /* of 67 ms: comes round after 3 days, longer than buckets stay idle */
 #define EB_OFFENCE_UNIT_SHIFT 26
+#define EB_OFFENCE_AHEAD 15 /* how far, 1 s, a CPU's last reading of the clock may be behind another's */
 #define EB_OFFENCE_COUNT_MASK 0xffffULL
 #define EB_OFFENCE_COUNTED EB_OFFENCE_COUNT_MASK /* counted as a ban, which was not made: mode monitor */
 
@@ -47,13 +48,16 @@ static __always_inline __u64 eb_offence_word(__u64 dropped, __u64 time, __u64 co
 	return EB_OFFENCE_PACKED | dropped << EB_OFFENCE_DROPPED_SHIFT | time << EB_OFFENCE_TIME_SHIFT | count;
 }
 
-/* Whether a word's count is of a time that is not over: `within` units of it, `banned` after one was counted. */
+/* Whether a word's count is of a time that is not over: `within` units of it, `banned` after one was counted. A word may
+ * be of a later time than `time`: another CPU's clock was read later. */
 static __always_inline int eb_offence_is_current(__u64 word, __u64 time, __u64 within, __u64 banned)
 {
 	__u64 age = (time - (word >> EB_OFFENCE_TIME_SHIFT)) & EB_OFFENCE_TIME_MASK;
 
 	if (!(word & EB_OFFENCE_PACKED))
 		return 0;
+	if (age > EB_OFFENCE_TIME_MASK - EB_OFFENCE_AHEAD)
+		age = 0;
 	return age < (eb_offence_count(word) == EB_OFFENCE_COUNTED ? banned : within);
 }
 

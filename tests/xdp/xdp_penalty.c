@@ -29,7 +29,6 @@
 #define RULE(penalty) "rules: [{ name: a, action: limit, packets: { rate: 1/h, burst: 1 }, penalty: " penalty " }]\n"
 #define LONG "{ after: 10, within: 1h, ban: 1h }"
 
-
 static struct eb_bans *open_bans(const struct rig *rig, uint64_t memory_ns)
 {
 	static struct eb_maps maps;
@@ -392,6 +391,25 @@ static void test_model(void **state)
 	end(bans);
 }
 
+/* A CPU whose clock was read a moment before that of the one which began the window: it adds to it. */
+static void test_behind(void **state)
+{
+	struct rig *rig = *state;
+	struct eb_bans *bans = begin(rig, RULE(LONG));
+	const char *frame = "ip4:src=10.0.0.1 udp:1";
+	struct eb_ban_view view;
+
+	send_some(rig, frame, 6); /* one passes */
+	for (int units = 1; units <= 5; units++) {
+		pass_time(rig_bucket_of(rig, "a", "10.0.0.1"), -units);
+		send_some(rig, frame, 1);
+	}
+	assert_false(find(bans, "10.0.0.1/32", &view));
+	send_some(rig, frame, 1);
+	assert_true(find(bans, "10.0.0.1/32", &view));
+	end(bans);
+}
+
 struct sender {
 	const struct rig *rig;
 	struct frame frame;
@@ -455,7 +473,7 @@ int main(void)
 		cmocka_unit_test(test_threshold), cmocka_unit_test(test_levels),  cmocka_unit_test(test_escalation),
 		cmocka_unit_test(test_refresh),	  cmocka_unit_test(test_monitor), cmocka_unit_test(test_max),
 		cmocka_unit_test(test_sweeps),	  cmocka_unit_test(test_model),	  cmocka_unit_test(test_reload),
-		cmocka_unit_test(test_threads),	  cmocka_unit_test(test_forgetting),
+		cmocka_unit_test(test_behind),	  cmocka_unit_test(test_threads), cmocka_unit_test(test_forgetting),
 	};
 
 	return cmocka_run_group_tests_name("penalty", tests, open_rig, rig_teardown);
