@@ -47,7 +47,7 @@ done
 
 lose_master() {
 	cut_replication $master
-	passes 10.8.0.1 "$rate"
+	passes 10.8.0.1 $((3 * rate))
 	kill_server $master
 	until_true "the replica to be the master" eval "at $replica role | grep -q '^master'"
 	master=$replica

@@ -80,8 +80,15 @@ struct limit_visit {
 	const struct eb_limit *limit;
 	bool of_bytes;
 	uint64_t full_at, spent;
-	__u64 *told, *own, *seen;
+	__u64 *told, *own;
+	__u64 *seen, *charged, *charged_to; /* all can be NULL */
 };
+
+/* Of the bucket's debt: what was charged for other nodes, as Redis did not answer. */
+static uint64_t charged_for_others(const struct limit_visit *visit, uint64_t now)
+{
+	return visit->charged && eb_gcra_debt(*visit->charged_to, now) ? *visit->charged : 0;
+}
 
 static void make_item(const struct eb_fleet *fleet, const struct eb_bucket_view *view, const struct eb_rule *rule,
 		      int index, const struct limit_visit *visit, struct eb_exchange_item *out)
@@ -90,7 +97,8 @@ static void make_item(const struct eb_fleet *fleet, const struct eb_bucket_view 
 
 	*out = (struct eb_exchange_item){
 		.source = view->source, .of_bytes = visit->of_bytes, .is_careful = rule->careful,
-		.full_at = visit->full_at, .told = visit->told, .own = visit->own,
+		.full_at = visit->full_at, .told = visit->told, .own = visit->own, .charged = visit->charged,
+		.of_others = charged_for_others(visit, fleet->now),
 	};
 	eb_exchange_field_name(&view->source, fleet->policy, index, visit->of_bytes, &field);
 	eb_exchange_field_format(&field, out->field);
@@ -118,15 +126,16 @@ static void tell_since(struct eb_fleet *fleet, unsigned int lane, struct eb_exch
 	fleet->found++;
 }
 
-/* What the fleet knew of the bucket when this node heard of it last; what was charged since follows with the next walk,
- * and stays charged here until then. False when it has to wait. */
+/* What the fleet knew of the bucket when this node heard of it last: without what was charged for other nodes, which
+ * tell that themselves. What was charged since follows with the next walk, and stays charged here until then. False
+ * when it has to wait. */
 static bool tell_view(struct eb_fleet *fleet, unsigned int lane, struct eb_exchange_item *item,
 		      const struct limit_visit *visit)
 {
 	uint64_t since = eb_spent_since(visit->spent, *visit->told);
 	uint64_t known = eb_gcra_debt_after(eb_gcra_debt(visit->full_at, fleet->now), since);
 
-	item->amount_us = to_us(known);
+	item->amount_us = to_us(eb_gcra_debt_after(known, item->of_others));
 	item->full_at = eb_gcra_full_at(fleet->now, known);
 	if (item->amount_us && eb_exchange_add(fleet->exchange, lane, item, true, fleet->covered_ns / 1000)) {
 		fleet->waits = true;
@@ -147,12 +156,16 @@ static void charge_for_others(struct eb_fleet *fleet, const struct eb_source *so
 {
 	uint64_t told = eb_spent_since(visit->spent, *visit->told), seen = eb_spent_since(visit->spent, *visit->seen);
 	uint64_t since = told < seen ? told : seen, others = fleet->alive - 1;
+	uint64_t debt = eb_gcra_debt(visit->full_at, fleet->now), room = eb_gcra_debt_after(EB_BURST_MAX, debt);
+	uint64_t ticks = others && since < room / others ? since * others : room;
 
 	if (!since || !others)
 		return;
 	*visit->seen = visit->spent;
-	(void)eb_buckets_adjust(eb_dataplane_buckets(fleet->dataplane), source, visit->of_bytes,
-				since < EB_BURST_MAX / others ? since * others : EB_BURST_MAX, fleet->now);
+	if (eb_buckets_adjust(eb_dataplane_buckets(fleet->dataplane), source, visit->of_bytes, ticks, fleet->now))
+		return;
+	*visit->charged = charged_for_others(visit, fleet->now) + ticks;
+	*visit->charged_to = eb_gcra_full_at(fleet->now, debt + ticks);
 }
 
 static bool visit_limit(struct eb_fleet *fleet, const struct eb_bucket_view *view, const struct eb_rule *rule,
@@ -185,10 +198,14 @@ static bool visit_bucket(const struct eb_bucket_view *view, const struct eb_spen
 	struct eb_fleet *fleet = arg;
 	struct limit_visit packets = { .full_at = view->packets_full_at, .spent = way->spent.packets,
 				       .told = &way->told->packets, .own = &way->own->packets,
-				       .seen = way->seen ? &way->seen->packets : NULL };
+				       .seen = way->seen ? &way->seen->packets : NULL,
+				       .charged = way->charged ? &way->charged->packets : NULL,
+				       .charged_to = way->charged_to ? &way->charged_to->packets : NULL };
 	struct limit_visit bytes = { .of_bytes = true, .full_at = view->bytes_full_at, .spent = way->spent.bytes,
 				     .told = &way->told->bytes, .own = &way->own->bytes,
-				     .seen = way->seen ? &way->seen->bytes : NULL };
+				     .seen = way->seen ? &way->seen->bytes : NULL,
+				     .charged = way->charged ? &way->charged->bytes : NULL,
+				     .charged_to = way->charged_to ? &way->charged_to->bytes : NULL };
 	int index;
 	const struct eb_rule *rule = find_shared(fleet->policy, &view->source, &index);
 
@@ -225,14 +242,16 @@ static void want_views(struct eb_fleet *fleet)
 		fleet->telling[i] = WANTS_VIEWS;
 }
 
-/* Other rules have other buckets, which took over debts that were told under other names. */
+/* Other rules have other buckets, in other entries, which took over debts that were told under other names. */
 static int look_at_rules(struct eb_fleet *fleet)
 {
 	__u32 before = fleet->policy->generation;
 	int err = eb_maps_policy(eb_dataplane_maps(fleet->dataplane), fleet->policy);
 
-	if (!err && fleet->policy->generation != before)
+	if (!err && fleet->policy->generation != before) {
 		want_views(fleet);
+		eb_spent_forget_charged(fleet->spent);
+	}
 	if (!err && has_careful_rule(fleet->policy))
 		err = eb_spent_keep_heard(fleet->spent);
 	return err;
@@ -322,6 +341,8 @@ static void take_debt(struct eb_fleet *fleet, const struct eb_exchange_item *ite
 	int err = eb_buckets_adjust(eb_dataplane_buckets(fleet->dataplane), &item->source, item->of_bytes,
 				    (int64_t)(debt - own), now);
 
+	if (!err && item->charged)
+		*item->charged = eb_gcra_debt_after(*item->charged, item->of_others);
 	if (!err && item->is_careful)
 		(void)eb_spent_hear(fleet->spent, &item->source, item->of_bytes, eb_gcra_full_at(now, debt));
 }

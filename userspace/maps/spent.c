@@ -11,8 +11,9 @@
 
 /* One family's. */
 struct counters {
-	struct eb_spent_set *spent, *heard; /* the maps; heard can be NULL, as can seen */
-	struct eb_spent_set *told, *own, *seen;
+	struct eb_spent_set *spent, *heard; /* the maps; heard can be NULL */
+	struct eb_spent_set *told, *own;
+	struct eb_spent_set *seen, *charged, *charged_to; /* can be NULL */
 	size_t map_length, length; /* of the maps, and of the others */
 };
 
@@ -102,8 +103,17 @@ void eb_spent_close(struct eb_spent_table *table)
 		close_memory(counters->told, counters->length);
 		close_memory(counters->own, counters->length);
 		close_memory(counters->seen, counters->length);
+		close_memory(counters->charged, counters->length);
+		close_memory(counters->charged_to, counters->length);
 	}
 	free(table);
+}
+
+static bool reserve_once(struct eb_spent_set **memory, size_t length)
+{
+	if (!*memory)
+		*memory = eb_spent_reserve(length);
+	return *memory;
 }
 
 int eb_spent_keep_seen(struct eb_spent_table *table)
@@ -111,12 +121,24 @@ int eb_spent_keep_seen(struct eb_spent_table *table)
 	for (int i = 0; i < 2; i++) {
 		struct counters *counters = &table->families[i];
 
-		if (!counters->seen)
-			counters->seen = eb_spent_reserve(counters->length);
-		if (!counters->seen)
+		if (!reserve_once(&counters->charged, counters->length) ||
+		    !reserve_once(&counters->charged_to, counters->length) ||
+		    !reserve_once(&counters->seen, counters->length))
 			return -ENOMEM;
 	}
 	return 0;
+}
+
+void eb_spent_forget_charged(struct eb_spent_table *table)
+{
+	for (int i = 0; i < 2; i++) {
+		struct counters *counters = &table->families[i];
+
+		if (counters->charged)
+			(void)madvise(counters->charged, counters->length, MADV_DONTNEED);
+		if (counters->charged_to)
+			(void)madvise(counters->charged_to, counters->length, MADV_DONTNEED);
+	}
 }
 
 int eb_spent_keep_heard(struct eb_spent_table *table)
@@ -160,6 +182,8 @@ static void read_way(const struct counters *counters, uint32_t set, uint32_t way
 		.told = &counters->told[set].way[way],
 		.own = &counters->own[set].way[way],
 		.seen = counters->seen ? &counters->seen[set].way[way] : NULL,
+		.charged = counters->seen ? &counters->charged[set].way[way] : NULL,
+		.charged_to = counters->seen ? &counters->charged_to[set].way[way] : NULL,
 	};
 }
 

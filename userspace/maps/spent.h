@@ -31,7 +31,9 @@ struct eb_spent_way {
 	struct eb_spent spent; /* by now */
 	struct eb_spent *told; /* what the reader knows of; it may run ahead of `spent` */
 	struct eb_spent *own;  /* for the reader, 0 at first: when the bucket were full without what others charged */
-	struct eb_spent *seen; /* another mark of the reader's; NULL unless eb_spent_keep_seen() was called */
+	struct eb_spent *seen; /* another mark of the reader's; NULL unless eb_spent_keep_seen() was called, as are: */
+	struct eb_spent *charged;    /* for the reader, 0 at first: what it charged the bucket itself, */
+	struct eb_spent *charged_to; /* and until when that bucket is in debt, and the entry its source's */
 };
 
 /* Starts to count, from 0: puts new counters into the maps. `buckets` must outlive it. Only one process at a time, the
@@ -41,8 +43,11 @@ int eb_spent_open(const struct eb_maps *maps, struct eb_buckets *buckets, struct
 /* Ends counting. Accepts NULL. */
 void eb_spent_close(struct eb_spent_table *table);
 
-/* Gives every entry a second mark, 0 at first. Returns 0 or negative errno. */
+/* Gives every entry a second mark, and room for what the reader charges, 0 at first. Returns 0 or negative errno. */
 int eb_spent_keep_seen(struct eb_spent_table *table);
+
+/* Makes all `charged` and `charged_to` 0. */
+void eb_spent_forget_charged(struct eb_spent_table *table);
 
 /* Finds the counters of a source's bucket. Returns 0, -ENOENT where it has none, or another negative errno. */
 int eb_spent_find(const struct eb_spent_table *table, const struct eb_source *source, struct eb_spent_way *out);

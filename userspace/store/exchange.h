@@ -36,7 +36,8 @@ struct eb_exchange_item {
 	struct eb_source source;
 	bool of_bytes, is_careful;
 	uint64_t full_at; /* here, when the item was made; ticks */
-	__u64 *told, *own; /* the caller's */
+	__u64 *told, *own, *charged; /* the caller's; charged can be NULL */
+	uint64_t of_others;          /* of `charged`, when the item was made */
 	uint64_t debt_us; /* the answer, rounded up */
 };
 
