@@ -40,7 +40,7 @@ WARN     = -Wall -Wextra -Werror
 CPPFLAGS += -iquote userspace -iquote include -iquote bpf -iquote $(BUILD) -D_GNU_SOURCE -DEB_VERSION='"$(VERSION)"'
 CFLAGS  ?= -O2 -g
 ALL_CFLAGS = -std=gnu11 $(CFLAGS) $(WARN) -fno-strict-aliasing $(SANITIZE) $(UNSANITIZE) $(DEPS)
-LIBS     = -Wl,--as-needed -lmicrohttpd -lcap-ng -lxdp -lbpf -lyaml -ljansson -lmnl -lsystemd -lhiredis -lssl -lcrypto -llmdb -lelf -lz -lpthread
+LIBS     = -Wl,--as-needed -lmicrohttpd -lcap-ng -lxdp -lbpf -lyaml -ljansson -lmnl -lsystemd -lhiredis -lssl -lcrypto -llmdb -lelf -lz -lm -lpthread
 LDFLAGS += $(SANITIZE)
 
 # Headers are those of the machine that the programs are for. A compiler that knows no sysroot (clang) has none.
@@ -99,7 +99,7 @@ $(REDIS): $(BUILD)/tests/%: $(BUILD)/tests/redis/%.o $(BUILD)/tests/redis/harnes
 $(NET): $(BUILD)/tests/%: $(BUILD)/tests/net/%.o
 $(UNIT) $(XDP) $(REDIS) $(NET):
 	$(call say,LINK,$@)
-	$(Q)$(CC) $(LDFLAGS) -o $@ $^ -lcmocka $(LIBS) -lm
+	$(Q)$(CC) $(LDFLAGS) -o $@ $^ -lcmocka $(LIBS)
 
 # An archive, so that a fuzzer has of libsystemd's functions and of ours what it asks for.
 $(BUILD)/modules.a: $(FUZZ_MODULES)

@@ -207,7 +207,7 @@ static void test_steady(void **state)
 	assert_true(needs.burst[needs_step(false, 50)] >= 1 && needs.burst[needs_step(false, 50)] <= 2);
 	assert_true(needs.burst[needs_step(false, 1000)] == 1);
 	/* At 20/s, 30 of each 50 packets are too many. */
-	assert_true(fabs(needs.burst[needs_step(false, 20)] - 30 * 20) < 2);
+	assert_true(fabs((double)needs.burst[needs_step(false, 20)] - 30 * 20) < 2);
 	assert_true(fabs(needs_refused(&needs, &limit, 1000) - (30 * 20 - 100)) < 3);
 	limit.burst = 1000;
 	assert_true(needs_refused(&needs, &limit, 1000) == 0);

@@ -475,7 +475,7 @@ static bool is_as_planned(const struct eb_agent *agent, const struct eb_interfac
 /* Looks again which interfaces the configuration stands for. Returns whether they are others than before. */
 static bool find_all(struct eb_agent *agent)
 {
-	struct eb_interface_plan plan;
+	struct eb_interface_plan plan = { .count = 0 };
 	char *error = NULL;
 	bool is_other;
 	int err = eb_interfaces_plan(agent, agent->config, &plan, &error);

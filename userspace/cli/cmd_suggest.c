@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /* edgebucket suggest: limits for a rule, from what its sources send. */
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -183,7 +184,7 @@ static struct text burst_text(bool is_bytes, uint64_t burst)
 
 static struct text amount_text(bool is_bytes, double amount)
 {
-	return is_bytes ? print_size(amount + 0.5) : print_count(amount + 0.5);
+	return is_bytes ? print_size(llround(amount)) : print_count(llround(amount));
 }
 
 /* What was measured, to three digits. */
@@ -211,13 +212,6 @@ static struct text source_text(const struct measurement *measured, uint32_t inde
 {
 	return session_source_text(&measured->session->policy.rules[measured->limit], &measured->sources[index].source);
 }
-
-static const struct table_column columns[1 + PERCENTS] = {
-	{ .title = "" },
-	{ .title = percents[0].title, .right = true }, { .title = percents[1].title, .right = true },
-	{ .title = percents[2].title, .right = true }, { .title = percents[3].title, .right = true },
-	{ .title = percents[4].title, .right = true },
-};
 
 /* Row 0 has the rates, each further one the bursts at a rate. */
 static void fill_row(const void *arg, size_t row, struct table_cell *cells)
@@ -292,17 +286,23 @@ static void print_precision(const struct measurement *measured)
 	       print_duration(2 * measured->longest_ns).s, print_duration(measured->longest_ns).s);
 }
 
+static void print_table(const struct report *report)
+{
+	struct table_column columns[1 + PERCENTS] = { { .title = "" } };
+
+	for (size_t i = 0; i < PERCENTS; i++)
+		columns[1 + i] = (struct table_column){ .title = percents[i].title, .right = true };
+	table_print(columns, 1 + PERCENTS, 2 + report->last - report->first, fill_row, report);
+}
+
 static void print_text(const struct measurement *measured, const struct report *reports, size_t count)
 {
 	struct text name = session_limit_name(&measured->session->policy, measured->limit);
 
 	printf("%s: %zu sources, %s packets, %s in %s\n\n", name.s, measured->count, print_count(measured->packets).s,
 	       print_size(measured->bytes).s, print_duration(measured->measured_ns).s);
-	for (size_t i = 0; i < count; i++) {
-		const struct report *report = &reports[i];
-
-		table_print(columns, 1 + PERCENTS, 2 + report->last - report->first, fill_row, report);
-	}
+	for (size_t i = 0; i < count; i++)
+		print_table(&reports[i]);
 	print_precision(measured);
 	printf("\n# one line for each limit, into %s %s:\n",
 	       measured->session->policy.rules[measured->limit].level ? "the level" : "the rule", name.s);

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
+#include <math.h>
 #include <stdlib.h>
 
 #include "cli/needs.h"
@@ -115,7 +116,7 @@ void needs_sort(float *values, size_t count)
 /* 99.9 has no exact double, hence thousandths. */
 float needs_percentile(const float *values, size_t count, double percent)
 {
-	uint64_t thousandths = percent * 1000 + 0.5;
+	uint64_t thousandths = llround(percent * 1000);
 	size_t rank = ((uint64_t)count * thousandths + 99999) / 100000;
 
 	return values[rank ? rank - 1 : 0];

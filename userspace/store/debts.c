@@ -105,7 +105,7 @@ size_t eb_debts_count(const struct eb_debts *debts)
 
 static const uint8_t *item_by_number(const struct eb_debts *debts, size_t number, enum form *form)
 {
-	for (*form = IPV4; number >= debts->shelves[*form].count; (*form)++)
+	for (*form = IPV4; *form < TARGET && number >= debts->shelves[*form].count; (*form)++)
 		number -= debts->shelves[*form].count;
 	return item_of(debts, *form, number);
 }

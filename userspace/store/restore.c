@@ -136,7 +136,7 @@ void eb_restore_add(struct eb_restore *restore, const char *field, size_t field_
 {
 	struct eb_restore_counts *counts = &restore->counts;
 	struct eb_record record;
-	struct eb_debt debt;
+	struct eb_debt debt = { .packets = 0 };
 	int refusal = eb_record_parse(field, field_len, value, value_len, &record);
 	bool is_full;
 
