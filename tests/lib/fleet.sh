@@ -173,8 +173,7 @@ mend() { in_ns "ebtest-$name-node$1" nft delete table ip cut; }
 fire() {
 	local to=$1 source=$2
 	shift 2
-	nsenter --net="/var/run/netns/$far" "$BUILD/tests/sendframes" -i "far$to" -s "$source" -d 10.7.0.1 -n 0 "$@" \
-		> "$dir/fire$to-$source" 9>&- &
+	launch_frames "$dir/fire$to-$source" -i "far$to" -s "$source" -d 10.7.0.1 -n 0 "$@"
 	senders[$!]=$dir/fire$to-$source
 }
 
@@ -182,8 +181,7 @@ fire() {
 cease_fire() {
 	local pid
 	for pid in "${!senders[@]}"; do
-		kill -TERM "$pid"
-		until_true "frames to end" eval "! kill -0 $pid 2> /dev/null"
+		end_frames "$pid"
 		[ -s "${senders[$pid]}" ] || fail "frames did not all arrive"
 	done
 	senders=()

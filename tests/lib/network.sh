@@ -163,18 +163,34 @@ send() {
 	read_sent "$dir/sent"
 }
 
-# start_fire SOURCE [OPTION]...: the same in the background, without end. stop_fire: sets sent.
+# launch_frames FILE OPTION...: sendframes in the background, as $!, which writes into FILE at its end. end_frames PID: ends
+# it; a signal that comes before it is ready for one is ignored, and sent again.
+launch_frames() {
+	local file=$1
+	shift
+	trap '' TERM
+	nsenter --net="/var/run/netns/$far" "$BUILD/tests/sendframes" "$@" > "$file" 9>&- &
+	trap 'exit 1' TERM
+}
+
+end_frames() {
+	local looks=0
+	while kill -TERM "$1" 2> /dev/null; do
+		pause $((looks += 2))
+	done
+}
+
+# start_fire SOURCE [OPTION]...: the same as send, in the background, without end. stop_fire: sets sent.
 start_fire() {
 	local source=$1 to=10.7.0.1
 	shift
 	case $source in *:*) to=2001:db8:7::1 ;; esac
-	nsenter --net="/var/run/netns/$far" "$BUILD/tests/sendframes" -i far0 -s "$source" -d "$to" -n 0 -r 5000 "$@" \
-		> "$dir/fire" 9>&- &
+	launch_frames "$dir/fire" -i far0 -s "$source" -d "$to" -n 0 -r 5000 "$@"
 	fire_pid=$!
 }
 
 stop_fire() {
-	kill -TERM "$fire_pid" 2> /dev/null || true
+	end_frames "$fire_pid"
 	wait "$fire_pid" || fail "the frames under fire did not all arrive"
 	read_sent "$dir/fire"
 }

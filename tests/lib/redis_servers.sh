@@ -54,13 +54,12 @@ stop_counted_fire() {
 
 # Sources that did not send before, one after the other, so that every tick has something to write.
 start_writing() {
-	nsenter --net="/var/run/netns/$far" "$BUILD/tests/sendframes" -i far0 -s 10.8.64.0 -d 10.7.0.1 -n 0 -r 200 -k 1000 \
-		> "$dir/writing" 9>&- &
+	launch_frames "$dir/writing" -i far0 -s 10.8.64.0 -d 10.7.0.1 -n 0 -r 200 -k 1000
 	writing_pid=$!
 }
 
 stop_writing() {
-	kill -TERM "$writing_pid" 2> /dev/null || true
+	end_frames "$writing_pid"
 	wait "$writing_pid" || fail "the frames of new sources did not all arrive"
 }
 
