@@ -35,8 +35,11 @@ static int measure(const struct receiver *receiver, double settle, double second
 
 	usleep(settle * 1e6);
 	err = receiver_read(receiver, first);
-	usleep(seconds * 1e6);
-	return err ? err : receiver_read(receiver, last);
+	do {
+		usleep(seconds * 1e6);
+		err = err ? err : receiver_read(receiver, last);
+	} while (!err && receiver_was_idle(first, last));
+	return err;
 }
 
 static void report(char **args, const struct receiver_reading *first, const struct receiver_reading *last,

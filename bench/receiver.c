@@ -15,6 +15,8 @@
 
 #include "cpu.h"
 
+#define IDLE_NS_MAX 10000000000ULL
+
 static int find_mac(const char *name, uint8_t mac[ETH_ALEN])
 {
 	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0), err = 0;
@@ -134,4 +136,11 @@ int receiver_read(const struct receiver *receiver, struct receiver_reading *out)
 	if (!err)
 		*out = reading;
 	return err;
+}
+
+bool receiver_was_idle(const struct receiver_reading *first, const struct receiver_reading *last)
+{
+	bool has_worked = last->packets > first->packets && last->busy_ns > first->busy_ns;
+
+	return !has_worked && last->time_ns - first->time_ns < IDLE_NS_MAX;
 }

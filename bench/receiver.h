@@ -4,6 +4,7 @@
 #define EB_BENCH_RECEIVER_H
 
 #include <linux/if_ether.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
 
@@ -28,5 +29,8 @@ int receiver_find(const char *name, struct receiver *out);
 int receiver_pin(struct receiver *receiver, int cpu);
 
 int receiver_read(const struct receiver *receiver, struct receiver_reading *out);
+
+/* Whether a measurement has to go on: nothing was received, as on a busy machine nobody ran. Not for ever. */
+bool receiver_was_idle(const struct receiver_reading *first, const struct receiver_reading *last);
 
 #endif

@@ -44,9 +44,10 @@ static int measure(struct path path[PATHS], int count, double seconds, struct re
 	usleep(SETTLE_US);
 	if (!err)
 		err = read_sum(path, count, first);
-	usleep(seconds * 1e6);
-	if (!err)
-		err = read_sum(path, count, last);
+	do {
+		usleep(seconds * 1e6);
+		err = err ? err : read_sum(path, count, last);
+	} while (!err && receiver_was_idle(first, last));
 	paths_stop(path);
 	paths_done(path);
 	return err;
