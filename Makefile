@@ -44,7 +44,8 @@ LIBS     = -Wl,--as-needed -lmicrohttpd -lcap-ng -lxdp -lbpf -lyaml -ljansson -l
 LDFLAGS += $(SANITIZE)
 
 # Headers are those of the machine that the programs are for. A compiler that knows no sysroot (clang) has none.
-MULTIARCH := $(shell $(CC) -print-multiarch)
+# MULTIARCH is Debian's name of the target, which clang 19 does not say.
+MULTIARCH := $(shell $(CC) -print-multiarch 2> /dev/null || $(CC) -dumpmachine | sed s/-pc-/-/)
 SYSROOT := $(shell $(CC) -print-sysroot 2>/dev/null)
 BPF_CFLAGS = -O2 -g -target bpf -mcpu=v3 $(WARN) -fno-strict-aliasing -iquote include -iquote bpf \
 	     -isystem $(SYSROOT)/usr/include/$(MULTIARCH) $(DEPS)
