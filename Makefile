@@ -5,7 +5,7 @@ BUILD   ?= build
 PREFIX  ?= /usr/local
 CLANG   ?= clang
 BPFTOOL ?= bpftool
-VERSION := 0.1.0
+VERSION := 0.2.0
 
 SBINDIR = $(PREFIX)/sbin
 MANDIR  = $(PREFIX)/share/man
@@ -90,6 +90,9 @@ $(BUILD)/%.o: %.c
 	$(call say,CC,$@)
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CC) $(CPPFLAGS) $(ALL_CFLAGS) -c $< -o $@
+
+# What says the version, which is above.
+$(patsubst %.c,$(BUILD)/%.o,$(shell grep -rl EB_VERSION userspace --include='*.c')): Makefile
 
 # Headers inside tunnels lie at any even byte. The program's processors read them there.
 $(BUILD)/tests/unit/unit_parse.o $(BUILD)/tests/fuzz/fuzz_parse.o: UNSANITIZE = -fno-sanitize=alignment
