@@ -187,19 +187,30 @@ static int on_deadline(sd_event_source *source, uint64_t usec, void *arg)
 	return 0;
 }
 
+/* Each answer of MHD_get_connection_info() holds until the next one: libmicrohttpd 1.0 has one place for all. */
+static int descriptor_of(struct MHD_Connection *mhd)
+{
+	return MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
+}
+
+static struct origin client_of(struct MHD_Connection *mhd)
+{
+	const union MHD_ConnectionInfo *info = MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
+
+	return origin_of(info ? info->client_addr : NULL);
+}
+
 static void *begin_connection(struct eb_http_server *server, struct MHD_Connection *mhd)
 {
-	const union MHD_ConnectionInfo *fd = MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_CONNECTION_FD);
-	const union MHD_ConnectionInfo *address = MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
 	struct connection *connection = calloc(1, sizeof(*connection));
 
 	if (!connection) {
-		(void)shutdown(fd->connect_fd, SHUT_RDWR); /* it would be without a deadline */
+		(void)shutdown(descriptor_of(mhd), SHUT_RDWR); /* it would be without a deadline */
 		return NULL;
 	}
 	connection->server = server;
-	connection->fd = fd->connect_fd;
-	connection->origin = origin_of(address ? address->client_addr : NULL);
+	connection->fd = descriptor_of(mhd);
+	connection->origin = client_of(mhd);
 	connection->deadline_us = eb_monotonic_us() + PATIENCE_US;
 	TAILQ_INSERT_TAIL(&server->connections, connection, link);
 	if (TAILQ_FIRST(&server->connections) == connection)
