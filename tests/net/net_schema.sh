@@ -25,9 +25,11 @@ build_next() {
 
 pinned_schema() { bpftool -j map lookup pinned "$pin_dir/state" key 0 0 0 0 | jq .formatted.value.schema; }
 
-# upgrade_to BUILD SCHEMA: from the agent that runs to another build's, under fire.
+# upgrade_to BUILD SCHEMA: from the agent that runs to another build's, under fire. What a source spends while its buckets
+# are copied it may get twice, and owes (convert.h): this one has spent all by then.
 upgrade_to() {
 	start_fire 10.8.0.1
+	until_true "the burst to be spent" eval '[ "$(passed 10.8.0.1)" = 100 ]'
 	stop_agent
 	BUILD=$1 start_agent
 	stop_fire
