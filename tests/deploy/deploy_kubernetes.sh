@@ -10,6 +10,9 @@ root=$(cd "$(dirname "$0")/../.." && pwd)
 : "${BUILD:=$root/build}"
 manifests=$root/deploy/kubernetes
 
+# shellcheck source=../lib/jq.sh
+. "$root/tests/lib/jq.sh"
+
 fail() {
 	echo "deploy_kubernetes: FAILED: $*"
 	exit 1

@@ -12,6 +12,9 @@
 # arrived. Exit codes: 0 passed, 1 failed, 77 skipped.
 set -eu
 
+# shellcheck source=jq.sh
+. "$(dirname "${BASH_SOURCE[0]}")/jq.sh"
+
 name=$(basename "$0" .sh)
 name=${name#net_}
 : "${BUILD:=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)/build}"

@@ -36,6 +36,7 @@ of_ban() { eb --json bans | jq -r --arg prefix "$1" '.[] | select(.prefix == $pr
 count_bans() { eb --json bans | jq length; }
 
 make_network
+chmod go+x "$dir"
 rules 4242
 start_agent
 
