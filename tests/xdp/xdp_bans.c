@@ -219,6 +219,18 @@ static void test_bans(void **state)
 	eb_bans_close(bans);
 }
 
+/* Of a ban of one IPv4 address. */
+static void set_refused(const struct rig *rig, const struct eb_prefix *prefix, uint64_t refused)
+{
+	struct eb_lpm4 key = { .prefixlen = 32 };
+	struct eb_ban ban;
+
+	memcpy(&key.addr, prefix->addr, sizeof(key.addr));
+	assert_int_equal(bpf_map_lookup_elem(rig_fd(rig, "bans_v4"), &key, &ban), 0);
+	ban.refused = refused;
+	assert_int_equal(bpf_map_update_elem(rig_fd(rig, "bans_v4"), &key, &ban, BPF_EXIST), 0);
+}
+
 /* What each ban refused, and what does not fit. */
 static void test_counts(void **state)
 {
@@ -261,6 +273,10 @@ static void test_counts(void **state)
 	rig_repeat(rig, &frame, 100000);
 	assert_true(eb_bans_find(bans, &orders[1].prefix, eb_monotonic_ns(), &view));
 	assert_in_range(view.ban.refused, 80000, 120000); /* eight times the standard deviation */
+	set_refused(rig, &orders[1].prefix, UINT32_MAX);
+	rig_repeat(rig, &frame, 100000);
+	assert_true(eb_bans_find(bans, &orders[1].prefix, eb_monotonic_ns(), &view));
+	assert_in_range(view.ban.refused, UINT32_MAX + 80000ULL, UINT32_MAX + 120000ULL);
 	assert_int_equal(lift_all(bans), 2);
 	eb_bans_close(bans);
 }
