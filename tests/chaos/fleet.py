@@ -251,7 +251,8 @@ class Run:
         self.judge = Judge(self.count, self.journal)
         self.nodes, self.senders, self.observers, self.errors = [], [], [], []
         self.rounds = 0
-        self.room = 0  # of the buckets when sending went on, ns
+        self.room = self.stood = 0  # of buckets when sending went on, ns: since the last round; for the last mark
+        self.has_shifted = False    # the last round
 
     # ---- making ----
 
@@ -354,7 +355,8 @@ class Run:
 
     def forgets(self, step, lasted):
         """What a fault lets Redis forget, at most, in ns of refill (docs/fleet.md, what faults do). A node admits its
-        refill in a time, and what its bucket had room for."""
+        refill in a time, and what its bucket had room for: since the mark before, or one of this round, was made, and
+        by a clock that was set in this round or the one before, which may have given it room that it has not spent."""
         unheard = self.room + TICK + ROUND_TRIP
         if step.fault in ("redis_kill", "redis_forget"):
             return self.count * unheard
@@ -391,7 +393,8 @@ class Run:
         full = {source: self.full(source) for source in MARKED}
         passed = tuple(self.judge.passed)
         self.each_sender(signal.SIGCONT)
-        self.room = time.monotonic_ns() - stopped
+        self.stood = time.monotonic_ns() - stopped
+        self.room = max(self.room, self.stood)
         return all(full.values()) and Mark(passed, full)
 
     def mark(self):
@@ -416,7 +419,10 @@ class Run:
         end = time.monotonic_ns()
         self.judge.rounds[-1] = (begin, end)
         after = self.mark()
+        shifts = any(step.fault == "redis_shift" for step in steps)
+        self.room += CLOCK_SLACK if shifts or self.has_shifted else 0
         forgotten = sum(self.forgets(step, end - begin) for step in steps)
+        self.room, self.has_shifted = self.stood, shifts
         self.judge.forgotten += forgotten
         for source in MARKED:
             passed, moved = self.since(before, after, source)
