@@ -80,6 +80,7 @@ in_far nft -f - <<- END
 	}
 END
 log=$dir/agent.log
+: > "$log"
 nsenter --net="/var/run/netns/$card" unshare --mount sh -c '
 	mount --bind "$1" /etc/resolv.conf && shift && exec "$@"' - "$dir/resolv.conf" "$BUILD/edgebucketd" -c "$config" \
 	2> "$log" 9>&- &
