@@ -142,7 +142,7 @@ demo: deps ## show everything on a private network namespace with real traffic
 
 check: deps ## install what is missing, build, run all tests
 	$(Q)$(MAKE) all tests fuzzers
-	$(Q)BUILD=$(abspath $(BUILD)) ./tests/run.sh vm chaos net persist redis fuzz xdp unit
+	$(Q)BUILD=$(abspath $(BUILD)) ./tests/run.sh vm net persist redis chaos fuzz xdp unit
 
 check-unit check-xdp check-net check-redis check-persist check-chaos: check-%: all tests ## run one kind of test: check-unit, check-xdp, ...
 	$(Q)BUILD=$(abspath $(BUILD)) ./tests/run.sh $*
