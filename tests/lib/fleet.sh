@@ -277,12 +277,12 @@ exactly() {
 # hardly_more SOURCE: since the mark, what passed has been counted, once, but for what the nodes admit in two ticks, of
 # which one is long on a busy machine: half of what three seconds give, that a server lost.
 hardly_more() {
-	local before=$passed_by full=$full_by
+	local before=$passed_by full=$full_by two_ticks="$nodes * $rate * (2 * 0.1 + $round_trip / 2)"
 	below_bound "$1"
 	mark "$1"
 	say "$1: passed $((passed_by - before)), for $(jq -n "$full_by - $full") s"
-	within "passed of $1" "$rate * ($full_by - $full) - $nodes * $rate * (2 * 0.1 + $round_trip / 2)" \
-		"$rate * ($full_by - $full) + $nodes * $rate * (2 * 0.1 + $round_trip / 2)" $((passed_by - before))
+	within "passed of $1" "$rate * ($full_by - $full) - $two_ticks" "$rate * ($full_by - $full) + $two_ticks" \
+		$((passed_by - before))
 }
 
 # in_turns SOURCE NODES...: on these at the same time ("1 2"), then on those of the next argument, until enough passed.
