@@ -6,6 +6,7 @@ set -e
 cd "$(dirname "$0")/.."
 out=$BUILD/bench
 clang=${CLANG:-clang}
+multiarch=$(dpkg-architecture -qDEB_HOST_MULTIARCH)
 mkdir -p "$out"
 
 skeleton() { # object name
@@ -17,7 +18,7 @@ skeleton() { # object name
 
 for name in contestants traffic; do
 	$clang -O2 -g -target bpf -mcpu=v3 -Wall -Wextra -Werror -fno-strict-aliasing -I include -I bpf \
-		-I "/usr/include/$(${CC:-gcc} -print-multiarch)" -c "bench/$name.bpf.c" -o "$out/$name.bpf.o"
+		-I "/usr/include/$multiarch" -c "bench/$name.bpf.c" -o "$out/$name.bpf.o"
 	skeleton "$out/$name.bpf.o" "$name"
 done
 skeleton "$BUILD/edgebucket.bpf.o" edgebucket

@@ -48,8 +48,8 @@ static __always_inline __u64 eb_offence_word(__u64 dropped, __u64 time, __u64 co
 	return EB_OFFENCE_PACKED | dropped << EB_OFFENCE_DROPPED_SHIFT | time << EB_OFFENCE_TIME_SHIFT | count;
 }
 
-/* Whether a word's count is of a time that is not over: `within` units of it, `banned` after one was counted. A word may
- * be of a later time than `time`: another CPU's clock was read later. */
+/* Whether a word's count is of a time that is not over: `within` units of it, `banned` after one was counted. A word
+ * may be of a later time than `time`: another CPU's clock was read later. */
 static __always_inline int eb_offence_is_current(__u64 word, __u64 time, __u64 within, __u64 banned)
 {
 	__u64 age = (time - (word >> EB_OFFENCE_TIME_SHIFT)) & EB_OFFENCE_TIME_MASK;

@@ -1,8 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only
 # Through many reloads and Redis connections the agent keeps nothing: descriptors, BPF maps and programs stay as many as
-# they were, and its memory as much in the second half as in the first; what ever was is gone in the end. SOAK_RELOADS and SOAK_RECONNECTS
-# say how many; make soak does a thousand and a hundred, also with LeakSanitizer.
+# they were, and its memory as much in the second half as in the first; what ever was is gone in the end. SOAK_RELOADS
+# and SOAK_RECONNECTS say how many; make soak does a thousand and a hundred, also with LeakSanitizer.
 # shellcheck source=../lib/persistence.sh
 . "$(dirname "$0")/../lib/persistence.sh"
 

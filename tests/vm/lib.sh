@@ -28,7 +28,7 @@ guest_sources=('deb Debian-Security bullseye-security' 'deb Debian bookworm' 'de
 	'deb Debian trixie-backports')
 
 # run_guest VERSION DIR SECONDS [QEMU OPTION]...: boots a kernel and waits for its end. The job is read from stdin; DIR
-# has then output and status of it, and the console.
+# has then output and status of it, and the console. The guest stays in its test's group, and so ends with it.
 run_guest() {
 	local kernel=$BUILD/vm/kernels/$1 dir=$2 limit=$3
 	shift 3
@@ -36,8 +36,8 @@ run_guest() {
 	rm -f "$dir/status" "$dir/output"
 	cat > "$dir/job"
 	# shellcheck disable=SC2086 # a list of words
-	timeout --kill-after=5 "$limit" $guest_machine -accel tcg,thread=multi -smp "$guest_cpus" -m 2048 -nodefaults \
-		-display none -no-user-config -serial "file:$dir/console" -device virtio-rng-pci \
+	timeout --foreground --kill-after=5 "$limit" $guest_machine -accel tcg,thread=multi -smp "$guest_cpus" -m 2048 \
+		-nodefaults -display none -no-user-config -serial "file:$dir/console" -device virtio-rng-pci \
 		-kernel "$kernel/vmlinuz" -initrd "$kernel/initrd" \
 		-append "console=$guest_console quiet panic=1 eb.root=$guest_root eb.tree=$top eb.kernel=$kernel" \
 		-virtfs local,path=/,mount_tag=host,security_model=none,readonly=on,multidevs=remap \

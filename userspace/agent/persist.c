@@ -216,7 +216,7 @@ static void on_up(void *arg)
 	else if (backend == &persist->redis && persist->leaving.store)
 		eb_mirror_pass(backend->mirror, EB_PASS_TICK); /* the sooner the other one is left */
 	else if (was_closed && may_write(backend))
-		eb_mirror_pass(backend->mirror, EB_PASS_TICK); /* the server may have been started again, with nothing */
+		eb_mirror_pass(backend->mirror, EB_PASS_TICK); /* it may be a new server, with nothing */
 }
 
 /* A server or a balancer may close a connection that is idle: that it cannot be made anew is a fault. */

@@ -86,8 +86,8 @@ static int refuse_busy(int fd, const char *path, char **error)
 		return eb_fail(-EAGAIN, error, "%s: another agent, with pid %d, is stopping", path, content.pid);
 	if (eb_lock_is_left(&content))
 		return eb_fail(-EAGAIN, error,
-			       "%s: another agent, with pid %d, was killed and has not ended yet, or runs in another PID "
-			       "namespace",
+			       "%s: another agent, with pid %d, was killed and has not ended yet, or runs in another "
+			       "PID namespace",
 			       path, content.pid);
 	return eb_fail(-EBUSY, error, "%s: another agent is running, with pid %d", path, content.pid);
 }

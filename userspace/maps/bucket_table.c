@@ -214,7 +214,7 @@ int eb_bucket_table_part(__u64 hash)
 	return hash >> PART_SHIFT;
 }
 
-/* Puts what `protection` and `flags` say in place of the sets from `first` to `last`, and of what shares their pages. */
+/* Puts what `protection` and `flags` say in place of the sets from `first` to `last`, and what shares their pages. */
 static int replace_sets(const struct eb_bucket_table *table, __u32 first, __u32 last, int protection, int flags, int fd)
 {
 	size_t page = sysconf(_SC_PAGESIZE), from = first * table->set_size / page * page;
