@@ -15,7 +15,7 @@ map_ids() { for map in "$pin_dir"/*; do bpftool -j map show pinned "$map" | jq .
 
 # comes_back WHAT: pinned again, and the same maps.
 comes_back() {
-	rm -r "$1"
+	until_true "the removal of $1, which the agent makes anew" rm -rf "$1"
 	equal "pins after the loss of $1" "$pinned" map_ids
 	[ "$(bucket 10.8.0.1/32 .packets.tokens)" = 0 ] || fail "the bucket is another one after the loss of $1"
 }

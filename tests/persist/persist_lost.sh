@@ -110,7 +110,7 @@ start_agent
 eb flush > /dev/null || fail "flush to the embedded store"
 for files in buckets.mdb buckets.mdb-lock 'buckets.mdb*' ''; do
 	# shellcheck disable=SC2086 # a pattern
-	rm -r "$dir/state/"$files
+	until_true "the removal of '$files', which the agent makes anew" rm -rf "$dir/state/"$files
 	until_true "files anew after the removal of '$files'" [ -e "$dir/state/buckets.mdb" ]
 	until_true "locks anew after the removal of '$files'" [ -e "$dir/state/buckets.mdb-lock" ]
 done
