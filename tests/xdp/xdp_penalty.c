@@ -410,12 +410,37 @@ static void test_behind(void **state)
 	end(bans);
 }
 
+/* A packet that is refused as other CPUs got in the way says nothing of its source: it is not counted. */
+static void test_contended(void **state)
+{
+	struct rig *rig = *state;
+	struct eb_bans *bans = begin(rig, RULE(LONG));
+	const char *frame = "ip4:src=10.0.0.1 udp:1";
+	struct eb_ban_view view;
+	struct eb_bucket *bucket;
+	uint64_t full_at;
+
+	send_some(rig, frame, 11); /* one passes */
+	bucket = rig_bucket_of(rig, "a", "10.0.0.1");
+	full_at = bucket->packets_full_at;
+	bucket->packets_full_at = EB_LOCKED;
+	send_some(rig, frame, 3);
+	bucket->packets_full_at = full_at;
+	assert_string_equal(rig_counts(rig, 0), "a.pass:1 a.drop:13 contended:3");
+	assert_int_equal(eb_offence_count(bucket->dropped), 10);
+	assert_false(find(bans, "10.0.0.1/32", &view));
+	send_some(rig, frame, 1);
+	assert_true(find(bans, "10.0.0.1/32", &view));
+	end(bans);
+}
+
 struct sender {
 	const struct rig *rig;
 	struct frame frame;
 };
 
-/* Refusals on all CPUs at the same moment: none is lost, none counted twice. */
+/* Refusals on all CPUs at the same moment: none is lost, none counted twice. While one CPU makes the bucket, what
+ * others refuse is contended. */
 static void *send_many(void *arg)
 {
 	const struct sender *sender = arg;
@@ -429,17 +454,22 @@ static void test_threads(void **state)
 	struct rig *rig = *state;
 	struct eb_bans *bans = begin(rig, RULE("{ after: 59999, within: 1h, ban: 1h }"));
 	struct sender sender = { .rig = rig };
+	const char *frame = "ip4:src=10.0.0.1 udp:1";
 	pthread_t threads[3];
 	struct eb_ban_view view;
+	uint64_t contended;
 
-	frame_make("ip4:src=10.0.0.1 udp:1", &sender.frame); /* frame_make() is for one thread */
+	frame_make(frame, &sender.frame); /* frame_make() is for one thread */
 	for (int i = 0; i < 3; i++)
 		assert_int_equal(pthread_create(&threads[i], NULL, send_many, &sender), 0);
 	for (int i = 0; i < 3; i++)
 		assert_int_equal(pthread_join(threads[i], NULL), 0);
 	assert_int_equal(rig_count(rig, "a", EB_DROP), 59999);
+	contended = rig_count_kind(rig, EB_CONTENDED);
+	assert_int_equal(eb_offence_count(rig_bucket_of(rig, "a", "10.0.0.1")->dropped), 59999 - contended);
+	send_some(rig, frame, contended);
 	assert_false(find(bans, "10.0.0.1/32", &view));
-	send_some(rig, "ip4:src=10.0.0.1 udp:1", 1);
+	send_some(rig, frame, 1);
 	assert_true(find(bans, "10.0.0.1/32", &view));
 	end(bans);
 }
@@ -470,10 +500,11 @@ static int open_rig(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_threshold), cmocka_unit_test(test_levels),  cmocka_unit_test(test_escalation),
-		cmocka_unit_test(test_refresh),	  cmocka_unit_test(test_monitor), cmocka_unit_test(test_max),
-		cmocka_unit_test(test_sweeps),	  cmocka_unit_test(test_model),	  cmocka_unit_test(test_reload),
-		cmocka_unit_test(test_behind),	  cmocka_unit_test(test_threads), cmocka_unit_test(test_forgetting),
+		cmocka_unit_test(test_threshold),  cmocka_unit_test(test_levels),    cmocka_unit_test(test_escalation),
+		cmocka_unit_test(test_refresh),	   cmocka_unit_test(test_monitor),   cmocka_unit_test(test_max),
+		cmocka_unit_test(test_sweeps),	   cmocka_unit_test(test_model),     cmocka_unit_test(test_reload),
+		cmocka_unit_test(test_behind),	   cmocka_unit_test(test_contended), cmocka_unit_test(test_threads),
+		cmocka_unit_test(test_forgetting),
 	};
 
 	return cmocka_run_group_tests_name("penalty", tests, open_rig, rig_teardown);
